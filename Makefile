@@ -1,0 +1,78 @@
+# Two commands matter: `make run` and `make test`. Each starts from nothing: it makes .venv, installs
+# into it once, and goes to work.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+# The versions in constraints.txt were tried on 3.11, so that one comes first.
+CANDIDATES := python3.11 python3 python3.12 python3.13 python3.14
+AT_LEAST_311 := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/", timeout=10)
+
+# Rules call `python`; other programs must not find another one first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run test lint bench format clean
+
+help:
+	@echo "make run     set up, run the workflow to the tables and to results/report.html"
+	@echo "make test    set up, lint, run the tests"
+	@echo "make lint    ruff, mypy --strict, snakefmt, snakemake --lint"
+	@echo "make bench   the speed benchmarks alone"
+	@echo "make format  let ruff and snakefmt rewrite the files"
+	@echo "make clean   delete .venv and caches, but no result"
+
+run: $(VENV)/.installed
+	snakemake --cores $(CORES)
+	snakemake --report results/report.html
+
+test: lint
+	python -m pytest
+
+lint: $(VENV)/.installed-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflows
+	snakemake --lint
+
+bench: $(VENV)/.installed-dev
+	python -m pytest --benchmark-enable --benchmark-only
+
+format: $(VENV)/.installed-dev
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflows
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+
+$(BIN)/python:
+	@for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c '$(AT_LEAST_311)' 2>/dev/null; then \
+			echo "making $(VENV) with $$candidate"; exec "$$candidate" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "need Python >= 3.11 with venv; tried: $(CANDIDATES)" >&2; exit 1
+
+# PyPI's torch for Linux carries gigabytes of CUDA. Without a GPU its CPU build is wanted; the index
+# is asked only where it answers, and any other failure falls back to what pip is configured with.
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	@if ! command -v nvidia-smi >/dev/null && $(BIN)/python -c '$(CAN_REACH)' $(CPU_INDEX) 2>/dev/null; \
+	then index="--extra-index-url $(CPU_INDEX)"; fi; \
+	echo "installing torch $$index"; $(PIP) -c constraints.txt torch torchvision $$index
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "installing hypernoise"
+	@$(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "installing hypernoise and its development tools"
+	@$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
