@@ -1,0 +1,1 @@
+"""Generators: stock diffusers pipelines behind one small protocol, one file per family."""

@@ -1,0 +1,107 @@
+"""FLUX.1-schnell's family: joint attention over packed latents in a stock ``FluxPipeline``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import FluxPipeline
+from torch import Tensor, nn
+
+from hypernoise.models.protocol import Conditioning, check_steps, load_pipeline, stock_call
+
+
+class FluxSchnell:
+    """FLUX.1-schnell, without guidance. Noise is packed: [tokens, 4 x latent channels].
+
+    Args:
+        weights: diffusers folder or hub name.
+        size_px: image size.
+        max_tokens: length of the T5 prompt in tokens (published: 256).
+        dtype: dtype of all networks.
+        device: torch device.
+        pipeline: an already built pipeline, used instead of ``weights``.
+    """
+
+    last_layer = "proj_out"
+
+    def __init__(
+        self,
+        weights: str = "",
+        size_px: int = 512,
+        max_tokens: int = 256,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        pipeline: FluxPipeline | None = None,
+    ) -> None:
+        self._pipe: Any = pipeline or load_pipeline(FluxPipeline, weights, dtype, device)
+        self.size_px = size_px
+        self.max_tokens = max_tokens
+        self._side = size_px // (self._pipe.vae_scale_factor * 2)
+        self.noise_shape: tuple[int, ...] = (self._side**2, self.backbone.config.in_channels)
+
+    @property
+    def pipeline(self) -> Any:
+        return self._pipe
+
+    @property
+    def backbone(self) -> Any:
+        backbone: nn.Module = self._pipe.transformer
+        return backbone
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        embeds, pooled, _ = self._pipe.encode_prompt(
+            prompt=list(prompts), prompt_2=None, max_sequence_length=self.max_tokens
+        )
+        tensors = {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
+        return Conditioning(tensors, tuple(prompts))
+
+    def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        dtype = self.backbone.dtype
+        embeds = conditioning.tensors["prompt_embeds"]
+        out: Tensor = self.backbone(
+            noise.to(dtype),
+            timestep=torch.ones(len(noise), device=noise.device, dtype=dtype),
+            encoder_hidden_states=embeds,
+            pooled_projections=conditioning.tensors["pooled_prompt_embeds"],
+            txt_ids=torch.zeros(embeds.shape[1], 3, device=noise.device, dtype=dtype),
+            img_ids=self._image_positions(noise.device, dtype),
+            return_dict=False,
+        )[0]
+        return out
+
+    def _image_positions(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        ids: Tensor = self._pipe._prepare_latent_image_ids(1, self._side, self._side, device, dtype)
+        return ids
+
+    def grid(self, tokens: Tensor) -> Tensor:
+        """Packed latents [B, tokens, 4C] as a grid [B, C, H, W]."""
+        scale = self._pipe.vae_scale_factor
+        grid: Tensor = self._pipe._unpack_latents(tokens, self.size_px, self.size_px, scale)
+        return grid
+
+    def pack(self, grid: Tensor) -> Tensor:
+        """A latent grid [B, C, H, W] as packed tokens [B, tokens, 4C]."""
+        tokens: Tensor = self._pipe._pack_latents(grid, *grid.shape)
+        return tokens
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        check_steps(steps)
+        return stock_call(
+            self._pipe,
+            prompt_embeds=conditioning.tensors["prompt_embeds"],
+            pooled_prompt_embeds=conditioning.tensors["pooled_prompt_embeds"],
+            latents=noise.to(self.backbone.dtype),
+            num_inference_steps=steps,
+            guidance_scale=0.0,
+            height=self.size_px,
+            width=self.size_px,
+            max_sequence_length=self.max_tokens,
+        )

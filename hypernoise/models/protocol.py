@@ -1,0 +1,139 @@
+"""What the method needs of a text-to-image generator, and what the families share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Encoded prompts: named tensors whose first dimension is the batch.
+
+    ``shared`` tensors have no batch dimension (FLUX's text positions).
+    """
+
+    tensors: Mapping[str, Tensor]
+    prompts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def rows(self, index: Sequence[int]) -> Conditioning:
+        """The conditioning of some prompts, in the given order; rows may repeat."""
+        chosen = torch.as_tensor(list(index), dtype=torch.long)
+        tensors = {name: value[chosen.to(value.device)] for name, value in self.tensors.items()}
+        return Conditioning(tensors, tuple(self.prompts[i] for i in index))
+
+
+class Generator(Protocol):
+    """A frozen text-to-image generator that starts from unit-variance noise.
+
+    Attributes:
+        noise_shape: shape of one image's noise, without the batch dimension.
+        size_px: width and height of an image.
+        pipeline: the stock diffusers pipeline that samples.
+        backbone: the pipeline's UNet or transformer; noise networks are its LoRA.
+        last_layer: name of the backbone's output layer.
+    """
+
+    noise_shape: tuple[int, ...]
+    size_px: int
+    last_layer: str
+
+    @property
+    def pipeline(self) -> Any: ...
+
+    @property
+    def backbone(self) -> nn.Module: ...
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Encode prompts once; the result is used for every pass."""
+        ...
+
+    def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """One backbone pass at the largest timestep: [B, *noise_shape] to the same shape."""
+        ...
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Images from noise, differentiable in the noise.
+
+        Args:
+            noise: [B, *noise_shape], unit variance.
+            conditioning: B encoded prompts.
+            steps: sampling steps, at least 1.
+            seeds: one per image, for samplers that draw noise of their own after the first step.
+
+        Returns:
+            [B, 3, size_px, size_px] in [0, 1].
+
+        Raises:
+            ValueError: ``steps`` < 1, or a stochastic sampler was given no seeds.
+        """
+        ...
+
+
+def stock_call(pipeline: Any, **arguments: Any) -> Tensor:
+    """Run a stock pipeline's own ``__call__`` with gradients: images [B, 3, H, W] in [0, 1].
+
+    diffusers decorates ``__call__`` with ``torch.no_grad``; the function below the decorator is
+    the same code, so nothing of the pipeline is copied.
+    """
+    images = type(pipeline).__call__.__wrapped__(
+        pipeline, output_type="pt", return_dict=False, **arguments
+    )[0]
+    if not isinstance(images, Tensor):
+        images = torch.stack(list(images))
+    return images
+
+
+def load_pipeline(pipeline_class: Any, weights: str, dtype: torch.dtype, device: str) -> Any:
+    """Load a frozen pipeline from a diffusers folder or hub name.
+
+    Raises:
+        FileNotFoundError: the folder has no ``model_index.json``, or a weight file is missing.
+        ValueError: a weight file cannot be read.
+    """
+    from hypernoise.weights import check_folder
+
+    check_folder(weights)
+    pipeline = pipeline_class.from_pretrained(weights, torch_dtype=dtype, use_safetensors=True)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
+    for component in pipeline.components.values():
+        if isinstance(component, nn.Module):
+            component.requires_grad_(False)
+            component.eval()
+    return pipeline
+
+
+def check_steps(steps: int) -> None:
+    """Raise ValueError unless ``steps`` is at least 1."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+
+
+def image_generators(
+    seeds: Sequence[int] | None, device: torch.device, stochastic: bool, n_images: int
+) -> list[torch.Generator] | None:
+    """One random generator per image for a sampler's own noise, or None where it draws none.
+
+    Raises:
+        ValueError: seeds are needed and missing, or their number is not the batch's.
+    """
+    if not stochastic:
+        return None
+    if seeds is None or len(seeds) != n_images:
+        given = "none" if seeds is None else str(len(seeds))
+        raise ValueError(f"this sampler needs one seed per image: {n_images} images, {given} seeds")
+    return [torch.Generator(device="cpu").manual_seed(int(seed)) for seed in seeds]

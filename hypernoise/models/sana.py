@@ -1,0 +1,116 @@
+"""SANA-Sprint's family: a linear transformer in a stock ``SanaSprintPipeline``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import SanaSprintPipeline
+from torch import Tensor, nn
+
+from hypernoise.models.protocol import (
+    Conditioning,
+    check_steps,
+    image_generators,
+    load_pipeline,
+    stock_call,
+)
+
+
+class SanaSprint:
+    """SANA-Sprint with embedded guidance.
+
+    Args:
+        weights: diffusers folder or hub name.
+        size_px: image size.
+        guidance: guidance scale that the transformer embeds (published: 4.5).
+        max_tokens: prompt length in tokens (published: 300).
+        intermediate_timestep: the second timestep of two-step sampling, in radians
+            (published: 1.3); None spaces the steps evenly.
+        dtype: dtype of all networks; float16 overflows, use bfloat16 or float32.
+        device: torch device.
+        pipeline: an already built pipeline, used instead of ``weights``.
+    """
+
+    last_layer = "proj_out"
+
+    def __init__(
+        self,
+        weights: str = "",
+        size_px: int = 1024,
+        guidance: float = 4.5,
+        max_tokens: int = 300,
+        intermediate_timestep: float | None = 1.3,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        pipeline: SanaSprintPipeline | None = None,
+    ) -> None:
+        self._pipe: Any = pipeline or load_pipeline(SanaSprintPipeline, weights, dtype, device)
+        self.size_px = size_px
+        self.guidance = guidance
+        self.max_tokens = max_tokens
+        self.intermediate_timestep = intermediate_timestep
+        side = size_px // self._pipe.vae_scale_factor
+        self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
+
+    @property
+    def pipeline(self) -> Any:
+        return self._pipe
+
+    @property
+    def backbone(self) -> Any:
+        backbone: nn.Module = self._pipe.transformer
+        return backbone
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        embeds, mask = self._pipe.encode_prompt(
+            list(prompts),
+            complex_human_instruction=None,
+            max_sequence_length=self.max_tokens,
+        )
+        tensors = {"prompt_embeds": embeds, "prompt_attention_mask": mask}
+        return Conditioning(tensors, tuple(prompts))
+
+    def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        timestep = torch.ones(len(noise), device=noise.device, dtype=torch.float32)
+        return self.predict_at(noise, timestep, conditioning)
+
+    def predict_at(self, noise: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+        """One transformer pass at SCM timesteps [B] in (0, 1]; 1 is pure noise."""
+        embeds = conditioning.tensors["prompt_embeds"]
+        guidance = torch.full_like(timestep, self.guidance).to(embeds.dtype)
+        out: Tensor = self.backbone(
+            noise.to(self.backbone.dtype),
+            encoder_hidden_states=embeds.to(self.backbone.dtype),
+            encoder_attention_mask=conditioning.tensors["prompt_attention_mask"],
+            guidance=guidance * self.backbone.config.guidance_embeds_scale,
+            timestep=timestep,
+            return_dict=False,
+        )[0]
+        return out
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        check_steps(steps)
+        return stock_call(
+            self._pipe,
+            prompt_embeds=conditioning.tensors["prompt_embeds"],
+            prompt_attention_mask=conditioning.tensors["prompt_attention_mask"],
+            latents=noise,
+            num_inference_steps=steps,
+            # The stock pipeline refuses an intermediate timestep for any other step count.
+            intermediate_timesteps=self.intermediate_timestep if steps == 2 else None,
+            guidance_scale=self.guidance,
+            height=self.size_px,
+            width=self.size_px,
+            generator=image_generators(seeds, noise.device, steps > 1, len(noise)),
+            use_resolution_binning=False,
+            complex_human_instruction=None,
+            max_sequence_length=self.max_tokens,
+        )
