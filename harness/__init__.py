@@ -1,0 +1,1 @@
+"""Measurement: images, scores, timings and tables of the methods in :mod:`hypernoise`."""

@@ -1,0 +1,1 @@
+"""Benchmarks: pure functions that turn detections or answers into decisions."""

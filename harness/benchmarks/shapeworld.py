@@ -1,0 +1,51 @@
+"""The embedded world's GenEval: its captions and detector under the GenEval protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.benchmarks.geneval import Decision, decide
+from hypernoise.shapeworld.captions import Caption, captions
+from hypernoise.shapeworld.detector import detect
+
+
+def evaluation_prompts() -> tuple[Caption, ...]:
+    """Captions for reported numbers; nothing is trained or chosen on them."""
+    return captions("evaluation")
+
+
+def validation_prompts() -> tuple[Caption, ...]:
+    """Captions on which hyper-parameters and checkpoints are chosen."""
+    return captions("validation")
+
+
+def training_prompts() -> tuple[Caption, ...]:
+    """Captions on which noise networks and fine-tunings are trained."""
+    return captions("train")
+
+
+def judge_image(image: NDArray[np.float32], metadata: dict[str, Any]) -> Decision:
+    """GenEval's decision about one image [3, H, W] in [0, 1], with the world's own detector."""
+    boxes: dict[str, list[list[float]]] = {}
+    colors: dict[str, list[str]] = {}
+    for found in detect(image):
+        boxes.setdefault(found.shape, []).append([*found.box, found.score])
+        colors.setdefault(found.shape, []).append(found.color)
+    return decide(metadata, boxes, colors)
+
+
+def score(
+    images: NDArray[np.float32], metadata: Sequence[dict[str, Any]]
+) -> list[tuple[float, str]]:
+    """GenEval per image: (1.0 or 0.0, the reason of a failure).
+
+    Args:
+        images: [N, 3, H, W] in [0, 1].
+        metadata: N prompts in GenEval's fields.
+    """
+    decisions = [judge_image(i, m) for i, m in zip(images, metadata, strict=True)]
+    return [(float(decision.correct), decision.reason) for decision in decisions]

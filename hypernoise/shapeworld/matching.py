@@ -1,0 +1,233 @@
+"""Train the embedded world's rewards: image-text matchers with hard negatives.
+
+Images come from the tiny generators and from the renderer, captions from the ``reward`` split
+alone. The detector reads every image once; from then on the truth of *any* caption about it is
+known, so an image can be paired with captions that differ from its own by one word. A second,
+auxiliary head reads the detected object at every place.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypernoise.rewards.matcher import MatcherNetwork, save_matcher, word_ids
+from hypernoise.shapeworld.captions import (
+    COLORS,
+    NUMBERS,
+    RELATIONS,
+    SHAPES,
+    Caption,
+    reworded,
+)
+from hypernoise.shapeworld.detector import Detection, detect
+from hypernoise.shapeworld.pretraining import Data, optimise, schedule
+from hypernoise.shapeworld.scenes import CELL_PX, GRID
+
+#: (metadata, detections, colours) -> whether the image shows the caption; GenEval's decision.
+Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], bool]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MatcherRecipe:
+    """How one matcher is trained; the two that ship differ in everything but their task."""
+
+    name: str
+    seed: int
+    steps: int = 2500
+    batch_size: int = 64
+    captions_per_image: int = 3
+    n_generated: int = 5000
+    n_rendered: int = 6000
+    learning_rate: float = 1.5e-3
+    width: int = 96
+    layers: int = 3
+    stem: tuple[int, int] = (24, 48)
+    object_weight: float = 0.5
+
+
+MATCHERS = {
+    recipe.name: recipe
+    for recipe in (
+        MatcherRecipe("matcher", seed=11),
+        MatcherRecipe("matcher_judge", seed=12, width=80, layers=4, stem=(32, 40)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images [N, 3, 32, 32] (uint8), their captions, and what the detector sees in each."""
+
+    images: Tensor
+    captions: tuple[Caption, ...]
+    detections: tuple[list[Detection], ...]
+
+
+def train_matcher(
+    recipe: MatcherRecipe,
+    generators: Sequence[Any],
+    decide: Decide,
+    path: Path,
+    report: Report = print,
+) -> None:
+    """Train one matcher and save it.
+
+    Args:
+        recipe: what to train.
+        generators: the generators whose images it learns from.
+        decide: GenEval's decision, which the harness owns.
+        path: safetensors file to write.
+        report: receives progress lines.
+    """
+    started = time.monotonic()
+    torch.manual_seed(recipe.seed)
+    data = Data.seeded(recipe.seed, ("reward",))
+    pool = gather(recipe, generators, data, report)
+    network = MatcherNetwork(recipe.width, recipe.layers, recipe.stem)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
+    losses: list[float] = []
+    for step in schedule(optimizer, recipe.learning_rate, recipe.steps, 100):
+        loss = _loss(network, recipe, pool, decide, data.rng)
+        optimise(optimizer, loss, network.parameters(), 1.0)
+        losses.append(loss.item())
+        if step % 100 == 0 or step == recipe.steps - 1:
+            seconds = time.monotonic() - started
+            report(f"{recipe.name} step {step} loss {np.mean(losses[-100:]):.4f} {seconds:.0f}s")
+    seconds = f"{time.monotonic() - started:.0f}"
+    save_matcher(network, path, {"recipe": json.dumps(asdict(recipe)), "seconds": seconds})
+
+
+def gather(
+    recipe: MatcherRecipe, generators: Sequence[Any], data: Data, report: Report
+) -> Pool:
+    """Generate, render and detect the images that a matcher learns from."""
+    parts, texts = [], []
+    for generator in generators:
+        chosen = data.captions(recipe.n_generated)
+        parts.append(_generate(generator, chosen, data))
+        texts += chosen
+        report(f"{recipe.name}: {recipe.n_generated} images of {generator.backbone._get_name()}")
+    rendered, chosen = data.loose_images(recipe.n_rendered)
+    parts.append(_to_bytes(rendered))
+    texts += chosen
+    images = torch.cat(parts)
+    detections = tuple(detect(image) for image in (images.float() / 255).numpy())
+    report(f"{recipe.name}: {len(images)} images, {sum(map(len, detections))} objects detected")
+    return Pool(images, tuple(texts), detections)
+
+
+@torch.no_grad()
+def _generate(generator: Any, chosen: Sequence[Caption], data: Data, batch: int = 100) -> Tensor:
+    images = []
+    for start in range(0, len(chosen), batch):
+        texts = [caption.text for caption in chosen[start : start + batch]]
+        noise = data.noise((len(texts), *generator.noise_shape))
+        images.append(_to_bytes(generator.sample(noise, generator.encode(texts))))
+    return torch.cat(images)
+
+
+def _to_bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().to(torch.uint8)
+
+
+def _loss(
+    network: MatcherNetwork,
+    recipe: MatcherRecipe,
+    pool: Pool,
+    decide: Decide,
+    rng: np.random.Generator,
+) -> Tensor:
+    index = rng.integers(len(pool.images), size=recipe.batch_size)
+    # Generators and chance move colours a little; a matcher that keys on exact values would not
+    # follow them.
+    shade = torch.from_numpy(rng.normal(0, 0.02, (len(index), 3, 1, 1)).astype(np.float32))
+    images = (pool.images[index].float() / 255 + shade).clamp(0, 1)
+    tokens = network.image_tokens(images)
+    asked, truth = [], []
+    for i in index:
+        own = pool.captions[i]
+        options = [own, *(edited(own, rng) for _ in range(recipe.captions_per_image - 1))]
+        asked += [caption.text for caption in options]
+        truth += [holds(caption, pool.detections[i], decide) for caption in options]
+    repeated = tokens.repeat_interleave(recipe.captions_per_image, dim=0)
+    logits = network.match(repeated, word_ids(asked))
+    target = torch.tensor(truth, dtype=torch.float32)
+    matching = nn.functional.binary_cross_entropy_with_logits(logits, target)
+    return matching + recipe.object_weight * _object_loss(network, tokens, pool, index)
+
+
+def holds(caption: Caption, detections: Sequence[Detection], decide: Decide) -> bool:
+    """Whether detections satisfy a caption, by GenEval's decision."""
+    boxes: dict[str, list[list[float]]] = {}
+    colors: dict[str, list[str]] = {}
+    for found in detections:
+        boxes.setdefault(found.shape, []).append([*found.box, found.score])
+        colors.setdefault(found.shape, []).append(found.color)
+    return decide(caption.metadata, boxes, colors)
+
+
+def edited(caption: Caption, rng: np.random.Generator) -> Caption:
+    """A caption that differs from the given one in one respect: the hard negative."""
+    subjects = list(caption.subjects)
+    where = int(rng.integers(len(subjects)))
+    subject = subjects[where]
+    edits = ["shape"]
+    edits += ["color"] * 2 if subject.color else []
+    edits += ["count"] * 3 if subject.count > 1 else []
+    edits += ["relation"] * 3 if caption.relation else []
+    edits += ["swap"] * 2 if len(subjects) == 2 and subject.color else []
+    edit = rng.choice(edits)
+    relation = caption.relation
+    if edit == "shape":
+        taken = {item.shape for item in subjects}
+        subjects[where] = replace(subject, shape=_other(SHAPES, taken, rng))
+    elif edit == "color":
+        subjects[where] = replace(subject, color=_other(COLORS, {subject.color}, rng))
+    elif edit == "count":
+        subjects[where] = replace(subject, count=_other(tuple(NUMBERS), {subject.count}, rng))
+    elif edit == "relation":
+        relation = _other(RELATIONS, {relation}, rng)
+    else:
+        first, second = subjects
+        subjects = [replace(first, color=second.color), replace(second, color=first.color)]
+    return reworded(caption, tuple(subjects), relation)
+
+
+def _other(choices: Sequence[Any], taken: set[Any], rng: np.random.Generator) -> Any:
+    left = [choice for choice in choices if choice not in taken]
+    return left[int(rng.integers(len(left)))]
+
+
+def _object_loss(
+    network: MatcherNetwork, tokens: Tensor, pool: Pool, index: Sequence[int]
+) -> Tensor:
+    output = network.objects(tokens)
+    present = torch.zeros(len(index), GRID * GRID)
+    rows, cells, shapes, colors = [], [], [], []
+    for row, i in enumerate(index):
+        for found in pool.detections[i]:
+            x0, y0, x1, y1 = found.box
+            column, line = int((x0 + x1) / 2 / CELL_PX), int((y0 + y1) / 2 / CELL_PX)
+            cell = min(line, GRID - 1) * GRID + min(column, GRID - 1)
+            present[row, cell] = found.score
+            rows.append(row)
+            cells.append(cell)
+            shapes.append(SHAPES.index(found.shape))
+            colors.append(COLORS.index(found.color))
+    loss = nn.functional.binary_cross_entropy_with_logits(output[..., 0], present) * 4
+    if rows:
+        at = output[rows, cells]
+        cut = 1 + len(SHAPES)
+        loss = loss + nn.functional.cross_entropy(at[:, 1:cut], torch.tensor(shapes))
+        loss = loss + nn.functional.cross_entropy(at[:, cut:], torch.tensor(colors))
+    return loss

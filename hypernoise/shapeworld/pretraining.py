@@ -1,0 +1,323 @@
+"""Train the tiny generators from scratch on the CPU, data generated on the fly.
+
+How a one-step generator comes about here: the world defines a map (noise, caption) -> scene
+(:mod:`hypernoise.shapeworld.scenes`), and the network regresses the latents of that scene, from
+pure noise and in one pass. No teacher is distilled; the map plays the teacher's part. The SANA
+family also learns to continue from partly noised scenes, which is what its further steps need.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypernoise.models.flux import FluxSchnell
+from hypernoise.models.protocol import Conditioning
+from hypernoise.models.sana import SanaSprint
+from hypernoise.models.unet import SdTurbo
+from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
+from hypernoise.shapeworld.captions import TASKS, Caption, captions
+from hypernoise.shapeworld.scenes import (
+    CELL_PX,
+    GRID,
+    SIZE_PX,
+    Scene,
+    lay_out,
+    noise_features,
+    render_batch,
+)
+
+#: Share of each task in a batch: binding two objects is learned last and needs most of it.
+TASK_WEIGHTS = {
+    "single_object": 0.06,
+    "two_object": 0.20,
+    "counting": 0.12,
+    "colors": 0.10,
+    "position": 0.27,
+    "color_attr": 0.25,
+}
+RECIPE_FILE = "pretraining.json"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one family is pretrained. ``refine_share`` is the part of a SANA batch that starts from
+    partly noised scenes instead of pure noise."""
+
+    family: str
+    steps: int
+    vae_steps: int = 800
+    batch_size: int = 64
+    vae_batch_size: int = 32
+    learning_rate: float = 2e-3
+    vae_learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0
+    warmup_steps: int = 100
+    refine_share: float = 0.0
+    seed: int = 0
+
+
+RECIPES = {
+    recipe.family: recipe
+    for recipe in (
+        Recipe("tiny_sd", steps=2800, vae_steps=1200),
+        Recipe("tiny_sana", steps=2100, refine_share=0.3),
+        Recipe("tiny_flux", steps=2600),
+    )
+}
+
+
+@dataclass
+class Data:
+    """A seeded, endless source of captions, noise and scenes."""
+
+    rng: np.random.Generator
+    noise_rng: torch.Generator
+    by_task: dict[str, list[Caption]] = field(default_factory=dict)
+
+    @classmethod
+    def seeded(cls, seed: int, splits: Sequence[str] = ("train", "reward")) -> Data:
+        members = [caption for split in splits for caption in captions(split)]
+        by_task = {task: [c for c in members if c.task == task] for task in TASKS}
+        return cls(
+            np.random.default_rng(seed), torch.Generator().manual_seed(seed), by_task
+        )
+
+    def captions(self, n: int) -> list[Caption]:
+        tasks = self.rng.choice(list(TASK_WEIGHTS), size=n, p=list(TASK_WEIGHTS.values()))
+        return [self.by_task[t][self.rng.integers(len(self.by_task[t]))] for t in tasks]
+
+    def noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(*shape, generator=self.noise_rng)
+
+    def loose_images(self, n: int) -> tuple[Tensor, list[Caption]]:
+        """Images [n, 3, 32, 32] with objects off the grid, faded, overlapping; and their captions.
+
+        A generator draws ghosts and smears too, so autoencoders and rewards must know them.
+        """
+        scenes = []
+        chosen = self.captions(n)
+        features = noise_features(self.noise((n, 4, GRID, GRID))).numpy()
+        for caption, feature in zip(chosen, features, strict=True):
+            scene = lay_out(caption, feature)
+            objects = tuple(
+                replace(
+                    placed,
+                    row=placed.row + self.rng.integers(-CELL_PX // 2, CELL_PX // 2 + 1),
+                    col=placed.col + self.rng.integers(-CELL_PX // 2, CELL_PX // 2 + 1),
+                    opacity=1.0 if self.rng.random() < 0.6 else float(self.rng.uniform(0.2, 1.0)),
+                )
+                for placed in scene.objects
+            )
+            scenes.append(Scene(objects, scene.background))
+        images = render_batch(scenes)
+        blend = torch.from_numpy(self.rng.uniform(0.3, 0.7, n).astype(np.float32))
+        blend = torch.where(torch.from_numpy(self.rng.random(n) < 0.25), blend, 1.0)
+        weight = blend[:, None, None, None]
+        return weight * images + (1 - weight) * images.flip(0), chosen
+
+
+def generator_for(family: str, pipeline: Any) -> Any:
+    """The Generator of one of the world's families around a pipeline."""
+    if family == "tiny_sd":
+        return SdTurbo(pipeline=pipeline, size_px=SIZE_PX)
+    if family == "tiny_sana":
+        return SanaSprint(pipeline=pipeline, size_px=SIZE_PX, max_tokens=MAX_TOKENS)
+    return FluxSchnell(pipeline=pipeline, size_px=SIZE_PX, max_tokens=MAX_TOKENS)
+
+
+def pretrain(recipe: Recipe, folder: Path, report: Report = print) -> None:
+    """Train one family and save it as a diffusers folder, in half precision.
+
+    Args:
+        recipe: what to train, and how long.
+        folder: where the pipeline goes; a ``pretraining.json`` beside it records the recipe.
+        report: receives progress lines.
+    """
+    started = time.monotonic()
+    torch.manual_seed(recipe.seed)
+    pipeline = BUILDERS[recipe.family]()
+    pipeline.set_progress_bar_config(disable=True)
+    data = Data.seeded(recipe.seed)
+    vae_loss = train_autoencoder(pipeline.vae, recipe, data, report)
+    loss = train_generator(pipeline, recipe, data, report)
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    record = {
+        "recipe": asdict(recipe),
+        "vae_mse": vae_loss,
+        "latent_mse": loss,
+        "seconds": round(time.monotonic() - started),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    (folder / RECIPE_FILE).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def train_autoencoder(vae: Any, recipe: Recipe, data: Data, report: Report) -> float:
+    """Fit the autoencoder, then set its scaling factor so that latents have unit variance.
+
+    Returns:
+        the mean squared error in [-1, 1] over the last steps.
+    """
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=recipe.vae_learning_rate)
+    losses = []
+    for step in schedule(optimizer, recipe.vae_learning_rate, recipe.vae_steps, 50):
+        images = data.loose_images(recipe.vae_batch_size)[0] * 2 - 1
+        latents = encode_latents(vae, images)
+        # Latents a little off must still decode well: that is what a generator will hand over.
+        noisy = latents + 0.05 * torch.randn_like(latents)
+        decoded = vae.decode(noisy, return_dict=False)[0]
+        error = (decoded - images).square().mean()
+        optimise(optimizer, error + 0.01 * _moments(latents), vae.parameters(), recipe.grad_clip)
+        losses.append(error.item())
+        if step % 100 == 0 or step == recipe.vae_steps - 1:
+            report(f"vae step {step} mse {np.mean(losses[-100:]):.5f}")
+    with torch.no_grad():
+        latents = encode_latents(vae, data.loose_images(512)[0] * 2 - 1)
+    vae.register_to_config(scaling_factor=1.0 / latents.std().item())
+    if vae.config.get("shift_factor") is not None:
+        vae.register_to_config(shift_factor=latents.mean().item())
+    vae.requires_grad_(False)
+    return float(np.mean(losses[-100:]))
+
+
+def encode_latents(vae: Any, images: Tensor) -> Tensor:
+    """Unscaled latents of images in [-1, 1]: the mode where the encoder gives a distribution."""
+    encoded = vae.encode(images)
+    latents: Tensor = encoded.latent if hasattr(encoded, "latent") else encoded.latent_dist.mode()
+    return latents
+
+
+def normalised_latents(vae: Any, images: Tensor) -> Tensor:
+    """Latents as the stock pipelines expect them before decoding, from images in [0, 1]."""
+    with torch.no_grad():
+        latents = encode_latents(vae, images * 2 - 1)
+    shift = vae.config.get("shift_factor") or 0.0
+    return (latents - shift) * float(vae.config.scaling_factor)
+
+
+def _moments(latents: Tensor) -> Tensor:
+    # One scaling factor serves all channels only if they are alike.
+    channels = latents.transpose(0, 1).flatten(1)
+    mean, variance = channels.mean(dim=1), channels.var(dim=1)
+    return mean.square().mean() + (variance - 1).square().mean()
+
+
+def train_generator(pipeline: Any, recipe: Recipe, data: Data, report: Report) -> float:
+    """Fit backbone and text encoders to the world's map; returns the last latent error."""
+    generator = generator_for(recipe.family, pipeline)
+    trained = [
+        module
+        for name, module in pipeline.components.items()
+        if isinstance(module, nn.Module) and name != "vae"
+    ]
+    parameters = [p for module in trained for p in module.parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+    )
+    losses: list[float] = []
+    started = time.monotonic()
+    for step in schedule(optimizer, recipe.learning_rate, recipe.steps, recipe.warmup_steps):
+        loss = _generator_loss(generator, recipe, data)
+        optimise(optimizer, loss, parameters, recipe.grad_clip)
+        losses.append(loss.item())
+        if step % 50 == 0 or step == recipe.steps - 1:
+            seconds = time.monotonic() - started
+            report(f"{recipe.family} step {step} mse {np.mean(losses[-50:]):.4f} {seconds:.0f}s")
+    return float(np.mean(losses[-50:]))
+
+
+def _generator_loss(generator: Any, recipe: Recipe, data: Data) -> Tensor:
+    chosen = data.captions(recipe.batch_size)
+    noise = data.noise((recipe.batch_size, *generator.noise_shape))
+    target = scene_latents(generator, chosen, noise)
+    conditioning = generator.encode([caption.text for caption in chosen])
+    n_refined = round(recipe.refine_share * recipe.batch_size)
+    if n_refined:
+        predicted = _partly_noised(generator, data, noise, target, conditioning, n_refined)
+    else:
+        predicted = one_step_latents(generator, noise, conditioning)
+    return (predicted - target).square().mean()
+
+
+def scene_latents(generator: Any, chosen: Sequence[Caption], noise: Tensor) -> Tensor:
+    """What the world's map shows for captions from noise, as latents in noise shape."""
+    packed = isinstance(generator, FluxSchnell)
+    grid = generator.grid(noise) if packed else noise
+    features = noise_features(grid).numpy()
+    scenes = [lay_out(c, f) for c, f in zip(chosen, features, strict=True)]
+    latents = normalised_latents(generator.pipeline.vae, render_batch(scenes))
+    return generator.pack(latents) if packed else latents
+
+
+def one_step_latents(generator: Any, noise: Tensor, conditioning: Conditioning) -> Tensor:
+    """The latents that the family's stock sampler reaches in one step, without the sampler.
+
+    The UNet's scheduler reads its output as the clean latents; the two transformers give the flow
+    velocity z - x at the largest timestep.
+    """
+    out: Tensor = generator.predict(noise, conditioning)
+    return out if isinstance(generator, SdTurbo) else noise - out
+
+
+def _partly_noised(
+    generator: SanaSprint,
+    data: Data,
+    noise: Tensor,
+    target: Tensor,
+    conditioning: Conditioning,
+    n_refined: int,
+) -> Tensor:
+    angle = torch.full((len(noise),), math.pi / 2)
+    angle[:n_refined] = 0.2 + 1.1 * torch.rand(n_refined, generator=data.noise_rng)
+    fresh = data.noise(noise.shape)
+    view = (-1, 1, 1, 1)
+    mixed = angle.cos().view(view) * target + angle.sin().view(view) * fresh
+    start = torch.where((torch.arange(len(noise)) < n_refined).view(view), mixed, noise)
+    return clean_latents(generator, start, angle, conditioning)
+
+
+def clean_latents(
+    generator: SanaSprint, start: Tensor, angle: Tensor, conditioning: Conditioning
+) -> Tensor:
+    """What the stock TrigFlow step makes of noised latents at angles [B] in (0, pi/2]."""
+    timestep = angle.sin() / (angle.cos() + angle.sin())
+    s = timestep.view(-1, 1, 1, 1)
+    norm = (s.square() + (1 - s).square()).sqrt()
+    scaled = start * norm
+    out = generator.predict_at(scaled, timestep, conditioning)
+    velocity = ((1 - 2 * s) * scaled + (1 - 2 * s + 2 * s.square()) * out) / norm
+    view = (-1, 1, 1, 1)
+    return angle.cos().view(view) * start - angle.sin().view(view) * velocity
+
+
+def schedule(
+    optimizer: torch.optim.Optimizer, peak: float, steps: int, warmup: int
+) -> Iterator[int]:
+    for step in range(steps):
+        progress = max(0.0, (step - warmup) / max(1, steps - warmup))
+        factor = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in optimizer.param_groups:
+            group["lr"] = peak * factor
+        yield step
+
+
+def optimise(
+    optimizer: torch.optim.Optimizer, loss: Tensor, parameters: Any, grad_clip: float
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(list(parameters), grad_clip)
+    optimizer.step()
