@@ -1,0 +1,74 @@
+"""From a table's or figure's job to the call of its function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import frames
+from harness.jobs import TableJob
+from harness.targets import SpecError, prefix, resolve, unknown
+
+
+def call(job: TableJob) -> Any:
+    """What the job's target makes of the frames that it names as parameters.
+
+    Paths of images are joined with their frame's folder, so that they lead to the files.
+
+    Raises:
+        SpecError: the target is unknown, does not take one of the declared arguments, or needs
+            a kind of frame that the job does not list.
+        FileNotFoundError, ValueError: a frame is missing or broken (:func:`frames.read`), or
+            what the target itself says about the frames.
+    """
+    function = resolve(job.table.target)
+    needed = _needed(function, job)
+    _check_arguments(function, job)
+    return function(
+        **{kind: _read(job.inputs[kind], kind) for kind in needed}, **job.table.arguments
+    )
+
+
+def _needed(function: Callable[..., Any], job: TableJob) -> list[str]:
+    for kind in job.inputs:
+        frames.schema_of(kind)
+    parameters = inspect.signature(function).parameters
+    kinds = [kind for kind in frames.SCHEMAS if kind in parameters]
+    lacking = [kind for kind in kinds if not job.inputs.get(kind)]
+    required = [kind for kind in lacking if parameters[kind].default is inspect.Parameter.empty]
+    if required:
+        given = ", ".join(kind for kind in job.inputs if job.inputs[kind]) or "nothing"
+        raise SpecError(
+            f"{prefix(job.table.file)}{job.table.name!r} is made of {', '.join(kinds)}; "
+            f"no files with {', '.join(required)} are given, but {given}"
+        )
+    return [kind for kind in kinds if kind not in lacking]
+
+
+def _check_arguments(function: Callable[..., Any], job: TableJob) -> None:
+    parameters = inspect.signature(function).parameters
+    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
+        return
+    valid = [name for name in parameters if name not in frames.SCHEMAS]
+    for name in job.table.arguments:
+        if name not in valid:
+            raise unknown(f"argument of {job.table.target}", name, valid, job.table.file)
+
+
+def _read(paths: Sequence[str], kind: str) -> pd.DataFrame:
+    if kind != frames.IMAGES.kind:
+        return frames.read_all(paths, kind)
+    return frames.check(
+        pd.concat([_read_images(Path(path)) for path in paths], ignore_index=True),
+        kind,
+        ", ".join(paths),
+    )
+
+
+def _read_images(path: Path) -> pd.DataFrame:
+    images = frames.read(path, frames.IMAGES)
+    return images.assign(path=[str(path.parent / name) for name in images["path"]])

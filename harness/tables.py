@@ -1,0 +1,309 @@
+"""Tables: pure functions of frames, and the entry point that reads and writes files.
+
+A table function takes the frames that it needs by the names of their kinds (``scores``,
+``images``, ``timings``, ``training``: :mod:`harness.frames`) and its arguments by keyword, and
+returns a DataFrame. It may live in any package; a declaration names it as ``target``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.benchmarks.geneval import TASKS
+from harness.inputs import call
+from harness.jobs import TableJob
+from harness.paired import (
+    CELL,
+    FrameError,
+    Integers,
+    Paired,
+    baselines,
+    choose,
+    examples,
+    missing,
+    name_cell,
+    pair,
+    rank,
+    require,
+    stop_on,
+    without_baseline,
+)
+from harness.statistics import Interval, paired_gain, task_mean_interval
+from harness.table_formats import write
+
+#: The metrics (:data:`harness.frames.METRICS`) that tables are made of.
+CORRECT, TRAIN, JUDGE = "geneval_correct", "train_reward", "judge_reward"
+
+TABLE1_COLUMNS = (
+    *CELL,
+    "nfe",
+    "params_m",
+    "latency_ms",
+    "n_images",
+    "geneval_mean",
+    "geneval_mean_ci_low",
+    "geneval_mean_ci_high",
+    *(f"geneval_{task}" for task in TASKS),
+    "gain_over_base",
+    "gain_ci_low",
+    "gain_ci_high",
+    "train_reward_mean",
+    "judge_reward_mean",
+)
+_TIMED = (*CELL, "batch_size", "repeat", "latency_ms", "params_m", "threads")
+
+
+def run(job: TableJob) -> None:
+    """Make a table and write it as csv, md, tex, html and parquet.
+
+    Raises:
+        ValueError: as in :func:`harness.inputs.call`, or the target returned no DataFrame.
+        FileNotFoundError: a frame is missing.
+    """
+    table = call(job)
+    if not isinstance(table, pd.DataFrame):
+        raise FrameError(f"{job.table.target} returned {type(table).__name__}, not a DataFrame")
+    write(table, job.out, job)
+
+
+def table1(
+    scores: pd.DataFrame,
+    images: pd.DataFrame,
+    timings: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str = "base",
+    batch_size: int | None = None,
+) -> pd.DataFrame:
+    """GenEval, cost and rewards of every model and method, and the paired gain over the base.
+
+    Args:
+        scores: score rows of one benchmark, with all three metrics for each image.
+        images: the image rows that were scored.
+        timings: timing rows of every model and method.
+        models, methods: what to show, in this order, each method for each model; None shows
+            all, by name and the baseline first.
+        baseline: the method that gains are measured against, image by image.
+        batch_size: the timings to show; None takes the largest that was timed.
+
+    Returns:
+        One row per model, method, reward and steps, with :data:`TABLE1_COLUMNS`. GenEval is in
+        [0, 1], its mean the plain one of the six tasks; intervals are at 95 %, clustered by
+        prompt; latency_ms is the median per image, params_m in millions.
+
+    Raises:
+        FrameError: a method or its baseline is missing, two methods have different images, a
+            score is missing, double or not finite, an image belongs to no GenEval task, or a
+            timing is missing. One message names all of it.
+    """
+    shown = None if methods is None else [*methods, baseline]
+    paired, faults = _pair(scores, models, shown, images, baseline)
+    faults += without_baseline(paired.cells, baseline)
+    costs, cost_faults = _costs(paired.cells, timings, batch_size)
+    stop_on([*faults, *cost_faults], "table1")
+    nfe = images.groupby(list(CELL), as_index=False)["nfe"].mean()
+    against = baselines(paired.cells, baseline)
+    measured = pd.DataFrame([_measures(paired, cell, base) for cell, base in enumerate(against)])
+    table = pd.concat([paired.cells, costs, measured], axis=1).merge(nfe, on=list(CELL))
+    kept = choose(table, None, methods)
+    order = [rank(kept["model"], models), kept["steps"]]
+    order += [rank(kept["method"], methods or [baseline]), kept["reward"]]
+    return _sorted(kept, order)[list(TABLE1_COLUMNS)]
+
+
+def sweep(
+    scores: pd.DataFrame,
+    *,
+    values: Mapping[str, float | None],
+    parameter: str = "learning_rate",
+    models: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """GenEval and rewards against a hyper-parameter, for choosing it on validation prompts.
+
+    Args:
+        scores: score rows of one benchmark, with all three metrics for each image.
+        values: method -> its value of the parameter; None for a method without it, like base.
+        parameter: name of the parameter, which becomes a column.
+        models: the models to show, in this order; all by name if None.
+
+    Returns:
+        One row per model, method, reward and steps, by rising value, those without one first:
+        what identifies it, the value, n_images, geneval_mean with its 95 % interval,
+        train_reward_mean and judge_reward_mean.
+
+    Raises:
+        FrameError: a method is missing, or as in :func:`table1`.
+    """
+    if not values:
+        raise FrameError("sweep: values are empty, must say each method's value")
+    paired, faults = _pair(scores, models, list(values), None, None)
+    stop_on(faults, "sweep")
+    measured = pd.DataFrame([_measures(paired, cell, None) for cell in paired.cells.index])
+    numbers = {name: np.nan if value is None else float(value) for name, value in values.items()}
+    setting = paired.cells["method"].map(numbers).rename(parameter)
+    table = pd.concat([paired.cells, setting, measured], axis=1)
+    order = [rank(table["model"], models), table["steps"], setting.fillna(-np.inf), table["method"]]
+    return _sorted(table, order).drop(columns=[f"geneval_{task}" for task in TASKS])
+
+
+def curve(
+    training: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    reward: str | None = None,
+) -> pd.DataFrame:
+    """Rewards of the validation prompts during training.
+
+    Args:
+        training: training rows; those of kind ``validation`` are used.
+        models, methods: what to show, in this order; all by name if None.
+        reward: the training reward to show; all if None.
+
+    Returns:
+        Rows with model, method, reward, step, sorted by these, and for each value that was
+        measured its column ``validation_<name>``, NaN where a training did not measure it.
+
+    Raises:
+        FrameError: there is no such training, or a value is double or not finite.
+    """
+    key = ["model", "method", "reward", "step"]
+    require(training, [*key, "kind", "name", "value"], "training")
+    rows = training[training["kind"] == "validation"]
+    faults = missing(rows, models, methods)
+    known = sorted(rows["reward"].unique())
+    if reward is not None and reward not in known:
+        faults.append(f"no training on reward {reward!r} (there: {', '.join(known) or 'none'})")
+    rows = choose(rows, models, methods)
+    rows = rows if reward is None else rows[rows["reward"] == reward]
+    faults += _double_or_broken(rows, [*key, "name"])
+    if rows.empty and not faults:
+        faults.append("training has no validation rows")
+    stop_on(faults, "curve")
+    wide = rows.pivot(index=key, columns="name", values="value").sort_index(axis=1)
+    table = wide.add_prefix("validation_").rename_axis(columns=None).reset_index()
+    order = [rank(table["model"], models), rank(table["method"], methods)]
+    return _sorted(table, [*order, table["reward"], table["step"]])
+
+
+def _pair(
+    scores: pd.DataFrame,
+    models: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    images: pd.DataFrame | None,
+    baseline: str | None,
+) -> tuple[Paired, list[str]]:
+    """The chosen rows laid out, with all that is wrong with them as GenEval results."""
+    require(scores, CELL, "scores")
+    if images is not None:
+        require(images, (*CELL, "nfe"), "images")
+    faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
+    chosen = choose(scores, models, methods)
+    if chosen.empty:
+        stop_on(faults, "a table")
+    if images is not None:
+        images = choose(images, models, methods)
+    paired, found = pair(chosen, (CORRECT, TRAIN, JUDGE), images, baseline)
+    return paired, faults + found + _not_geneval(paired)
+
+
+def _not_geneval(paired: Paired) -> list[str]:
+    pictures = paired.pictures
+    faults = []
+    benchmarks = sorted(pictures["benchmark"].unique())
+    if len(benchmarks) > 1:
+        faults.append(f"one benchmark per table, these are {', '.join(benchmarks)}")
+    strange = sorted(set(pictures["task"]) - set(TASKS))
+    if strange:
+        faults.append(f"tasks {', '.join(strange)} are none of GenEval's: {', '.join(TASKS)}")
+    homes = pictures[["prompt_id", "task"]].drop_duplicates()
+    double = sorted(homes["prompt_id"][homes["prompt_id"].duplicated()].unique())
+    if double:
+        faults.append(f"prompts in more than one task: {examples([repr(name) for name in double])}")
+    correct = paired.scores.get(CORRECT)
+    if correct is None:
+        return faults
+    for index, values in enumerate(correct):
+        name = name_cell(paired.cells.iloc[index])
+        given = values[np.isfinite(values)]
+        odd = given[(given != 0) & (given != 1)]
+        faults += [f"{name}: {CORRECT} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
+        seen = set(pictures["task"][~np.isnan(values)])
+        absent = [task for task in TASKS if task not in seen]
+        faults += [f"{name}: no image of task {', '.join(absent)}"] if absent else []
+    return faults
+
+
+def _measures(paired: Paired, cell: int, base: int | None) -> dict[str, float]:
+    correct = paired.scores[CORRECT][cell]
+    have = ~np.isnan(correct)
+    tasks, prompts = (_codes(paired.pictures[name][have]) for name in ("task", "prompt_id"))
+    mean = task_mean_interval(correct[have], tasks, prompts)
+    row: dict[str, float] = {"n_images": mean.n, **_interval("geneval_mean", "geneval_mean", mean)}
+    for task in TASKS:
+        of_task = (paired.pictures["task"] == task).to_numpy() & have
+        row[f"geneval_{task}"] = float(correct[of_task].mean())
+    if base is not None:
+        gain = paired_gain(correct[have], paired.scores[CORRECT][base][have], tasks, prompts)
+        row |= _interval("gain_over_base", "gain", gain)
+    row["train_reward_mean"] = float(paired.scores[TRAIN][cell][have].mean())
+    row["judge_reward_mean"] = float(paired.scores[JUDGE][cell][have].mean())
+    return row
+
+
+def _interval(name: str, stem: str, interval: Interval) -> dict[str, float]:
+    bounds = {f"{stem}_ci_low": interval.low, f"{stem}_ci_high": interval.high}
+    return {name: interval.mean, **bounds}
+
+
+def _codes(names: pd.Series[str]) -> Integers:
+    # Numbers are a hundred times faster to group by than names.
+    return pd.factorize(names, sort=True)[0].astype(np.int64)
+
+
+def _costs(
+    cells: pd.DataFrame, timings: pd.DataFrame, batch_size: int | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """latency_ms and params_m of each cell, and what is wrong with its timings."""
+    require(timings, _TIMED, "timings", may_be_empty=True)
+    rows = timings.merge(cells, on=list(CELL))
+    sizes = ", ".join(map(str, sorted(rows["batch_size"].unique()))) or "none"
+    size = rows["batch_size"].max() if batch_size is None else batch_size
+    rows = rows[rows["batch_size"] == size]
+    found = rows.groupby(list(CELL), as_index=False).agg(
+        latency_ms=("latency_ms", "median"),
+        params_m=("params_m", "first"),
+        n_params=("params_m", "nunique"),
+    )
+    costs = cells.merge(found, on=list(CELL), how="left")
+    names = [name_cell(cells.loc[index]) for index in cells.index]
+    at = "" if pd.isna(size) else f" at batch size {size} (timed: {sizes})"
+    faults = [f"{names[i]}: no timing{at}" for i in costs.index[costs["n_params"].isna()]]
+    faults += [f"{names[i]}: params_m differs" for i in costs.index[costs["n_params"] > 1]]
+    threads = sorted(rows["threads"].unique())
+    if len(threads) > 1:
+        faults.append(f"timings on {', '.join(map(str, threads))} threads cannot be compared")
+    faults += _double_or_broken(rows, [*CELL, "repeat"], "latency_ms")
+    return costs[["latency_ms", "params_m"]], faults
+
+
+def _double_or_broken(rows: pd.DataFrame, key: Sequence[str], column: str = "value") -> list[str]:
+    """A line each for rows with the same key, and for values that are no finite number."""
+    faults = []
+    for bad, what in (
+        (rows.duplicated(list(key)), "more than one row"),
+        (~np.isfinite(rows[column].astype(float)), f"{column} is not a finite number"),
+    ):
+        first = rows[bad][list(key)].head(3).itertuples(index=False, name=None)
+        names = [" ".join(str(part) for part in row) for row in first]
+        faults += [f"{what}: {examples(names, int(bad.sum()))}"] if names else []
+    return faults
+
+
+def _sorted(table: pd.DataFrame, keys: Sequence[pd.Series[Any]]) -> pd.DataFrame:
+    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)

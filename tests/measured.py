@@ -1,0 +1,116 @@
+"""A small measured world whose table can be worked out on paper.
+
+Two models; six tasks of two prompts (0 and 1) with two images each. On every task
+
+- base gets image 0 of each prompt right: mean 1/2, prompts alike;
+- hypernoise gets all but image 1 of prompt 1: mean 3/4, prompt means 1 and 1/2;
+- reno gets nothing right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.benchmarks.geneval import TASKS
+
+MODELS = ("tiny_a", "tiny_b")
+METHODS = ("base", "hypernoise", "reno")
+NFE = {"base": 1.0, "hypernoise": 2.0, "reno": 50.0}
+LATENCIES_MS = {
+    "base": (3.0, 1.0, 2.0),
+    "hypernoise": (5.0, 4.0, 4.5),
+    "reno": (90.0, 200.0, 100.0),
+}
+TRAIN_REWARD = {"base": -1.0, "hypernoise": 0.5, "reno": 2.0}
+
+
+def is_correct(method: str, prompt: int, image: int) -> bool:
+    return {"base": image == 0, "hypernoise": prompt + image < 2, "reno": False}[method]
+
+
+def identity(model: str, method: str, task: str, prompt: int, image: int) -> dict[str, Any]:
+    return {
+        "model": model,
+        "method": method,
+        "reward": "" if method == "base" else "matcher",
+        "benchmark": "shapes",
+        "prompt_id": f"{task}-{prompt}",
+        "task": task,
+        "image_index": image,
+        "seed": 7,
+        "steps": 1,
+    }
+
+
+def everything() -> list[tuple[str, str, str, int, int]]:
+    return [
+        (model, method, task, prompt, image)
+        for model in MODELS
+        for method in METHODS
+        for task in TASKS
+        for prompt in (0, 1)
+        for image in (0, 1)
+    ]
+
+
+def images() -> pd.DataFrame:
+    rows = [
+        identity(*who)
+        | {"prompt": f"a photo of {who[2]} number {who[3]}"}
+        | {"path": f"png/{'_'.join(map(str, who))}.png", "nfe": NFE[who[1]]}
+        | {"reward_calls": 0.0, "backward_passes": 0.0}
+        for who in everything()
+    ]
+    return pd.DataFrame(rows)
+
+
+def scores(correct: Callable[[str, int, int], bool] = is_correct) -> pd.DataFrame:
+    rows = []
+    for who in everything():
+        _, method, _, prompt, image = who
+        values = {
+            "geneval_correct": float(correct(method, prompt, image)),
+            "train_reward": TRAIN_REWARD[method] + image,
+            "judge_reward": 10.0 * image,
+        }
+        rows += [
+            identity(*who) | {"metric": metric, "value": value, "detail": ""}
+            for metric, value in values.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def timings(batch_sizes: Sequence[int] = (1, 64)) -> pd.DataFrame:
+    rows = [
+        {"model": model, "method": method, "reward": "" if method == "base" else "matcher"}
+        | {"steps": 1, "batch_size": size, "repeat": repeat, "nfe": NFE[method]}
+        | {"latency_ms": ms * (10.0 if size == 1 else 1.0), "params_m": 2.5, "threads": 2}
+        for model in MODELS
+        for method in METHODS
+        for size in batch_sizes
+        for repeat, ms in enumerate(LATENCIES_MS[method])
+    ]
+    return pd.DataFrame(rows)
+
+
+def training() -> pd.DataFrame:
+    """Redness rises by 1 per step under fine-tuning and by 1/2 under hypernoise."""
+    rows = []
+    for model in MODELS:
+        for method, gain in (("hypernoise", 0.5), ("lora_finetune", 1.0)):
+            for step in (0, 10, 20, 30):
+                who = {"model": model, "method": method, "reward": "redness", "step": step}
+                validated = {"reward": gain * step, "judge_reward": 4.0 - gain * gain * step / 10}
+                rows += [
+                    who | {"kind": "validation", "name": name, "value": value}
+                    for name, value in validated.items()
+                ]
+                rows.append(who | {"kind": "train", "name": "reward", "value": -1e9})
+    return pd.DataFrame(rows)
+
+
+def shuffled(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    return frame.sample(frac=1.0, random_state=seed)
