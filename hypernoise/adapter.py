@@ -1,0 +1,445 @@
+"""LoRA on a generator's own backbone: as a noise network, and as direct fine-tuning.
+
+The adapter rests switched off, so that the generator is the frozen one for everybody else, and is
+switched on for single passes. peft's own switches also set ``requires_grad``; switching off
+between the noise pass and the backward pass would then drop every gradient without a word.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hypernoise.choices import check_choice
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.weights import check_file
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+_KEY_PREFIX = "base_model.model."
+
+
+class Drawn(NamedTuple):
+    """Images [B, 3, H, W] in [0, 1], and how far their noise was moved: [B, *noise_shape]."""
+
+    images: Tensor
+    delta: Tensor | None
+
+
+class Trainable(Protocol):
+    """What is trained: a way of drawing images that has an adapter's parameters."""
+
+    kind: ClassVar[str]
+    generator: Generator
+    adapter: Adapter
+
+    def draw(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Drawn:
+        """Images from noise [B, *noise_shape], differentiable in the adapter's parameters."""
+        ...
+
+
+class Adapter:
+    """A named LoRA in a backbone, switched off until :meth:`active`. Made by :func:`attach`.
+
+    Attributes:
+        layers: the adapted layers by their name in the backbone.
+        skipped: names of the grouped convolutions, which peft does not adapt.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        name: str,
+        config: LoraConfig,
+        layers: Mapping[str, Any],
+        skipped: tuple[str, ...],
+    ) -> None:
+        self.backbone = backbone
+        self.name = name
+        self.config = config
+        self.layers = dict(layers)
+        self.skipped = skipped
+        self._all = tuple(self.layers.values())
+
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """The adapter's weights under PEFT's names, which leave out the adapter's own."""
+        return {
+            f"{_KEY_PREFIX}{layer_name}.{half}.weight": getattr(layer, half)[self.name].weight
+            for layer_name, layer in self.layers.items()
+            for half in ("lora_A", "lora_B")
+        }
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.named_weights().values())
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Run the backbone with this adapter and no other; ``requires_grad`` stays as it is."""
+        before = [(layer._disable_adapters, layer._active_adapter) for layer in self._all]
+        names = [self.name]
+        for layer in self._all:
+            layer.__dict__.update(_disable_adapters=False, _active_adapter=names)
+        try:
+            yield
+        finally:
+            for layer, (disabled, active) in zip(self._all, before, strict=True):
+                layer.__dict__.update(_disable_adapters=disabled, _active_adapter=active)
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter in PEFT's format: ``adapter_config.json``, ``….safetensors``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = copy.copy(self.config)
+        # peft keeps a set, whose order in the file would change from run to run.
+        config.target_modules = sorted(self.layers)
+        config.save_pretrained(str(folder))
+        weights = {key: w.detach().cpu().contiguous() for key, w in self.named_weights().items()}
+        save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+    def load(self, folder: Path) -> None:
+        """Read weights that :meth:`save` or PEFT wrote.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated, or its adapter has another rank, alpha or layers.
+        """
+        rank, alpha = saved_rank_and_alpha(folder)
+        if (rank, alpha) != (self.config.r, self.config.lora_alpha):
+            raise ValueError(
+                f"{folder / CONFIG_FILE} has rank {rank} and alpha {alpha:g}; this adapter has "
+                f"rank {self.config.r} and alpha {self.config.lora_alpha:g}"
+            )
+        path = folder / WEIGHTS_FILE
+        check_file(path)
+        saved = load_file(path)
+        mine = self.named_weights()
+        if differing := sorted(saved.keys() ^ mine.keys()):
+            raise ValueError(
+                f"{path} was made for another backbone: {len(differing)} weights differ, "
+                f"{differing[0]!r} first"
+            )
+        with torch.no_grad():
+            for key, weight in mine.items():
+                if weight.shape != saved[key].shape:
+                    raise ValueError(
+                        f"{path}: {key} has shape {tuple(saved[key].shape)}, "
+                        f"this backbone needs {tuple(weight.shape)}"
+                    )
+                weight.copy_(saved[key])
+
+    def remove(self) -> None:
+        """Take the adapter out; layers without any adapter left become the plain ones again."""
+        for layer_name, layer in self.layers.items():
+            # peft warns when the adapter that it deletes is the layer's active one.
+            layer.__dict__.update(_active_adapter=[])
+            layer.delete_adapter(self.name)
+            if not layer.lora_A:
+                parent_name, _, child = layer_name.rpartition(".")
+                setattr(self.backbone.get_submodule(parent_name), child, layer.get_base_layer())
+        configs: dict[str, Any] = self.backbone.peft_config  # type: ignore[assignment]
+        del configs[self.name]
+        if not configs:
+            del self.backbone.peft_config
+
+
+def attach(
+    backbone: nn.Module,
+    name: str,
+    rank: int,
+    alpha: float,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+) -> Adapter:
+    """Put LoRA on every Linear and every ungrouped Conv2d of a backbone, switched off.
+
+    A is Gaussian and B zero, so the adapter changes nothing at first. Its weights are float32
+    whatever the backbone's dtype: optimizer steps are lost in half precision.
+
+    Args:
+        backbone: UNet or transformer; its own parameters are frozen.
+        name: the adapter's name; several adapters may live on one backbone.
+        rank: LoRA rank.
+        alpha: LoRA alpha; the branch is scaled by alpha / rank.
+        exclude: shell patterns of layer names that get no LoRA.
+        seed: seed of A.
+
+    Raises:
+        ValueError: rank < 1, alpha <= 0, or the backbone has an adapter of that name.
+    """
+    if rank < 1 or alpha <= 0:
+        raise ValueError(f"LoRA needs rank >= 1 and alpha > 0, got rank {rank}, alpha {alpha}")
+    if name in getattr(backbone, "peft_config", {}):
+        raise ValueError(f"the backbone already has an adapter named {name!r}")
+    targets, skipped = _adaptable(backbone, exclude)
+    others = {p: p.requires_grad for n, p in backbone.named_parameters() if "lora_" in n}
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft only ever divides it by the rank
+        target_modules=list(targets),
+        init_lora_weights="gaussian",
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # Several adapters on one backbone are meant.
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, backbone, name)
+    layers = {n: m for n, m in backbone.named_modules() if isinstance(m, LoraLayer)}
+    layers = {n: m for n, m in layers.items() if name in m.lora_A}
+    if set(layers) != set(targets):
+        raise RuntimeError(f"peft adapted other layers: {sorted(set(layers) ^ set(targets))}")
+    adapter = Adapter(backbone, name, config, layers, skipped)
+    for layer in layers.values():
+        layer.__dict__.update(_disable_adapters=True)
+        layer.lora_A[name].float()
+        layer.lora_B[name].float()
+    # peft marks only the newest adapter as trainable.
+    for parameter, requires_grad in others.items():
+        parameter.requires_grad_(requires_grad)
+    for parameter in adapter.parameters():
+        parameter.requires_grad_(True)
+    return adapter
+
+
+def _adaptable(
+    backbone: nn.Module, exclude: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    targets, skipped = [], []
+    inside: tuple[str, ...] = ()
+    for name, module in backbone.named_modules():
+        if inside and name.startswith(inside):
+            continue
+        layer = module.get_base_layer() if isinstance(module, LoraLayer) else module
+        if isinstance(module, LoraLayer):
+            inside = (f"{name}.",)
+        if any(fnmatch(name, pattern) for pattern in exclude):
+            continue
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            skipped.append(name)
+        elif isinstance(layer, nn.Linear | nn.Conv2d):
+            targets.append(name)
+    return tuple(targets), tuple(skipped)
+
+
+class NoiseNetwork:
+    """f(x0, c): the generator's backbone with LoRA, its last layer reduced to the LoRA branch.
+
+    The frozen weight and bias of the last layer are left out, so that f = 0 before training
+    (arXiv 2508.09968, section 3.3). One pass at the largest timestep gives f.
+
+    Args:
+        generator: the frozen generator.
+        rank: LoRA rank.
+        alpha: LoRA alpha.
+        name: the adapter's name in the backbone.
+        seed: seed of the LoRA's initial weights.
+
+    Raises:
+        ValueError: the backbone's last layer cannot take LoRA, or ``name`` is taken.
+    """
+
+    kind: ClassVar[str] = "hypernoise"
+
+    def __init__(
+        self,
+        generator: Generator,
+        rank: int,
+        alpha: float,
+        name: str = "hypernoise",
+        seed: int = 0,
+    ) -> None:
+        self.generator = generator
+        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed)
+        if generator.last_layer not in self.adapter.layers:
+            self.adapter.remove()
+            raise ValueError(
+                f"the last layer {generator.last_layer!r} is neither a Linear nor an ungrouped "
+                "Conv2d of the backbone"
+            )
+        self._last = self.adapter.layers[generator.last_layer].get_base_layer()
+
+    @property
+    def n_parameters(self) -> int:
+        return self.adapter.n_parameters
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self.adapter.parameters()
+
+    def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """The displacement f(x0, c) of noise [B, *noise_shape]: same shape, float32."""
+        with self.adapter.active(), _zero_output(self._last):
+            return self.generator.predict(noise, conditioning).float()
+
+    def draw(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Drawn:
+        """Images of the frozen generator from the moved noise x0 + f(x0, c)."""
+        delta = self.delta(noise, conditioning)
+        images = self.generator.sample(noise + delta, conditioning, steps, seeds)
+        return Drawn(images, delta)
+
+    def save(self, folder: Path) -> None:
+        """Write the LoRA in PEFT's format."""
+        self.adapter.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read a LoRA of the same shape; see :meth:`Adapter.load` for the errors."""
+        self.adapter.load(folder)
+
+
+@contextmanager
+def _zero_output(layer: nn.Module) -> Iterator[None]:
+    handle = layer.register_forward_hook(lambda _module, _inputs, out: torch.zeros_like(out))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class FineTuner:
+    """Direct fine-tuning: the same LoRA, but active while the generator draws its images.
+
+    Args:
+        generator: the generator; unchanged outside :meth:`active` and :meth:`draw`.
+        rank: LoRA rank.
+        alpha: LoRA alpha.
+        name: the adapter's name in the backbone.
+        seed: seed of the LoRA's initial weights.
+    """
+
+    kind: ClassVar[str] = "lora_finetune"
+
+    def __init__(
+        self,
+        generator: Generator,
+        rank: int,
+        alpha: float,
+        name: str = "lora_finetune",
+        seed: int = 0,
+    ) -> None:
+        self.generator = generator
+        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.adapter.n_parameters
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self.adapter.parameters()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the generator the fine-tuned one."""
+        with self.adapter.active():
+            yield
+
+    def draw(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Drawn:
+        """Images of the fine-tuned generator; the noise is not moved."""
+        with self.active():
+            return Drawn(self.generator.sample(noise, conditioning, steps, seeds), None)
+
+    def save(self, folder: Path) -> None:
+        """Write the LoRA in PEFT's format."""
+        self.adapter.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read a LoRA of the same shape; see :meth:`Adapter.load` for the errors."""
+        self.adapter.load(folder)
+
+
+#: What can be trained, by the name that configurations use.
+KINDS: Mapping[str, type[NoiseNetwork] | type[FineTuner]] = {
+    NoiseNetwork.kind: NoiseNetwork,
+    FineTuner.kind: FineTuner,
+}
+
+
+def build(
+    kind: str, generator: Generator, rank: int, alpha: float, seed: int = 0, name: str = ""
+) -> NoiseNetwork | FineTuner:
+    """An untrained noise network or fine-tuner; ``name`` defaults to a free one.
+
+    Raises:
+        ValueError: unknown kind.
+    """
+    check_choice("kind of training", kind, KINDS)
+    return KINDS[kind](generator, rank, alpha, name or _free_name(generator, kind), seed)
+
+
+def load_trained(
+    kind: str, generator: Generator, folder: Path, name: str = ""
+) -> NoiseNetwork | FineTuner:
+    """A trained noise network or fine-tuner, with the rank and alpha that it was saved with.
+
+    Args:
+        kind: ``"hypernoise"`` or ``"lora_finetune"``.
+        generator: the generator that it was trained on.
+        folder: PEFT folder.
+        name: the adapter's name in the backbone; by default a free one, so that several trained
+            adapters can share a generator.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: unknown kind, a truncated file, or an adapter for another backbone.
+    """
+    rank, alpha = saved_rank_and_alpha(folder)
+    trained = build(kind, generator, rank, alpha, name=name)
+    try:
+        trained.load(folder)
+    except (FileNotFoundError, ValueError):
+        trained.adapter.remove()
+        raise
+    return trained
+
+
+def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
+    """Rank and alpha of a saved LoRA.
+
+    Raises:
+        FileNotFoundError: there is no ``adapter_config.json``.
+        ValueError: it is not a LoRA's.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"no adapter in {folder}: {CONFIG_FILE} is missing")
+    try:
+        config = json.loads(path.read_text())
+        return int(config["r"]), float(config["lora_alpha"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the configuration of a LoRA: {error}") from error
+
+
+def _free_name(generator: Generator, kind: str) -> str:
+    taken = getattr(generator.backbone, "peft_config", {})
+    numbered = (f"{kind}_{n}" for n in range(2, len(taken) + 3))
+    return next(name for name in (kind, *numbered) if name not in taken)

@@ -1,0 +1,1 @@
+"""Ways of spending compute on better images, one file each."""

@@ -1,0 +1,41 @@
+"""HyperNoise: a trained network moves the noise once (arXiv 2508.09968)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hypernoise.adapter import NoiseNetwork
+from hypernoise.methods.protocol import Generated, Spent
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.rewards.protocol import Features, Reward
+
+
+class HyperNoise:
+    """The frozen generator from the noise that a trained noise network has moved.
+
+    Args:
+        network: noise network of the generator that ``run`` is given.
+    """
+
+    def __init__(self, network: NoiseNetwork) -> None:
+        self._network = network
+
+    @torch.no_grad()
+    def run(
+        self,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        if self._network.generator is not generator:
+            raise ValueError("the noise network belongs to another generator")
+        moved = noise + self._network.delta(noise, conditioning)
+        images = generator.sample(moved, conditioning, steps, seeds)
+        return Generated(images, moved, Spent(nfe=1 + steps))

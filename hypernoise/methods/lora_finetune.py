@@ -1,0 +1,40 @@
+"""Direct fine-tuning: the generator's own weights follow the reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hypernoise.adapter import FineTuner
+from hypernoise.methods.protocol import Generated, Spent
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.rewards.protocol import Features, Reward
+
+
+class LoraFinetune:
+    """The fine-tuned generator from the given noise.
+
+    Args:
+        tuner: fine-tuned adapter of the generator that ``run`` is given.
+    """
+
+    def __init__(self, tuner: FineTuner) -> None:
+        self._tuner = tuner
+
+    @torch.no_grad()
+    def run(
+        self,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        if self._tuner.generator is not generator:
+            raise ValueError("the fine-tuned adapter belongs to another generator")
+        images, _ = self._tuner.draw(noise, conditioning, steps, seeds)
+        return Generated(images, noise, Spent(nfe=steps))

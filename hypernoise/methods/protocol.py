@@ -1,0 +1,86 @@
+"""What a method is handed, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.rewards.protocol import Features, Reward
+
+
+class Spent(NamedTuple):
+    """What ONE image cost.
+
+    Attributes:
+        nfe: passes through the backbone.
+        reward_calls: scored images.
+        backward_passes: gradients through generator and reward.
+    """
+
+    nfe: int
+    reward_calls: int = 0
+    backward_passes: int = 0
+
+
+class Generated(NamedTuple):
+    """Images and how they came about.
+
+    Attributes:
+        images: [B, 3, H, W] in [0, 1].
+        noise: [B, *noise_shape], what the generator started from in the end.
+        spent: cost of one image.
+        rewards: [B] of the images, or None where the method asks no reward.
+        trajectory: [B, n] reward of the best image after 1 … n scored images, or None.
+    """
+
+    images: Tensor
+    noise: Tensor
+    spent: Spent
+    rewards: Tensor | None = None
+    trajectory: Tensor | None = None
+
+
+class Method(Protocol):
+    """A way from noise and prompts to images; each image is treated on its own."""
+
+    def run(
+        self,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        """Make one image for each starting noise.
+
+        Args:
+            generator: the frozen generator.
+            reward: what to search for; None for a method that does not search.
+            conditioning: B prompts as the generator encodes them.
+            features: B prompts as the reward encodes them, or None.
+            noise: [B, *noise_shape] starting noise, unit variance.
+            seeds: one per image, for whatever further randomness the method or sampler needs.
+            steps: sampling steps.
+
+        Raises:
+            ValueError: steps < 1, a missing reward, or a reward of wrong shape or not finite.
+        """
+        ...
+
+
+def required_reward(
+    method: str, reward: Reward | None, features: Features | None
+) -> tuple[Reward, Features]:
+    """Reward and features of a method that cannot do without.
+
+    Raises:
+        ValueError: either is None.
+    """
+    if reward is None or features is None:
+        raise ValueError(f"{method} searches for a reward and was given none")
+    return reward, features

@@ -1,0 +1,127 @@
+"""ReNO: gradient ascent of the reward over one image's noise (arXiv 2406.04312)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.rewards.protocol import Features, Reward, checked_score
+
+
+class Reno:
+    """Optimise the noise of each image with Nesterov SGD and keep the best image on the way.
+
+    Iteration 0 scores the given noise, so ``iterations`` images are scored and the noise is moved
+    ``iterations - 1`` times. Clipping and the choice of the best are per image, and the sampler's
+    own seeds stay fixed, so that only the starting noise changes.
+
+    Args:
+        iterations: scored images per image.
+        learning_rate: step size; what suits depends much on generator and reward.
+        momentum: Nesterov momentum.
+        grad_clip: largest gradient norm of one image.
+        regularization: weight of the term that keeps the noise's norm typical.
+
+    Raises:
+        ValueError: iterations < 1, or a setting out of its range.
+    """
+
+    def __init__(
+        self,
+        iterations: int = 50,
+        learning_rate: float = 5.0,
+        momentum: float = 0.9,
+        grad_clip: float = 0.1,
+        regularization: float = 0.01,
+    ) -> None:
+        if iterations < 1:
+            raise ValueError(f"ReNO needs iterations >= 1, got {iterations}")
+        if learning_rate <= 0 or grad_clip <= 0 or regularization < 0 or not 0 < momentum < 1:
+            raise ValueError(
+                "ReNO needs learning_rate > 0, grad_clip > 0, regularization >= 0 and momentum "
+                f"in (0, 1), got {learning_rate}, {grad_clip}, {regularization}, {momentum}"
+            )
+        self.iterations = iterations
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.grad_clip = grad_clip
+        self.regularization = regularization
+
+    def run(
+        self,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        reward, features = required_reward("ReNO", reward, features)
+        z = noise.detach().float().clone().requires_grad_(True)
+        optimizer = torch.optim.SGD(
+            [z], lr=self.learning_rate, momentum=self.momentum, nesterov=True
+        )
+        best: Generated | None = None
+        trajectory = []
+        for iteration in range(self.iterations):
+            is_last = iteration == self.iterations - 1
+            with torch.set_grad_enabled(not is_last):
+                images = generator.sample(z, conditioning, steps, seeds)
+                rewards = checked_score(reward, images, features)
+            best = _better(best, images.detach(), z.detach(), rewards.detach(), self._spent(steps))
+            trajectory.append(best.rewards)
+            if not is_last:
+                z.grad = self._gradient(rewards, z, reward.name)
+                optimizer.step()
+        assert best is not None  # there is at least one iteration
+        return best._replace(trajectory=torch.stack([r for r in trajectory if r is not None], 1))
+
+    def _spent(self, steps: int) -> Spent:
+        n = self.iterations
+        return Spent(nfe=n * steps, reward_calls=n, backward_passes=n - 1)
+
+    def _gradient(self, rewards: Tensor, z: Tensor, reward_name: str) -> Tensor:
+        loss = self.regularization * norm_regularizer(z) - rewards
+        (gradient,) = torch.autograd.grad(loss.sum(), z)
+        norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        if not bool(torch.isfinite(norms).all()):
+            raise ValueError(f"the gradient of reward {reward_name!r} is not finite")
+        factors = (self.grad_clip / (norms + 1e-6)).clamp(max=1.0)
+        clipped: Tensor = gradient * factors.view(-1, *[1] * (z.ndim - 1))
+        return clipped
+
+
+def norm_regularizer(noise: Tensor) -> Tensor:
+    """Negative log density of the norm of Gaussian noise, up to a constant (ReNO, equation 6).
+
+    Args:
+        noise: [B, ...] with d values per image, float32.
+
+    Returns:
+        [B]: half the squared norm minus (d - 1) times the log of the norm.
+    """
+    norms: Tensor = torch.linalg.vector_norm(noise.flatten(1), dim=1)
+    return 0.5 * norms.square() - (noise[0].numel() - 1) * norms.log()
+
+
+def _better(
+    best: Generated | None, images: Tensor, noise: Tensor, rewards: Tensor, spent: Spent
+) -> Generated:
+    if best is None or best.rewards is None:
+        return Generated(images, noise.clone(), spent, rewards)
+    improved = rewards > best.rewards
+
+    def choose(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(improved.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return Generated(
+        choose(images, best.images),
+        choose(noise, best.noise),
+        spent,
+        choose(rewards, best.rewards),
+    )

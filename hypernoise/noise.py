@@ -1,0 +1,93 @@
+"""Seeded noise of an image, and what it costs to move it (arXiv 2508.09968, section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hypernoise.choices import check_choice
+
+Reduction = Literal["sum", "mean"]
+REDUCTIONS: tuple[Reduction, ...] = ("sum", "mean")
+_SEPARATOR = "\x1f"
+
+
+def image_seed(
+    experiment_seed: int, prompt_id: str, image_index: int, stream: str = "noise"
+) -> int:
+    """The seed of one image: the same in every process, batch and order of prompts.
+
+    Args:
+        experiment_seed: seed of the whole experiment.
+        prompt_id: identity of the prompt.
+        image_index: which of the prompt's images.
+        stream: what the random numbers are for; streams are independent of each other.
+
+    Returns:
+        an integer in [0, 2**63).
+    """
+    parts = (str(experiment_seed), stream, prompt_id, str(image_index))
+    digest = hashlib.sha256(_SEPARATOR.join(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seeded_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """Standard normal noise of the given shape: float32, on the CPU whatever the model runs on."""
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+
+
+def image_noise(
+    experiment_seed: int,
+    prompt_id: str,
+    image_index: int,
+    shape: Sequence[int],
+    stream: str = "noise",
+) -> Tensor:
+    """One image's starting noise x0: ``shape``, float32, CPU, unit variance."""
+    return seeded_noise(image_seed(experiment_seed, prompt_id, image_index, stream), shape)
+
+
+def batch_noise(
+    experiment_seed: int,
+    images: Sequence[tuple[str, int]],
+    shape: Sequence[int],
+    stream: str = "noise",
+) -> Tensor:
+    """Starting noise of several images, given as (prompt_id, image_index): [B, *shape]."""
+    noise = [image_noise(experiment_seed, *image, shape, stream) for image in images]
+    return torch.stack(noise) if noise else torch.empty(0, *shape)
+
+
+def squared_norm(delta: Tensor) -> Tensor:
+    """Half the squared norm per image, in nats: the KL surrogate that training uses.
+
+    KL(law of x0 + f(x0) || N(0, I)) = E[half the squared norm of f + Tr J - log|det(I + J)|]; the
+    last two terms are small where f is a contraction, and are dropped (paper, equation 10).
+
+    Args:
+        delta: [B, ...] displacement of the noise.
+
+    Returns:
+        [B], float32.
+    """
+    return 0.5 * delta.float().flatten(1).square().sum(dim=1)
+
+
+def l2_penalty(delta: Tensor, reduction: Reduction = "sum") -> Tensor:
+    """The penalty of the training loss per image: [B], float32.
+
+    Args:
+        delta: [B, ...] displacement of the noise.
+        reduction: ``"sum"`` over the d noise dimensions is the paper's objective; ``"mean"`` is
+            the authors' code, and equals the paper's at a temperature d times smaller.
+
+    Raises:
+        ValueError: unknown reduction.
+    """
+    check_choice("L2 reduction", reduction, REDUCTIONS)
+    penalty = squared_norm(delta)
+    return penalty if reduction == "sum" else penalty / delta[0].numel()

@@ -1,0 +1,1 @@
+"""Rewards: differentiable image scorers behind one small protocol, one file per scorer."""

@@ -1,0 +1,518 @@
+"""Training on a reward: one loop for noise networks and for direct fine-tuning.
+
+Loss of a noise network, per image (arXiv 2508.09968, equation 12):
+half the squared norm of f(x0, c), minus the reward of g(x0 + f(x0, c), c) over the temperature.
+Direct fine-tuning has no such penalty, and only the second term.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hypernoise.adapter import Trainable
+from hypernoise.choices import check_choice
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.noise import (
+    REDUCTIONS,
+    Reduction,
+    batch_noise,
+    image_seed,
+    l2_penalty,
+    squared_norm,
+)
+from hypernoise.rewards.protocol import Features, Reward, shaped_score
+
+OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("fp32", "bf16")
+CHECKPOINTS = "checkpoints"
+_STATE_FILE = "training_state.pt"
+_ROWS_FILE = "rows.json"
+_ENCODE_BATCH = 64
+
+Prompt = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: images per forward pass.
+        accumulation: forward passes per optimizer step.
+        learning_rate: after the warm-up.
+        optimizer: ``"adamw"`` or ``"sgd"``, the latter with momentum 0.9.
+        warmup_steps: steps over which the learning rate grows linearly; constant afterwards.
+        grad_clip: largest gradient norm.
+        rank: LoRA rank.
+        alpha: LoRA alpha.
+        l2_reduction: ``"sum"`` over the noise dimensions (the paper) or ``"mean"`` (its code).
+        temperature: alpha of the paper's tilted law; the reward is divided by it.
+        precision: ``"fp32"``, or ``"bf16"`` autocast; LoRA weights and penalty stay float32.
+        sampling_steps: the generator's steps during training.
+        checkpoint_every: steps between checkpoints.
+        validate_every: steps between validations.
+        seed: seed of prompts' order, of noise and of the LoRA's initial weights.
+    """
+
+    steps: int
+    batch_size: int = 32
+    accumulation: int = 1
+    learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    warmup_steps: int = 0
+    grad_clip: float = 1.0
+    rank: int = 8
+    alpha: float = 16.0
+    l2_reduction: Reduction = "sum"
+    temperature: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    sampling_steps: int = 1
+    checkpoint_every: int = 50
+    validate_every: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("L2 reduction", self.l2_reduction, REDUCTIONS)
+        check_choice("precision", self.precision, PRECISIONS)
+        counts = ("steps", "batch_size", "accumulation", "rank", "sampling_steps")
+        for name in (*counts, "checkpoint_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "grad_clip", "alpha", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must not be negative, got {self.warmup_steps}")
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of optimizer step 1, 2, …"""
+        return self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is measured on the way, always from the same noise.
+
+    Attributes:
+        prompts: (prompt_id, text) that training does not see.
+        images_per_prompt: images per prompt.
+        judges: further rewards by the name that their values get.
+        batch_size: images drawn together.
+    """
+
+    prompts: Sequence[Prompt]
+    images_per_prompt: int = 1
+    judges: Mapping[str, Reward] = field(default_factory=dict)
+    batch_size: int = 64
+
+
+class Row(NamedTuple):
+    """Measurements after ``step`` optimizer steps.
+
+    ``kind`` is ``"train"`` (loss, reward, penalty, kl_nats, delta_rms, grad_norm, learning_rate,
+    seconds) or ``"validation"`` (reward, one value per judge, kl_nats, delta_rms). Values are means
+    over the images; ``grad_norm`` is taken before clipping. Fine-tuning has no penalty, kl_nats
+    and delta_rms.
+    """
+
+    kind: str
+    step: int
+    values: dict[str, float]
+
+
+class Trained(NamedTuple):
+    """What a training gave: every row since step 0, and the folders of its checkpoints."""
+
+    rows: tuple[Row, ...]
+    checkpoints: tuple[Path, ...]
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or gradient was not finite.
+
+    Attributes:
+        step: the optimizer step that was not taken.
+        checkpoint: the last good checkpoint, or None.
+    """
+
+    def __init__(self, step: int, what: str, checkpoint: Path | None) -> None:
+        kept = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint yet"
+        super().__init__(f"{what} at step {step}; {kept}. A smaller learning rate may help.")
+        self.step = step
+        self.checkpoint = checkpoint
+
+
+def train(
+    objective: Trainable,
+    generator: Generator,
+    reward: Reward,
+    prompts: Sequence[Prompt],
+    options: TrainingOptions,
+    folder: Path,
+    validation: Validation | None = None,
+    on_row: Callable[[Row], None] | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Train a noise network or a fine-tuner, or continue where a killed training stopped.
+
+    Everything random in step k is a function of (seed, step, position), so a training that was
+    killed and continued ends with exactly the weights of one that was not.
+
+    Args:
+        objective: what is trained, freshly built with ``options.rank`` and ``options.alpha``.
+        generator: the frozen generator that ``objective`` was built on.
+        reward: what to raise.
+        prompts: (prompt_id, text); each is encoded once.
+        options: how to train.
+        folder: gets the final adapter and ``checkpoints/step_…/``.
+        validation: what to measure at step 0, every ``options.validate_every`` and at the end.
+        on_row: called with every new row; rows restored from a checkpoint are only returned.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: no prompts, another generator, or ``folder`` holds a training with other
+            options.
+        TrainingDiverged: a loss or gradient is not finite.
+    """
+    run = _Run(objective, generator, reward, prompts, options, folder, validation, on_row)
+    run.restore()
+    if run.step == 0 and not run.rows:
+        run.validate()
+    with tqdm(
+        total=options.steps,
+        initial=run.step,
+        desc=f"{objective.kind} on {reward.name}",
+        disable=not progress,
+        mininterval=2.0,
+    ) as bar:
+        while run.step < options.steps:
+            row = run.advance()
+            bar.update()
+            bar.set_postfix(reward=f"{row.values['reward']:.3f}", refresh=False)
+    objective.adapter.save(folder)
+    return Trained(tuple(run.rows), tuple(_checkpoints(folder)))
+
+
+class _Prompts(NamedTuple):
+    conditioning: Conditioning
+    features: Features
+
+
+class _Run:
+    """A training between two steps."""
+
+    def __init__(
+        self,
+        objective: Trainable,
+        generator: Generator,
+        reward: Reward,
+        prompts: Sequence[Prompt],
+        options: TrainingOptions,
+        folder: Path,
+        validation: Validation | None,
+        on_row: Callable[[Row], None] | None,
+    ) -> None:
+        _check_objective(objective, generator, options)
+        self.objective = objective
+        self.generator = generator
+        self.reward = reward
+        self.options = options
+        self.folder = folder
+        self.on_row = on_row
+        self.step = 0
+        self.rows: list[Row] = []
+        self.checkpoint: Path | None = None
+        self.fingerprint = _fingerprint(objective, reward, prompts, options)
+        self.parameters = objective.adapter.parameters()
+        self.optimizer = _optimizer(self.parameters, options)
+        self.device = self.parameters[0].device
+        self.order = _Order(len(prompts), options.seed)
+        texts = _texts(prompts, "training")
+        self.prompts = _Prompts(
+            encode_in_chunks(generator.encode, texts), encode_in_chunks(reward.encode, texts)
+        )
+        self.validator = _Validator(validation, generator, reward, options) if validation else None
+
+    def advance(self) -> Row:
+        """Take one optimizer step; then validate and save where it is time."""
+        started = time.perf_counter()
+        step = self.step + 1
+        rate = self.options.learning_rate_at(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = [self._micro_batch(step, part) for part in range(self.options.accumulation)]
+        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.options.grad_clip)
+        # The one wait for the device in a step: everything that is logged or checked.
+        values = torch.stack([*_mean_of(parts).values(), grad_norm.float()]).tolist()
+        measured = dict(zip([*parts[0], "grad_norm"], values, strict=True))
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(measured[name]):
+                raise TrainingDiverged(step, f"{name} is {measured[name]}", self.checkpoint)
+        self.optimizer.step()
+        self.step = step
+        seconds = time.perf_counter() - started
+        row = Row("train", step, {**measured, "learning_rate": rate, "seconds": seconds})
+        self._add(row)
+        is_end = step == self.options.steps
+        if is_end or step % self.options.validate_every == 0:
+            self.validate()
+        if is_end or step % self.options.checkpoint_every == 0:
+            self.save()
+        return row
+
+    def _micro_batch(self, step: int, part: int) -> dict[str, Tensor]:
+        options = self.options
+        size = options.batch_size
+        positions = range(part * size, (part + 1) * size)
+        images = [(f"step {step}", position) for position in positions]
+        noise = batch_noise(options.seed, images, self.generator.noise_shape, "training")
+        seeds = [image_seed(options.seed, *image, "training sampler") for image in images]
+        per_step = size * options.accumulation
+        rows = self.order.rows(((step - 1) * per_step + position) for position in positions)
+        with _precision(options, self.device):
+            drawn = self.objective.draw(
+                noise.to(self.device),
+                self.prompts.conditioning.rows(rows),
+                options.sampling_steps,
+                seeds,
+            )
+            rewards = shaped_score(self.reward, drawn.images, self.prompts.features.rows(rows))
+        loss = -rewards.mean() / options.temperature
+        measured = {"reward": rewards.mean()}
+        if drawn.delta is not None:
+            penalty = l2_penalty(drawn.delta, options.l2_reduction).mean()
+            loss = loss + penalty
+            measured |= {"penalty": penalty, **_displacement(drawn.delta)}
+        (loss / options.accumulation).backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in {"loss": loss, **measured}.items()}
+
+    def validate(self) -> None:
+        """Measure the objective on the validation prompts."""
+        if self.validator:
+            values = self.validator.measure(self.objective)
+            self._add(Row("validation", self.step, values))
+
+    def _add(self, row: Row) -> None:
+        self.rows.append(row)
+        if self.on_row:
+            self.on_row(row)
+
+    def save(self) -> None:
+        """Write a checkpoint that appears whole or not at all."""
+        folder = self.folder / CHECKPOINTS / f"step_{self.step:06d}"
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        self.objective.adapter.save(partial)
+        (partial / _ROWS_FILE).write_text(json.dumps(self.rows))
+        state = {
+            "step": self.step,
+            "fingerprint": self.fingerprint,
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["random_device"] = torch.cuda.get_rng_state(self.device)
+        torch.save(state, partial / _STATE_FILE)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        self.checkpoint = folder
+        # Only the newest is continued from; older ones keep their adapter.
+        for older in _checkpoints(self.folder):
+            if older != folder:
+                (older / _STATE_FILE).unlink(missing_ok=True)
+                (older / _ROWS_FILE).unlink(missing_ok=True)
+
+    def restore(self) -> None:
+        """Continue from the newest checkpoint, if there is one.
+
+        Raises:
+            ValueError: it belongs to a training with other options, prompts or reward.
+        """
+        folder = next((f for f in reversed(_checkpoints(self.folder)) if _is_whole(f)), None)
+        if folder is None:
+            return
+        state = torch.load(folder / _STATE_FILE, weights_only=True)
+        _check_same_training(state["fingerprint"], self.fingerprint, folder)
+        if state["step"] > self.options.steps:
+            raise ValueError(f"{folder} is beyond the {self.options.steps} steps asked for")
+        self.objective.adapter.load(folder)
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_device"], self.device)
+        self.rows = [Row(*row) for row in json.loads((folder / _ROWS_FILE).read_text())]
+        self.step = state["step"]
+        self.checkpoint = folder
+
+
+class _Validator:
+    """Validation prompts, encoded once, and their fixed noise."""
+
+    def __init__(
+        self,
+        validation: Validation,
+        generator: Generator,
+        reward: Reward,
+        options: TrainingOptions,
+    ) -> None:
+        if "reward" in validation.judges:
+            raise ValueError("a judge cannot be called 'reward': that is the training reward")
+        self.options = options
+        self.batch_size = validation.batch_size
+        self.rewards = {"reward": reward, **validation.judges}
+        texts = _texts(validation.prompts, "validation")
+        self.conditioning = encode_in_chunks(generator.encode, texts)
+        self.features = {
+            name: encode_in_chunks(each.encode, texts) for name, each in self.rewards.items()
+        }
+        indices = range(validation.images_per_prompt)
+        images = [(prompt_id, index) for prompt_id, _ in validation.prompts for index in indices]
+        self.rows = [row for row in range(len(texts)) for _ in indices]
+        self.noise = batch_noise(options.seed, images, generator.noise_shape, "validation")
+        self.seeds = [image_seed(options.seed, *image, "validation sampler") for image in images]
+
+    @torch.no_grad()
+    def measure(self, objective: Trainable) -> dict[str, float]:
+        device = objective.adapter.parameters()[0].device
+        collected: dict[str, list[Tensor]] = {}
+        for start in range(0, len(self.rows), self.batch_size):
+            chosen = slice(start, start + self.batch_size)
+            rows = self.rows[chosen]
+            with _precision(self.options, device):
+                drawn = objective.draw(
+                    self.noise[chosen].to(device),
+                    self.conditioning.rows(rows),
+                    self.options.sampling_steps,
+                    self.seeds[chosen],
+                )
+                for name, reward in self.rewards.items():
+                    features = self.features[name].rows(rows)
+                    scores = shaped_score(reward, drawn.images, features)
+                    collected.setdefault(name, []).append(scores)
+            if drawn.delta is not None:
+                for name, value in _displacement(drawn.delta).items():
+                    collected.setdefault(name, []).append(value.expand(len(rows)))
+        return {name: torch.cat(values).mean().item() for name, values in collected.items()}
+
+
+class _Order:
+    """The order in which prompts are drawn: a new permutation for every pass over them."""
+
+    def __init__(self, n_prompts: int, seed: int) -> None:
+        self._n = n_prompts
+        self._seed = seed
+        self._epoch = -1
+        self._permutation: list[int] = []
+
+    def rows(self, draws: Any) -> list[int]:
+        """The prompt of each draw, counted from the training's start."""
+        return [self._row(draw) for draw in draws]
+
+    def _row(self, draw: int) -> int:
+        epoch, position = divmod(draw, self._n)
+        if epoch != self._epoch:
+            seed = image_seed(self._seed, "order", epoch, "training")
+            shuffle = torch.Generator().manual_seed(seed)
+            self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
+            self._epoch = epoch
+        return self._permutation[position]
+
+
+@torch.no_grad()
+def encode_in_chunks(
+    encode: Callable[[Sequence[str]], Conditioning],
+    texts: Sequence[str],
+    chunk: int = _ENCODE_BATCH,
+) -> Conditioning:
+    """Encode many prompts once, ``chunk`` at a time: one row per prompt, without gradients."""
+    parts = [encode(texts[start : start + chunk]) for start in range(0, len(texts), chunk)]
+    names = parts[0].tensors
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
+    return Conditioning(tensors, tuple(texts))
+
+
+def _displacement(delta: Tensor) -> dict[str, Tensor]:
+    kl_nats = squared_norm(delta).mean()
+    return {"kl_nats": kl_nats, "delta_rms": (2 * kl_nats / delta[0].numel()).sqrt()}
+
+
+def _mean_of(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+
+def _precision(options: TrainingOptions, device: torch.device) -> torch.autocast:
+    enabled = options.precision == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _optimizer(
+    parameters: Sequence[nn.Parameter], options: TrainingOptions
+) -> torch.optim.Optimizer:
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(parameters, lr=options.learning_rate)
+
+
+def _texts(prompts: Sequence[Prompt], what: str) -> list[str]:
+    if not prompts:
+        raise ValueError(f"the list of {what} prompts is empty")
+    return [text for _, text in prompts]
+
+
+def _check_objective(objective: Trainable, generator: Generator, options: TrainingOptions) -> None:
+    if objective.generator is not generator:
+        raise ValueError("what is trained belongs to another generator")
+    config = objective.adapter.config
+    if (config.r, config.lora_alpha) != (options.rank, options.alpha):
+        raise ValueError(
+            f"the adapter has rank {config.r} and alpha {config.lora_alpha:g}, the options say "
+            f"rank {options.rank} and alpha {options.alpha:g}"
+        )
+    if getattr(generator.backbone, "is_gradient_checkpointing", False):
+        raise ValueError(
+            "gradient checkpointing repeats passes when the adapter has been switched off again, "
+            "and would give wrong gradients; disable it on the backbone"
+        )
+
+
+def _fingerprint(
+    objective: Trainable, reward: Reward, prompts: Sequence[Prompt], options: TrainingOptions
+) -> dict[str, Any]:
+    digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
+    own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
+    # More steps, or other checkpoints, are the same training.
+    free = ("steps", "checkpoint_every")
+    return own | {name: value for name, value in asdict(options).items() if name not in free}
+
+
+def _check_same_training(saved: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+    for name in saved.keys() | asked.keys():
+        if saved.get(name) != asked.get(name):
+            raise ValueError(
+                f"{folder} belongs to another training: its {name} is {saved.get(name)!r}, "
+                f"not {asked.get(name)!r}. Choose another folder or remove that one."
+            )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = (folder / CHECKPOINTS).glob("step_*")
+    return sorted(path for path in found if path.is_dir() and path.suffix != ".partial")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    return (checkpoint / _STATE_FILE).is_file() and (checkpoint / _ROWS_FILE).is_file()
