@@ -33,7 +33,7 @@ def extension_path() -> Path | None:
 def extension_loads(path: Path) -> bool:
     """Whether torchvision's compiled part loads into this process's torch."""
     try:
-        torch.ops.load_library(str(path))
+        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except OSError:
         return False
     return True
@@ -52,9 +52,9 @@ def repair() -> bool:
     path = extension_path()
     if path is None or extension_loads(path):
         return False
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
-        library.define(schema)
+        library.define(schema)  # type: ignore[no-untyped-call]
     # The library's definitions end with the object.
     _declared.append(library)
     return True

@@ -32,7 +32,9 @@ def check_folder(weights: str) -> None:
 
 def _check_component(folder: Path) -> None:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder.parent} names a component {folder.name!r} that is missing")
+        raise FileNotFoundError(
+            f"{folder.parent} names a component {folder.name!r} that is missing"
+        )
     is_model = (folder / "config.json").is_file()
     files = sorted(folder.glob("*.safetensors"))
     if is_model and not files:

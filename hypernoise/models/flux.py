@@ -35,7 +35,8 @@ class FluxSchnell:
         device: str = "cpu",
         pipeline: FluxPipeline | None = None,
     ) -> None:
-        self._pipe: Any = pipeline or load_pipeline(FluxPipeline, weights, dtype, device)
+        self._pipe: Any
+        self._pipe = pipeline or load_pipeline(FluxPipeline, weights, dtype, device)
         self.size_px = size_px
         self.max_tokens = max_tokens
         self._side = size_px // (self._pipe.vae_scale_factor * 2)

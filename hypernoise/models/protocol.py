@@ -89,9 +89,8 @@ def stock_call(pipeline: Any, **arguments: Any) -> Tensor:
     diffusers decorates ``__call__`` with ``torch.no_grad``; the function below the decorator is
     the same code, so nothing of the pipeline is copied.
     """
-    images = type(pipeline).__call__.__wrapped__(
-        pipeline, output_type="pt", return_dict=False, **arguments
-    )[0]
+    undecorated: Any = type(pipeline).__call__
+    images = undecorated.__wrapped__(pipeline, output_type="pt", return_dict=False, **arguments)[0]
     if not isinstance(images, Tensor):
         images = torch.stack(list(images))
     return images
@@ -107,7 +106,7 @@ def load_pipeline(pipeline_class: Any, weights: str, dtype: torch.dtype, device:
     from hypernoise.weights import check_folder
 
     check_folder(weights)
-    pipeline = pipeline_class.from_pretrained(weights, torch_dtype=dtype, use_safetensors=True)
+    pipeline = pipeline_class.from_pretrained(weights, dtype=dtype, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     for component in pipeline.components.values():

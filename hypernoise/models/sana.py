@@ -46,7 +46,8 @@ class SanaSprint:
         device: str = "cpu",
         pipeline: SanaSprintPipeline | None = None,
     ) -> None:
-        self._pipe: Any = pipeline or load_pipeline(SanaSprintPipeline, weights, dtype, device)
+        self._pipe: Any
+        self._pipe = pipeline or load_pipeline(SanaSprintPipeline, weights, dtype, device)
         self.size_px = size_px
         self.guidance = guidance
         self.max_tokens = max_tokens

@@ -33,7 +33,8 @@ class SdTurbo:
         device: str = "cpu",
         pipeline: StableDiffusionPipeline | None = None,
     ) -> None:
-        self._pipe: Any = pipeline or load_pipeline(StableDiffusionPipeline, weights, dtype, device)
+        self._pipe: Any
+        self._pipe = pipeline or load_pipeline(StableDiffusionPipeline, weights, dtype, device)
         self.size_px = size_px
         side = size_px // self._pipe.vae_scale_factor
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)

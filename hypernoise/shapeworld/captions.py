@@ -125,13 +125,13 @@ def _group(caption: Caption) -> str:
     return f"{caption.task}|{'|'.join(named)}|{caption.relation or ''}"
 
 
-
 def _rank(key: str) -> tuple[str, str]:
     return hashlib.sha256(key.encode()).hexdigest(), key
 
 
 def _all_captions(task: str) -> list[Caption]:
     pairs = list(permutations(SHAPES, 2))
+    bodies: list[tuple[tuple[Subject, ...], str | None]]
     if task == "single_object":
         bodies = [((Subject(shape),), None) for shape in SHAPES]
     elif task == "two_object":

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from hypernoise.shapeworld.captions import SHAPES
 from hypernoise.shapeworld.scenes import OBJECT_PX, RGB, templates
@@ -24,7 +24,10 @@ FOREGROUND_DISTANCE = 0.22
 #: Components with fewer pixels are specks, not objects.
 MIN_PIXELS = 14
 #: Soft IoU at which the score is 0 and 1. Rendered objects fit with an IoU above 0.85.
-IOU_RANGE = (0.45, 0.75)
+IOU_RANGE = (0.5, 0.8)
+#: RGB distance to the nearest named colour at which the score is 1 and 0: the world's objects are
+#: drawn in named colours, a faded or muddy patch is none of them.
+COLOR_DISTANCE_RANGE = (0.25, 0.40)
 _SHIFT_PX = 2
 _PAD = 3
 
@@ -75,20 +78,25 @@ def _describe(
     own = ndimage.binary_dilation(mask)
     coverage = np.where(own, np.clip(distance / max(contrast, 1e-6), 0.0, 1.0), 0.0)
     shape, overlap = _best_shape(coverage.astype(np.float32), window)
-    color = nearest_color(mean)
-    expected = float(np.sqrt(np.square(np.asarray(RGB[color]) - background).sum()))
-    strength = min(1.0, contrast / (0.75 * expected))
-    low, high = IOU_RANGE
-    score = float(np.clip((overlap - low) / (high - low), 0.0, 1.0)) * strength
+    near, far = COLOR_DISTANCE_RANGE
+    color, color_distance = nearest_color(mean)
+    score = _ramp(overlap, *IOU_RANGE) * _ramp(-color_distance, -far, -near)
     rows, cols = window
     box = (float(cols.start), float(rows.start), float(cols.stop), float(rows.stop))
     return Detection(shape, color, box, score)
 
 
-def nearest_color(rgb: Array) -> str:
-    """The named colour nearest to an RGB triple in [0, 1]."""
+def nearest_color(rgb: Array) -> tuple[str, float]:
+    """The named colour nearest to an RGB triple in [0, 1], and its distance."""
     names, values = _palette()
-    return names[int(np.square(values - rgb).sum(axis=1).argmin())]
+    distances = np.sqrt(np.square(values - rgb).sum(axis=1))
+    nearest = int(distances.argmin())
+    return names[nearest], float(distances[nearest])
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to ``low``, 1 from ``high`` on, linear between."""
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
 
 
 @cache

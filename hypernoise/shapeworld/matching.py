@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hypernoise.rewards.matcher import MatcherNetwork, save_matcher, word_ids
@@ -103,13 +104,11 @@ def train_matcher(
         if step % 100 == 0 or step == recipe.steps - 1:
             seconds = time.monotonic() - started
             report(f"{recipe.name} step {step} loss {np.mean(losses[-100:]):.4f} {seconds:.0f}s")
-    seconds = f"{time.monotonic() - started:.0f}"
-    save_matcher(network, path, {"recipe": json.dumps(asdict(recipe)), "seconds": seconds})
+    facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
+    save_matcher(network, path, facts)
 
 
-def gather(
-    recipe: MatcherRecipe, generators: Sequence[Any], data: Data, report: Report
-) -> Pool:
+def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data, report: Report) -> Pool:
     """Generate, render and detect the images that a matcher learns from."""
     parts, texts = [], []
     for generator in generators:
@@ -209,7 +208,7 @@ def _other(choices: Sequence[Any], taken: set[Any], rng: np.random.Generator) ->
 
 
 def _object_loss(
-    network: MatcherNetwork, tokens: Tensor, pool: Pool, index: Sequence[int]
+    network: MatcherNetwork, tokens: Tensor, pool: Pool, index: NDArray[np.int64]
 ) -> Tensor:
     output = network.objects(tokens)
     present = torch.zeros(len(index), GRID * GRID)
