@@ -27,7 +27,7 @@ MIN_PIXELS = 14
 IOU_RANGE = (0.5, 0.8)
 #: RGB distance to the nearest named colour at which the score is 1 and 0: the world's objects are
 #: drawn in named colours, a faded or muddy patch is none of them.
-COLOR_DISTANCE_RANGE = (0.25, 0.40)
+COLOR_DISTANCE_RANGE = (0.20, 0.35)
 _SHIFT_PX = 2
 _PAD = 3
 

@@ -44,11 +44,11 @@ class MatcherRecipe:
 
     name: str
     seed: int
-    steps: int = 2500
+    steps: int = 1500
     batch_size: int = 64
     captions_per_image: int = 3
-    n_generated: int = 5000
-    n_rendered: int = 6000
+    n_generated: int = 4000
+    n_rendered: int = 5000
     learning_rate: float = 1.5e-3
     width: int = 96
     layers: int = 3

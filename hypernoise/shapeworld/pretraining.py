@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,9 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """More training of a saved generator, with a restarted schedule and other shares of tasks."""
-
-    steps: int
-    task_weights: Mapping[str, float]
-    learning_rate: float = 1.5e-3
-
-
-@dataclass(frozen=True)
 class Recipe:
     """How one family is pretrained. ``refine_share`` is the part of a SANA batch that starts from
-    partly noised scenes instead of pure noise. Every further stage starts from the half-precision
-    weights that the one before saved."""
+    partly noised scenes instead of pure noise."""
 
     family: str
     steps: int
@@ -76,23 +66,13 @@ class Recipe:
     warmup_steps: int = 100
     refine_share: float = 0.0
     seed: int = 0
-    stages: tuple[Stage, ...] = ()
 
 
-#: Relations are learned last: what a generator that has the rest is shown more of.
-RELATIONS_FIRST = {
-    "single_object": 0.06,
-    "two_object": 0.10,
-    "counting": 0.10,
-    "colors": 0.07,
-    "position": 0.45,
-    "color_attr": 0.22,
-}
 RECIPES = {
     recipe.family: recipe
     for recipe in (
         Recipe("tiny_sd", steps=2800, vae_steps=1200),
-        Recipe("tiny_sana", steps=2100, refine_share=0.3, stages=(Stage(600, RELATIONS_FIRST),)),
+        Recipe("tiny_sana", steps=2100, refine_share=0.3),
         Recipe("tiny_flux", steps=2600),
     )
 }
@@ -105,7 +85,6 @@ class Data:
     rng: np.random.Generator
     noise_rng: torch.Generator
     by_task: dict[str, list[Caption]] = field(default_factory=dict)
-    task_weights: Mapping[str, float] = field(default_factory=lambda: TASK_WEIGHTS)
 
     @classmethod
     def seeded(cls, seed: int, splits: Sequence[str] = ("train", "reward")) -> Data:
@@ -114,8 +93,7 @@ class Data:
         return cls(np.random.default_rng(seed), torch.Generator().manual_seed(seed), by_task)
 
     def captions(self, n: int) -> list[Caption]:
-        weights = self.task_weights
-        tasks = self.rng.choice(list(weights), size=n, p=list(weights.values()))
+        tasks = self.rng.choice(list(TASK_WEIGHTS), size=n, p=list(TASK_WEIGHTS.values()))
         return [self.by_task[t][self.rng.integers(len(self.by_task[t]))] for t in tasks]
 
     def noise(self, shape: Sequence[int]) -> Tensor:
@@ -171,46 +149,18 @@ def pretrain(recipe: Recipe, folder: Path, report: Report = print) -> None:
     pipeline.set_progress_bar_config(disable=True)
     data = Data.seeded(recipe.seed)
     vae_loss = train_autoencoder(pipeline.vae, recipe, data, report)
-    losses = [train_generator(pipeline, recipe, data, report)]
-    _save(pipeline, folder)
-    for number, stage in enumerate(recipe.stages, start=1):
-        losses.append(continue_training(recipe, number, stage, folder, report))
+    loss = train_generator(pipeline, recipe, data, report)
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
     record = {
         "recipe": asdict(recipe),
         "vae_mse": vae_loss,
-        "latent_mse": losses,
+        "latent_mse": loss,
         "seconds": round(time.monotonic() - started),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
     (folder / RECIPE_FILE).write_text(json.dumps(record, indent=2) + "\n")
-
-
-def continue_training(
-    recipe: Recipe, number: int, stage: Stage, folder: Path, report: Report
-) -> float:
-    """Train a saved generator further, in place; returns the last latent error.
-
-    Args:
-        recipe: the family's recipe.
-        number: which stage this is, from 1; it seeds the stage's data.
-        stage: what to do.
-        folder: the pipeline's folder, read and written.
-        report: receives progress lines.
-    """
-    pipeline = type(BUILDERS[recipe.family]()).from_pretrained(folder, dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.vae.requires_grad_(False)
-    data = replace(Data.seeded(recipe.seed + 1000 * number), task_weights=dict(stage.task_weights))
-    own = replace(recipe, steps=stage.steps, learning_rate=stage.learning_rate)
-    loss = train_generator(pipeline, own, data, report)
-    _save(pipeline, folder)
-    return loss
-
-
-def _save(pipeline: Any, folder: Path) -> None:
-    pipeline.to(dtype=torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
 
 
 def train_autoencoder(vae: Any, recipe: Recipe, data: Data, report: Report) -> float:
