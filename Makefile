@@ -9,7 +9,7 @@ CORES ?= all
 CANDIDATES := python3.11 python3 python3.12 python3.13 python3.14
 AT_LEAST_311 := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/", timeout=10)
 

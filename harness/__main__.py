@@ -1,0 +1,82 @@
+"""``python -m harness VERB --job JSON_OR_PATH``: argument parsing, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+from harness.jobs import JOBS, load_job
+from harness.targets import resolve
+
+_MODULES = {"table": "tables", "figure": "figures"}
+_HELP = {
+    "pretrain": "train a tiny generator or matcher of the embedded world from scratch",
+    "train": "train a noise network, or fine-tune the generator, on a reward",
+    "match": "pick the fine-tuning checkpoint with the noise network's validation reward",
+    "generate": "make a benchmark's images with one method",
+    "score": "score images with a benchmark's scorer and with rewards",
+    "profile": "time methods against one another",
+    "table": "make a table from frames",
+    "figure": "make a figure from frames",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0, or 2 for a job that cannot be carried out."""
+    options = _parser().parse_args(arguments)
+    try:
+        job = load_job(options.verb, options.job)
+        if getattr(options, "threads", None):
+            job = replace(job, threads=options.threads)
+        module = f"harness.{_MODULES.get(options.verb, options.verb)}"
+        resolve(f"{module}:{'check' if getattr(options, 'check', False) else 'run'}")(job)
+    except (ValueError, OSError) as error:
+        return _fail(error, options.traceback)
+    except RuntimeError as error:
+        # A diverged training is the user's to mend; any other RuntimeError is ours.
+        if type(error).__name__ != "TrainingDiverged":
+            raise
+        return _fail(error, options.traceback)
+    return 0
+
+
+def _fail(error: Exception, traceback: bool) -> int:
+    if traceback:
+        raise error
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness", description="Generate, score, time and compare."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in JOBS:
+        sub = verbs.add_parser(verb, help=_HELP[verb], description=_HELP[verb])
+        sub.add_argument(
+            "--job",
+            required=True,
+            metavar="JSON_OR_PATH",
+            help=f"the job as JSON, or a file that holds it (harness.jobs.{JOBS[verb].__name__})",
+        )
+        if any(entry.name == "threads" for entry in fields(JOBS[verb])):
+            sub.add_argument("--threads", type=_positive, help="torch's threads, not the job's")
+        # Tables and figures take no long work that a check could spare.
+        if verb not in _MODULES:
+            sub.add_argument("--check", action="store_true", help="check the job, do no work")
+        sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

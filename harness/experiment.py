@@ -1,0 +1,361 @@
+"""What a config asks for, checked against the declared components, as jobs.
+
+Snakemake builds one :class:`Experiment` on every call, so nothing heavy is imported here. File
+names are the workflow's business: jobs are given theirs. Threads are too, and go on the command
+line: a job that gets more of them is the same job.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
+from harness.specs import MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.targets import SpecError, check_target, prefix, unknown
+
+#: In layered sections: the layer that applies everywhere.
+DEFAULT = "default"
+#: Stands for the reward in the paths of methods that use none.
+NO_REWARD = "none"
+#: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
+TRAIN_METRIC = "train_reward"
+
+
+class Selection(NamedTuple):
+    """Images that are scored together: a benchmark, methods, and sampling steps if not the
+    model's own."""
+
+    benchmark: str
+    methods: tuple[str, ...]
+    steps: tuple[int, ...]
+
+
+class Run(NamedTuple):
+    """What identifies the images that one job generates."""
+
+    benchmark: str
+    model: str
+    method: str
+    reward: str
+    steps: int
+
+
+def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], file: str) -> None:
+    """Check a config's keys and values.
+
+    Raises:
+        SpecError: names the file, the key, and what would be valid; one line per fault.
+    """
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_where)
+    if errors:
+        raise SpecError("\n".join(f"{prefix(file)}{line}" for e in errors for line in _explain(e)))
+
+
+def _where(error: ValidationError) -> str:
+    return ".".join(str(part) for part in error.absolute_path)
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    where = _where(error)
+    if error.validator != "additionalProperties" or not isinstance(error.instance, Mapping):
+        yield f"config key {where!r}: {error.message}" if where else f"config: {error.message}"
+        return
+    schema: Any = error.schema
+    valid = list(schema.get("properties", ()))
+    for key in error.instance:
+        if key not in valid:
+            close = difflib.get_close_matches(str(key), valid, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            inside = f" in {where!r}" if where else ""
+            choices = ", ".join(sorted(valid))
+            yield f"unknown config key {str(key)!r}{inside}{hint} (valid: {choices})"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A config and the components that it draws on.
+
+    Attributes:
+        config: has passed :func:`check_schema`.
+        registry: every declared component.
+        file: the config file(s), for messages.
+    """
+
+    config: Mapping[str, Any]
+    registry: Registry
+    file: str
+
+    def check(self) -> None:
+        """Check every name in the config but those of tables, and every target and argument.
+
+        Raises:
+            SpecError: names the file, the word and the nearest valid one.
+        """
+        registry, config = self.registry, self.config
+        self._known(registry.models, "model", config["models"])
+        self._known(registry.methods, "method", config["methods"])
+        self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
+        self._known(registry.rewards, "reward", [config["reward"], *config["judges"].values()])
+        self._known(registry.models, "model in steps", config["steps"])
+        self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
+        for name, sweep in config["sweeps"].items():
+            self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
+            self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
+        pretrain = config["pretrain"]
+        self._known(registry.models, "model in pretrain", pretrain["generators"])
+        self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
+        self._check_matching()
+        for section in ("training", "arguments", "prompts"):
+            self._check_layers(section)
+        self._check_arguments()
+        self._check_prompts()
+
+    def check_tables(self) -> None:
+        """Check the names of tables; raises as :meth:`check`.
+
+        A table's file holds its rule, which draws on the rest of the config: so the rest is checked
+        before that file is read, and the names of tables after it.
+        """
+        self._known(self.registry.tables, "table", self.config["tables"])
+
+    def _known(self, specs: Mapping[str, Any], what: str, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in specs:
+                raise unknown(what, name, specs, self.file)
+
+    def _check_matching(self) -> None:
+        for model, reward, training in self.trainings():
+            options = self.options(model, reward, training)
+            validated, kept = options["validate_every"], options["checkpoint_every"]
+            if self.registry.methods[training].state == "matched" and kept % validated:
+                raise SpecError(
+                    f"{self.file}: {training} on {model} has a checkpoint every {kept} steps, but "
+                    f"is validated every {validated}; only a validated checkpoint can be matched"
+                )
+
+    def _check_layers(self, section: str) -> None:
+        registry = self.registry
+        valid = {DEFAULT, *registry.models, *registry.rewards, *registry.methods}
+        for key in self.config[section]:
+            self._known(dict.fromkeys(valid), f"name in config section {section!r}:", key.split())
+
+    def _check_arguments(self) -> None:
+        for key, given in self.config["arguments"].items():
+            named = [name for name in key.split() if name in self.registry.methods]
+            if len(named) != 1:
+                raise SpecError(
+                    f"{self.file}: {key!r} in config section 'arguments' must name one method, "
+                    "and may name a model or a reward besides, as in 'tiny_sd reno'"
+                )
+            target = self.registry.methods[named[0]].target
+            parameters = check_target(target, self.file)
+            if parameters is None or parameters.any_keyword:
+                continue
+            where = f"argument of method {named[0]!r} in config section 'arguments':"
+            self._known(dict.fromkeys(parameters.names), where, given)
+
+    def _check_prompts(self) -> None:
+        for given in self.config["prompts"].values():
+            for prompts in given.values():
+                parameters = check_target(prompts["target"], self.file)
+                if parameters is not None and not parameters.any_keyword:
+                    where = f"argument of {prompts['target']}:"
+                    self._known(dict.fromkeys(parameters.names), where, prompts["arguments"])
+
+    def _layered(self, section: str, *names: str) -> dict[str, Any]:
+        # A layer whose key names more is the more special one; of two that name equally many,
+        # the later in the file wins.
+        layers = self.config[section].items()
+        fitting = [(k, v) for k, v in layers if k == DEFAULT or set(k.split()) <= set(names)]
+        ordered = sorted(fitting, key=lambda layer: (layer[0] != DEFAULT, len(layer[0].split())))
+        return {name: value for _, layer in ordered for name, value in layer.items()}
+
+    def method(self, name: str, model: str = "", reward: str = "") -> MethodSpec:
+        """A method with the arguments that the config gives it for a model and a reward."""
+        spec = self.registry.methods[name]
+        given = self._layered("arguments", name, model, reward)
+        return replace(spec, arguments={**spec.arguments, **given})
+
+    def steps(self, model: str) -> int:
+        """A model's sampling steps."""
+        return int(self.config["steps"].get(model, self.registry.models[model].steps))
+
+    def options(self, model: str, reward: str, method: str) -> dict[str, Any]:
+        """A method's training options (:class:`hypernoise.training.TrainingOptions`)."""
+        kind = self.registry.methods[method].trains or ""
+        return self._layered("training", model, reward, method, kind)
+
+    def training(self, model: str, reward: str, method: str) -> str:
+        """The method under whose name a method's network is trained: the first that trains alike.
+
+        Methods that share kind and options differ in what they do with the network only, so it is
+        trained once.
+        """
+        kind = self.registry.methods[method].trains
+        alike = (
+            name
+            for name, spec in self.registry.methods.items()
+            if kind is not None
+            and spec.trains == kind
+            and self.options(model, reward, name) == self.options(model, reward, method)
+        )
+        return next(alike)
+
+    def noise_training(self, model: str, reward: str) -> str:
+        """The training that "matched" methods are matched to."""
+        trained = (name for name, m in self.registry.methods.items() if m.trains == "hypernoise")
+        return self.training(model, reward, next(trained))
+
+    def trainings(self) -> list[tuple[str, str, str]]:
+        """(model, reward, training) of everything that ``methods`` need for ``models``."""
+        reward = self.config["reward"]
+        wanted = [
+            (model, reward, self.training(model, reward, method))
+            for model in self.config["models"]
+            for method in self.config["methods"]
+            if self.registry.methods[method].trains
+        ]
+        return list(dict.fromkeys(wanted))
+
+    def uses_reward(self, method: str) -> bool:
+        """Whether a method asks a reward while it generates, or was trained on one."""
+        spec = self.registry.methods[method]
+        return spec.needs_reward or spec.trains is not None
+
+    def selection(self, name: str) -> Selection:
+        """The images behind a table: a sweep's, or the config's own under its benchmark's name."""
+        if name in self.config["sweeps"]:
+            sweep = self.config["sweeps"][name]
+            return Selection(
+                sweep["benchmark"], tuple(sweep["methods"]), tuple(sweep.get("steps", ()))
+            )
+        return Selection(self.config["benchmark"], tuple(self.config["methods"]), ())
+
+    def selections(self) -> list[str]:
+        """Names of all selections."""
+        return [self.config["benchmark"], *self.config["sweeps"]]
+
+    def runs(self, selection: str, model: str) -> list[Run]:
+        """The images of a selection that one model makes."""
+        chosen = self.selection(selection)
+        reward = self.config["reward"]
+        return [
+            Run(chosen.benchmark, model, m, reward if self.uses_reward(m) else NO_REWARD, steps)
+            for m in chosen.methods
+            for steps in chosen.steps or (self.steps(model),)
+        ]
+
+    def weight_files(self, *names: str) -> list[str]:
+        """Local weight files of models and rewards; at least one for each that has local weights.
+
+        A missing folder or file stays in the list, so that Snakemake reports it.
+        """
+        registry = self.registry
+        places = [registry.models[name].weights for name in names if name in registry.models]
+        rewards = [registry.rewards[name] for name in names if name in registry.rewards]
+        places += [str(reward.arguments.get("weights", "")) for reward in rewards]
+        return [file for place in places if place for file in _local_files(place)]
+
+    def metrics(self) -> dict[str, str]:
+        """Metric -> reward: the config's judges, and its own reward as ``train_reward``."""
+        return {**self.config["judges"], TRAIN_METRIC: self.config["reward"]}
+
+    def judges(self, reward: str) -> dict[str, RewardSpec]:
+        """What training on a reward is watched by besides that reward."""
+        rewards = self.registry.rewards
+        named = sorted(self.metrics().items())
+        return {metric: rewards[name] for metric, name in named if name != reward}
+
+    def train_job(self, model: str, reward: str, training: str, *, out: str, work: str) -> TrainJob:
+        """Train a method's network."""
+        prompts = self._layered("prompts", model, reward, training)
+        return TrainJob(
+            model=self.registry.models[model],
+            method=self.method(training, model, reward),
+            reward=self.registry.rewards[reward],
+            extra_rewards=self.judges(reward),
+            train_prompts=PromptsSpec(**prompts["train"]),
+            validation_prompts=PromptsSpec(**prompts["validation"]),
+            validation_images=self.config["validation_images"],
+            options=self.options(model, reward, training),
+            out=out,
+            work=work,
+        )
+
+    def generate_job(self, run: Run, adapter: str | None, *, out: str, work: str) -> GenerateJob:
+        """Generate images."""
+        return GenerateJob(
+            model=self.registry.models[run.model],
+            method=self.method(run.method, run.model, run.reward),
+            reward=None if run.reward == NO_REWARD else self.registry.rewards[run.reward],
+            benchmark=self.registry.benchmarks[run.benchmark],
+            steps=run.steps,
+            seed=self.config["seed"],
+            batch_size=self.config["batch_size"],
+            adapter=adapter,
+            out=out,
+            work=work,
+        )
+
+    def score_job(self, selection: str, images: Sequence[str], *, out: str) -> ScoreJob:
+        """Score the images of a selection."""
+        rewards = self.registry.rewards
+        return ScoreJob(
+            benchmark=self.registry.benchmarks[self.selection(selection).benchmark],
+            rewards={metric: rewards[name] for metric, name in self.metrics().items()},
+            images=tuple(images),
+            out=out,
+        )
+
+    def profile_job(
+        self, model: str, adapters: Mapping[str, str | None], *, out: str
+    ) -> ProfileJob:
+        """Time methods, each with its adapter, against one another."""
+        timing, reward = self.config["timing"], self.config["reward"]
+        return ProfileJob(
+            model=self.registry.models[model],
+            methods=tuple(Timed(self.method(m, model, reward), a) for m, a in adapters.items()),
+            reward=self.registry.rewards[reward],
+            benchmark=self.registry.benchmarks[timing["benchmark"]],
+            batch_size=timing["batch_size"],
+            repeats=timing["repeats"],
+            steps=self.steps(model),
+            out=out,
+            threads=timing["threads"],
+        )
+
+    def pretrain_job(self, name: str, *, out: str, made: str = "") -> PretrainJob:
+        """Make the weights of one of the embedded world's generators or matchers.
+
+        Args:
+            name: of the model or reward; its recipe has the same name.
+            made: for a matcher, the folder with the generators whose images it learns from.
+        """
+        given = self.config["pretrain"]
+        models = self.registry.models
+        teachers = given["generators"] if name in given["matchers"] else []
+        return PretrainJob(
+            kind="matcher" if teachers else "generator",
+            recipe=name,
+            out=out,
+            changes=given["changes"].get(name, {}),
+            models=tuple(replace(models[t], weights=f"{made}/{t}") for t in teachers),
+        )
+
+
+def _local_files(place: str) -> list[str]:
+    path = Path(place)
+    if path.is_dir():
+        kinds = ("*.json", "*.safetensors")
+        found = sorted(str(file) for kind in kinds for file in path.rglob(kind))
+        return list(dict.fromkeys([str(path / "model_index.json"), *found]))
+    # A hub name has one slash; what has more of them can only be a local place.
+    is_local = place.endswith(".safetensors") or place.count("/") > 1
+    return [place if path.suffix else str(path / "model_index.json")] if is_local else []

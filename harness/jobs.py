@@ -1,0 +1,276 @@
+"""What each verb of ``python -m harness`` is asked to do. Standard library only.
+
+Paths are relative to the working directory. ``work`` is a folder for partial results: it is no
+declared output, so Snakemake leaves it alone when a job is killed, and a rerun of the *same* job
+continues from it. ``out`` is complete once it exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from harness.codec import from_json, to_json
+from harness.specs import (
+    Arguments,
+    BenchmarkSpec,
+    MethodSpec,
+    ModelSpec,
+    PromptsSpec,
+    RewardSpec,
+    TableSpec,
+)
+from harness.targets import SpecError, unknown
+
+#: Fields that name places or resources: a job that differs in these only gives the same numbers.
+_NO_IDENTITY = ("file", "out", "work", "threads")
+
+
+@dataclass(frozen=True)
+class PretrainJob:
+    """Make shipped weights of the embedded world.
+
+    Attributes:
+        kind: a whole pipeline, or an image-text matcher.
+        recipe: the recipe's name; it says everything else.
+        changes: recipe fields to change, e.g. ``{"steps": 10}`` for a try.
+        models: the generators whose images a matcher learns from.
+        out: the pipeline's folder, or the matcher's safetensors file.
+    """
+
+    kind: Literal["generator", "matcher"]
+    recipe: str
+    out: str
+    threads: int = 1
+    changes: Arguments = field(default_factory=dict)
+    models: tuple[ModelSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train a noise network or fine-tune the generator.
+
+    Attributes:
+        method: a method with ``trains``.
+        reward: what is maximised.
+        extra_rewards: judges, logged on the validation prompts under their keys.
+        options: fields of :class:`hypernoise.training.TrainingOptions`.
+        validation_images: images per validation prompt.
+        out: folder for the adapter, ``steps.parquet`` and ``checkpoints/``.
+    """
+
+    model: ModelSpec
+    method: MethodSpec
+    reward: RewardSpec
+    train_prompts: PromptsSpec
+    validation_prompts: PromptsSpec
+    options: Arguments
+    out: str
+    work: str
+    extra_rewards: Mapping[str, RewardSpec] = field(default_factory=dict)
+    validation_images: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class MatchJob:
+    """Pick the fine-tuning checkpoint that has hypernoise's validation reward.
+
+    Attributes:
+        finetune: ``out`` folder of the fine-tuning.
+        hypernoise: ``out`` folder of the noise network's training.
+        reward: name of the training reward.
+        out: folder for the adapter and ``match.json``.
+    """
+
+    finetune: str
+    hypernoise: str
+    reward: str
+    out: str
+
+
+@dataclass(frozen=True)
+class GenerateJob:
+    """Generate a benchmark's images with one method.
+
+    Attributes:
+        reward: searched by methods that need one; for trained methods the reward that they were
+            trained on, which is part of the images' identity; None for base.
+        adapter: folder of the trained network; None for methods that train nothing.
+        seed: experiment seed; the noise of an image follows from it, the prompt and the index.
+        out: path of ``images.parquet``; ``png/`` goes beside it.
+    """
+
+    model: ModelSpec
+    method: MethodSpec
+    reward: RewardSpec | None
+    benchmark: BenchmarkSpec
+    steps: int
+    seed: int
+    batch_size: int
+    adapter: str | None
+    out: str
+    work: str
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """Score images with a benchmark's scorer and with rewards.
+
+    Attributes:
+        rewards: metric (``train_reward``, ``judge_reward``, or a reward's own name) to reward.
+        images: paths of ``images.parquet`` files.
+        batch_size: images per reward call.
+        out: path of the scores' parquet.
+    """
+
+    benchmark: BenchmarkSpec
+    rewards: Mapping[str, RewardSpec]
+    images: tuple[str, ...]
+    out: str
+    threads: int = 1
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A method to time, with the folder of its trained network, if any."""
+
+    method: MethodSpec
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class ProfileJob:
+    """Time methods against one another.
+
+    Attributes:
+        reward: searched by methods that need one, and the name of the trained ones' reward.
+        benchmark: whose prompts are used.
+        batch_size: the evaluation's; batch size 1 is timed besides.
+        repeats: timings of a fast method; a slow one gets fewer, at least 3.
+        out: path of the timings' parquet.
+    """
+
+    model: ModelSpec
+    methods: tuple[Timed, ...]
+    reward: RewardSpec
+    benchmark: BenchmarkSpec
+    batch_size: int
+    repeats: int
+    steps: int
+    out: str
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class TableJob:
+    """Make one table or figure.
+
+    Attributes:
+        inputs: kind of frame (``images``, ``scores``, ``timings``, ``training``) to parquet
+            files.
+        out: path without suffix; one file per format is written.
+    """
+
+    table: TableSpec
+    inputs: Mapping[str, tuple[str, ...]]
+    out: str
+
+
+Job: TypeAlias = PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | ProfileJob | TableJob
+
+#: Verb of the command line -> its job.
+JOBS: dict[str, type[Any]] = {
+    "pretrain": PretrainJob,
+    "train": TrainJob,
+    "match": MatchJob,
+    "generate": GenerateJob,
+    "score": ScoreJob,
+    "profile": ProfileJob,
+    "table": TableJob,
+    "figure": TableJob,
+}
+
+
+def load_job(verb: str, text: str) -> Any:
+    """The job of a verb, from its JSON or from the path of a file that holds it.
+
+    Raises:
+        SpecError: the verb or a field is unknown, or a field is missing or malformed.
+        FileNotFoundError: the text is no JSON object and no file either.
+    """
+    if verb not in JOBS:
+        raise unknown("verb", verb, JOBS)
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        if not path.is_file():
+            raise FileNotFoundError(f"job file {text} is missing")
+        text = path.read_text(encoding="utf-8")
+    job = from_json(text, JOBS[verb])
+    _check_numbers(job)
+    return job
+
+
+def job_hash(job: Job, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, str]] = ()) -> str:
+    """What two runs must share for one to continue the other's work, as 64 hex digits.
+
+    Args:
+        job: its file names, folders and threads do not count.
+        inputs: local files or folders that it reads; a change of size or time of any counts.
+        prompts: (prompt_id, text) of the prompts that its targets gave.
+    """
+    identity = {
+        "job": _identity(job),
+        "inputs": [_fingerprint(path) for path in inputs],
+        "prompts": prompts,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(value: Any) -> Any:
+    if is_dataclass(value):
+        names = [entry.name for entry in fields(value) if entry.name not in _NO_IDENTITY]
+        return {name: _identity(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {key: _identity(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(item) for item in value]
+    return value
+
+
+def _fingerprint(path: str) -> list[Any]:
+    root = Path(path)
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    stats = [(file, file.stat()) for file in files]
+    return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+
+
+def _check_numbers(job: Job) -> None:
+    for name in ("threads", "steps", "batch_size", "repeats", "validation_images"):
+        value = getattr(job, name, 1)
+        if value < 1:
+            raise SpecError(f"{type(job).__name__}.{name} is {value}, must be at least 1")
+
+
+__all__ = [
+    "JOBS",
+    "GenerateJob",
+    "Job",
+    "MatchJob",
+    "PretrainJob",
+    "ProfileJob",
+    "ScoreJob",
+    "TableJob",
+    "Timed",
+    "TrainJob",
+    "from_json",
+    "job_hash",
+    "load_job",
+    "to_json",
+]

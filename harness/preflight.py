@@ -1,0 +1,58 @@
+"""Check jobs before the first of them starts: ``python -m harness.preflight < lines``.
+
+Each verb checks its own job first. But the last job of a run starts minutes after the first, and a
+truncated weight file or an empty list of prompts should not wait for that. A line is a verb, a tab
+and the job as JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from harness import generate, train
+from harness.jobs import GenerateJob, TrainJob, load_job
+from harness.targets import SpecError, resolve, unknown
+
+
+def run(lines: Iterable[str]) -> None:
+    """Check jobs without loading any network.
+
+    Jobs that wait for another's results, like the images of a network that is yet to be trained,
+    are left to their verbs.
+
+    Raises:
+        ValueError, FileNotFoundError: one of them cannot be carried out.
+    """
+    for line in lines:
+        verb, tab, text = line.rstrip("\n").partition("\t")
+        if not tab:
+            raise SpecError(f"not a verb, a tab and a job: {line[:80]!r}")
+        check(verb, load_job(verb, text))
+
+
+def check(verb: str, job: TrainJob | GenerateJob) -> None:
+    """Check one job of the verbs ``train`` and ``generate``; raises as :func:`run`."""
+    if isinstance(job, TrainJob):
+        train.check(job)
+    elif not isinstance(job, GenerateJob):
+        raise unknown("verb to check ahead", verb, ("generate", "train"))
+    elif job.adapter is None:
+        generate.check(job)
+        resolve(job.method.target)(**job.method.arguments)
+    if isinstance(job, GenerateJob) and job.benchmark.scorer:
+        resolve(job.benchmark.scorer)
+
+
+def main() -> int:
+    """Check what stands on standard input; returns the exit code: 0, or 2 for a fault."""
+    try:
+        run(sys.stdin)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

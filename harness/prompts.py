@@ -1,0 +1,48 @@
+"""Prompt lists made from others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import chain, cycle, islice, zip_longest
+from typing import Any
+
+from harness.targets import resolve
+
+
+def subset(of: str, n: int, **arguments: Any) -> tuple[Any, ...]:
+    """The first ``n`` prompts of a list, taken from its tasks in turn, so that all are there.
+
+    Args:
+        of: target of the whole list, called with ``arguments``.
+        n: how many prompts; all where there are fewer.
+
+    Raises:
+        ValueError: ``n`` < 1.
+    """
+    if n < 1:
+        raise ValueError(f"a subset of {of} needs n >= 1, got {n}")
+    by_task: dict[str, list[Any]] = defaultdict(list)
+    for prompt in resolve(of)(**arguments):
+        by_task[prompt.task].append(prompt)
+    in_turn = chain.from_iterable(zip_longest(*by_task.values()))
+    return tuple(prompt for prompt in in_turn if prompt is not None)[:n]
+
+
+def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
+    """A list in which every task has as many prompts: short tasks repeat theirs, long ones stop.
+
+    Args:
+        of: target of the whole list, called with ``arguments``.
+        per_task: prompts of each task.
+
+    Raises:
+        ValueError: ``per_task`` < 1.
+    """
+    if per_task < 1:
+        raise ValueError(f"balanced prompts of {of} need per_task >= 1, got {per_task}")
+    by_task: dict[str, list[Any]] = defaultdict(list)
+    for prompt in resolve(of)(**arguments):
+        by_task[prompt.task].append(prompt)
+    return tuple(
+        prompt for prompts in by_task.values() for prompt in islice(cycle(prompts), per_task)
+    )

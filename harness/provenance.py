@@ -1,0 +1,129 @@
+"""Where a file comes from: code, packages, hardware, what was asked for, and when."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
+
+
+def collect(kind: str, spec: Any) -> str:
+    """Provenance as JSON text: kind, commit, dirty, packages, hardware, spec, written.
+
+    Args:
+        kind: the kind of frame.
+        spec: a dataclass, anything that JSON can hold, or JSON text.
+    """
+    return json.dumps(
+        {
+            "kind": kind,
+            **commit(),
+            "packages": packages(),
+            "hardware": hardware(),
+            "spec": _plain(spec),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def parse(text: str) -> dict[str, Any]:
+    """What :func:`collect` wrote; empty for an empty text."""
+    record: dict[str, Any] = json.loads(text) if text else {}
+    return record
+
+
+def kind_of(text: str) -> str:
+    """The kind of frame that the provenance text names; empty if none."""
+    return str(parse(text).get("kind", ""))
+
+
+@cache
+def commit() -> dict[str, Any]:
+    """The commit of the running code, and whether tracked files differ from it.
+
+    ``{"commit": "unknown", "dirty": True}`` outside a git checkout.
+    """
+    folder = Path(__file__).resolve().parent
+    head = _git(folder, "rev-parse", "HEAD")
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": head or "unknown", "dirty": status is None or bool(status)}
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """CPU model, usable cores, memory in GiB and GPU; a GPU is seen only where torch is loaded."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpu": _gpu(),
+        "system": platform.platform(),
+    }
+
+
+def _plain(spec: Any) -> Any:
+    if dataclasses.is_dataclass(spec) and not isinstance(spec, type):
+        return dataclasses.asdict(spec)
+    return json.loads(spec) if isinstance(spec, str) else spec
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+    return round(n_bytes / 2**30, 1)
+
+
+def _gpu() -> str:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return "none"
+    return str(torch.cuda.get_device_name(0))

@@ -1,0 +1,186 @@
+"""Score finished images, as they are on disk, with a benchmark's scorer and with rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from harness import frames
+from harness.components import (
+    build_reward,
+    check_reward_weights,
+    default_device,
+    load_prompts,
+)
+from harness.jobs import ScoreJob
+from harness.specs import resolve, unknown
+from hypernoise.rewards.protocol import Features, Reward, checked_score
+from hypernoise.training import encode_in_chunks
+
+_IDENTITY = [column.name for column in frames.IDENTITY]
+
+
+class Scorer(Protocol):
+    """What a benchmark's ``scorer`` target is: a function of images and their prompts' metadata.
+
+    It gets float32 images [N, 3, H, W] in [0, 1] (8-bit values), N metadata records and the
+    spec's ``scorer_arguments``; it returns N pairs (value, detail), the value higher is better.
+    """
+
+    def __call__(
+        self, images: NDArray[np.float32], metadata: Sequence[Any], **arguments: Any
+    ) -> Sequence[tuple[float, str]]: ...
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A reward as a metric, with its text features of every prompt."""
+
+    metric: str
+    reward: Reward
+    features: Features
+    row_of: Mapping[str, int]
+    device: str
+
+    def score(self, images: NDArray[np.float32], prompt_ids: Sequence[str]) -> list[float]:
+        """One value per image.
+
+        Raises:
+            ValueError: the reward gives another number of values, or one that is not finite.
+        """
+        rows = [self.row_of[prompt_id] for prompt_id in prompt_ids]
+        pixels = torch.from_numpy(images).to(self.device)
+        with torch.no_grad():
+            values = checked_score(self.reward, pixels, self.features.rows(rows))
+        return [float(value) for value in values]
+
+
+def run(job: ScoreJob) -> None:
+    """Score every image of the job's frames and write one long frame.
+
+    Raises:
+        ValueError, FileNotFoundError: the job cannot be carried out (checked first), or a
+            reward gives a value that is not finite.
+    """
+    torch.set_num_threads(job.threads)
+    table, metadata = check(job)
+    device = default_device()
+    texts = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
+    row_of = {prompt_id: row for row, prompt_id in enumerate(texts.index)}
+    judges = []
+    for metric, spec in job.rewards.items():
+        reward = build_reward(spec, device)
+        features = encode_in_chunks(reward.encode, list(texts))
+        judges.append(Judge(metric, reward, features, row_of, device))
+    parts = []
+    with tqdm(total=len(table), desc=f"scoring {job.benchmark.name}", unit="image") as progress:
+        for start in range(0, len(table), job.batch_size):
+            batch = table.iloc[start : start + job.batch_size]
+            parts += _score(job, batch, metadata, judges)
+            progress.update(len(batch))
+    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job)
+
+
+def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Check a job before any reward is loaded.
+
+    Returns:
+        The image rows, ``path`` made usable from here; and the metadata of each prompt, empty
+        where the benchmark has no scorer.
+
+    Raises:
+        ValueError: nothing to measure, an unknown metric, images of another benchmark, or a
+            prompt that the benchmark lacks.
+        FileNotFoundError: a frame, an image or a reward's weight file is missing.
+    """
+    if not job.rewards and not job.benchmark.scorer:
+        raise ValueError(f"benchmark {job.benchmark.name!r} has no scorer, and no reward is given")
+    for metric, spec in job.rewards.items():
+        # A reward may be measured under its own name; other names have a meaning in tables.
+        if metric != spec.name and metric not in frames.METRICS:
+            raise unknown("metric", metric, {*frames.METRICS, spec.name}, spec.file)
+    check_reward_weights(job.rewards.values())
+    table = _images(job)
+    if not job.benchmark.scorer:
+        return table, {}
+    prompts = load_prompts(job.benchmark.prompts)
+    metadata = {prompt.prompt_id: prompt.metadata for prompt in prompts}
+    for prompt_id in table["prompt_id"].unique():
+        if prompt_id not in metadata:
+            raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, metadata)
+    return table, metadata
+
+
+def load_images(paths: Sequence[str | Path]) -> NDArray[np.float32]:
+    """PNG files of one size as [N, 3, H, W] in [0, 1].
+
+    Raises:
+        ValueError: a file is no readable image, or sizes differ.
+    """
+    arrays = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                arrays.append(np.asarray(image.convert("RGB"), dtype=np.float32))
+        except OSError as error:
+            raise ValueError(f"image {path} cannot be read: {error}") from error
+        if arrays[-1].shape != arrays[0].shape:
+            raise ValueError(f"image {path} has another size than {paths[0]}")
+    return np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2) / np.float32(255))
+
+
+def _images(job: ScoreJob) -> pd.DataFrame:
+    if not job.images:
+        raise ValueError("no image frames to score")
+    parts = []
+    for path in job.images:
+        part = frames.read(path, frames.IMAGES)
+        part["path"] = [str(Path(path).parent / name) for name in part["path"]]
+        parts.append(part)
+    table = frames.check(pd.concat(parts, ignore_index=True), frames.IMAGES, ", ".join(job.images))
+    for name in table["benchmark"].unique():
+        if name != job.benchmark.name:
+            raise ValueError(
+                f"images of benchmark {name!r} cannot be scored as {job.benchmark.name!r}"
+            )
+    for path in table["path"]:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"image {path} is missing")
+    return table
+
+
+def _score(
+    job: ScoreJob, batch: pd.DataFrame, metadata: Mapping[str, Any], judges: Sequence[Judge]
+) -> list[pd.DataFrame]:
+    images = load_images(list(batch["path"]))
+    prompt_ids = list(batch["prompt_id"])
+    parts = []
+    if job.benchmark.scorer:
+        scorer: Scorer = resolve(job.benchmark.scorer)
+        records = [metadata[prompt_id] for prompt_id in prompt_ids]
+        pairs = scorer(images, records, **job.benchmark.scorer_arguments)
+        values, details = zip(*pairs, strict=True)
+        parts.append(_part(batch, job.benchmark.metric, values, details))
+    for judge in judges:
+        rewards = judge.score(images, prompt_ids)
+        parts.append(_part(batch, judge.metric, rewards, [""] * len(batch)))
+    return parts
+
+
+def _part(
+    batch: pd.DataFrame, metric: str, values: Sequence[float], details: Sequence[str]
+) -> pd.DataFrame:
+    part = batch[_IDENTITY].copy()
+    part["metric"] = metric
+    part["value"] = np.asarray(values, dtype=np.float64)
+    part["detail"] = pd.Series(list(details), index=part.index, dtype="str")
+    return part

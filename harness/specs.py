@@ -1,0 +1,315 @@
+"""What models, rewards, methods, benchmarks and tables are declared with.
+
+Standard library only: Snakemake imports this on every call and has to start fast. Keywords that
+a declaration does not know itself are arguments of its target, and are checked against the
+target's source at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from harness.codec import from_json, to_json
+from harness.targets import SpecError, check_target, prefix, resolve, unknown
+
+__all__ = [
+    "TRAINABLE",
+    "BenchmarkSpec",
+    "MethodSpec",
+    "ModelSpec",
+    "PromptsSpec",
+    "Registry",
+    "RewardSpec",
+    "SpecError",
+    "TableSpec",
+    "from_json",
+    "resolve",
+    "to_json",
+    "unknown",
+]
+
+Arguments = Mapping[str, Any]
+Trainable = Literal["hypernoise", "lora_finetune"]
+State = Literal["final", "matched"]
+
+#: What a method can have trained before it runs.
+TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune")
+#: Parameters that no declaration gives: the harness does, or only Python callers can.
+_FILLED_IN = {"device", "pipeline"}
+STATES: tuple[State, ...] = ("final", "matched")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A generator: ``target(weights=..., size_px=..., **arguments)`` is a Generator.
+
+    Attributes:
+        name: its name in config, tables and paths.
+        target: ``"package.module:Class"``.
+        weights: diffusers folder or hub name.
+        revision: commit of the hub repository; passed on only where given.
+        size_px: width and height of an image.
+        steps: sampling steps unless the config says otherwise.
+        arguments: further constructor arguments; a ``dtype`` is given by name.
+        version: raise it when a change of code changes numbers.
+        file: the .smk file that declares it, for messages.
+    """
+
+    name: str
+    target: str
+    weights: str
+    size_px: int
+    version: int
+    revision: str = ""
+    steps: int = 1
+    arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """A reward: ``target(**arguments)`` is a Reward. Attributes as in :class:`ModelSpec`."""
+
+    name: str
+    target: str
+    version: int
+    arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A way of spending compute: ``target(**arguments)`` is a Method.
+
+    Attributes:
+        trains: what is trained for it first; the trained network is then the target's first
+            argument.
+        state: which state of the training it uses: the last one, or the one whose
+            validation reward matches hypernoise's.
+        needs_reward: whether it asks the reward while it generates.
+    """
+
+    name: str
+    target: str
+    version: int
+    arguments: Arguments = field(default_factory=dict)
+    trains: Trainable | None = None
+    state: State = "final"
+    needs_reward: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class PromptsSpec:
+    """Prompts: ``target(**arguments)`` is a sequence of them.
+
+    Each has ``prompt_id``, ``text``, ``task`` and, where a scorer judges it, ``metadata``.
+    """
+
+    target: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """Prompts, and how images of them are scored.
+
+    Attributes:
+        target: the prompts, as in :class:`PromptsSpec`, with ``arguments``.
+        scorer: target of ``scorer(images, metadata, **scorer_arguments)``
+            (:class:`harness.score.Scorer`); empty where rewards are all that is measured.
+        metric: what the scorer's values are called in score frames.
+        n_images: images per prompt.
+    """
+
+    name: str
+    target: str
+    version: int
+    scorer: str = ""
+    metric: str = ""
+    n_images: int = 4
+    arguments: Arguments = field(default_factory=dict)
+    scorer_arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+
+    @property
+    def prompts(self) -> PromptsSpec:
+        return PromptsSpec(self.target, self.arguments)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table or figure: ``target`` makes it from frames, with ``arguments``."""
+
+    name: str
+    target: str
+    version: int
+    arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+
+
+Spec = TypeVar("Spec", ModelSpec, RewardSpec, MethodSpec, BenchmarkSpec, TableSpec)
+
+
+class Registry:
+    """The declared components; the ``.smk`` files fill it through its ``add_`` functions.
+
+    Every ``add_`` function raises SpecError, naming the file and the nearest valid word, for a
+    duplicate name, a target that does not exist, or a keyword that neither the declaration nor
+    the target knows. The dictionaries are read with ordinary subscripts, or with :meth:`find`
+    where the name comes from a user.
+    """
+
+    def __init__(self) -> None:
+        self.models: dict[str, ModelSpec] = {}
+        self.rewards: dict[str, RewardSpec] = {}
+        self.methods: dict[str, MethodSpec] = {}
+        self.benchmarks: dict[str, BenchmarkSpec] = {}
+        self.tables: dict[str, TableSpec] = {}
+
+    def add_model(
+        self,
+        name: str,
+        *,
+        target: str,
+        weights: str,
+        size_px: int,
+        version: int,
+        revision: str = "",
+        steps: int = 1,
+        file: str = "",
+        **arguments: Any,
+    ) -> ModelSpec:
+        """Declare a generator; see :class:`ModelSpec`."""
+        given = {*arguments, "weights", "size_px"} | ({"revision"} if revision else set())
+        own = ("target", "weights", "size_px", "version", "revision", "steps")
+        _check_arguments(target, given, own, file)
+        _at_least_one(file, name, version=version, size_px=size_px, steps=steps)
+        spec = ModelSpec(name, target, weights, size_px, version, revision, steps, arguments, file)
+        return _add(self.models, "model", spec)
+
+    def add_reward(
+        self, name: str, *, target: str, version: int, file: str = "", **arguments: Any
+    ) -> RewardSpec:
+        """Declare a reward; see :class:`RewardSpec`."""
+        _check_arguments(target, set(arguments), ("target", "version"), file)
+        _at_least_one(file, name, version=version)
+        return _add(self.rewards, "reward", RewardSpec(name, target, version, arguments, file))
+
+    def add_method(
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        trains: str | None = None,
+        state: str = "final",
+        needs_reward: bool = False,
+        file: str = "",
+        **arguments: Any,
+    ) -> MethodSpec:
+        """Declare a method; see :class:`MethodSpec`."""
+        own = ("target", "version", "trains", "state", "needs_reward")
+        _check_arguments(target, set(arguments), own, file)
+        _at_least_one(file, name, version=version)
+        if trains is not None and trains not in TRAINABLE:
+            raise unknown(f"value of trains in method {name!r}:", trains, TRAINABLE, file)
+        if state not in STATES:
+            raise unknown(f"value of state in method {name!r}:", state, STATES, file)
+        spec = MethodSpec(
+            name,
+            target,
+            version,
+            arguments,
+            trains,
+            state,
+            needs_reward,
+            file,
+        )
+        return _add(self.methods, "method", spec)
+
+    def add_benchmark(
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        scorer: str = "",
+        metric: str = "",
+        n_images: int = 4,
+        scorer_arguments: Arguments | None = None,
+        file: str = "",
+        **arguments: Any,
+    ) -> BenchmarkSpec:
+        """Declare a benchmark; see :class:`BenchmarkSpec`."""
+        own = ("target", "version", "scorer", "metric", "n_images", "scorer_arguments")
+        _check_arguments(target, set(arguments), own, file)
+        scoring = scorer_arguments or {}
+        if bool(scorer) != bool(metric):
+            raise SpecError(f"{prefix(file)}benchmark {name!r}: give scorer and metric, or neither")
+        if scorer:
+            _check_arguments(scorer, set(scoring), (), file)
+        _at_least_one(file, name, version=version, n_images=n_images)
+        spec = BenchmarkSpec(
+            name, target, version, scorer, metric, n_images, arguments, scoring, file
+        )
+        return _add(self.benchmarks, "benchmark", spec)
+
+    def add_table(
+        self, name: str, *, target: str, version: int, file: str = "", **arguments: Any
+    ) -> TableSpec:
+        """Declare a table or figure; see :class:`TableSpec`."""
+        _check_arguments(target, set(arguments), ("target", "version"), file)
+        _at_least_one(file, name, version=version)
+        return _add(self.tables, "table", TableSpec(name, target, version, arguments, file))
+
+    @staticmethod
+    def find(specs: Mapping[str, Spec], what: str, name: str, file: str = "") -> Spec:
+        """The component of that name, e.g. ``find(registry.models, "model", "tiny_sd")``.
+
+        Raises:
+            SpecError: there is none; names ``file`` (the config) and the nearest valid name.
+        """
+        if name not in specs:
+            raise unknown(what, name, specs, file)
+        return specs[name]
+
+
+def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
+    # Names become folders, and Snakemake wildcards that a slash or dot would break.
+    if not spec.name.isidentifier():
+        raise SpecError(
+            f"{prefix(spec.file)}{what} name {spec.name!r} must be letters, digits and underscores"
+        )
+    if spec.name in specs:
+        first = specs[spec.name].file or "another file"
+        raise SpecError(f"{prefix(spec.file)}{what} {spec.name!r} is already declared in {first}")
+    try:
+        json.dumps(dict(spec.arguments), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{prefix(spec.file)}arguments of {what} {spec.name!r} must be JSON values: {error}"
+        ) from error
+    specs[spec.name] = spec
+    return spec
+
+
+def _check_arguments(target: str, given: Collection[str], own: tuple[str, ...], file: str) -> None:
+    parameters = check_target(target, file)
+    if parameters is None or parameters.any_keyword:
+        return
+    for name in sorted(given):
+        if name not in parameters.names:
+            valid = {*own, *parameters.names} - _FILLED_IN
+            raise unknown(f"keyword for {target}:", name, valid, file)
+
+
+def _at_least_one(file: str, name: str, **numbers: int) -> None:
+    for key, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SpecError(
+                f"{prefix(file)}{key} of {name!r} is {value!r}, must be a whole number, at least 1"
+            )

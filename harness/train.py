@@ -1,0 +1,152 @@
+"""Train a noise network, or fine-tune the generator, and keep every checkpoint's adapter."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from harness import frames
+from harness.components import (
+    build_generator,
+    build_reward,
+    check_weights,
+    default_device,
+    load_prompts,
+    prompt_texts,
+    weight_paths,
+)
+from harness.jobs import TrainJob, job_hash
+from harness.specs import SpecError, unknown
+from harness.work import Work
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, build
+from hypernoise.training import (
+    CHECKPOINTS,
+    Prompt,
+    Row,
+    Trained,
+    TrainingDiverged,
+    TrainingOptions,
+    Validation,
+    train,
+)
+
+STEPS_FILE = "steps.parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked job."""
+
+    options: TrainingOptions
+    prompts: list[Prompt]
+    validation_prompts: list[Prompt]
+
+
+def run(job: TrainJob) -> None:
+    """Train, or continue a killed training, and publish adapter, checkpoints and measurements.
+
+    Raises:
+        ValueError, FileNotFoundError: the job cannot be carried out (checked first).
+        hypernoise.training.TrainingDiverged: a loss or gradient is not finite; the checkpoints
+            so far stay in the work folder.
+    """
+    torch.set_num_threads(job.threads)
+    plan = check(job)
+    inputs = weight_paths(job.model, [job.reward, *job.extra_rewards.values()])
+    work = Work(job.work, job_hash(job, inputs, plan.prompts + plan.validation_prompts))
+    device = default_device()
+    generator = build_generator(job.model, device)
+    reward = build_reward(job.reward, device)
+    judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
+    options = plan.options
+    kind = str(job.method.trains)
+    objective = build(kind, generator, options.rank, options.alpha, options.seed)
+    trained = train(
+        objective,
+        generator,
+        reward,
+        plan.prompts,
+        options,
+        work.folder,
+        Validation(plan.validation_prompts, job.validation_images, judges),
+    )
+    _check_finite(trained)
+    _publish(job, trained, work.folder)
+    work.remove()
+
+
+def check(job: TrainJob) -> Plan:
+    """Check a job without loading any network.
+
+    Raises:
+        ValueError, FileNotFoundError: it cannot be carried out.
+    """
+    if job.method.trains is None:
+        raise SpecError(f"method {job.method.name!r} trains nothing")
+    if "reward" in job.extra_rewards:
+        raise SpecError("an extra reward cannot be called 'reward': that is the training reward")
+    options = _options(job)
+    check_weights(job.model, [job.reward, *job.extra_rewards.values()])
+    prompts = prompt_texts(load_prompts(job.train_prompts))
+    validation_prompts = prompt_texts(load_prompts(job.validation_prompts))
+    return Plan(options, prompts, validation_prompts)
+
+
+def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:
+    """Measurements as training rows, one per quantity."""
+    records: list[dict[str, Any]] = [
+        {
+            "model": job.model.name,
+            "method": str(job.method.trains),
+            "reward": job.reward.name,
+            "kind": row.kind,
+            "step": row.step,
+            "name": name,
+            "value": float(value),
+        }
+        for row in rows
+        for name, value in row.values.items()
+    ]
+    return pd.DataFrame(records, columns=frames.TRAINING.names)
+
+
+def _options(job: TrainJob) -> TrainingOptions:
+    known = [entry.name for entry in fields(TrainingOptions)]
+    for name in job.options:
+        if name not in known:
+            raise unknown("training option", name, known)
+    if "steps" not in job.options:
+        raise SpecError("training options lack 'steps'")
+    return TrainingOptions(**job.options)
+
+
+def _check_finite(trained: Trained) -> None:
+    # The last steps may have ruined the network without another loss to show it.
+    for row in trained.rows:
+        for name, value in row.values.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(row.step, f"{row.kind} {name} is {value}", None)
+
+
+def _publish(job: TrainJob, trained: Trained, folder: Path) -> None:
+    # The frame comes last: where it exists, the adapters do.
+    out = Path(job.out)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    copy_adapter(folder, out)
+    for checkpoint in trained.checkpoints:
+        copy_adapter(checkpoint, out / CHECKPOINTS / checkpoint.name)
+    frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job)
+
+
+def copy_adapter(source: Path, target: Path) -> None:
+    """Copy a PEFT adapter's two files into a folder, which is made."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        shutil.copyfile(source / name, target / name)

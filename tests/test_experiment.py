@@ -1,0 +1,243 @@
+"""The config, checked against the declared components, and the jobs that follow from it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.codec import to_json
+from harness.experiment import NO_REWARD, Experiment, Run, check_schema
+from harness.specs import Registry, SpecError
+from hypernoise.training import TrainingOptions
+
+CONFIG_FOLDER = Path(__file__).parents[1] / "workflows" / "config"
+FILE = "some.yaml"
+NOWHERE = {"out": "out", "work": "work"}
+
+
+def load(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((CONFIG_FOLDER / name).read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return load("tiny.yaml")
+
+
+@pytest.fixture
+def registry() -> Registry:
+    made = Registry()
+    for model, target in (("tiny_sd", "unet:SdTurbo"), ("tiny_sana", "sana:SanaSprint")):
+        target = f"hypernoise.models.{target}"
+        made.add_model(model, target=target, weights=f"a/b/{model}", size_px=32, version=1)
+    for reward in ("matcher", "matcher_judge", "redness"):
+        made.add_reward(reward, target="hypernoise.rewards.redness:Redness", version=1)
+    finetune = "hypernoise.methods.lora_finetune:LoraFinetune"
+    made.add_method("base", target="hypernoise.methods.base:Base", version=1)
+    made.add_method("reno", target="hypernoise.methods.reno:Reno", needs_reward=True, version=1)
+    made.add_method(
+        "hypernoise",
+        target="hypernoise.methods.hypernoise:HyperNoise",
+        trains="hypernoise",
+        version=1,
+    )
+    for name, state in (("lora_finetune", "matched"), ("lora_finetune_final", "final")):
+        made.add_method(name, target=finetune, trains="lora_finetune", state=state, version=1)
+    for benchmark, split in (("shapeworld", "evaluation"), ("shapeworld_validation", "validation")):
+        target = "hypernoise.shapeworld.captions:captions"
+        made.add_benchmark(benchmark, target=target, split=split, version=1)
+    made.add_table("table1", target="harness.tables:table1", version=1)
+    return made
+
+
+def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Experiment:
+    small = {
+        "models": ["tiny_sd", "tiny_sana"],
+        "methods": ["base", "hypernoise", "lora_finetune", "lora_finetune_final", "reno"],
+        "tables": ["table1"],
+        "sweeps": {},
+        "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
+        "arguments": {},
+        "pretrain": {**config["pretrain"], "generators": ["tiny_sd"]},
+    }
+    return Experiment({**config, **small, **changes}, registry, FILE)
+
+
+def test_the_shipped_config_fits_the_schema(config: dict[str, Any]) -> None:
+    check_schema(config, load("schema.yaml"), FILE)
+
+
+def test_the_schema_knows_every_training_option_and_no_other() -> None:
+    known = load("schema.yaml")["$defs"]["training_options"]["properties"]
+    assert set(known) == {field.name for field in fields(TrainingOptions)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (["modles"], ["tiny_sd"], ["unknown config key 'modles'", "'models'"]),
+        (["training", "default", "step"], 3, ["'step'", "'training.default'", "'steps'"]),
+        (["training", "default", "steps"], 0, ["training.default.steps", "0", "minimum of 1"]),
+        (["training", "reno", "rank"], 0, ["training.reno.rank", "minimum of 1"]),
+        (["steps", "tiny_sd"], 0, ["steps.tiny_sd", "minimum of 1"]),
+        (["models"], [], ["models", "non-empty"]),
+        (["timing", "batchsize"], 3, ["'batchsize'", "'batch_size'"]),
+        (["training", "default", "precision"], "fp16", ["training.default.precision", "bf16"]),
+    ],
+)
+def test_a_fault_in_the_config_is_named_with_its_file(
+    config: dict[str, Any], path: list[str], value: Any, words: list[str]
+) -> None:
+    inner = broken = copy.deepcopy(config)
+    for key in path[:-1]:
+        inner = inner.setdefault(key, {})
+    inner[path[-1]] = value
+    with pytest.raises(SpecError) as fault:
+        check_schema(broken, load("schema.yaml"), FILE)
+    for word in [FILE, *words]:
+        assert word in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"models": ["tiny_sdd"]}, ["model 'tiny_sdd'", "'tiny_sd'", "tiny_sana"]),
+        ({"methods": ["renno"]}, ["method 'renno'", "'reno'"]),
+        ({"reward": "machter"}, ["reward 'machter'", "'matcher'"]),
+        ({"judges": {"judge_reward": "judge"}}, ["reward 'judge'"]),
+        ({"benchmark": "shapewrld"}, ["benchmark 'shapewrld'", "'shapeworld'"]),
+        ({"tables": ["tabel1"]}, ["table 'tabel1'", "'table1'"]),
+        ({"steps": {"tiny_flx": 2}}, ["'tiny_flx'"]),
+        ({"training": {"default": {}, "hypernose": {}}}, ["'hypernose'", "'hypernoise'"]),
+        ({"arguments": {"reno": {"learning_rat": 1}}}, ["'learning_rat'", "'learning_rate'"]),
+        ({"arguments": {"tiny_sd": {"n": 1}}}, ["'tiny_sd'", "one method"]),
+        (
+            {"prompts": {"default": {"train": {"target": "harness.prompts:sub", "arguments": {}}}}},
+            ["'sub'", "'subset'"],
+        ),
+    ],
+)
+def test_an_unknown_name_in_the_config_is_named_with_the_nearest(
+    config: dict[str, Any], registry: Registry, changes: dict[str, Any], words: list[str]
+) -> None:
+    options = {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}}
+    if "training" in changes:
+        changes = {"training": {**changes["training"], **options}}
+    made = experiment(config, registry, **changes)
+    with pytest.raises(SpecError) as fault:
+        made.check()
+        made.check_tables()
+    for word in [FILE, *words]:
+        assert word in str(fault.value)
+
+
+def test_a_sound_config_passes(config: dict[str, Any], registry: Registry) -> None:
+    made = experiment(config, registry)
+    made.check()
+    made.check_tables()
+
+
+def test_checkpoints_without_validation_cannot_be_matched(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    training = {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 3}}
+    with pytest.raises(SpecError, match="every 2 steps, but is validated every 3"):
+        experiment(config, registry, training=training).check()
+
+
+def test_the_layer_that_names_more_is_stronger(config: dict[str, Any], registry: Registry) -> None:
+    options = {"steps": 4, "checkpoint_every": 2, "validate_every": 2, "rank": 1}
+    training = {
+        "tiny_sd hypernoise": {"rank": 5},
+        "default": options,
+        "hypernoise": {"rank": 2, "alpha": 7},
+        "tiny_sd": {"rank": 3},
+        "redness hypernoise": {"rank": 9},
+    }
+    made = experiment(config, registry, training=training)
+    assert made.options("tiny_sd", "matcher", "hypernoise") == {**options, "rank": 5, "alpha": 7}
+    assert made.options("tiny_sana", "matcher", "hypernoise")["rank"] == 2
+    assert made.options("tiny_sana", "matcher", "lora_finetune") == options
+    assert made.options("tiny_sana", "redness", "hypernoise")["rank"] == 9
+
+
+def test_both_fine_tunings_share_one_training(config: dict[str, Any], registry: Registry) -> None:
+    made = experiment(config, registry)
+    assert made.training("tiny_sd", "matcher", "lora_finetune_final") == "lora_finetune"
+    assert len(made.trainings()) == 2 * len(made.config["models"])
+
+
+def test_a_method_with_options_of_its_own_is_trained_by_itself(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    layers = experiment(config, registry).config["training"]
+    layers = {**layers, "lora_finetune_final": {"rank": 3}}
+    made = experiment(config, registry, training=layers)
+    assert made.training("tiny_sd", "matcher", "lora_finetune_final") == "lora_finetune_final"
+
+
+def test_arguments_of_the_config_go_before_the_declared_ones(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    arguments = {"reno": {"learning_rate": 0.5}, "tiny_sd reno": {"iterations": 3}}
+    made = experiment(config, registry, arguments=arguments)
+    assert made.method("reno", "tiny_sd").arguments == {"learning_rate": 0.5, "iterations": 3}
+    assert made.method("reno", "tiny_sana").arguments == {"learning_rate": 0.5}
+
+
+def test_base_images_do_not_depend_on_the_reward(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry)
+    run = next(run for run in made.runs("shapeworld", "tiny_sd") if run.method == "base")
+    assert run == Run("shapeworld", "tiny_sd", "base", NO_REWARD, 1)
+    assert made.generate_job(run, None, **NOWHERE).reward is None
+
+
+def test_a_new_version_changes_the_jobs_that_use_it_and_no_other(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry)
+
+    def jobs() -> dict[Run, str]:
+        runs = made.runs("shapeworld", "tiny_sd")
+        return {run: to_json(made.generate_job(run, None, **NOWHERE)) for run in runs}
+
+    before = jobs()
+    del registry.methods["reno"]
+    registry.add_method("reno", target="hypernoise.methods.reno:Reno", needs_reward=True, version=2)
+    after = jobs()
+    assert [run.method for run in before if before[run] != after[run]] == ["reno"]
+
+
+def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Registry) -> None:
+    sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
+    made = experiment(config, registry, sweeps={"more": {**sweep, "steps": [1, 4]}})
+    made.check()
+    assert made.selections() == ["shapeworld", "more"]
+    assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
+
+
+def test_missing_local_weights_are_still_asked_for(
+    config: dict[str, Any], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = experiment(config, registry)
+    assert made.weight_files("tiny_sd") == ["a/b/tiny_sd/model_index.json"]
+    folder = tmp_path / "a" / "b" / "tiny_sd" / "vae"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    files = ["a/b/tiny_sd/model_index.json", "a/b/tiny_sd/vae/model.safetensors"]
+    assert made.weight_files("tiny_sd", "redness") == files
+
+
+def test_hub_weights_are_no_local_files(config: dict[str, Any], registry: Registry) -> None:
+    target = "hypernoise.models.unet:SdTurbo"
+    registry.add_model("sd", target=target, weights="stabilityai/sd-turbo", size_px=512, version=1)
+    assert experiment(config, registry).weight_files("sd") == []

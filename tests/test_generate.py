@@ -1,0 +1,372 @@
+"""Generating: an image depends on its own identity only, and nothing finished is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import harness_toys
+import numpy as np
+import pytest
+import torch
+from harness_toys import (
+    BENCHMARK,
+    METHOD,
+    MODEL,
+    PROMPTS,
+    REWARD,
+    ToyGenerator,
+    ToyMethod,
+    damage,
+    generate_job,
+    made_images,
+    one_weight_file,
+    pixels,
+)
+from PIL import Image
+from toys import build_generator
+
+from harness import frames, generate
+from harness.specs import BenchmarkSpec, MethodSpec, ModelSpec
+from harness.work import Work
+from hypernoise.adapter import NoiseNetwork
+from hypernoise.noise import image_noise
+
+
+@pytest.fixture(autouse=True)
+def _counts() -> Iterator[None]:
+    harness_toys.reset()
+    yield
+    harness_toys.reset()
+
+
+def method(**arguments: Any) -> MethodSpec:
+    return dataclasses.replace(METHOD, arguments=arguments)
+
+
+def interrupted(folder: Path, **changes: Any) -> None:
+    """Run a job that is killed when its second batch begins: four of six images are made."""
+    ToyMethod.lives = 1
+    with pytest.raises(KeyboardInterrupt):
+        made_images(folder, **changes)
+    harness_toys.reset()
+
+
+def n_made() -> int:
+    """Images that methods have made since the counts were reset."""
+    return sum(size for _, size in ToyMethod.calls)
+
+
+def test_each_image_comes_from_the_noise_of_its_seed_prompt_and_index(tmp_path: Path) -> None:
+    out = Path(made_images(tmp_path))
+    for row in frames.read(out, "images").itertuples():
+        noise = image_noise(7, str(row.prompt_id), int(row.image_index), (3, 4, 4))
+        shade = len(str(row.prompt)) / 50
+        expected = (torch.sigmoid(noise + shade) * 255).round().byte().permute(1, 2, 0)
+        found = np.asarray(Image.open(out.parent / str(row.path)))
+        assert np.array_equal(found, expected.numpy())
+
+
+def test_one_row_per_image_says_what_it_is_and_what_it_cost(tmp_path: Path) -> None:
+    table = frames.read(made_images(tmp_path, steps=2), "images")
+    first = table.iloc[0].to_dict()
+    assert first == {
+        "model": "toy_model",
+        "method": "toy_method",
+        "reward": "",
+        "benchmark": "toy_benchmark",
+        "prompt_id": "toy-0",
+        "task": "toy",
+        "image_index": 0,
+        "seed": 7,
+        "steps": 2,
+        "prompt": PROMPTS[0],
+        "path": "png/toy-0_000.png",
+        "nfe": 6.0,
+        "reward_calls": 2.0,
+        "backward_passes": 1.0,
+    }
+    assert list(zip(table["prompt_id"], table["image_index"], strict=True)) == [
+        (f"toy-{prompt}", index) for prompt in range(3) for index in range(2)
+    ]
+
+
+def test_the_batch_size_changes_no_image(tmp_path: Path) -> None:
+    for size in (1, 4, 100):
+        made_images(tmp_path / str(size), batch_size=size)
+    first, *others = (pixels(tmp_path / str(size)) for size in (1, 4, 100))
+    assert len(first) == 6
+    assert len(set(first.values())) == 6
+    assert all(other == first for other in others)
+
+
+def test_another_seed_changes_every_image(tmp_path: Path) -> None:
+    made_images(tmp_path / "a")
+    made_images(tmp_path / "b", seed=8)
+    first, second = pixels(tmp_path / "a"), pixels(tmp_path / "b")
+    assert all(first[name] != second[name] for name in first)
+
+
+def test_each_prompt_is_encoded_once_by_generator_and_reward(tmp_path: Path) -> None:
+    searching = dataclasses.replace(METHOD, needs_reward=True)
+    made_images(tmp_path, method=searching, reward=REWARD, batch_size=1)
+    assert list(PROMPTS[:3]) == ToyGenerator.encoded
+    assert list(PROMPTS[:3]) == harness_toys.Redness.encoded
+
+
+def test_a_killed_run_continues_where_it_stopped_and_ends_the_same(tmp_path: Path) -> None:
+    whole = made_images(tmp_path / "whole")
+    harness_toys.reset()
+    interrupted(tmp_path / "killed")
+    assert not (tmp_path / "killed" / "out").exists()
+    assert len(pixels(tmp_path / "killed" / "work")) == 4
+    out = made_images(tmp_path / "killed")
+    assert n_made() == 2
+    assert pixels(tmp_path / "killed") == pixels(tmp_path / "whole")
+    assert frames.read(out, "images").equals(frames.read(whole, "images"))
+
+
+def test_an_image_that_vanished_from_the_work_folder_is_made_again(tmp_path: Path) -> None:
+    made_images(tmp_path / "whole")
+    harness_toys.reset()
+    interrupted(tmp_path / "killed")
+    next((tmp_path / "killed" / "work").rglob("toy-0_001.png")).unlink()
+    made_images(tmp_path / "killed")
+    assert n_made() == 3
+    assert pixels(tmp_path / "killed") == pixels(tmp_path / "whole")
+
+
+def test_a_run_that_was_killed_while_publishing_loads_no_model_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(frames, "write", die)
+        with pytest.raises(KeyboardInterrupt):
+            made_images(tmp_path)
+    harness_toys.reset()
+    made_images(tmp_path)
+    assert ToyGenerator.built == 0
+    assert len(pixels(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"steps": 2},
+        {"model": dataclasses.replace(MODEL, version=2)},
+        {"method": method(label="other")},
+        {"benchmark": dataclasses.replace(BENCHMARK, arguments={"text": "a red heart"})},
+    ],
+    ids=["seed", "steps", "model", "method", "benchmark"],
+)
+def test_a_changed_job_starts_afresh(change: dict[str, Any], tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    made_images(tmp_path, **change)
+    assert n_made() == 6
+
+
+def test_prompts_that_change_behind_a_job_are_made_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path)
+    monkeypatch.setattr(harness_toys, "PROMPTS", PROMPTS[::-1])
+    table = frames.read(made_images(tmp_path), "images")
+    assert n_made() == 6
+    assert table["prompt"].iloc[0] == PROMPTS[-1]
+
+
+def test_rewritten_weights_start_a_job_afresh(tmp_path: Path) -> None:
+    model = local_model(tmp_path / "model")
+    interrupted(tmp_path, model=model)
+    weights = next((tmp_path / "model").rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes())
+    made_images(tmp_path, model=model)
+    assert n_made() == 6
+
+
+def test_a_row_that_a_kill_tore_is_made_again(tmp_path: Path) -> None:
+    work = Work(tmp_path, "id")
+    work.add([{"a": 1}, {"a": 2}])
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"a": 3, "b"')
+    again = Work(tmp_path, "id")
+    assert again.rows() == [{"a": 1}, {"a": 2}]
+    again.add([{"a": 4}])
+    assert Work(tmp_path, "id").rows() == [{"a": 1}, {"a": 2}, {"a": 4}]
+    assert Work(tmp_path, "other").rows() == []
+
+
+def test_a_finished_run_leaves_no_work_and_replaces_older_images(tmp_path: Path) -> None:
+    made_images(tmp_path, benchmark=dataclasses.replace(BENCHMARK, n_images=3))
+    made_images(tmp_path)
+    assert len(pixels(tmp_path / "out")) == 6
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_image_that_is_not_finite_names_its_prompt_and_keeps_the_finished_ones(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match=r"toy_model toy_method, prompt 'toy-2'.*not finite"):
+        made_images(tmp_path, method=method(poison=PROMPTS[2]))
+    assert len(pixels(tmp_path / "work")) == 4
+    assert not (tmp_path / "out").exists()
+
+
+def local_model(folder: Path) -> ModelSpec:
+    one_weight_file(folder)
+    return dataclasses.replace(MODEL, weights=str(folder))
+
+
+def benchmark(**arguments: Any) -> BenchmarkSpec:
+    return dataclasses.replace(BENCHMARK, arguments=arguments)
+
+
+TRAINED = dataclasses.replace(METHOD, trains="hypernoise")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
+        (
+            {"method": method(lable="x")},
+            ValueError,
+            "unknown keyword for harness_toys:ToyMethod: 'lable'; did you mean 'label'",
+        ),
+        (
+            {
+                "method": MethodSpec(
+                    "bon", "hypernoise.methods.best_of_n:BestOfN", 1, {"n": 0}, needs_reward=True
+                ),
+                "reward": REWARD,
+            },
+            ValueError,
+            "n >= 1",
+        ),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"benchmark": benchmark(n=0)}, ValueError, r"prompts\(n=0\) gives no prompts"),
+        ({"benchmark": benchmark(ids=["a", "a"])}, ValueError, "'a' occurs twice"),
+        ({"benchmark": benchmark(ids=["a/b"])}, ValueError, "'a/b' must be letters"),
+        ({"benchmark": benchmark(text=" ")}, ValueError, "text of prompt 'toy-0' is empty"),
+        ({"reward": REWARD}, ValueError, "'toy_method' uses no reward, but got 'toy_reward'"),
+        ({"adapter": "x"}, ValueError, "'toy_method' trains nothing, but got the adapter x"),
+        ({"method": TRAINED}, ValueError, "'toy_method' needs a reward"),
+        (
+            {"method": dataclasses.replace(METHOD, needs_reward=True)},
+            ValueError,
+            "'toy_method' needs a reward",
+        ),
+        (
+            {"method": TRAINED, "reward": REWARD},
+            ValueError,
+            "'toy_method' needs the folder of a trained hypernoise adapter",
+        ),
+        (
+            {"method": TRAINED, "reward": REWARD, "adapter": "no/such/folder"},
+            FileNotFoundError,
+            "no/such/folder of method 'toy_method' is missing",
+        ),
+        (
+            {"model": dataclasses.replace(MODEL, weights="no/such/weights")},
+            FileNotFoundError,
+            "'toy_model': no folder no/such/weights",
+        ),
+    ],
+)
+def test_a_job_that_cannot_be_carried_out_stops_before_anything_is_loaded(
+    changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        made_images(tmp_path, **changes)
+    assert ToyGenerator.built == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_or_missing_weights_stop_a_job_before_anything_is_loaded(tmp_path: Path) -> None:
+    model = local_model(tmp_path / "model")
+    weights = next((tmp_path / "model").rglob("*.safetensors"))
+    damage(weights)
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model\.safetensors is truncated"):
+        made_images(tmp_path, model=model)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no safetensors weights in .*unet"):
+        made_images(tmp_path, model=model)
+    searching = dataclasses.replace(METHOD, needs_reward=True)
+    matcher = dataclasses.replace(REWARD, arguments={"weights": "lost.safetensors"})
+    with pytest.raises(FileNotFoundError, match=r"lost\.safetensors is missing"):
+        made_images(tmp_path, method=searching, reward=matcher)
+    assert ToyGenerator.built == 0
+
+
+def test_a_trained_method_does_not_need_the_weights_of_its_reward(tmp_path: Path) -> None:
+    matcher = dataclasses.replace(REWARD, arguments={"weights": "lost.safetensors"})
+    folder = tmp_path / "adapter"
+    NoiseNetwork(_tiny(), rank=2, alpha=4.0).save(folder)
+    job = generate_job(tmp_path, method=TRAINED, reward=matcher, adapter=str(folder))
+    assert len(generate.check(job)) == 6
+
+
+def _tiny() -> Any:
+    return build_generator("tiny_sd")
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / "tiny_sd"
+    _tiny().pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_sd_job(tiny_folder: Path) -> dict[str, Any]:
+    """52 prompts, an image each, of an untrained SD-Turbo."""
+    return {
+        "model": ModelSpec(
+            "tiny_sd", "hypernoise.models.unet:SdTurbo", str(tiny_folder), 32, version=1
+        ),
+        "benchmark": BenchmarkSpec(
+            "shapes",
+            "hypernoise.shapeworld.captions:captions",
+            version=1,
+            n_images=1,
+            arguments={"split": "validation"},
+        ),
+        "method": MethodSpec("base", "hypernoise.methods.base:Base", version=1),
+        "batch_size": 64,
+    }
+
+
+def test_a_stock_pipeline_with_an_untrained_noise_network_gives_the_base_images(
+    tiny_sd_job: dict[str, Any], tmp_path: Path
+) -> None:
+    NoiseNetwork(_tiny(), rank=2, alpha=4.0).save(tmp_path / "adapter")
+    made_images(tmp_path / "base", **tiny_sd_job)
+    tiny_sd_job["method"] = MethodSpec(
+        "hypernoise", "hypernoise.methods.hypernoise:HyperNoise", version=1, trains="hypernoise"
+    )
+    adapter = str(tmp_path / "adapter")
+    out = made_images(tmp_path / "noise", reward=REWARD, adapter=adapter, **tiny_sd_job)
+    table = frames.read(out, "images")
+    assert set(table["nfe"]) == {2.0}
+    assert set(table["reward"]) == {"toy_reward"}
+    assert pixels(tmp_path / "noise") == pixels(tmp_path / "base")
+    assert len(set(pixels(tmp_path / "base").values())) > 1
+
+
+def test_the_batch_size_moves_no_byte_of_a_stock_pipelines_images_by_more_than_rounding(
+    tiny_sd_job: dict[str, Any], tmp_path: Path
+) -> None:
+    made_images(tmp_path / "large", **tiny_sd_job)
+    made_images(tmp_path / "small", **tiny_sd_job | {"batch_size": 7})
+    large, small = pixels(tmp_path / "large"), pixels(tmp_path / "small")
+    assert len(large) == 52
+    for name, data in large.items():
+        first, second = (np.frombuffer(d, np.uint8).astype(int) for d in (data, small[name]))
+        # Kernels sum in another order for another batch; that may turn a rounding to bytes.
+        assert abs(first - second).max() <= 1

@@ -1,0 +1,133 @@
+"""What holds the repository together: commands, versions, layers."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = ("harness", "hypernoise", "tests", "workflows", "profiles")
+PROTOCOLS = ("hypernoise.models.protocol", "hypernoise.rewards.protocol")
+
+
+def read(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports, at its top or inside its functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def text_files() -> Iterator[Path]:
+    suffixes = {".py", ".smk", ".yaml", ".toml", ".md", ".txt", ".rst", ".def", ""}
+    for folder in SOURCES:
+        paths = (REPOSITORY / folder).rglob("*")
+        yield from (p for p in paths if p.is_file() and p.suffix in suffixes)
+    yield from (p for p in REPOSITORY.iterdir() if p.is_file() and p.suffix in suffixes)
+
+
+def normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def test_every_make_command_in_the_readme_exists() -> None:
+    named = set(re.findall(r"\bmake ([a-z][\w-]*)`", read("README.md")))
+    named |= set(re.findall(r"^(?:\$ )?make ([a-z][\w-]*)", read("README.md"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][\w-]*):", read("Makefile"), re.MULTILINE))
+    assert {"run", "test"} <= named
+    assert named <= targets
+
+
+def test_continuous_integration_runs_make_test() -> None:
+    script = REPOSITORY / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "make test" in script.read_text(encoding="utf-8")
+
+
+def test_every_dependency_has_a_version_that_was_tried() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    wanted = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+    names = {normal(re.split(r"[<>=!~ \[]", item)[0]) for item in wanted}
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", read("constraints.txt"), re.MULTILINE))
+    assert names <= {normal(name) for name in pins}
+
+
+def test_the_licence_is_apache_2() -> None:
+    licence = read("LICENSE")
+    assert "Apache License" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    # The pattern is put together so that this file is none of its own hits.
+    place = re.compile("|".join("/" + name for name in ("work/", "tmp/", "root/", "home/")))
+    hits = [
+        f"{path.relative_to(REPOSITORY)}: {line.strip()}"
+        for path in text_files()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if any(not _inside_a_path(line, match.start()) for match in place.finditer(line))
+    ]
+    assert not hits
+
+
+def _inside_a_path(line: str, start: int) -> bool:
+    return start > 0 and (line[start - 1].isalnum() or line[start - 1] in "}_.-")
+
+
+def test_the_method_knows_nothing_of_the_measurement() -> None:
+    guilty = [p for p in (REPOSITORY / "hypernoise").rglob("*.py") if _uses(p, "harness")]
+    assert not guilty
+
+
+@pytest.mark.parametrize("part", ["models", "rewards", "methods"])
+def test_models_rewards_and_methods_share_protocols_only(part: str) -> None:
+    others = {"models", "rewards", "methods"} - {part}
+    for path in (REPOSITORY / "hypernoise" / part).glob("*.py"):
+        foreign = {
+            name
+            for name in imports(path)
+            if name.startswith(tuple(f"hypernoise.{other}" for other in others))
+        }
+        assert foreign <= set(PROTOCOLS), path
+
+
+def _uses(path: Path, package: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for name in imports(path))
+
+
+def test_what_snakemake_parses_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, harness.experiment, harness.jobs, harness.specs\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'diffusers', 'transformers', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_component_files_declare_one_kind_each() -> None:
+    for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
+        files = sorted((REPOSITORY / "workflows" / kind).glob("*.smk"))
+        assert files
+        for path in files:
+            declared = set(re.findall(r"\badd_(\w+)\(", path.read_text(encoding="utf-8")))
+            assert declared == {kind.removesuffix("s")}, path

@@ -1,0 +1,264 @@
+"""The workflow, run as its users run it: `snakemake` in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+CAPTIONS = "hypernoise.shapeworld.captions:captions"
+CONFIG = "workflows/config/tiny.yaml"
+#: A benchmark with two images of one prompt per task.
+MICRO_BENCHMARK = f"""
+add_benchmark(
+    "micro",
+    target="harness.prompts:subset",
+    of="{CAPTIONS}",
+    n=6,
+    split="evaluation",
+    scorer="harness.benchmarks.shapeworld:score",
+    metric="geneval_correct",
+    n_images=2,
+    version=1,
+)
+"""
+
+
+def few(split: str) -> dict[str, Any]:
+    return {
+        "target": "harness.prompts:subset",
+        "arguments": {"of": CAPTIONS, "n": 4, "split": split},
+    }
+
+
+#: Everything that the default config does, on one model, with hardly any work in it.
+MICRO = {
+    "models": ["tiny_sana"],
+    "benchmark": "micro",
+    "batch_size": 6,
+    "training": {
+        "default": {"steps": 2, "batch_size": 2, "checkpoint_every": 1, "validate_every": 1},
+    },
+    "validation_images": 1,
+    "prompts": {"default": {"train": few("train"), "validation": few("validation")}},
+    "arguments": {"best_of_n": {"n": 2}, "reno": {"iterations": 2}},
+    "methods": ["base", "hypernoise", "lora_finetune", "best_of_n", "reno"],
+    "figure4": {"models": ["tiny_sana"], "reward": "matcher", "methods": ["hypernoise"]},
+    "timing": {"benchmark": "micro", "batch_size": 2, "repeats": 3, "threads": 1},
+}
+
+
+def make_folder(folder: Path) -> Path:
+    """A folder with the real workflow in copies and the real packages in links."""
+    shutil.copy(REPOSITORY / "Snakefile", folder)
+    for name in ("workflows", "profiles"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    for name in ("harness", "hypernoise"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    (folder / "workflows" / "benchmarks" / "micro.smk").write_text(MICRO_BENCHMARK)
+    return folder
+
+
+def snakemake(
+    folder: Path, *arguments: str, config: dict[str, Any] | None = None
+) -> subprocess.CompletedProcess[str]:
+    shipped = yaml.safe_load((REPOSITORY / CONFIG).read_text(encoding="utf-8"))
+    # Replaced here: Snakemake's --configfile would merge the two, level by level.
+    (folder / CONFIG).write_text(yaml.safe_dump({**shipped, **(config or {})}))
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout + done.stderr
+
+
+def counts(dry_run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Rule -> number of jobs, from a dry run's statistics."""
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", said(dry_run), re.MULTILINE)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path)
+
+
+def test_the_default_config_plans_each_training_once(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    # Two networks for each of three models, and two for figure 4.
+    assert planned["train"] == 8
+    assert planned["match"] == 3
+    assert planned["generate"] == 18
+    assert (planned["score"], planned["profile"], planned["grid"]) == (3, 3, 3)
+    assert planned["table1"] == planned["figure4"] == planned["pareto"] == 1
+    assert "pretrain_generator" not in planned
+    assert "sweep" not in planned
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("pretrain", {"pretrain_generator": 3, "pretrain_matcher": 2}),
+        # base and five step sizes on three models
+        ("reno_sweep", {"generate": 18, "score": 3, "sweep": 1}),
+    ],
+)
+def test_a_named_target_plans_what_it_stands_for(
+    folder: Path, target: str, expected: dict[str, int]
+) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", target)
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    assert {rule: planned[rule] for rule in expected} == expected
+    assert "train" not in planned
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"models": ["tiny_sanna"]}, ["unknown model 'tiny_sanna'", "did you mean 'tiny_sana'?"]),
+        ({"methds": ["base"]}, ["unknown config key 'methds'", "did you mean 'methods'?"]),
+        ({"steps": {"tiny_sd": 0}}, ["steps.tiny_sd", "0 is less than the minimum of 1"]),
+    ],
+)
+def test_a_bad_config_stops_before_any_job_with_one_message(
+    folder: Path, config: dict[str, Any], words: list[str]
+) -> None:
+    done = snakemake(folder, "--cores", "2", config=config)
+    assert done.returncode != 0
+    faults = [line for line in said(done).splitlines() if line.startswith(f"error: {CONFIG}: ")]
+    assert len(faults) == 1, said(done)
+    for word in words:
+        assert word in faults[0]
+    assert "Traceback" not in said(done)
+    assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("declaration", "words"),
+    [
+        (
+            'add_reward("redness", target="hypernoise.rewards.redness:Redness", version=1)',
+            ["'redness' is already declared in", "workflows/rewards/redness.smk"],
+        ),
+        (
+            'add_reward("pink", target="hypernoise.rewards.redness:Rednes", version=1)',
+            ["'Rednes'", "did you mean 'Redness'?"],
+        ),
+        (
+            'add_reward("pink", target="hypernoise.rewards.redness:Redness", scael=2, version=1)',
+            ["'scael'", "did you mean 'scale'?"],
+        ),
+        ('add_reward("pink", target="hypernoise.rewards.redness:Redness")', ["'version'"]),
+    ],
+)
+def test_a_bad_component_stops_before_any_job_and_names_its_file(
+    folder: Path, declaration: str, words: list[str]
+) -> None:
+    (folder / "workflows" / "rewards" / "z_mine.smk").write_text(f"{declaration}\n")
+    done = snakemake(folder, "--dry-run")
+    assert done.returncode != 0
+    for word in [*words, "workflows/rewards/z_mine.smk"]:
+        assert word in said(done)
+    assert "Traceback" not in said(done)
+
+
+def test_one_file_adds_a_model(folder: Path) -> None:
+    original = (folder / "workflows" / "models" / "tiny_sd.smk").read_text()
+    mine = folder / "workflows" / "models" / "mine.smk"
+    mine.write_text(original.replace('"tiny_sd",', '"mine",', 1))
+    done = snakemake(folder, "--dry-run", "--cores", "2", "table1", config={"models": ["mine"]})
+    assert done.returncode == 0, said(done)
+    assert counts(done)["generate"] == 6
+
+
+def test_a_truncated_weight_file_stops_before_any_training(folder: Path) -> None:
+    # The packages are links: a folder of our own takes the place of one model's weights.
+    weights = Path("weights", "of", "tiny_sd")
+    shutil.copytree(REPOSITORY / "hypernoise/shapeworld/weights/tiny_sd", folder / weights)
+    broken = next((folder / weights / "unet").glob("*.safetensors"))
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    declaration = folder / "workflows" / "models" / "tiny_sd.smk"
+    shipped = "hypernoise/shapeworld/weights/tiny_sd"
+    declaration.write_text(declaration.read_text().replace(shipped, str(weights)))
+    done = snakemake(folder, "--cores", "2", config={**MICRO, "models": ["tiny_sd"]})
+    assert done.returncode != 0
+    faults = [line for line in said(done).splitlines() if line.startswith("error: ")]
+    assert len(faults) == 1, said(done)
+    assert str(weights / "unet" / broken.name) in faults[0]
+    assert not (folder / "results" / "training").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole workflow has run, on a micro config."""
+    folder = make_folder(tmp_path_factory.mktemp("micro"))
+    done = snakemake(folder, "--cores", "2", config=MICRO)
+    assert done.returncode == 0, said(done)
+    return folder
+
+
+def test_the_workflow_makes_table_and_figures(finished: Path) -> None:
+    table = pd.read_parquet(finished / "results" / "tables" / "table1.parquet")
+    assert list(table["method"]) == MICRO["methods"]
+    assert set(table["n_images"]) == {12}
+    assert table.loc[table["method"] == "hypernoise", "nfe"].item() == 2
+    for suffix in ("csv", "md", "tex", "html"):
+        assert (finished / "results" / "tables" / f"table1.{suffix}").stat().st_size > 0
+    for figure in ("figure4.png", "figure4.pdf", "grid_tiny_sana.png", "pareto.png"):
+        assert (finished / "results" / "figures" / figure).stat().st_size > 1000
+    assert not list((finished / "results" / "work").rglob("*.parquet"))
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    done = snakemake(finished, "--cores", "2", config=MICRO)
+    assert done.returncode == 0, said(done)
+    assert "Nothing to be done" in said(done)
+
+
+def test_another_number_of_cores_changes_nothing(finished: Path) -> None:
+    done = snakemake(finished, "--cores", "1", config=MICRO)
+    assert "Nothing to be done" in said(done)
+
+
+def test_a_new_version_of_a_method_makes_its_images_again_and_no_others(finished: Path) -> None:
+    declaration = finished / "workflows" / "methods" / "best_of_n.smk"
+    original = declaration.read_text()
+    declaration.write_text(original.replace("version=1", "version=2"))
+    done = snakemake(finished, "--dry-run", "--cores", "2", config=MICRO)
+    declaration.write_text(original)
+    planned = counts(done)
+    assert planned["generate"] == planned["score"] == planned["profile"] == planned["table1"] == 1
+    assert "train" not in planned
+
+
+def test_the_report_shows_table_and_figures(finished: Path) -> None:
+    done = snakemake(finished, "--report", "report.html", config=MICRO)
+    assert done.returncode == 0, said(done)
+    report = (finished / "report.html").read_text()
+    for name in ("table1.html", "figure4.png", "pareto.png", "grid_tiny_sana.png"):
+        assert name in report
+
+
+def test_two_runs_in_one_folder_are_kept_apart(finished: Path) -> None:
+    import fcntl
+
+    with (finished / "results" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = snakemake(finished, "--cores", "2", "--forcerun", "table1", config=MICRO)
+    assert done.returncode != 0
+    assert "another run is at work in this folder" in said(done)

@@ -1,0 +1,11 @@
+# SANA-Sprint's family, small: a linear transformer behind a stock SanaSprintPipeline.
+add_model(
+    "tiny_sana",
+    target="hypernoise.models.sana:SanaSprint",
+    weights="hypernoise/shapeworld/weights/tiny_sana",
+    size_px=32,
+    steps=1,
+    max_tokens=16,
+    intermediate_timestep=0.8,
+    version=1,
+)

@@ -1,0 +1,204 @@
+# The registry that component files fill, the checked config, and where files go.
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from harness.experiment import NO_REWARD, Experiment, Run, check_schema
+from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
+from harness.specs import Registry, SpecError
+
+# One folder each; the patterns' fields are the wildcards.
+TRAINING = "results/training/{model}/{reward}/{training}"
+MATCHED = "results/matched/{model}/{reward}/{method}"
+IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
+SCORES = "results/scores/{selection}/{model}.parquet"
+TIMINGS = "results/timings/{model}.parquet"
+
+# Verbs, and rules of the same name, whose jobs can be checked before any other has run.
+CHECKED_AHEAD = ("train", "generate")
+
+# Rules call `python`: the one that runs Snakemake. (In the command it would be part of a result's
+# identity, and a moved environment would mean doing everything again.) Progress bars write a line
+# every few seconds rather than ten a second.
+shell.prefix(
+    f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; '
+    "export PYTHONUNBUFFERED=1 TQDM_MININTERVAL=5; "
+)
+
+
+def refuse(fault):
+    """Stop before any job, with one line: for a WorkflowError, Snakemake would list the files that
+    it went through."""
+    raise SystemExit(f"error: {str(fault).removeprefix('error: ')}")
+
+
+def hold_alone():
+    """Keep other runs out of this folder for as long as this process lives.
+
+    Snakemake's own lock outlives a killed run and has to be removed by hand; the system's does not.
+    """
+    global run_lock
+    Path("results").mkdir(exist_ok=True)
+    run_lock = open("results/.lock", "w", encoding="utf-8")
+    try:
+        fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        refuse("another run is at work in this folder; wait for it, or stop it")
+
+
+def check_ahead(jobs):
+    """Look at weights, prompts and options of every job before the first one starts."""
+    pending = [(job.rule.name, job.params.job) for job in jobs if job.rule.name in CHECKED_AHEAD]
+    lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
+    command = [sys.executable, "-m", "harness.preflight"]
+    done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        refuse(done.stderr.strip())
+
+
+def faults(snakemake_logs):
+    """What the failed jobs' own logs say last: Snakemake's account of a failure hides it."""
+    account = "".join(Path(file).read_text(encoding="utf-8") for file in snakemake_logs)
+    named = re.findall(r"log: (\S+) \(check log", account)
+    logs = [Path(file) for file in dict.fromkeys(named) if Path(file).is_file()]
+    lines = {file: file.read_text(encoding="utf-8").strip().splitlines() for file in logs}
+    return "\n".join(f"{file}: {lines[file][-1]}" for file in logs if lines[file])
+
+
+def component_files(*kinds):
+    """The component files of some folders, sorted, so that their order is everywhere the same."""
+    return [file for kind in kinds for file in sorted(Path("workflows", kind).glob("*.smk"))]
+
+
+def declaring(add):
+    """A registry's ``add_`` function that knows which file it is called from."""
+
+    def add_component(name, **keywords):
+        try:
+            add(name, file=str(declared_in), **keywords)
+        except SpecError as error:
+            refuse(error)
+        except TypeError as error:
+            refuse(f"{declared_in}: {error}")
+
+    return add_component
+
+
+registry = Registry()
+add_model = declaring(registry.add_model)
+add_reward = declaring(registry.add_reward)
+add_method = declaring(registry.add_method)
+add_benchmark = declaring(registry.add_benchmark)
+add_table = declaring(registry.add_table)
+
+
+def insist(check, *arguments):
+    """Call a check; what it finds stops the workflow."""
+    try:
+        check(*arguments)
+    except SpecError as error:
+        refuse(error)
+
+
+config_files = ", ".join(os.path.relpath(file) for file in workflow.configfiles)
+schema = yaml.safe_load(Path("workflows/config/schema.yaml").read_text(encoding="utf-8"))
+insist(check_schema, config, schema, config_files)
+experiment = Experiment(config, registry, config_files)
+gpus = int(shutil.which("nvidia-smi") is not None) if config["gpus"] == "auto" else config["gpus"]
+
+
+def training_of(run):
+    """The folder of the training that a run's method draws on."""
+    training = experiment.training(run.model, run.reward, run.method)
+    return TRAINING.format(model=run.model, reward=run.reward, training=training)
+
+
+def adapter_of(run):
+    """The folder of the trained network that a run needs, or None."""
+    spec = registry.methods[run.method]
+    if spec.trains is None:
+        return None
+    if spec.state == "matched":
+        return MATCHED.format(model=run.model, reward=run.reward, method=run.method)
+    return training_of(run)
+
+
+def weights_of(run):
+    """Local files that a run reads: weights of the model and of a searched reward, its adapter."""
+    searched = [run.reward] if registry.methods[run.method].needs_reward else []
+    adapter = adapter_of(run)
+    return experiment.weight_files(run.model, *searched) + ([adapter] if adapter else [])
+
+
+def matching(wildcards):
+    """The job that picks the checkpoint of a matched method."""
+    model, reward = wildcards.model, wildcards.reward
+    training = experiment.training(model, reward, wildcards.method)
+    noise_training = experiment.noise_training(model, reward)
+    return MatchJob(
+        finetune=TRAINING.format(model=model, reward=reward, training=training),
+        hypernoise=TRAINING.format(model=model, reward=reward, training=noise_training),
+        reward=reward,
+        out=MATCHED.format(**wildcards),
+    )
+
+
+def work_folder(stage, wildcards):
+    """Where a job keeps what a killed run leaves behind: no declared output, so it stays."""
+    return str(Path("results/work", stage, *wildcards))
+
+
+def timed(model):
+    """The runs whose methods are timed."""
+    return experiment.runs(config["benchmark"], model)
+
+
+def run_of(wildcards):
+    """The run that an image folder's wildcards name."""
+    return Run(**{**wildcards, "steps": int(wildcards.steps)})
+
+
+def image_frames(selection, model):
+    """The image frames of a selection that one model makes."""
+    runs = experiment.runs(selection, model)
+    return [f"{IMAGES.format(**run._asdict())}/images.parquet" for run in runs]
+
+
+def main_frames(*kinds):
+    """Frames of the config's own models and methods, by kind: what tables are made of."""
+    name, models = config["benchmark"], config["models"]
+    files = {
+        "images": [file for model in models for file in image_frames(name, model)],
+        "scores": expand(SCORES, selection=name, model=models),
+        "timings": expand(TIMINGS, model=models),
+    }
+    return {kind: files[kind] for kind in kinds}
+
+
+def training_folders(models, reward, methods, **_):
+    """The folders of the trainings of some models and methods on a reward."""
+    trainings = [(m, reward, experiment.training(m, reward, t)) for m in models for t in methods]
+    return [TRAINING.format(model=m, reward=r, training=t) for m, r, t in trainings]
+
+
+def sweep_job(name):
+    """The job of a sweep's table, as JSON."""
+    sweep = config["sweeps"][name]
+    values = {m: experiment.method(m).arguments.get(sweep["parameter"]) for m in sweep["methods"]}
+    scores = expand(SCORES, selection=name, model=config["models"])
+    arguments = {"values": values, "parameter": sweep["parameter"], "models": config["models"]}
+    return table_job("sweep", f"results/tables/{name}", {"scores": scores}, **arguments)
+
+
+def table_job(name, out, inputs, **arguments):
+    """The job of a table or figure, as JSON."""
+    spec = registry.tables[name]
+    spec = replace(spec, arguments={**spec.arguments, **arguments})
+    return to_json(TableJob(spec, {kind: tuple(files) for kind, files in inputs.items()}, out))

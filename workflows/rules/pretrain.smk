@@ -1,0 +1,47 @@
+# The embedded world's own weights, from nothing. What ships was made by these rules; they write
+# elsewhere unless the config's `pretrain: folder` says otherwise.
+PRETRAINED = config["pretrain"]["folder"]
+
+
+rule pretrain_generator:
+    output:
+        directory(f"{PRETRAINED}/{{model}}"),
+    log:
+        "results/logs/pretrained/{model}.log",
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        job=lambda w: to_json(experiment.pretrain_job(w.model, out=f"{PRETRAINED}/{w.model}")),
+    message:
+        "pretrain {wildcards.model}"
+    shell:
+        "python -m harness pretrain --threads {threads} --job {params.job:q} 2>&1 | tee {log}"
+
+
+rule pretrain_matcher:
+    input:
+        expand(rules.pretrain_generator.output, model=config["pretrain"]["generators"]),
+    output:
+        f"{PRETRAINED}/{{reward}}.safetensors",
+    log:
+        "results/logs/pretrained/{reward}.log",
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        job=lambda w: to_json(
+            experiment.pretrain_job(
+                w.reward, made=PRETRAINED, out=f"{PRETRAINED}/{w.reward}.safetensors"
+            )
+        ),
+    message:
+        "pretrain {wildcards.reward}"
+    shell:
+        "python -m harness pretrain --threads {threads} --job {params.job:q} 2>&1 | tee {log}"
+
+
+rule pretrain:
+    input:
+        expand(rules.pretrain_generator.output, model=config["pretrain"]["generators"]),
+        expand(rules.pretrain_matcher.output, reward=config["pretrain"]["matchers"]),

@@ -1,0 +1,31 @@
+# GenEval against time per image.
+add_table("pareto", target="harness.figures:pareto", version=1)
+
+
+rule pareto:
+    input:
+        **main_frames("scores", "images", "timings"),
+    output:
+        png=report(
+            "results/figures/pareto.png",
+            caption="../report/pareto.rst",
+            category="Figures",
+            labels={"what": "GenEval against time per image"},
+        ),
+        pdf="results/figures/pareto.pdf",
+    log:
+        "results/logs/figures/pareto.log",
+    threads: 1
+    params:
+        job=table_job(
+            "pareto",
+            "results/figures/pareto",
+            main_frames("scores", "images", "timings"),
+            models=config["models"],
+            methods=config["methods"],
+            batch_size=config["timing"]["batch_size"],
+        ),
+    message:
+        "draw GenEval against time"
+    shell:
+        "python -m harness figure --job {params.job:q} 2>&1 | tee {log}"

@@ -1,0 +1,31 @@
+# GenEval, cost and rewards of every model and method: the paper's table 1.
+add_table("table1", target="harness.tables:table1", version=1)
+
+
+rule table1:
+    input:
+        **main_frames("scores", "images", "timings"),
+    output:
+        multiext("results/tables/table1", ".csv", ".md", ".tex", ".parquet"),
+        html=report(
+            "results/tables/table1.html",
+            caption="../report/table1.rst",
+            category="Tables",
+            labels={"what": "GenEval, cost and rewards"},
+        ),
+    log:
+        "results/logs/tables/table1.log",
+    threads: 1
+    params:
+        job=table_job(
+            "table1",
+            "results/tables/table1",
+            main_frames("scores", "images", "timings"),
+            models=config["models"],
+            methods=config["methods"],
+            batch_size=config["timing"]["batch_size"],
+        ),
+    message:
+        "tabulate table 1"
+    shell:
+        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
