@@ -106,6 +106,8 @@ class Experiment:
         self._known(registry.models, "model in steps", config["steps"])
         self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
         for name, sweep in config["sweeps"].items():
+            if name in registry.benchmarks:
+                raise SpecError(f"{self.file}: sweep {name!r} has the name of a benchmark")
             self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
             self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
         pretrain = config["pretrain"]

@@ -224,6 +224,12 @@ def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Re
     assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
 
 
+def test_a_sweep_cannot_hide_a_benchmark(config: dict[str, Any], registry: Registry) -> None:
+    sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
+    with pytest.raises(SpecError, match="'shapeworld' has the name of a benchmark"):
+        experiment(config, registry, sweeps={"shapeworld": sweep}).check()
+
+
 def test_missing_local_weights_are_still_asked_for(
     config: dict[str, Any], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

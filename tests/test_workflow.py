@@ -246,6 +246,20 @@ def test_a_new_version_of_a_method_makes_its_images_again_and_no_others(finished
     assert "train" not in planned
 
 
+def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
+    declaration = finished / "workflows" / "tables" / "table1.smk"
+    original = declaration.read_text()
+    declaration.write_text(original.replace("version=1", 'version=1, baseline="bass"'))
+    done = snakemake(finished, "--cores", "2", "table1", config=MICRO)
+    declaration.write_text(original)
+    assert done.returncode != 0
+    faults = [line for line in said(done).splitlines() if line.startswith("results/logs/")]
+    assert len(faults) == 1, said(done)
+    assert faults[0].startswith("results/logs/tables/table1.log: error: ")
+    assert "'bass'" in faults[0]
+    assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
+
+
 def test_the_report_shows_table_and_figures(finished: Path) -> None:
     done = snakemake(finished, "--report", "report.html", config=MICRO)
     assert done.returncode == 0, said(done)

@@ -51,7 +51,7 @@ class MatcherRecipe:
     n_rendered: int = 5000
     learning_rate: float = 1.5e-3
     width: int = 96
-    layers: int = 3
+    layers: int = 4
     stem: tuple[int, int] = (24, 48)
     object_weight: float = 0.5
 
@@ -59,8 +59,8 @@ class MatcherRecipe:
 MATCHERS = {
     recipe.name: recipe
     for recipe in (
-        MatcherRecipe("matcher", seed=11),
-        MatcherRecipe("matcher_judge", seed=12, width=80, layers=4, stem=(32, 40)),
+        MatcherRecipe("matcher", seed=12, width=80, layers=4, stem=(32, 40)),
+        MatcherRecipe("matcher_judge", seed=11, width=96, layers=4, stem=(24, 48)),
     )
 }
 

@@ -56,7 +56,10 @@ def hold_alone():
 def check_ahead(jobs):
     """Look at weights, prompts and options of every job before the first one starts."""
     pending = [(job.rule.name, job.params.job) for job in jobs if job.rule.name in CHECKED_AHEAD]
+    if not pending:
+        return
     lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
+    print(f"Checking weights, prompts and options of {len(pending)} jobs...", file=sys.stderr)
     command = [sys.executable, "-m", "harness.preflight"]
     done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:

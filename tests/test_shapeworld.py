@@ -1,0 +1,190 @@
+"""The embedded world: captions, scenes, detector, shipped weights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline, SanaSprintPipeline, StableDiffusionPipeline
+
+from harness.benchmarks.geneval import check_metadata
+from harness.benchmarks.shapeworld import judge_image, score
+from hypernoise.noise import batch_noise
+from hypernoise.rewards.matcher import MAX_WORDS, ShapeMatcher, word_ids
+from hypernoise.shapeworld import pretraining
+from hypernoise.shapeworld.architectures import BUILDERS
+from hypernoise.shapeworld.captions import SHAPES, SPLITS, TASKS, captions, vocabulary
+from hypernoise.shapeworld.detector import detect
+from hypernoise.shapeworld.matching import edited
+from hypernoise.shapeworld.scenes import Placed, Scene, lay_out, noise_features, render
+
+WEIGHTS = Path(pretraining.__file__).parent / "weights"
+PIPELINES = {
+    "tiny_sd": StableDiffusionPipeline,
+    "tiny_sana": SanaSprintPipeline,
+    "tiny_flux": FluxPipeline,
+}
+MAX_BYTES = 6_000_000
+N_PER_TASK = 400
+
+
+def test_no_caption_is_in_two_splits() -> None:
+    texts = {split: {caption.text for caption in captions(split)} for split in SPLITS}
+    assert all(not texts[a] & texts[b] for a, b in combinations(SPLITS, 2))
+
+
+def test_captions_that_say_the_same_in_another_order_are_in_one_split() -> None:
+    def unordered(split: str, task: str) -> set[frozenset[tuple[str, str | None]]]:
+        chosen = [caption for caption in captions(split) if caption.task == task]
+        return {frozenset((s.shape, s.color) for s in caption.subjects) for caption in chosen}
+
+    for task in ("two_object", "color_attr"):
+        for a, b in combinations(SPLITS, 2):
+            assert not unordered(a, task) & unordered(b, task)
+
+
+def test_every_split_has_every_task_and_valid_geneval_metadata() -> None:
+    for split in SPLITS:
+        assert {caption.task for caption in captions(split)} == set(TASKS)
+        for caption in captions(split):
+            check_metadata(caption.metadata)
+
+
+def test_an_unknown_split_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(ValueError, match=r"'test'.*evaluation"):
+        captions("test")
+
+
+@pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS)
+def test_tokenizers_have_one_token_for_every_word(builder: object) -> None:
+    pipeline = builder()  # type: ignore[operator]
+    names = [name for name in pipeline.components if name.startswith("tokenizer")]
+    for tokenizer in (getattr(pipeline, name) for name in names):
+        for word in vocabulary():
+            assert len(tokenizer(f"a {word}", add_special_tokens=False).input_ids) == 2, word
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_detector_is_right_on_rendered_truth(task: str) -> None:
+    rng = np.random.default_rng(TASKS.index(task))
+    members = [c for split in SPLITS for c in captions(split) if c.task == task]
+    chosen = [members[i] for i in rng.integers(len(members), size=N_PER_TASK)]
+    features = rng.standard_normal((N_PER_TASK, 4, 8, 8)).astype(np.float32)
+    images = [render(lay_out(c, f)) for c, f in zip(chosen, features, strict=True)]
+    right = [judge_image(i, c.metadata).correct for i, c in zip(images, chosen, strict=True)]
+    assert np.mean(right) >= 0.995
+
+
+def test_the_detector_names_shape_colour_and_place() -> None:
+    scene = Scene((Placed("ring", "red", 10.0, 22.0),), (0.95, 0.95, 0.95))
+    (found,) = detect(render(scene))
+    x0, y0, x1, y1 = found.box
+    assert (found.shape, found.color) == ("ring", "red")
+    assert abs((x0 + x1) / 2 - 22) <= 1 and abs((y0 + y1) / 2 - 10) <= 1
+    assert found.score > 0.99
+
+
+def test_a_fading_object_is_detected_with_a_falling_score() -> None:
+    scores = []
+    for opacity in (1.0, 0.6, 0.3):
+        scene = Scene((Placed("square", "blue", 14.0, 14.0, opacity),), (0.95, 0.95, 0.95))
+        scores.append(max((found.score for found in detect(render(scene))), default=0.0))
+    assert scores[0] > 0.99 and scores[1] < scores[0] and scores[2] < 0.3
+
+
+def test_an_empty_image_has_no_objects_and_every_caption_fails_on_it() -> None:
+    blank = np.full((3, 32, 32), 0.95, dtype=np.float32)
+    chosen = captions("evaluation")
+    assert detect(blank) == []
+    assert not any(v for v, _ in score(np.stack([blank] * len(chosen)),
+                                       [c.metadata for c in chosen]))  # fmt: skip
+
+
+def test_all_shapes_stand_apart_from_one_another() -> None:
+    for shape in SHAPES:
+        scene = Scene((Placed(shape, "black", 16.0, 16.0),), (0.95, 0.95, 0.95))
+        assert [found.shape for found in detect(render(scene))] == [shape]
+
+
+def test_noise_features_have_unit_variance_whatever_the_grid() -> None:
+    for side in (8, 16):
+        features = noise_features(torch.randn(200, 4, side, side))
+        assert features.shape[1:] == (4, 8, 8)
+        assert abs(features.std().item() - 1) < 0.02
+
+
+def test_a_hard_negative_differs_from_its_caption_and_keeps_the_task() -> None:
+    rng = np.random.default_rng(0)
+    for caption in captions("reward")[::10]:
+        other = edited(caption, rng)
+        assert other.text != caption.text and other.task == caption.task
+        assert len(other.text.split()) <= MAX_WORDS
+
+
+def test_the_matcher_refuses_words_that_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="giraffe"):
+        word_ids(["a photo of a giraffe"])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_shipped_generators_are_small_and_load_with_plain_from_pretrained(name: str) -> None:
+    files = [file for file in (WEIGHTS / name).rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= MAX_BYTES
+    pipeline = PIPELINES[name].from_pretrained(WEIGHTS / name)
+    assert type(pipeline) is PIPELINES[name]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_shipped_recipe_is_the_one_in_the_code(name: str) -> None:
+    import json
+    from dataclasses import asdict
+
+    record = json.loads((WEIGHTS / name / pretraining.RECIPE_FILE).read_text())
+    assert record["recipe"] == asdict(pretraining.RECIPES[name])
+
+
+@pytest.fixture(scope="module")
+def base_images() -> dict[str, np.ndarray]:
+    drawn = {}
+    for name, pipeline_class in PIPELINES.items():
+        pipeline = pipeline_class.from_pretrained(WEIGHTS / name, dtype=torch.float32)
+        pipeline.set_progress_bar_config(disable=True)
+        generator = pretraining.generator_for(name, pipeline)
+        chosen = captions("evaluation")
+        noise = batch_noise(0, [(c.prompt_id, 0) for c in chosen], generator.noise_shape)
+        with torch.no_grad():
+            conditioning = generator.encode([caption.text for caption in chosen])
+            drawn[name] = generator.sample(noise, conditioning).numpy()
+    return drawn
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_base_generators_are_recognisable_with_room_to_improve(
+    name: str, base_images: dict[str, np.ndarray]
+) -> None:
+    by_task = defaultdict(list)
+    for image, caption in zip(base_images[name], captions("evaluation"), strict=True):
+        by_task[caption.task].append(judge_image(image, caption.metadata).correct)
+    assert 0.45 <= np.mean([np.mean(values) for values in by_task.values()]) <= 0.80
+
+
+@pytest.mark.parametrize("name", ["matcher", "matcher_judge"])
+def test_shipped_matchers_agree_with_the_detector_on_base_images(
+    name: str, base_images: dict[str, np.ndarray]
+) -> None:
+    from harness.statistics import auc
+
+    reward = ShapeMatcher(str(WEIGHTS / f"{name}.safetensors"))
+    chosen = captions("evaluation")
+    features = reward.encode([caption.text for caption in chosen])
+    scores, truth = [], []
+    for images in base_images.values():
+        with torch.no_grad():
+            scores.append(reward.score(torch.from_numpy(images), features).numpy())
+        pairs = zip(images, chosen, strict=True)
+        truth += [float(judge_image(image, c.metadata).correct) for image, c in pairs]
+    assert auc(np.concatenate(scores), np.array(truth)) >= 0.85
