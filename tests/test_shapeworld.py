@@ -30,6 +30,7 @@ PIPELINES = {
 }
 MAX_BYTES = 6_000_000
 N_PER_TASK = 400
+N_IMAGES = 4
 
 
 def test_no_caption_is_in_two_splits() -> None:
@@ -155,10 +156,14 @@ def base_images() -> dict[str, np.ndarray]:
         pipeline.set_progress_bar_config(disable=True)
         generator = pretraining.generator_for(name, pipeline)
         chosen = captions("evaluation")
-        noise = batch_noise(0, [(c.prompt_id, 0) for c in chosen], generator.noise_shape)
         with torch.no_grad():
             conditioning = generator.encode([caption.text for caption in chosen])
-            drawn[name] = generator.sample(noise, conditioning).numpy()
+            parts = []
+            for index in range(N_IMAGES):
+                images = [(caption.prompt_id, index) for caption in chosen]
+                noise = batch_noise(0, images, generator.noise_shape)
+                parts.append(generator.sample(noise, conditioning))
+        drawn[name] = torch.cat(parts).numpy()
     return drawn
 
 
@@ -167,7 +172,8 @@ def test_base_generators_are_recognisable_with_room_to_improve(
     name: str, base_images: dict[str, np.ndarray]
 ) -> None:
     by_task = defaultdict(list)
-    for image, caption in zip(base_images[name], captions("evaluation"), strict=True):
+    chosen = captions("evaluation") * N_IMAGES
+    for image, caption in zip(base_images[name], chosen, strict=True):
         by_task[caption.task].append(judge_image(image, caption.metadata).correct)
     assert 0.45 <= np.mean([np.mean(values) for values in by_task.values()]) <= 0.80
 
@@ -179,7 +185,7 @@ def test_shipped_matchers_agree_with_the_detector_on_base_images(
     from harness.statistics import auc
 
     reward = ShapeMatcher(str(WEIGHTS / f"{name}.safetensors"))
-    chosen = captions("evaluation")
+    chosen = captions("evaluation") * N_IMAGES
     features = reward.encode([caption.text for caption in chosen])
     scores, truth = [], []
     for images in base_images.values():

@@ -53,7 +53,7 @@ MICRO = {
     "arguments": {"best_of_n": {"n": 2}, "reno": {"iterations": 2}},
     "methods": ["base", "hypernoise", "lora_finetune", "best_of_n", "reno"],
     "figure4": {"models": ["tiny_sana"], "reward": "matcher", "methods": ["hypernoise"]},
-    "timing": {"benchmark": "micro", "batch_size": 2, "repeats": 3, "threads": 1},
+    "timing": {"benchmark": "micro", "batch_size": 1, "repeats": 3, "threads": 1},
 }
 
 
