@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import chain, cycle, islice, zip_longest
+from dataclasses import replace
+from itertools import chain, zip_longest
 from typing import Any
 
 from harness.targets import resolve
@@ -31,6 +32,8 @@ def subset(of: str, n: int, **arguments: Any) -> tuple[Any, ...]:
 def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
     """A list in which every task has as many prompts: short tasks repeat theirs, long ones stop.
 
+    Prompts are dataclasses; a repetition has the id of its prompt and a number.
+
     Args:
         of: target of the whole list, called with ``arguments``.
         per_task: prompts of each task.
@@ -44,5 +47,12 @@ def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
     for prompt in resolve(of)(**arguments):
         by_task[prompt.task].append(prompt)
     return tuple(
-        prompt for prompts in by_task.values() for prompt in islice(cycle(prompts), per_task)
+        _repeated(prompts[number % len(prompts)], number // len(prompts))
+        for prompts in by_task.values()
+        for number in range(per_task)
     )
+
+
+def _repeated(prompt: Any, times: int) -> Any:
+    # A prompt id stands for one draw of noise, so a repetition has an id of its own.
+    return replace(prompt, prompt_id=f"{prompt.prompt_id}~{times}") if times else prompt
