@@ -55,4 +55,4 @@ def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
 
 def _repeated(prompt: Any, times: int) -> Any:
     # A prompt id stands for one draw of noise, so a repetition has an id of its own.
-    return replace(prompt, prompt_id=f"{prompt.prompt_id}~{times}") if times else prompt
+    return replace(prompt, prompt_id=f"{prompt.prompt_id}.{times}") if times else prompt
