@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.benchmarks.geneval import Decision, decide
 from hypernoise.shapeworld.captions import Caption, captions
-from hypernoise.shapeworld.detector import detect
+from hypernoise.shapeworld.detector import by_class, detect
 
 
 def evaluation_prompts() -> tuple[Caption, ...]:
@@ -30,12 +30,7 @@ def training_prompts() -> tuple[Caption, ...]:
 
 def judge_image(image: NDArray[np.float32], metadata: dict[str, Any]) -> Decision:
     """GenEval's decision about one image [3, H, W] in [0, 1], with the world's own detector."""
-    boxes: dict[str, list[list[float]]] = {}
-    colors: dict[str, list[str]] = {}
-    for found in detect(image):
-        boxes.setdefault(found.shape, []).append([*found.box, found.score])
-        colors.setdefault(found.shape, []).append(found.color)
-    return decide(metadata, boxes, colors)
+    return decide(metadata, *by_class(detect(image)))
 
 
 def score(

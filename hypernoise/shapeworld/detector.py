@@ -7,6 +7,7 @@ and with a faint object. Nothing is learned, so it judges every generator and re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,6 +62,18 @@ def detect(image: Array) -> list[Detection]:
         if mask[window].sum() >= MIN_PIXELS:
             found.append(_describe(pixels, distance, mask, window, background))
     return found
+
+
+def by_class(
+    detections: Iterable[Detection],
+) -> tuple[dict[str, list[list[float]]], dict[str, list[str]]]:
+    """Detections as GenEval's protocol takes them: class to boxes with score, class to colours."""
+    boxes: dict[str, list[list[float]]] = {}
+    colors: dict[str, list[str]] = {}
+    for found in detections:
+        boxes.setdefault(found.shape, []).append([*found.box, found.score])
+        colors.setdefault(found.shape, []).append(found.color)
+    return boxes, colors
 
 
 def _describe(

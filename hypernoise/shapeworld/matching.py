@@ -29,7 +29,7 @@ from hypernoise.shapeworld.captions import (
     Caption,
     reworded,
 )
-from hypernoise.shapeworld.detector import Detection, detect
+from hypernoise.shapeworld.detector import Detection, by_class, detect
 from hypernoise.shapeworld.pretraining import Data, optimise, schedule
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
 
@@ -167,12 +167,7 @@ def _loss(
 
 def holds(caption: Caption, detections: Sequence[Detection], decide: Decide) -> bool:
     """Whether detections satisfy a caption, by GenEval's decision."""
-    boxes: dict[str, list[list[float]]] = {}
-    colors: dict[str, list[str]] = {}
-    for found in detections:
-        boxes.setdefault(found.shape, []).append([*found.box, found.score])
-        colors.setdefault(found.shape, []).append(found.color)
-    return decide(caption.metadata, boxes, colors)
+    return decide(caption.metadata, *by_class(detections))
 
 
 def edited(caption: Caption, rng: np.random.Generator) -> Caption:
