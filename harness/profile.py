@@ -161,12 +161,15 @@ def _time_all(
     calls = [_timer(job, contender, items) for contender in contenders]
     label = f"{job.model.name} batch {len(items)}"
     seconds = [warm_up(call) for call in tqdm(calls, desc=f"{label} warm-up", unit="method")]
-    order = interleaved(repeats_of(seconds, job.repeats))
-    taken = [0] * len(calls)
+    # A call that outlasts the whole warm-up is warm after its first moments: it is a timing too.
+    taken = [[s] if s >= _WARM_UP_S else [] for s in seconds]
+    wanted = repeats_of(seconds, job.repeats)
+    order = interleaved([n - len(done) for n, done in zip(wanted, taken, strict=True)])
     for index in tqdm(order, desc=f"{label} timing", unit="call"):
-        latency_ms = 1000 * calls[index]() / len(items)
-        yield _row(job, contenders[index], len(items), taken[index], latency_ms)
-        taken[index] += 1
+        taken[index].append(calls[index]())
+    for contender, timings in zip(contenders, taken, strict=True):
+        for repeat, each in enumerate(timings):
+            yield _row(job, contender, len(items), repeat, 1000 * each / len(items))
 
 
 def _timer(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> Callable[[], float]:

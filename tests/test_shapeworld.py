@@ -13,10 +13,11 @@ from diffusers import FluxPipeline, SanaSprintPipeline, StableDiffusionPipeline
 
 from harness.benchmarks.geneval import check_metadata
 from harness.benchmarks.shapeworld import judge_image, score
-from hypernoise.noise import batch_noise
+from hypernoise.models.sana import SanaSprint
+from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.matcher import MAX_WORDS, ShapeMatcher, word_ids
 from hypernoise.shapeworld import pretraining
-from hypernoise.shapeworld.architectures import BUILDERS
+from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 from hypernoise.shapeworld.captions import SHAPES, SPLITS, TASKS, captions, vocabulary
 from hypernoise.shapeworld.detector import detect
 from hypernoise.shapeworld.matching import edited
@@ -176,6 +177,67 @@ def test_base_generators_are_recognisable_with_room_to_improve(
     for image, caption in zip(base_images[name], chosen, strict=True):
         by_task[caption.task].append(judge_image(image, caption.metadata).correct)
     assert 0.45 <= np.mean([np.mean(values) for values in by_task.values()]) <= 0.80
+
+
+def test_tiny_sana_holds_its_level_in_two_and_four_steps() -> None:
+    generator = SanaSprint(weights=str(WEIGHTS / "tiny_sana"), size_px=32, max_tokens=MAX_TOKENS)
+    generator.intermediate_timestep = 0.8
+    chosen = captions("evaluation")
+    level = {}
+    for steps in (1, 2, 4):
+        by_task = defaultdict(list)
+        conditioning = generator.encode([caption.text for caption in chosen])
+        for index in range(N_IMAGES):
+            keys = [(caption.prompt_id, index) for caption in chosen]
+            noise = batch_noise(0, keys, generator.noise_shape)
+            seeds = [image_seed(0, *key, "sampler") for key in keys]
+            with torch.no_grad():
+                images = generator.sample(noise, conditioning, steps, seeds).numpy()
+            for image, caption in zip(images, chosen, strict=True):
+                by_task[caption.task].append(judge_image(image, caption.metadata).correct)
+        level[steps] = np.mean([np.mean(values) for values in by_task.values()])
+    assert level[2] >= level[1] - 0.05
+    assert level[4] >= level[1] - 0.05
+
+
+def test_pretraining_takes_the_steps_that_the_stock_sampler_takes(tiny_sana: SanaSprint) -> None:
+    noise = batch_noise(0, [("a", 0), ("a", 1)], tiny_sana.noise_shape)
+    conditioning = tiny_sana.encode(["a photo of a ring", "a photo of two hearts"])
+    seeds = [3, 4]
+    with torch.no_grad():
+        sampled = tiny_sana.sample(noise, conditioning, 2, seeds)
+        own = [torch.Generator().manual_seed(seed) for seed in seeds]
+        fresh = torch.cat([torch.randn(1, *tiny_sana.noise_shape, generator=g) for g in own])
+        angle = torch.full((2,), float(tiny_sana.intermediate_timestep or np.pi / 4))
+        guess = pretraining.clean_latents(
+            tiny_sana, noise, torch.full((2,), np.pi / 2), conditioning
+        )
+        assert torch.allclose(
+            guess, pretraining.one_step_latents(tiny_sana, noise, conditioning), atol=1e-5
+        )
+        start = angle.cos()[0] * guess + angle.sin()[0] * fresh
+        latents = pretraining.clean_latents(tiny_sana, start, angle, conditioning)
+        vae = tiny_sana.pipeline.vae
+        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+    # The pipeline's largest timestep is 1.57080, not pi / 2.
+    assert torch.allclose((decoded / 2 + 0.5).clamp(0, 1), sampled, atol=1e-3)
+
+
+def test_refined_samples_start_from_the_networks_own_guess_and_from_true_scenes(
+    tiny_sana: SanaSprint,
+) -> None:
+    data = pretraining.Data.seeded(0)
+    noise = data.noise((4, *tiny_sana.noise_shape))
+    conditioning = tiny_sana.encode(["a photo of a ring"] * 4)
+    target = torch.zeros_like(noise)
+    known = pretraining.first_guess(tiny_sana, noise, target, conditioning, n_own=2)
+    with torch.no_grad():
+        guess = pretraining.one_step_latents(tiny_sana, noise, conditioning)
+    assert torch.allclose(known[:2], guess[:2], atol=1e-5)
+    assert torch.equal(known[2:], target[2:])
+    assert torch.equal(
+        pretraining.first_guess(tiny_sana, noise, target, conditioning, n_own=0), target
+    )
 
 
 @pytest.mark.parametrize("name", ["matcher", "matcher_judge"])

@@ -92,7 +92,11 @@ def sd_turbo() -> StableDiffusionPipeline:
 
 
 def sana_sprint() -> SanaSprintPipeline:
-    """The SANA-Sprint family: linear attention on 4x8x8 latents, Gemma text, TrigFlow."""
+    """The SANA-Sprint family: linear attention on 4x8x8 latents, Gemma text, TrigFlow.
+
+    With sine position embeddings, as the published 2K and 4K models of the class have: without
+    them this small network never learned which side of an object is its left.
+    """
     tokenizer = gemma_tokenizer()
     transformer = SanaTransformer2DModel(
         in_channels=4,
@@ -107,6 +111,7 @@ def sana_sprint() -> SanaSprintPipeline:
         mlp_ratio=2.0,
         sample_size=8,
         patch_size=1,
+        interpolation_scale=1.0,
         guidance_embeds=True,
         guidance_embeds_scale=0.1,
         qk_norm="rms_norm_across_heads",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ from hypernoise.shapeworld.scenes import (
     render_batch,
 )
 
+TaskWeights = Mapping[str, float]
 #: Share of each task in a batch: binding two objects is learned last and needs most of it.
-TASK_WEIGHTS = {
+TASK_WEIGHTS: TaskWeights = {
     "single_object": 0.06,
     "two_object": 0.20,
     "counting": 0.12,
@@ -45,14 +46,43 @@ TASK_WEIGHTS = {
     "position": 0.27,
     "color_attr": 0.25,
 }
+#: Shares in a second phase: relations are learned last of all.
+SECOND_TASK_WEIGHTS: TaskWeights = {
+    "single_object": 0.06,
+    "two_object": 0.16,
+    "counting": 0.14,
+    "colors": 0.06,
+    "position": 0.40,
+    "color_attr": 0.18,
+}
+#: Above this angle the second phase's SANA lays a scene out anew: noise has hidden the old one, and
+#: a network that tries to recover it can only blur.
+RESTART_ANGLE = 0.9
+#: TrigFlow's largest angle.
+ONLY_NOISE = math.pi / 2
 RECIPE_FILE = "pretraining.json"
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One learning-rate schedule of a training; ``restart_angle`` as :data:`RESTART_ANGLE`."""
+
+    steps: int
+    learning_rate: float
+    task_weights: TaskWeights
+    restart_angle: float = ONLY_NOISE
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How one family is pretrained. ``refine_share`` is the part of a SANA batch that starts from
-    partly noised scenes instead of pure noise."""
+    """How one family is pretrained.
+
+    ``refine_share`` is the part of a SANA batch that starts from partly noised latents instead of
+    pure noise, and ``rollout_share`` the part of those whose latents are what the network itself
+    makes of the noise: several steps start from its own first guess, not from a perfect scene.
+    ``second_steps`` adds a phase with a schedule of its own that dwells on relations.
+    """
 
     family: str
     steps: int
@@ -65,14 +95,28 @@ class Recipe:
     grad_clip: float = 1.0
     warmup_steps: int = 100
     refine_share: float = 0.0
+    rollout_share: float = 0.0
+    second_steps: int = 0
+    second_learning_rate: float = 1.5e-3
     seed: int = 0
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases in their order."""
+        first = Phase(self.steps, self.learning_rate, TASK_WEIGHTS)
+        if not self.second_steps:
+            return (first,)
+        second = Phase(
+            self.second_steps, self.second_learning_rate, SECOND_TASK_WEIGHTS, RESTART_ANGLE
+        )
+        return (first, second)
 
 
 RECIPES = {
     recipe.family: recipe
     for recipe in (
         Recipe("tiny_sd", steps=2800, vae_steps=1200),
-        Recipe("tiny_sana", steps=2100, refine_share=0.3),
+        Recipe("tiny_sana", steps=2100, refine_share=0.4, rollout_share=0.6, second_steps=1000),
         Recipe("tiny_flux", steps=2600),
     )
 }
@@ -85,6 +129,7 @@ class Data:
     rng: np.random.Generator
     noise_rng: torch.Generator
     by_task: dict[str, list[Caption]] = field(default_factory=dict)
+    task_weights: TaskWeights = field(default_factory=lambda: TASK_WEIGHTS)
 
     @classmethod
     def seeded(cls, seed: int, splits: Sequence[str] = ("train", "reward")) -> Data:
@@ -93,7 +138,7 @@ class Data:
         return cls(np.random.default_rng(seed), torch.Generator().manual_seed(seed), by_task)
 
     def captions(self, n: int) -> list[Caption]:
-        tasks = self.rng.choice(list(TASK_WEIGHTS), size=n, p=list(TASK_WEIGHTS.values()))
+        tasks = self.rng.choice(list(self.task_weights), size=n, p=list(self.task_weights.values()))
         return [self.by_task[t][self.rng.integers(len(self.by_task[t]))] for t in tasks]
 
     def noise(self, shape: Sequence[int]) -> Tensor:
@@ -215,38 +260,68 @@ def _moments(latents: Tensor) -> Tensor:
 
 def train_generator(pipeline: Any, recipe: Recipe, data: Data, report: Report) -> float:
     """Fit backbone and text encoders to the world's map; returns the last latent error."""
+    loss = math.nan
+    for number, phase in enumerate(recipe.phases):
+        if number:
+            # A phase starts from what a saved folder would hold, so it can be run again from there.
+            _round_to_half(pipeline)
+            data = Data.seeded(recipe.seed + number)
+        data.task_weights = phase.task_weights
+        loss = train_phase(pipeline, recipe, phase, data, report)
+    return loss
+
+
+def train_phase(pipeline: Any, recipe: Recipe, phase: Phase, data: Data, report: Report) -> float:
+    """One phase of :func:`train_generator`."""
     generator = generator_for(recipe.family, pipeline)
-    trained = [
-        module
-        for name, module in pipeline.components.items()
-        if isinstance(module, nn.Module) and name != "vae"
+    parameters = [
+        p for name, network in _networks(pipeline) if name != "vae" for p in network.parameters()
     ]
-    parameters = [p for module in trained for p in module.parameters()]
     optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+        parameters, lr=phase.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
     )
     losses: list[float] = []
     started = time.monotonic()
-    for step in schedule(optimizer, recipe.learning_rate, recipe.steps, recipe.warmup_steps):
-        loss = _generator_loss(generator, recipe, data)
+    for step in schedule(optimizer, phase.learning_rate, phase.steps, recipe.warmup_steps):
+        loss = _generator_loss(generator, recipe, phase, data)
         optimise(optimizer, loss, parameters, recipe.grad_clip)
         losses.append(loss.item())
-        if step % 50 == 0 or step == recipe.steps - 1:
+        if step % 50 == 0 or step == phase.steps - 1:
             seconds = time.monotonic() - started
             report(f"{recipe.family} step {step} mse {np.mean(losses[-50:]):.4f} {seconds:.0f}s")
     return float(np.mean(losses[-50:]))
 
 
-def _generator_loss(generator: Any, recipe: Recipe, data: Data) -> Tensor:
+def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
+    items = pipeline.components.items()
+    return [(name, module) for name, module in items if isinstance(module, nn.Module)]
+
+
+@torch.no_grad()
+def _round_to_half(pipeline: Any) -> None:
+    for _, network in _networks(pipeline):
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half())
+
+
+def _generator_loss(generator: Any, recipe: Recipe, phase: Phase, data: Data) -> Tensor:
     chosen = data.captions(recipe.batch_size)
     noise = data.noise((recipe.batch_size, *generator.noise_shape))
     target = scene_latents(generator, chosen, noise)
     conditioning = generator.encode([caption.text for caption in chosen])
     n_refined = round(recipe.refine_share * recipe.batch_size)
-    if n_refined:
-        predicted = _partly_noised(generator, data, noise, target, conditioning, n_refined)
-    else:
+    if not n_refined:
         predicted = one_step_latents(generator, noise, conditioning)
+        return (predicted - target).square().mean()
+    n_own = round(recipe.rollout_share * n_refined)
+    known = first_guess(generator, noise, target, conditioning, n_own)
+    start, angle = _partly_noised(data, noise, known, n_refined)
+    restarted = ((angle > phase.restart_angle) & (angle < ONLY_NOISE)).nonzero().flatten().tolist()
+    if restarted:
+        target[restarted] = scene_latents(
+            generator, [chosen[i] for i in restarted], start[restarted]
+        )
+    predicted = clean_latents(generator, start, angle, conditioning)
     return (predicted - target).square().mean()
 
 
@@ -270,21 +345,31 @@ def one_step_latents(generator: Any, noise: Tensor, conditioning: Conditioning) 
     return out if isinstance(generator, SdTurbo) else noise - out
 
 
-def _partly_noised(
-    generator: SanaSprint,
-    data: Data,
-    noise: Tensor,
-    target: Tensor,
-    conditioning: Conditioning,
-    n_refined: int,
+def first_guess(
+    generator: SanaSprint, noise: Tensor, target: Tensor, conditioning: Conditioning, n_own: int
 ) -> Tensor:
-    angle = torch.full((len(noise),), math.pi / 2)
+    """What several steps start from, [B, C, H, W] without gradients.
+
+    The first ``n_own`` rows are the network's own one-step latents, the others the true ones.
+    """
+    if not n_own:
+        return target
+    with torch.no_grad():
+        rows = conditioning.rows(list(range(n_own)))
+        guess = one_step_latents(generator, noise[:n_own], rows)
+    return torch.cat([guess, target[n_own:]])
+
+
+def _partly_noised(
+    data: Data, noise: Tensor, known: Tensor, n_refined: int
+) -> tuple[Tensor, Tensor]:
+    angle = torch.full((len(noise),), ONLY_NOISE)
     angle[:n_refined] = 0.2 + 1.1 * torch.rand(n_refined, generator=data.noise_rng)
     fresh = data.noise(noise.shape)
     view = (-1, 1, 1, 1)
-    mixed = angle.cos().view(view) * target + angle.sin().view(view) * fresh
+    mixed = angle.cos().view(view) * known + angle.sin().view(view) * fresh
     start = torch.where((torch.arange(len(noise)) < n_refined).view(view), mixed, noise)
-    return clean_latents(generator, start, angle, conditioning)
+    return start, angle
 
 
 def clean_latents(
