@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,7 @@ from harness.components import (
 )
 from harness.generate import Item, Setup
 from harness.jobs import ProfileJob, Timed
+from hypernoise.adapter import saved_n_parameters
 from hypernoise.models.protocol import Generator, check_steps
 from hypernoise.rewards.protocol import Reward
 from hypernoise.training import encode_in_chunks
@@ -122,7 +124,7 @@ def warm_up(call: Callable[[], float]) -> float:
 
 
 def n_parameters(generator: Generator) -> int:
-    """Parameters of all networks of a generator's pipeline, attached adapters included."""
+    """Parameters of all networks of a generator's pipeline."""
     networks = [c for c in generator.pipeline.components.values() if isinstance(c, nn.Module)]
     unique = {id(p): p.numel() for network in networks for p in network.parameters()}
     return sum(unique.values())
@@ -136,6 +138,7 @@ def _contenders(job: ProfileJob, items: Sequence[Item]) -> list[Contender]:
     device = default_device()
     texts = list({item.row: item.prompt.text for item in items}.values())
     plain = build_generator(job.model, device)
+    n_plain = n_parameters(plain)
     conditioning = encode_in_chunks(plain.encode, texts)
     reward = features = None
     if _searches(job):
@@ -150,7 +153,9 @@ def _contenders(job: ProfileJob, items: Sequence[Item]) -> list[Contender]:
         setup = Setup(generator, method, own, conditioning, own_features, device)
         # One image tells what a method costs, and whether it runs at all.
         made = method.run(**setup.inputs(items[:1], _SEED, job.steps))
-        params_m = n_parameters(generator) / 1e6
+        # From the file, since a method may merge its adapter into the backbone.
+        n_added = saved_n_parameters(Path(timed.adapter)) if timed.adapter else 0
+        params_m = (n_plain + n_added) / 1e6
         contenders.append(Contender(timed, setup, params_m, float(made.spent.nfe)))
     return contenders
 

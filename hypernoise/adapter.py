@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -311,6 +313,54 @@ class NoiseNetwork:
         self.adapter.load(folder)
 
 
+class MergedNoiseNetwork:
+    """A trained noise network for inference, as fast as a plain pass through the backbone.
+
+    Every adapted layer gets a second weight, frozen weight plus LoRA, that takes its place during
+    the noise pass; the last layer's is the LoRA branch alone. The LoRA layers are taken out of the
+    backbone, so the generator's own passes pay nothing for them either. The displacement equals
+    the network's up to rounding; the price is a second copy of the adapted weights.
+
+    Args:
+        network: the noise network; it cannot be used afterwards.
+    """
+
+    def __init__(self, network: NoiseNetwork) -> None:
+        self.generator = network.generator
+        adapter = network.adapter
+        self._swaps: list[tuple[nn.Module, dict[str, nn.Parameter | None]]] = []
+        for name, layer in adapter.layers.items():
+            base = layer.get_base_layer()
+            change = layer.get_delta_weight(adapter.name).detach()
+            if name == self.generator.last_layer:
+                merged = {"weight": _frozen(change.to(base.weight.dtype)), "bias": None}
+            else:
+                weight = (base.weight.float() + change.float()).to(base.weight.dtype)
+                merged = {"weight": _frozen(weight)}
+            self._swaps.append((base, merged))
+        adapter.remove()
+
+    def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """As :meth:`NoiseNetwork.delta`."""
+        with self._merged():
+            return self.generator.predict(noise, conditioning).float()
+
+    @contextmanager
+    def _merged(self) -> Iterator[None]:
+        before = [dict(layer._parameters) for layer, _ in self._swaps]
+        for layer, merged in self._swaps:
+            layer._parameters.update(merged)
+        try:
+            yield
+        finally:
+            for (layer, _), own in zip(self._swaps, before, strict=True):
+                layer._parameters.update(own)
+
+
+def _frozen(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.detach().clone(), requires_grad=False)
+
+
 @contextmanager
 def _zero_output(layer: nn.Module) -> Iterator[None]:
     handle = layer.register_forward_hook(lambda _module, _inputs, out: torch.zeros_like(out))
@@ -437,6 +487,13 @@ def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
         return int(config["r"]), float(config["lora_alpha"])
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the configuration of a LoRA: {error}") from error
+
+
+def saved_n_parameters(folder: Path) -> int:
+    """Number of parameters of a saved LoRA, from the file's header."""
+    with safe_open(folder / WEIGHTS_FILE, framework="pt") as handle:
+        keys = handle.keys()
+        return sum(math.prod(handle.get_slice(key).get_shape()) for key in keys)
 
 
 def _free_name(generator: Generator, kind: str) -> str:

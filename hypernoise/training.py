@@ -35,6 +35,7 @@ from hypernoise.noise import (
 from hypernoise.rewards.protocol import Features, Reward, shaped_score
 
 OPTIMIZERS = ("adamw", "sgd")
+DECAYS = ("none", "linear")
 PRECISIONS = ("fp32", "bf16")
 CHECKPOINTS = "checkpoints"
 _STATE_FILE = "training_state.pt"
@@ -53,8 +54,9 @@ class TrainingOptions:
         batch_size: images per forward pass.
         accumulation: forward passes per optimizer step.
         learning_rate: after the warm-up.
+        decay: ``"none"`` keeps that rate; ``"linear"`` lets it fall to nothing after the last step.
         optimizer: ``"adamw"`` or ``"sgd"``, the latter with momentum 0.9.
-        warmup_steps: steps over which the learning rate grows linearly; constant afterwards.
+        warmup_steps: steps over which the learning rate grows linearly.
         grad_clip: largest gradient norm.
         rank: LoRA rank.
         alpha: LoRA alpha.
@@ -71,6 +73,7 @@ class TrainingOptions:
     batch_size: int = 32
     accumulation: int = 1
     learning_rate: float = 1e-3
+    decay: Literal["none", "linear"] = "none"
     optimizer: Literal["adamw", "sgd"] = "adamw"
     warmup_steps: int = 0
     grad_clip: float = 1.0
@@ -85,6 +88,7 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_choice("decay", self.decay, DECAYS)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("L2 reduction", self.l2_reduction, REDUCTIONS)
         check_choice("precision", self.precision, PRECISIONS)
@@ -100,7 +104,8 @@ class TrainingOptions:
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimizer step 1, 2, …"""
-        return self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
+        rate = self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
+        return rate * (1 - (step - 1) / self.steps) if self.decay == "linear" else rate
 
 
 @dataclass(frozen=True)
@@ -495,8 +500,8 @@ def _fingerprint(
 ) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
-    # More steps, or other checkpoints, are the same training.
-    free = ("steps", "checkpoint_every")
+    # More steps, or other checkpoints, are the same training; a decay knows where it ends.
+    free = ("checkpoint_every",) if options.decay == "linear" else ("steps", "checkpoint_every")
     return own | {name: value for name, value in asdict(options).items() if name not in free}
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pytest
@@ -100,6 +100,32 @@ def test_hypernoise_draws_from_the_moved_noise_for_one_more_pass(network: NoiseN
     assert delta.abs().max() > 0
     assert torch.equal(generated.images, sampled(generator, generated.noise, steps=2))
     assert not generated.images.requires_grad
+
+
+def test_merged_hypernoise_draws_what_the_adapter_draws(generator: Generator) -> None:
+    network = NoiseNetwork(generator, 4, 8.0)
+    stir(network.adapter, 0.05)
+    expected = run(HyperNoise(network), generator, steps=2)
+    before = {name: weight.clone() for name, weight in generator.backbone.named_parameters()}
+    merged = HyperNoise(network, merged=True)
+    generated = run(merged, generator, steps=2)
+    moved = expected.noise - noise_for(generator, 3)
+    assert moved.abs().max() > 0.01
+    # Merging adds before it multiplies: other rounding, same numbers.
+    torch.testing.assert_close(generated.noise, expected.noise, rtol=0, atol=2e-4)
+    torch.testing.assert_close(generated.images, expected.images, rtol=0, atol=1e-3)
+    # The backbone is the plain frozen one again, without any LoRA in it.
+    plain = dict(generator.backbone.named_parameters())
+    assert not any("lora" in name for name in plain)
+    assert all(
+        torch.equal(weight, before[_lora_name(name, before)]) for name, weight in plain.items()
+    )
+    assert torch.equal(run(Base(), generator).images, sampled(generator, noise_for(generator, 3)))
+
+
+def _lora_name(name: str, names: Container[str]) -> str:
+    parent, _, own = name.rpartition(".")
+    return name if name in names else f"{parent}.base_layer.{own}"
 
 
 def test_fine_tuned_images_come_from_the_same_noise(tuner: FineTuner) -> None:

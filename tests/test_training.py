@@ -167,6 +167,21 @@ def test_a_folder_of_another_training_is_refused(generator: Generator, tmp_path:
         train_fresh(generator, tmp_path, options=replace(OPTIONS, steps=1))
 
 
+def test_a_linear_decay_ends_at_nothing_and_keeps_the_warm_up() -> None:
+    options = replace(OPTIONS, steps=10, warmup_steps=2, learning_rate=1.0, decay="linear")
+    rates = [options.learning_rate_at(step) for step in range(1, 11)]
+    assert rates == pytest.approx([0.5, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    constant = replace(options, decay="none")
+    assert [constant.learning_rate_at(step) for step in (1, 2, 10)] == [0.5, 1.0, 1.0]
+
+
+def test_a_decaying_training_cannot_be_prolonged(generator: Generator, tmp_path: Path) -> None:
+    decaying = replace(OPTIONS, steps=2, decay="linear")
+    train_fresh(generator, tmp_path, options=decaying)
+    with pytest.raises(ValueError, match="its steps is 2, not 3"):
+        train_fresh(generator, tmp_path, options=replace(decaying, steps=3))
+
+
 def test_a_checkpoint_that_was_being_written_is_ignored(
     generator: Generator, tmp_path: Path, whole_weights: torch.Tensor
 ) -> None:

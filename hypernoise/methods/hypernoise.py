@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.adapter import MergedNoiseNetwork, NoiseNetwork
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward
@@ -18,10 +18,12 @@ class HyperNoise:
 
     Args:
         network: noise network of the generator that ``run`` is given.
+        merged: hold a second copy of the adapted weights with the LoRA merged in, for speed
+            (:class:`hypernoise.adapter.MergedNoiseNetwork`); ``network`` is used up by it.
     """
 
-    def __init__(self, network: NoiseNetwork) -> None:
-        self._network = network
+    def __init__(self, network: NoiseNetwork, merged: bool = False) -> None:
+        self._network = MergedNoiseNetwork(network) if merged else network
 
     @torch.no_grad()
     def run(
