@@ -114,7 +114,12 @@ TRAINING = Schema(
     "training",
     (
         *_WHO,
-        Column("kind", "string", "", "train: of one batch; validation: fixed prompts and noise"),
+        Column(
+            "kind",
+            "string",
+            "",
+            "train: a batch; validation: fixed prompts and noise; kept: the result's",
+        ),
         Column("step", "int64", "optimizer steps", "taken when the value was measured"),
         Column("name", "string", "", "what was measured: loss, kl_nats, a reward's name, ..."),
         Column("value", "float64", "the quantity's", "measured value"),

@@ -2,7 +2,7 @@
 
 Trained long enough, fine-tuning gets any reward, and wrecks its images. To compare the two at
 equal reward, the fine-tuning's first checkpoint is taken whose validation reward reaches the noise
-network's final one.
+network's kept one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from harness import frames
 from harness.jobs import MatchJob
 from harness.train import STEPS_FILE, copy_adapter
-from hypernoise.training import CHECKPOINTS
+from hypernoise.training import CHECKPOINTS, step_of
 
 RECORD_FILE = "match.json"
 #: What the training loop calls the training reward.
@@ -31,7 +31,7 @@ class Match:
     Attributes:
         step: its optimizer step.
         reward: its mean validation reward.
-        target: the noise network's mean validation reward at the end of its training.
+        target: the mean validation reward of the noise network that its training kept.
         reached: whether any checkpoint has reached the target; else the last one is taken.
     """
 
@@ -42,7 +42,7 @@ class Match:
 
 
 def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collection[int]) -> Match:
-    """The first fine-tuning checkpoint that reaches the noise network's final validation reward.
+    """The first fine-tuning checkpoint that reaches the kept noise network's validation reward.
 
     Args:
         finetune: training rows of the fine-tuning.
@@ -52,8 +52,8 @@ def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collec
     Raises:
         ValueError: a frame has no validation rewards, or none at a checkpoint.
     """
-    target = float(_validation_rewards(hypernoise, "the noise network").iloc[-1])
-    rewards = _validation_rewards(finetune, "the fine-tuning")
+    target = float(_rewards(hypernoise, "kept", "the noise network").iloc[-1])
+    rewards = _rewards(finetune, "validation", "the fine-tuning")
     rewards = rewards[rewards.index.isin(list(checkpoints))]
     if rewards.empty:
         raise ValueError(
@@ -98,11 +98,11 @@ def check(job: MatchJob) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, Path]]:
     folders = sorted((Path(job.finetune) / CHECKPOINTS).glob("step_*"))
     if not folders:
         raise FileNotFoundError(f"there are no checkpoints in {job.finetune}")
-    return finetune, hypernoise, {int(path.name.removeprefix("step_")): path for path in folders}
+    return finetune, hypernoise, {step_of(path): path for path in folders}
 
 
-def _validation_rewards(frame: pd.DataFrame, whose: str) -> pd.Series[float]:
-    rows = frame[(frame["kind"] == "validation") & (frame["name"] == _REWARD)]
+def _rewards(frame: pd.DataFrame, kind: str, whose: str) -> pd.Series[float]:
+    rows = frame[(frame["kind"] == kind) & (frame["name"] == _REWARD)]
     if rows.empty:
         raise ValueError(f"the training of {whose} has no validation rewards")
     rewards: pd.Series[float] = rows.set_index("step")["value"].sort_index()

@@ -36,6 +36,7 @@ from hypernoise.rewards.protocol import Features, Reward, shaped_score
 
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("none", "linear")
+KEEPS = ("last", "best")
 PRECISIONS = ("fp32", "bf16")
 CHECKPOINTS = "checkpoints"
 _STATE_FILE = "training_state.pt"
@@ -66,6 +67,8 @@ class TrainingOptions:
         sampling_steps: the generator's steps during training.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
+        keep: what becomes the result, the ``"last"`` checkpoint or the one of ``"best"`` validation
+            reward.
         seed: seed of prompts' order, of noise and of the LoRA's initial weights.
     """
 
@@ -85,10 +88,12 @@ class TrainingOptions:
     sampling_steps: int = 1
     checkpoint_every: int = 50
     validate_every: int = 50
+    keep: Literal["last", "best"] = "last"
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice("decay", self.decay, DECAYS)
+        check_choice("checkpoint to keep", self.keep, KEEPS)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("L2 reduction", self.l2_reduction, REDUCTIONS)
         check_choice("precision", self.precision, PRECISIONS)
@@ -129,8 +134,9 @@ class Row(NamedTuple):
     """Measurements after ``step`` optimizer steps.
 
     ``kind`` is ``"train"`` (loss, reward, penalty, kl_nats, delta_rms, grad_norm, learning_rate,
-    seconds) or ``"validation"`` (reward, one value per judge, kl_nats, delta_rms). Values are means
-    over the images; ``grad_norm`` is taken before clipping. Fine-tuning has no penalty, kl_nats
+    seconds), ``"validation"`` (reward, one value per judge, kl_nats, delta_rms) or, once at the
+    end, ``"kept"``: the step that became the result, with its validation. Values are means over the
+    images; ``grad_norm`` is taken before clipping. Fine-tuning has no penalty, kl_nats
     and delta_rms.
     """
 
@@ -185,12 +191,13 @@ def train(
         options: how to train.
         folder: gets the final adapter and ``checkpoints/step_…/``.
         validation: what to measure at step 0, every ``options.validate_every`` and at the end.
-        on_row: called with every new row; rows restored from a checkpoint are only returned.
+        on_row: called with every new measurement; rows restored from a checkpoint, and the kept
+            one, are only returned.
         progress: show a progress bar.
 
     Raises:
-        ValueError: no prompts, another generator, or ``folder`` holds a training with other
-            options.
+        ValueError: no prompts, another generator, the best checkpoint is to be kept and there is
+            no validation, or ``folder`` holds a training with other options.
         TrainingDiverged: a loss or gradient is not finite.
     """
     run = _Run(objective, generator, reward, prompts, options, folder, validation, on_row)
@@ -208,8 +215,9 @@ def train(
             row = run.advance()
             bar.update()
             bar.set_postfix(reward=f"{row.values['reward']:.3f}", refresh=False)
+    kept = run.keep()
     objective.adapter.save(folder)
-    return Trained(tuple(run.rows), tuple(_checkpoints(folder)))
+    return Trained((*run.rows, kept), tuple(_checkpoints(folder)))
 
 
 class _Prompts(NamedTuple):
@@ -232,6 +240,8 @@ class _Run:
         on_row: Callable[[Row], None] | None,
     ) -> None:
         _check_objective(objective, generator, options)
+        if options.keep == "best" and validation is None:
+            raise ValueError("keep 'best' compares validations, and no validation is given")
         self.objective = objective
         self.generator = generator
         self.reward = reward
@@ -316,6 +326,16 @@ class _Run:
         self.rows.append(row)
         if self.on_row:
             self.on_row(row)
+
+    def keep(self) -> Row:
+        """Load the checkpoint that becomes the result; returns its ``"kept"`` row."""
+        validated = {row.step: row.values for row in self.rows if row.kind == "validation"}
+        step = self.step
+        if self.options.keep == "best":
+            saved = {step_of(path): path for path in _checkpoints(self.folder)}
+            step = max(saved.keys() & validated.keys(), key=lambda s: validated[s]["reward"])
+            self.objective.adapter.load(saved[step])
+        return Row("kept", step, validated.get(step, {}))
 
     def save(self) -> None:
         """Write a checkpoint that appears whole or not at all."""
@@ -501,7 +521,8 @@ def _fingerprint(
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
     # More steps, or other checkpoints, are the same training; a decay knows where it ends.
-    free = ("checkpoint_every",) if options.decay == "linear" else ("steps", "checkpoint_every")
+    free: tuple[str, ...] = ("checkpoint_every", "keep")
+    free = free if options.decay == "linear" else ("steps", *free)
     return own | {name: value for name, value in asdict(options).items() if name not in free}
 
 
@@ -517,6 +538,11 @@ def _check_same_training(saved: dict[str, Any], asked: dict[str, Any], folder: P
 def _checkpoints(folder: Path) -> list[Path]:
     found = (folder / CHECKPOINTS).glob("step_*")
     return sorted(path for path in found if path.is_dir() and path.suffix != ".partial")
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step of a checkpoint's folder."""
+    return int(checkpoint.name.removeprefix("step_"))
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -79,6 +79,8 @@ def test_training_publishes_adapter_checkpoints_and_measurements(
     assert set(rows["reward"]) == {"red"}
     validated = rows[(rows["kind"] == "validation") & (rows["name"] == "judge")]
     assert validated["step"].tolist() == [0, 2, 4]
+    kept = rows[(rows["kind"] == "kept") & (rows["name"] == "reward")]
+    assert kept["step"].tolist() == [4]
     losses = rows[(rows["kind"] == "train") & (rows["name"] == "loss")]
     assert losses["step"].tolist() == [1, 2, 3, 4]
     load_trained("hypernoise", load_generator(model, "cpu"), tmp_path / "out")
@@ -184,9 +186,12 @@ def rewards(*values: float, every: int = 10, method: str = "lora_finetune") -> p
 
 
 NOISE = rewards(0.0, 5.0, 2.0, method="hypernoise")
+# What the training kept: neither the best nor the last of its validations.
+KEPT = NOISE[NOISE["kind"] == "validation"].assign(kind="kept", step=20, value=2.0)
+NOISE = pd.concat([NOISE.replace({"value": {2.0: 4.0}}), KEPT.drop_duplicates("name")])
 
 
-def test_the_first_checkpoint_that_reaches_the_final_reward_is_chosen() -> None:
+def test_the_first_checkpoint_that_reaches_the_kept_reward_is_chosen() -> None:
     found = match.choose(rewards(0.0, 1.0, 2.5, 1.0, 3.0), NOISE, [10, 20, 30, 40])
     assert found == match.Match(step=20, reward=2.5, target=2.0, reached=True)
     assert match.choose(rewards(0.0, 2.0, 9.0), NOISE, [10, 20]).step == 10
@@ -197,7 +202,7 @@ def test_only_steps_with_a_checkpoint_can_be_chosen() -> None:
     with pytest.raises(ValueError, match=r"not validated at any of its checkpoints \[15, 25\]"):
         match.choose(rewards(0.0, 1.0), NOISE, [25, 15])
     with pytest.raises(ValueError, match="the noise network has no validation rewards"):
-        match.choose(rewards(0.0), NOISE[NOISE["kind"] == "train"], [0])
+        match.choose(rewards(0.0), NOISE[NOISE["kind"] != "kept"], [0])
 
 
 def test_a_reward_that_is_never_reached_takes_the_last_checkpoint_and_says_so() -> None:

@@ -167,6 +167,32 @@ def test_a_folder_of_another_training_is_refused(generator: Generator, tmp_path:
         train_fresh(generator, tmp_path, options=replace(OPTIONS, steps=1))
 
 
+def test_the_best_validated_checkpoint_is_kept_where_that_is_asked_for(
+    generator: Generator, tmp_path: Path
+) -> None:
+    # A step this large soon ruins what the first ones have gained.
+    options = replace(OPTIONS, steps=8, validate_every=2, learning_rate=0.3, keep="best")
+    validation = Validation(TRAIN, images_per_prompt=2)
+    trained, found = train_fresh(generator, tmp_path, options=options, validation=validation)
+    of_step = {r.step: r.values["reward"] for r in found.rows if r.kind == "validation" and r.step}
+    best = max(of_step, key=lambda step: of_step[step])
+    assert best != 8
+    kept = found.rows[-1]
+    assert (kept.kind, kept.step, kept.values["reward"]) == ("kept", best, of_step[best])
+    checkpoint = tmp_path / "checkpoints" / f"step_{best:06d}" / "adapter_model.safetensors"
+    assert (tmp_path / "adapter_model.safetensors").read_bytes() == checkpoint.read_bytes()
+    saved = load_trained("hypernoise", generator, checkpoint.parent)
+    assert torch.equal(weights(trained), weights(saved))
+    saved.adapter.remove()
+    _, again = train_fresh(generator, tmp_path, options=options, validation=validation)
+    assert again.rows[-1] == kept
+
+
+def test_keeping_the_best_needs_a_validation(generator: Generator, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="keep 'best' compares validations"):
+        train_fresh(generator, tmp_path, options=replace(OPTIONS, keep="best"))
+
+
 def test_a_linear_decay_ends_at_nothing_and_keeps_the_warm_up() -> None:
     options = replace(OPTIONS, steps=10, warmup_steps=2, learning_rate=1.0, decay="linear")
     rates = [options.learning_rate_at(step) for step in range(1, 11)]

@@ -12,5 +12,5 @@ RENO = dict(
 add_method("reno", learning_rate=5.0, **RENO)
 
 # What `snakemake reno_sweep` chooses from.
-for rate in ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1.0", "5.0"):
+for rate in ("0.02", "0.05", "0.1", "0.3", "1.0", "5.0"):
     add_method(f"reno_lr_{rate.replace('.', '_')}", learning_rate=float(rate), **RENO)
