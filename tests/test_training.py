@@ -171,7 +171,7 @@ def test_the_best_validated_checkpoint_is_kept_where_that_is_asked_for(
     generator: Generator, tmp_path: Path
 ) -> None:
     # A step this large soon ruins what the first ones have gained.
-    options = replace(OPTIONS, steps=8, validate_every=2, learning_rate=0.3, keep="best")
+    options = replace(OPTIONS, steps=8, validate_every=2, learning_rate=0.1, keep="best")
     validation = Validation(TRAIN, images_per_prompt=2)
     trained, found = train_fresh(generator, tmp_path, options=options, validation=validation)
     of_step = {r.step: r.values["reward"] for r in found.rows if r.kind == "validation" and r.step}
