@@ -123,8 +123,26 @@ def test_a_hard_negative_differs_from_its_caption_and_keeps_the_task() -> None:
     rng = np.random.default_rng(0)
     for caption in captions("reward")[::10]:
         other = edited(caption, rng)
-        assert other.text != caption.text and other.task == caption.task
+        alone = sum(c.task == caption.task for c in captions("reward")) == 1
+        assert other.task == caption.task
+        assert (other.text == caption.text) == alone
         assert len(other.text.split()) <= MAX_WORDS
+
+
+def test_matchers_read_no_caption_that_others_train_on_or_are_evaluated_on() -> None:
+    rng = np.random.default_rng(0)
+    foreign = {c.text for split in SPLITS if split != "reward" for c in captions(split)}
+    for caption in captions("reward"):
+        for _ in range(3):
+            negative = edited(caption, rng)
+            assert negative.text not in foreign
+            assert negative.task == caption.task
+
+
+def test_the_matcher_reads_a_plural_as_its_singular_and_a_mark() -> None:
+    singular, two, three = word_ids(["a photo of a heart", "a photo of two hearts", "three moons"])
+    assert two[4] == singular[4]
+    assert (two[5], singular[5]) == (three[2], 0)
 
 
 def test_the_matcher_refuses_words_that_it_does_not_know() -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hypernoise.models.protocol import Conditioning
-from hypernoise.shapeworld.captions import COLORS, SHAPES, vocabulary
+from hypernoise.shapeworld.captions import COLORS, SHAPES, plural, vocabulary
 from hypernoise.shapeworld.scenes import GRID
 from hypernoise.weights import check_file
 
@@ -57,7 +57,7 @@ class MatcherNetwork(nn.Module):
         )
         self.image_norm = nn.LayerNorm(width)
         self.image_positions = nn.Parameter(0.1 * torch.randn(GRID * GRID, width))
-        self.words = nn.Embedding(len(vocabulary()) + 1, width, padding_idx=_PADDING)
+        self.words = nn.Embedding(len(vocabulary()) + 2, width, padding_idx=_PADDING)
         self.word_positions = nn.Parameter(0.1 * torch.randn(MAX_WORDS, width))
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(
@@ -93,20 +93,26 @@ class MatcherNetwork(nn.Module):
 def word_ids(prompts: Sequence[str]) -> Tensor:
     """Word ids [B, 12] of captions, padded with 0.
 
+    A plural is its singular and a mark: a matcher that has never read "hearts" knows hearts.
+
     Raises:
         ValueError: a word is not in the world's vocabulary, or a caption is too long or empty.
     """
     known = {word: index for index, word in enumerate(vocabulary(), start=1)}
+    mark = len(known) + 1
+    known_plurals = {plural(shape): [known[shape], mark] for shape in SHAPES}
     ids = torch.full((len(prompts), MAX_WORDS), _PADDING, dtype=torch.long)
     for row, prompt in enumerate(prompts):
         words = prompt.lower().split()
         unknown = [word for word in words if word not in known]
-        if unknown or not 0 < len(words) <= MAX_WORDS:
+        length = len(words) + sum(word in known_plurals for word in words)
+        if unknown or not 0 < length <= MAX_WORDS:
             raise ValueError(
                 f"the shape matcher cannot read {prompt!r}: "
-                f"unknown words {unknown}, {len(words)} words (1 to {MAX_WORDS})"
+                f"unknown words {unknown}, {length} words (1 to {MAX_WORDS}, a plural is two)"
             )
-        ids[row, : len(words)] = torch.tensor([known[word] for word in words])
+        read = [i for word in words for i in known_plurals.get(word, [known[word]])]
+        ids[row, : len(read)] = torch.tensor(read)
     return ids
 
 

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from hypernoise.shapeworld.captions import (
     NUMBERS,
     RELATIONS,
     SHAPES,
+    SPLITS,
     Caption,
+    captions,
     reworded,
 )
 from hypernoise.shapeworld.detector import Detection, by_class, detect
@@ -36,6 +39,17 @@ from hypernoise.shapeworld.scenes import CELL_PX, GRID
 #: (metadata, detections, colours) -> whether the image shows the caption; GenEval's decision.
 Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], bool]
 Report = Callable[[str], None]
+#: Draws of an edit before another caption takes its place.
+_TRIES = 20
+#: Share of each task in a matcher's images: numbers are learned last.
+TASK_WEIGHTS = {
+    "single_object": 0.06,
+    "two_object": 0.15,
+    "counting": 0.28,
+    "colors": 0.08,
+    "position": 0.23,
+    "color_attr": 0.20,
+}
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,7 @@ def train_matcher(
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
     data = Data.seeded(recipe.seed, ("reward",))
+    data.task_weights = TASK_WEIGHTS
     pool = gather(recipe, generators, data, report)
     network = MatcherNetwork(recipe.width, recipe.layers, recipe.stem)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
@@ -171,7 +186,27 @@ def holds(caption: Caption, detections: Sequence[Detection], decide: Decide) -> 
 
 
 def edited(caption: Caption, rng: np.random.Generator) -> Caption:
-    """A caption that differs from the given one in one respect: the hard negative."""
+    """A caption that differs from the given one in one respect: the hard negative.
+
+    It is one of the ``reward`` split, or one that no split has, so that matchers read no caption
+    that others train on or are evaluated on. Where no such edit exists, another caption of the task
+    takes its place, or the caption itself if it is the only one.
+    """
+    for _ in range(_TRIES):
+        candidate = _edit(caption, rng)
+        if candidate.text not in _foreign_texts():
+            return candidate
+    others = [c for c in captions("reward") if c.task == caption.task and c.text != caption.text]
+    return others[int(rng.integers(len(others)))] if others else caption
+
+
+@cache
+def _foreign_texts() -> frozenset[str]:
+    splits = (split for split in SPLITS if split != "reward")
+    return frozenset(caption.text for split in splits for caption in captions(split))
+
+
+def _edit(caption: Caption, rng: np.random.Generator) -> Caption:
     subjects = list(caption.subjects)
     where = int(rng.integers(len(subjects)))
     subject = subjects[where]
