@@ -1,8 +1,8 @@
 """Direct fine-tuning stopped where it has earned what the noise network earns.
 
 Trained long enough, fine-tuning gets any reward, and wrecks its images. To compare the two at
-equal reward, the fine-tuning's first checkpoint is taken whose validation reward reaches the noise
-network's kept one.
+equal reward, the fine-tuning's first checkpoint is taken whose validation reward reaches that of
+the noise network's kept checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from harness import frames
 from harness.jobs import MatchJob
 from harness.train import STEPS_FILE, copy_adapter
-from hypernoise.training import CHECKPOINTS, step_of
+from hypernoise.training import checkpoints_in
 
 RECORD_FILE = "match.json"
 #: What the training loop calls the training reward.
@@ -95,10 +95,10 @@ def check(job: MatchJob) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, Path]]:
             raise ValueError(
                 f"{folder} was trained on {', '.join(sorted(other))}, not {job.reward}"
             )
-    folders = sorted((Path(job.finetune) / CHECKPOINTS).glob("step_*"))
-    if not folders:
+    checkpoints = checkpoints_in(Path(job.finetune))
+    if not checkpoints:
         raise FileNotFoundError(f"there are no checkpoints in {job.finetune}")
-    return finetune, hypernoise, {step_of(path): path for path in folders}
+    return finetune, hypernoise, checkpoints
 
 
 def _rewards(frame: pd.DataFrame, kind: str, whose: str) -> pd.Series[float]:

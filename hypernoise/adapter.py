@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -328,37 +328,34 @@ class MergedNoiseNetwork:
     def __init__(self, network: NoiseNetwork) -> None:
         self.generator = network.generator
         adapter = network.adapter
-        self._swaps: list[tuple[nn.Module, dict[str, nn.Parameter | None]]] = []
+        self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
         for name, layer in adapter.layers.items():
             base = layer.get_base_layer()
-            change = layer.get_delta_weight(adapter.name).detach()
-            if name == self.generator.last_layer:
-                merged = {"weight": _frozen(change.to(base.weight.dtype)), "bias": None}
-            else:
-                weight = (base.weight.float() + change.float()).to(base.weight.dtype)
-                merged = {"weight": _frozen(weight)}
-            self._swaps.append((base, merged))
+            is_last = name == self.generator.last_layer
+            merged = _merged(base, layer.get_delta_weight(adapter.name), is_last)
+            self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
         adapter.remove()
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         """As :meth:`NoiseNetwork.delta`."""
-        with self._merged():
-            return self.generator.predict(noise, conditioning).float()
-
-    @contextmanager
-    def _merged(self) -> Iterator[None]:
-        before = [dict(layer._parameters) for layer, _ in self._swaps]
-        for layer, merged in self._swaps:
+        for layer, _, merged in self._swaps:
             layer._parameters.update(merged)
         try:
-            yield
+            return self.generator.predict(noise, conditioning).float()
         finally:
-            for (layer, _), own in zip(self._swaps, before, strict=True):
+            for layer, own, _ in self._swaps:
                 layer._parameters.update(own)
 
 
-def _frozen(weight: Tensor) -> nn.Parameter:
-    return nn.Parameter(weight.detach().clone(), requires_grad=False)
+_Parameters = dict[str, nn.Parameter | None]
+
+
+def _merged(base: nn.Module, change: Tensor, is_last: bool) -> _Parameters:
+    frozen = cast(Tensor, base.weight)
+    weight = change if is_last else frozen.float() + change.float()
+    # detach: with nothing to convert, `to` would hand over a tensor that remembers the LoRA.
+    merged = nn.Parameter(weight.detach().to(frozen.dtype), requires_grad=False)
+    return {"weight": merged, "bias": None} if is_last else {"weight": merged}
 
 
 @contextmanager

@@ -217,7 +217,7 @@ def train(
             bar.set_postfix(reward=f"{row.values['reward']:.3f}", refresh=False)
     kept = run.keep()
     objective.adapter.save(folder)
-    return Trained((*run.rows, kept), tuple(_checkpoints(folder)))
+    return Trained((*run.rows, kept), tuple(checkpoints_in(folder).values()))
 
 
 class _Prompts(NamedTuple):
@@ -332,7 +332,7 @@ class _Run:
         validated = {row.step: row.values for row in self.rows if row.kind == "validation"}
         step = self.step
         if self.options.keep == "best":
-            saved = {step_of(path): path for path in _checkpoints(self.folder)}
+            saved = checkpoints_in(self.folder)
             step = max(saved.keys() & validated.keys(), key=lambda s: validated[s]["reward"])
             self.objective.adapter.load(saved[step])
         return Row("kept", step, validated.get(step, {}))
@@ -357,7 +357,7 @@ class _Run:
         partial.rename(folder)
         self.checkpoint = folder
         # Only the newest is continued from; older ones keep their adapter.
-        for older in _checkpoints(self.folder):
+        for older in checkpoints_in(self.folder).values():
             if older != folder:
                 (older / _STATE_FILE).unlink(missing_ok=True)
                 (older / _ROWS_FILE).unlink(missing_ok=True)
@@ -368,7 +368,8 @@ class _Run:
         Raises:
             ValueError: it belongs to a training with other options, prompts or reward.
         """
-        folder = next((f for f in reversed(_checkpoints(self.folder)) if _is_whole(f)), None)
+        newest_first = reversed(checkpoints_in(self.folder).values())
+        folder = next((folder for folder in newest_first if _is_whole(folder)), None)
         if folder is None:
             return
         state = torch.load(folder / _STATE_FILE, weights_only=True)
@@ -521,8 +522,7 @@ def _fingerprint(
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
     # More steps, or other checkpoints, are the same training; a decay knows where it ends.
-    free: tuple[str, ...] = ("checkpoint_every", "keep")
-    free = free if options.decay == "linear" else ("steps", *free)
+    free = {"checkpoint_every", "keep"} | (set() if options.decay == "linear" else {"steps"})
     return own | {name: value for name, value in asdict(options).items() if name not in free}
 
 
@@ -535,14 +535,11 @@ def _check_same_training(saved: dict[str, Any], asked: dict[str, Any], folder: P
             )
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path) -> dict[int, Path]:
+    """The finished checkpoints of a training's folder by their optimizer step, in its order."""
     found = (folder / CHECKPOINTS).glob("step_*")
-    return sorted(path for path in found if path.is_dir() and path.suffix != ".partial")
-
-
-def step_of(checkpoint: Path) -> int:
-    """The optimizer step of a checkpoint's folder."""
-    return int(checkpoint.name.removeprefix("step_"))
+    finished = sorted(path for path in found if path.is_dir() and path.suffix != ".partial")
+    return {int(path.name.removeprefix("step_")): path for path in finished}
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -235,23 +237,28 @@ def test_another_number_of_cores_changes_nothing(finished: Path) -> None:
     assert "Nothing to be done" in said(done)
 
 
-def test_a_new_version_of_a_method_makes_its_images_again_and_no_others(finished: Path) -> None:
-    declaration = finished / "workflows" / "methods" / "best_of_n.smk"
+@contextmanager
+def edited(declaration: Path, new: str) -> Iterator[None]:
+    """A component's file with ``new`` in place of its ``version=1``, for a while."""
     original = declaration.read_text()
-    declaration.write_text(original.replace("version=1", "version=2"))
-    done = snakemake(finished, "--dry-run", "--cores", "2", config=MICRO)
-    declaration.write_text(original)
+    declaration.write_text(original.replace("version=1", new))
+    try:
+        yield
+    finally:
+        declaration.write_text(original)
+
+
+def test_a_new_version_of_a_method_makes_its_images_again_and_no_others(finished: Path) -> None:
+    with edited(finished / "workflows" / "methods" / "best_of_n.smk", "version=2"):
+        done = snakemake(finished, "--dry-run", "--cores", "2", config=MICRO)
     planned = counts(done)
     assert planned["generate"] == planned["score"] == planned["profile"] == planned["table1"] == 1
     assert "train" not in planned
 
 
 def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
-    declaration = finished / "workflows" / "tables" / "table1.smk"
-    original = declaration.read_text()
-    declaration.write_text(original.replace("version=1", 'version=1, baseline="bass"'))
-    done = snakemake(finished, "--cores", "2", "table1", config=MICRO)
-    declaration.write_text(original)
+    with edited(finished / "workflows" / "tables" / "table1.smk", 'version=1, baseline="bass"'):
+        done = snakemake(finished, "--cores", "2", "table1", config=MICRO)
     assert done.returncode != 0
     faults = [line for line in said(done).splitlines() if line.startswith("results/logs/")]
     assert len(faults) == 1, said(done)

@@ -33,7 +33,7 @@ from hypernoise.shapeworld.captions import (
     reworded,
 )
 from hypernoise.shapeworld.detector import Detection, by_class, detect
-from hypernoise.shapeworld.pretraining import Data, optimise, schedule
+from hypernoise.shapeworld.pretraining import Data, TaskWeights, optimise, schedule
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
 
 #: (metadata, detections, colours) -> whether the image shows the caption; GenEval's decision.
@@ -42,7 +42,7 @@ Report = Callable[[str], None]
 #: Draws of an edit before another caption takes its place.
 _TRIES = 20
 #: Share of each task in a matcher's images: numbers are learned last.
-TASK_WEIGHTS = {
+TASK_WEIGHTS: TaskWeights = {
     "single_object": 0.06,
     "two_object": 0.15,
     "counting": 0.28,
