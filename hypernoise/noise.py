@@ -14,6 +14,7 @@ from hypernoise.choices import check_choice
 Reduction = Literal["sum", "mean"]
 REDUCTIONS: tuple[Reduction, ...] = ("sum", "mean")
 _SEPARATOR = "\x1f"
+_TINY = 1e-6
 
 
 def image_seed(
@@ -75,6 +76,14 @@ def squared_norm(delta: Tensor) -> Tensor:
         [B], float32.
     """
     return 0.5 * delta.float().flatten(1).square().sum(dim=1)
+
+
+def clip_each(gradient: Tensor, largest: float) -> Tensor:
+    """A gradient [B, ...] in which no image's own norm exceeds ``largest``; NaN stays NaN."""
+    norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    factors = (largest / (norms + _TINY)).clamp(max=1.0)
+    clipped: Tensor = gradient * factors.view(-1, *[1] * (gradient.ndim - 1))
+    return clipped
 
 
 def l2_penalty(delta: Tensor, reduction: Reduction = "sum") -> Tensor:

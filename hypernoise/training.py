@@ -28,6 +28,7 @@ from hypernoise.noise import (
     REDUCTIONS,
     Reduction,
     batch_noise,
+    clip_each,
     image_seed,
     l2_penalty,
     squared_norm,
@@ -59,6 +60,9 @@ class TrainingOptions:
         optimizer: ``"adamw"`` or ``"sgd"``, the latter with momentum 0.9.
         warmup_steps: steps over which the learning rate grows linearly.
         grad_clip: largest gradient norm.
+        image_grad_clip: largest norm, per image, of the gradient of its own loss with regard to its
+            displacement, None for no limit. Where a generator amplifies some noises far more than
+            others, those few would otherwise make up the whole gradient. Noise networks only.
         rank: LoRA rank.
         alpha: LoRA alpha.
         l2_reduction: ``"sum"`` over the noise dimensions (the paper) or ``"mean"`` (its code).
@@ -80,6 +84,7 @@ class TrainingOptions:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     warmup_steps: int = 0
     grad_clip: float = 1.0
+    image_grad_clip: float | None = None
     rank: int = 8
     alpha: float = 16.0
     l2_reduction: Reduction = "sum"
@@ -104,6 +109,8 @@ class TrainingOptions:
         for name in ("learning_rate", "grad_clip", "alpha", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.image_grad_clip is not None and not self.image_grad_clip > 0:
+            raise ValueError(f"image_grad_clip must be positive, got {self.image_grad_clip}")
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must not be negative, got {self.warmup_steps}")
 
@@ -310,6 +317,11 @@ class _Run:
         loss = -rewards.mean() / options.temperature
         measured = {"reward": rewards.mean()}
         if drawn.delta is not None:
+            if options.image_grad_clip is not None:
+                limit = options.image_grad_clip / per_step
+                drawn.delta.register_hook(  # type: ignore[no-untyped-call]
+                    lambda gradient: clip_each(gradient, limit)
+                )
             penalty = l2_penalty(drawn.delta, options.l2_reduction).mean()
             loss = loss + penalty
             measured |= {"penalty": penalty, **_displacement(drawn.delta)}

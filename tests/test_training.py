@@ -319,7 +319,7 @@ def test_training_noise_depends_on_seed_step_and_position_alone(
 def test_accumulation_takes_the_same_step_as_one_large_batch(
     generator: Generator, tmp_path: Path
 ) -> None:
-    options = replace(OPTIONS, steps=2, batch_size=4, optimizer="sgd")
+    options = replace(OPTIONS, steps=2, batch_size=4, optimizer="sgd", image_grad_clip=1e-3)
     one, expected = train_fresh(generator, tmp_path / "one", options=options)
     parts = replace(options, batch_size=2, accumulation=2)
     two, found = train_fresh(generator, tmp_path / "two", options=parts)
@@ -340,6 +340,26 @@ def test_the_gradient_is_clipped_and_logged_unclipped(generator: Generator, tmp_
     assert row["grad_norm"] > 1e-3
     moved = (weights(trained) - before).norm().item()
     assert moved == pytest.approx(2.0 * 1e-3, rel=1e-2)
+
+
+def test_one_images_steep_reward_counts_no_more_than_its_limit(
+    generator: Generator, tmp_path: Path
+) -> None:
+    def steep(factor: float) -> NamedReward:
+        factors = torch.tensor([factor, 1.0])
+        return NamedReward(f"steep {factor}", lambda _images, scores: factors * scores)
+
+    options = replace(OPTIONS, steps=1, optimizer="sgd", grad_clip=1e6)
+
+    def step_of(factor: float, limit: float | None) -> torch.Tensor:
+        folder = tmp_path / f"{factor}_{limit}"
+        limited = replace(options, image_grad_clip=limit)
+        trained, _ = train_fresh(generator, folder, options=limited, reward=steep(factor))
+        return weights(trained)
+
+    torch.testing.assert_close(step_of(1e5, 0.01), step_of(1e6, 0.01), rtol=0, atol=1e-7)
+    assert not torch.allclose(step_of(1e5, None), step_of(1e6, None), rtol=0, atol=1e-3)
+    torch.testing.assert_close(step_of(2.0, 1e6), step_of(2.0, None), rtol=0, atol=0)
 
 
 def test_the_learning_rate_warms_up_linearly_and_stays(
@@ -504,6 +524,7 @@ def test_gradient_checkpointing_is_refused(tmp_path: Path) -> None:
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"learning_rate": 0.0}, r"learning_rate must be positive, got 0\.0"),
         ({"temperature": math.nan}, "temperature must be positive, got nan"),
+        ({"image_grad_clip": 0.0}, r"image_grad_clip must be positive, got 0\.0"),
         ({"warmup_steps": -1}, "warmup_steps must not be negative"),
         ({"optimizer": "adam"}, r"optimizer 'adam'\. Did you mean 'adamw'"),
         ({"l2_reduction": "means"}, r"'means'\. Did you mean 'mean'"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.noise import clip_each
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 
 
@@ -88,12 +89,9 @@ class Reno:
     def _gradient(self, rewards: Tensor, z: Tensor, reward_name: str) -> Tensor:
         loss = self.regularization * norm_regularizer(z) - rewards
         (gradient,) = torch.autograd.grad(loss.sum(), z)
-        norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        if not bool(torch.isfinite(norms).all()):
+        if not bool(torch.isfinite(gradient).all()):
             raise ValueError(f"the gradient of reward {reward_name!r} is not finite")
-        factors = (self.grad_clip / (norms + 1e-6)).clamp(max=1.0)
-        clipped: Tensor = gradient * factors.view(-1, *[1] * (z.ndim - 1))
-        return clipped
+        return clip_each(gradient, self.grad_clip)
 
 
 def norm_regularizer(noise: Tensor) -> Tensor:
