@@ -32,7 +32,8 @@ class Match:
         step: its optimizer step.
         reward: its mean validation reward.
         target: the mean validation reward of the noise network that its training kept.
-        reached: whether any checkpoint has reached the target; else the last one is taken.
+        reached: whether any checkpoint has reached the target; else the one that comes nearest is
+            taken.
     """
 
     step: int
@@ -43,6 +44,8 @@ class Match:
 
 def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collection[int]) -> Match:
     """The first fine-tuning checkpoint that reaches the kept noise network's validation reward.
+
+    Where none does, it is the one of the highest.
 
     Args:
         finetune: training rows of the fine-tuning.
@@ -61,7 +64,7 @@ def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collec
             "make validate_every and checkpoint_every the same"
         )
     reached = rewards[rewards >= target]
-    step = int((reached if len(reached) else rewards.tail(1)).index[0])
+    step = int(reached.index[0] if len(reached) else rewards.idxmax())
     return Match(step, float(rewards[step]), target, reached=len(reached) > 0)
 
 
@@ -81,7 +84,7 @@ def run(job: MatchJob) -> None:
     if not match.reached:
         print(
             f"fine-tuning never reached the validation reward {match.target:.4g}; "
-            f"its last checkpoint, step {match.step}, has {match.reward:.4g}"
+            f"its best checkpoint, step {match.step}, has {match.reward:.4g}"
         )
 
 

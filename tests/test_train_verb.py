@@ -205,9 +205,9 @@ def test_only_steps_with_a_checkpoint_can_be_chosen() -> None:
         match.choose(rewards(0.0), NOISE[NOISE["kind"] != "kept"], [0])
 
 
-def test_a_reward_that_is_never_reached_takes_the_last_checkpoint_and_says_so() -> None:
+def test_a_reward_that_is_never_reached_takes_the_nearest_checkpoint_and_says_so() -> None:
     found = match.choose(rewards(0.0, 1.5, 1.0), NOISE, [10, 20])
-    assert found == match.Match(step=20, reward=1.0, target=2.0, reached=False)
+    assert found == match.Match(step=10, reward=1.5, target=2.0, reached=False)
 
 
 def trainings(folder: Path) -> MatchJob:
