@@ -117,6 +117,13 @@ experiment = Experiment(config, registry, config_files)
 gpus = int(shutil.which("nvidia-smi") is not None) if config["gpus"] == "auto" else config["gpus"]
 
 
+def launcher(n_processes):
+    """How a program is started in that many processes."""
+    if n_processes == 1:
+        return "python"
+    return f"torchrun --standalone --nproc-per-node {n_processes}"
+
+
 def training_of(run):
     """The folder of the training that a run's method draws on."""
     training = experiment.training(run.model, run.reward, run.method)
