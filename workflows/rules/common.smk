@@ -72,7 +72,12 @@ def faults(snakemake_logs):
     named = re.findall(r"log: (\S+) \(check log", account)
     logs = [Path(file) for file in dict.fromkeys(named) if Path(file).is_file()]
     lines = {file: file.read_text(encoding="utf-8").strip().splitlines() for file in logs}
-    return "\n".join(f"{file}: {lines[file][-1]}" for file in logs if lines[file])
+    return "\n".join(f"{file}: {_fault(lines[file])}" for file in logs if lines[file])
+
+
+def _fault(lines):
+    # Launchers of several processes add an account of their own.
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
 
 
 def component_files(*kinds):
