@@ -26,6 +26,7 @@ from harness.jobs import TrainJob, job_hash
 from harness.specs import SpecError, unknown
 from harness.work import Work
 from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, build
+from hypernoise.processes import Processes, joined
 from hypernoise.training import (
     CHECKPOINTS,
     Prompt,
@@ -52,15 +53,24 @@ class Plan:
 def run(job: TrainJob) -> None:
     """Train, or continue a killed training, and publish adapter, checkpoints and measurements.
 
+    Under ``torchrun`` or ``accelerate launch`` all processes train together, and share the job's
+    threads.
+
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
         hypernoise.training.TrainingDiverged: a loss or gradient is not finite; the checkpoints
             so far stay in the work folder.
     """
-    torch.set_num_threads(job.threads)
+    with joined() as processes:
+        _train(job, processes)
+
+
+def _train(job: TrainJob, processes: Processes) -> None:
+    torch.set_num_threads(max(1, job.threads // processes.count))
     plan = check(job)
-    inputs = weight_paths(job.model, [job.reward, *job.extra_rewards.values()])
-    work = Work(job.work, job_hash(job, inputs, plan.prompts + plan.validation_prompts))
+    work = _open_work(job, plan) if processes.is_first else None
+    processes.wait()
+    folder = Path(job.work)
     device = default_device()
     generator = build_generator(job.model, device)
     reward = build_reward(job.reward, device)
@@ -74,12 +84,19 @@ def run(job: TrainJob) -> None:
         reward,
         plan.prompts,
         options,
-        work.folder,
+        folder,
         Validation(plan.validation_prompts, job.validation_images, judges),
+        processes=processes,
     )
     _check_finite(trained)
-    _publish(job, trained, work.folder)
-    work.remove()
+    if work:
+        _publish(job, trained, folder)
+        work.remove()
+
+
+def _open_work(job: TrainJob, plan: Plan) -> Work:
+    inputs = weight_paths(job.model, [job.reward, *job.extra_rewards.values()])
+    return Work(job.work, job_hash(job, inputs, plan.prompts + plan.validation_prompts))
 
 
 def check(job: TrainJob) -> Plan:

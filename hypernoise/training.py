@@ -33,6 +33,7 @@ from hypernoise.noise import (
     l2_penalty,
     squared_norm,
 )
+from hypernoise.processes import ALONE, Processes
 from hypernoise.rewards.protocol import Features, Reward, shaped_score
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -53,7 +54,7 @@ class TrainingOptions:
 
     Attributes:
         steps: optimizer steps.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass, of all processes together.
         accumulation: forward passes per optimizer step.
         learning_rate: after the warm-up.
         decay: ``"none"`` keeps that rate; ``"linear"`` lets it fall to nothing after the last step.
@@ -184,6 +185,7 @@ def train(
     validation: Validation | None = None,
     on_row: Callable[[Row], None] | None = None,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train a noise network or a fine-tuner, or continue where a killed training stopped.
 
@@ -201,13 +203,19 @@ def train(
         on_row: called with every new measurement; rows restored from a checkpoint, and the kept
             one, are only returned.
         progress: show a progress bar.
+        processes: those that train together, on a file system that all of them see. Each calls this
+            with the same arguments, draws its share of every batch, and returns the same rows;
+            weights are those of one process up to the order of sums. The first writes the files.
 
     Raises:
-        ValueError: no prompts, another generator, the best checkpoint is to be kept and there is
-            no validation, or ``folder`` holds a training with other options.
+        ValueError: no prompts, fewer images in a batch than processes, another generator, the best
+            checkpoint is to be kept and there is no validation, or ``folder`` holds a training with
+            other options.
         TrainingDiverged: a loss or gradient is not finite.
     """
-    run = _Run(objective, generator, reward, prompts, options, folder, validation, on_row)
+    run = _Run(
+        objective, generator, reward, prompts, options, folder, validation, on_row, processes
+    )
     run.restore()
     if run.step == 0 and not run.rows:
         run.validate()
@@ -215,7 +223,7 @@ def train(
         total=options.steps,
         initial=run.step,
         desc=f"{objective.kind} on {reward.name}",
-        disable=not progress,
+        disable=not (progress and processes.is_first),
         mininterval=2.0,
     ) as bar:
         while run.step < options.steps:
@@ -223,7 +231,9 @@ def train(
             bar.update()
             bar.set_postfix(reward=f"{row.values['reward']:.3f}", refresh=False)
     kept = run.keep()
-    objective.adapter.save(folder)
+    if processes.is_first:
+        objective.adapter.save(folder)
+    processes.wait()
     return Trained((*run.rows, kept), tuple(checkpoints_in(folder).values()))
 
 
@@ -245,6 +255,7 @@ class _Run:
         folder: Path,
         validation: Validation | None,
         on_row: Callable[[Row], None] | None,
+        processes: Processes,
     ) -> None:
         _check_objective(objective, generator, options)
         if options.keep == "best" and validation is None:
@@ -255,6 +266,7 @@ class _Run:
         self.options = options
         self.folder = folder
         self.on_row = on_row
+        self.processes = processes
         self.step = 0
         self.rows: list[Row] = []
         self.checkpoint: Path | None = None
@@ -267,7 +279,9 @@ class _Run:
         self.prompts = _Prompts(
             encode_in_chunks(generator.encode, texts), encode_in_chunks(reward.encode, texts)
         )
-        self.validator = _Validator(validation, generator, reward, options) if validation else None
+        self.validator = None
+        if validation:
+            self.validator = _Validator(validation, generator, reward, options, processes)
 
     def advance(self) -> Row:
         """Take one optimizer step; then validate and save where it is time."""
@@ -278,10 +292,13 @@ class _Run:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         parts = [self._micro_batch(step, part) for part in range(self.options.accumulation)]
+        means = _mean_of(parts)
+        self.processes.sum(list(means.values()))
+        self.processes.sum([p.grad for p in self.parameters if p.grad is not None])
         grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.options.grad_clip)
         # The one wait for the device in a step: everything that is logged or checked.
-        values = torch.stack([*_mean_of(parts).values(), grad_norm.float()]).tolist()
-        measured = dict(zip([*parts[0], "grad_norm"], values, strict=True))
+        values = torch.stack([*means.values(), grad_norm.float()]).tolist()
+        measured = self._with_rms(dict(zip([*means, "grad_norm"], values, strict=True)))
         for name in ("loss", "grad_norm"):
             if not math.isfinite(measured[name]):
                 raise TrainingDiverged(step, f"{name} is {measured[name]}", self.checkpoint)
@@ -300,7 +317,8 @@ class _Run:
     def _micro_batch(self, step: int, part: int) -> dict[str, Tensor]:
         options = self.options
         size = options.batch_size
-        positions = range(part * size, (part + 1) * size)
+        positions = self.processes.share(range(part * size, (part + 1) * size))
+        share = len(positions) / size
         images = [(f"step {step}", position) for position in positions]
         noise = batch_noise(options.seed, images, self.generator.noise_shape, "training")
         seeds = [image_seed(options.seed, *image, "training sampler") for image in images]
@@ -324,15 +342,23 @@ class _Run:
                 )
             penalty = l2_penalty(drawn.delta, options.l2_reduction).mean()
             loss = loss + penalty
-            measured |= {"penalty": penalty, **_displacement(drawn.delta)}
-        (loss / options.accumulation).backward()  # type: ignore[no-untyped-call]
-        return {name: value.detach() for name, value in {"loss": loss, **measured}.items()}
+            measured |= {"penalty": penalty, "kl_nats": squared_norm(drawn.delta).mean()}
+        (loss * (share / options.accumulation)).backward()  # type: ignore[no-untyped-call]
+        return {
+            n: value.detach().float() * share for n, value in {"loss": loss, **measured}.items()
+        }
+
+    def _with_rms(self, values: dict[str, float]) -> dict[str, float]:
+        if "kl_nats" not in values:
+            return values
+        n_dimensions = math.prod(self.generator.noise_shape)
+        return {**values, "delta_rms": math.sqrt(2 * values["kl_nats"] / n_dimensions)}
 
     def validate(self) -> None:
         """Measure the objective on the validation prompts."""
         if self.validator:
             values = self.validator.measure(self.objective)
-            self._add(Row("validation", self.step, values))
+            self._add(Row("validation", self.step, self._with_rms(values)))
 
     def _add(self, row: Row) -> None:
         self.rows.append(row)
@@ -352,6 +378,12 @@ class _Run:
     def save(self) -> None:
         """Write a checkpoint that appears whole or not at all."""
         folder = self.folder / CHECKPOINTS / f"step_{self.step:06d}"
+        if self.processes.is_first:
+            self._write(folder)
+        self.processes.wait()
+        self.checkpoint = folder
+
+    def _write(self, folder: Path) -> None:
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         self.objective.adapter.save(partial)
@@ -367,7 +399,6 @@ class _Run:
         torch.save(state, partial / _STATE_FILE)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        self.checkpoint = folder
         # Only the newest is continued from; older ones keep their adapter.
         for older in checkpoints_in(self.folder).values():
             if older != folder:
@@ -407,10 +438,12 @@ class _Validator:
         generator: Generator,
         reward: Reward,
         options: TrainingOptions,
+        processes: Processes,
     ) -> None:
         if "reward" in validation.judges:
             raise ValueError("a judge cannot be called 'reward': that is the training reward")
         self.options = options
+        self.processes = processes
         self.batch_size = validation.batch_size
         self.rewards = {"reward": reward, **validation.judges}
         texts = _texts(validation.prompts, "validation")
@@ -420,7 +453,9 @@ class _Validator:
         }
         indices = range(validation.images_per_prompt)
         images = [(prompt_id, index) for prompt_id, _ in validation.prompts for index in indices]
-        self.rows = [row for row in range(len(texts)) for _ in indices]
+        self.n_images = len(images)
+        images = list(processes.share(images))
+        self.rows = list(processes.share([row for row in range(len(texts)) for _ in indices]))
         self.noise = batch_noise(options.seed, images, generator.noise_shape, "validation")
         self.seeds = [image_seed(options.seed, *image, "validation sampler") for image in images]
 
@@ -443,9 +478,10 @@ class _Validator:
                     scores = shaped_score(reward, drawn.images, features)
                     collected.setdefault(name, []).append(scores)
             if drawn.delta is not None:
-                for name, value in _displacement(drawn.delta).items():
-                    collected.setdefault(name, []).append(value.expand(len(rows)))
-        return {name: torch.cat(values).mean().item() for name, values in collected.items()}
+                collected.setdefault("kl_nats", []).append(squared_norm(drawn.delta))
+        sums = {name: torch.cat(values).float().sum() for name, values in collected.items()}
+        self.processes.sum(list(sums.values()))
+        return {name: value.item() / self.n_images for name, value in sums.items()}
 
 
 class _Order:
@@ -482,11 +518,6 @@ def encode_in_chunks(
     names = parts[0].tensors
     tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
     return Conditioning(tensors, tuple(texts))
-
-
-def _displacement(delta: Tensor) -> dict[str, Tensor]:
-    kl_nats = squared_norm(delta).mean()
-    return {"kl_nats": kl_nats, "delta_rms": (2 * kl_nats / delta[0].numel()).sqrt()}
 
 
 def _mean_of(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,16 @@ import pandas as pd
 import pytest
 import torch
 from harness_toys import MODEL, REWARD, one_weight_file
+from safetensors.torch import load_file
 from toys import build_generator
 
+import harness
+import hypernoise
 from harness import frames, match, pretrain, train
 from harness.components import build_generator as load_generator
-from harness.jobs import MatchJob, PretrainJob, TrainJob
+from harness.jobs import MatchJob, PretrainJob, TrainJob, to_json
 from harness.specs import MethodSpec, ModelSpec, PromptsSpec, RewardSpec
-from hypernoise.adapter import load_trained
+from hypernoise.adapter import WEIGHTS_FILE, load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training import TrainingDiverged
 
@@ -84,6 +90,33 @@ def test_training_publishes_adapter_checkpoints_and_measurements(
     losses = rows[(rows["kind"] == "train") & (rows["name"] == "loss")]
     assert losses["step"].tolist() == [1, 2, 3, 4]
     load_trained("hypernoise", load_generator(model, "cpu"), tmp_path / "out")
+
+
+def in_two_processes(job: TrainJob) -> subprocess.CompletedProcess[str]:
+    folders = [str(Path(module.__file__).parents[1]) for module in (harness, hypernoise)]
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "harness", "train", "--job", to_json(job)),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, str(Path(__file__).parent)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_processes_that_a_launcher_started_train_together(model: ModelSpec, tmp_path: Path) -> None:
+    done = in_two_processes(train_job(tmp_path / "two", model))
+    assert done.returncode == 0, done.stderr
+    train.run(train_job(tmp_path / "one", model))
+    one, two = (load_file(tmp_path / n / "out" / WEIGHTS_FILE) for n in ("one", "two"))
+    for name, weight in one.items():
+        # The same sums in another order; Adam divides them by their own size.
+        torch.testing.assert_close(two[name], weight, rtol=1e-2, atol=1e-5)
+    names = [path.name for path in sorted((tmp_path / "two" / "out").iterdir())]
+    assert names == ["adapter_config.json", WEIGHTS_FILE, "checkpoints", "steps.parquet"]
+    assert not (tmp_path / "two" / "work").exists()
 
 
 def test_a_killed_training_continues_and_a_changed_one_starts_afresh(

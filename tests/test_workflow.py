@@ -267,6 +267,12 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
 
 
+def test_one_network_can_be_trained_by_several_processes(finished: Path) -> None:
+    arguments = ("--dry-run", "--printshellcmds", "--forcerun", "train", "--cores", "2")
+    done = snakemake(finished, *arguments, config={**MICRO, "processes": 2})
+    assert "torchrun --standalone --nproc-per-node 2 -m harness train --threads 2" in said(done)
+
+
 def test_the_report_shows_table_and_figures(finished: Path) -> None:
     done = snakemake(finished, "--report", "report.html", config=MICRO)
     assert done.returncode == 0, said(done)

@@ -72,7 +72,12 @@ def faults(snakemake_logs):
     named = re.findall(r"log: (\S+) \(check log", account)
     logs = [Path(file) for file in dict.fromkeys(named) if Path(file).is_file()]
     lines = {file: file.read_text(encoding="utf-8").strip().splitlines() for file in logs}
-    return "\n".join(f"{file}: {lines[file][-1]}" for file in logs if lines[file])
+    return "\n".join(f"{file}: {_fault(lines[file])}" for file in logs if lines[file])
+
+
+def _fault(lines):
+    # Launchers of several processes add an account of their own.
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
 
 
 def component_files(*kinds):
@@ -115,6 +120,13 @@ schema = yaml.safe_load(Path("workflows/config/schema.yaml").read_text(encoding=
 insist(check_schema, config, schema, config_files)
 experiment = Experiment(config, registry, config_files)
 gpus = int(shutil.which("nvidia-smi") is not None) if config["gpus"] == "auto" else config["gpus"]
+
+
+def launcher(n_processes):
+    """How a program is started in that many processes."""
+    if n_processes == 1:
+        return "python"
+    return f"torchrun --standalone --nproc-per-node {n_processes}"
 
 
 def training_of(run):

@@ -7,17 +7,18 @@ rule train:
     log:
         "results/logs/training/{model}/{reward}/{training}.log",
     priority: 2
-    threads: 1
+    threads: config["processes"]
     resources:
-        gpu=gpus,
+        gpu=gpus * config["processes"],
     params:
+        python=launcher(config["processes"]),
         job=lambda w: to_json(
             experiment.train_job(**w, out=TRAINING.format(**w), work=work_folder("training", w))
         ),
     message:
         "train {wildcards.training} on {wildcards.model} for {wildcards.reward}"
     shell:
-        "python -m harness train --threads {threads} --job {params.job:q} 2>&1 | tee {log}"
+        "{params.python} -m harness train --threads {threads} --job {params.job:q} 2>&1 | tee {log}"
 
 
 # Fine-tuning at the checkpoint that has the noise network's validation reward.
