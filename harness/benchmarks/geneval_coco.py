@@ -1,0 +1,110 @@
+"""GenEval as published: 553 prompts about COCO's things, judged by Mask2Former and CLIP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.benchmarks.clip_colors import ClipColors
+from harness.benchmarks.geneval import Decision, check_metadata, judge
+from harness.benchmarks.mask2former import CLASSES, Mask2Former, Postprocessing, by_class
+from harness.components import default_device
+from harness.data_files import DataFile, read
+
+METADATA = DataFile(
+    name="geneval/evaluation_metadata.jsonl",
+    repository="djghosh13/geneval",
+    commit="af4902f",
+    path="prompts/evaluation_metadata.jsonl",
+    sha256="5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13",
+)
+
+
+@dataclass(frozen=True)
+class GenEvalPrompt:
+    """One of GenEval's prompts; ``metadata`` is its line of the published file."""
+
+    prompt_id: str
+    text: str
+    task: str
+    metadata: dict[str, Any]
+
+
+def prompts() -> tuple[GenEvalPrompt, ...]:
+    """The published prompts; an id is the name of the prompt's folder in GenEval's layout.
+
+    Raises:
+        ValueError, FileNotFoundError: the metadata cannot be had; see :mod:`harness.data_files`.
+    """
+    records = [json.loads(line) for line in read(METADATA).splitlines()]
+    for record in records:
+        check_metadata(record, classes=CLASSES)
+    return tuple(
+        GenEvalPrompt(f"{number:05}", record["prompt"], record["tag"], record)
+        for number, record in enumerate(records)
+    )
+
+
+def judge_image(
+    image: Image.Image, metadata: dict[str, Any], detector: Mask2Former, colors: ClipColors
+) -> Decision:
+    """GenEval's decision about one RGB image."""
+    found = detector.detect(image)
+    detections, members = by_class(found)
+
+    def classify(name: str, chosen: Sequence[int]) -> list[str]:
+        return colors.classify(image, name, found, [members[name][index] for index in chosen])
+
+    return judge(metadata, detections, classify)
+
+
+def score(
+    images: NDArray[np.float32],
+    metadata: Sequence[dict[str, Any]],
+    detector: str,
+    detector_revision: str | None = None,
+    clip: str = "openai",
+    postprocessing: Postprocessing = "mmdet",
+) -> list[tuple[float, str]]:
+    """GenEval per image: (1.0 or 0.0, the reason of a failure).
+
+    Args:
+        images: [N, 3, H, W] in [0, 1].
+        metadata: N prompts in GenEval's fields.
+        detector: folder or hub name of the detector's weights.
+        detector_revision: commit of the hub repository.
+        clip: open_clip tag or checkpoint file of the colour classifier.
+        postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
+    """
+    judges = _judges(detector, detector_revision, clip, postprocessing, default_device())
+    decisions = [
+        judge_image(_pil(image), record, *judges)
+        for image, record in zip(images, metadata, strict=True)
+    ]
+    return [(float(decision.correct), decision.reason) for decision in decisions]
+
+
+@cache
+def _judges(
+    detector: str,
+    revision: str | None,
+    clip: str,
+    postprocessing: Postprocessing,
+    device: str,
+) -> tuple[Mask2Former, ClipColors]:
+    # Once per process: a scorer is called for every batch.
+    return (
+        Mask2Former(detector, revision, device, postprocessing),
+        ClipColors(clip, device=device),
+    )
+
+
+def _pil(image: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray((image.transpose(1, 2, 0) * 255).round().astype(np.uint8))

@@ -1,0 +1,83 @@
+"""Published files: from a folder, or downloaded and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import data_files
+from harness.data_files import DataFile, read
+
+CONTENTS = b"a photo of a bench\n"
+FILE = DataFile(
+    name="geneval/prompts.txt",
+    repository="someone/geneval",
+    commit="af4902f",
+    path="prompts/prompts.txt",
+    sha256=hashlib.sha256(CONTENTS).hexdigest(),
+)
+
+
+@pytest.fixture
+def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DataFile:
+    monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
+    return FILE
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, contents: bytes | Exception) -> list[str]:
+    asked: list[str] = []
+
+    def open_url(url: str, **_: Any) -> io.BytesIO:
+        asked.append(url)
+        if isinstance(contents, Exception):
+            raise contents
+        return io.BytesIO(contents)
+
+    monkeypatch.setattr(urllib.request, "urlopen", open_url)
+    return asked
+
+
+def test_a_file_in_the_folder_is_read_without_network(
+    file: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answer(monkeypatch, CONTENTS)
+    (tmp_path / "geneval").mkdir()
+    (tmp_path / file.name).write_bytes(CONTENTS)
+    assert read(file) == CONTENTS.decode()
+    assert asked == []
+
+
+def test_a_missing_file_is_downloaded_once(
+    file: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answer(monkeypatch, CONTENTS)
+    assert read(file) == read(file) == CONTENTS.decode()
+    assert asked == ["https://github.com/someone/geneval/raw/af4902f/prompts/prompts.txt"]
+    assert [path.name for path in (tmp_path / "geneval").iterdir()] == ["prompts.txt"]
+
+
+def test_a_wrong_file_is_refused_with_both_hashes_and_not_kept(
+    file: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, b"something else")
+    with pytest.raises(ValueError, match=rf"github\.com.* has SHA-256 \w+, not {file.sha256}"):
+        read(file)
+    assert not (tmp_path / file.name).exists()
+    (tmp_path / "geneval").mkdir()
+    (tmp_path / file.name).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=rf"prompts\.txt has SHA-256 \w+, not {file.sha256}"):
+        read(file)
+
+
+def test_without_network_the_message_says_what_to_do(
+    file: DataFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, urllib.error.URLError("no route"))
+    with pytest.raises(FileNotFoundError, match=r"no route.*HYPERNOISE_DATA"):
+        read(file)

@@ -1,0 +1,268 @@
+"""GenEval's detector and colour classifier: how raw outputs become objects and colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+from harness.benchmarks.clip_colors import ClipColors, cut_out
+from harness.benchmarks.geneval import COLORS
+from harness.benchmarks.geneval_coco import judge_image, score
+from harness.benchmarks.mask2former import (
+    CLASSES,
+    COCO_NAMES,
+    Instances,
+    Mask2Former,
+    by_class,
+    check_classes,
+    instances,
+    prepare,
+)
+
+#: The smallest CLIP that open_clip has a configuration of.
+SMALL_CLIP = "RN50-quickgelu"
+
+
+def coco_labels() -> dict[int, str]:
+    return {i: COCO_NAMES.get(name, name) for i, name in enumerate(CLASSES)}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small detector with random weights, in the published format."""
+    torch.manual_seed(0)
+    swin = SwinConfig(
+        embed_dim=12,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=7,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=swin,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=5,
+        id2label=coco_labels(),
+    )
+    folder = tmp_path_factory.mktemp("mask2former")
+    Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    return folder
+
+
+def test_an_objects_score_is_its_class_probability_times_the_mean_inside_its_mask() -> None:
+    class_logits = torch.tensor([[2.0, 0.0, 0.0]])
+    mask_logits = torch.tensor([[[3.0, 1.0], [-1.0, -2.0]]])
+    found = instances(class_logits, mask_logits, (2, 2), (2, 2), (2, 2), top_k=1)
+    expected = class_logits.softmax(1)[0, 0] * torch.tensor([3.0, 1.0]).sigmoid().mean()
+    torch.testing.assert_close(found.scores, expected[None], rtol=1e-5, atol=0)
+    assert found.labels.tolist() == [0]
+    assert found.masks.tolist() == [[[True, True], [False, False]]]
+    assert found.boxes.tolist() == [[0.0, 0.0, 2.0, 1.0]]
+
+
+def test_one_query_can_give_several_objects_and_no_object_is_no_class() -> None:
+    class_logits = torch.tensor([[1.0, 0.9, 9.0], [0.1, 0.2, 0.0]])
+    masks = torch.ones(2, 4, 4)
+    found = instances(class_logits, masks, (4, 4), (4, 4), (4, 4), top_k=3)
+    # The pairs of the second query have more probability than those of the first.
+    assert found.labels.tolist() == [1, 0, 0]
+    assert len(instances(class_logits, masks, (4, 4), (4, 4), (4, 4)).scores) == 4
+
+
+def test_an_empty_mask_has_no_box_and_no_score() -> None:
+    found = instances(torch.ones(1, 3), -torch.ones(1, 2, 2), (4, 4), (4, 4), (4, 4), top_k=1)
+    assert found.scores.item() == 0
+    assert found.boxes.tolist() == [[0.0] * 4]
+
+
+def test_masks_are_upsampled_to_the_input_stripped_of_padding_then_resized() -> None:
+    source = torch.Generator().manual_seed(0)
+    class_logits = torch.randn(6, 4, generator=source)
+    mask_logits = torch.randn(6, 8, 10, generator=source)
+    padded, resized, image = (32, 40), (25, 40), (50, 80)
+    found = instances(class_logits, mask_logits, padded, resized, image, top_k=5)
+    for row in range(5):
+        pairs = class_logits.softmax(1)[:, :-1].flatten().argsort(descending=True)
+        query, label = divmod(int(pairs[row]), 3)
+        at_input = bilinear(mask_logits[query].numpy(), padded)[: resized[0], : resized[1]]
+        at_image = bilinear(at_input, image)
+        assert found.labels[row] == label
+        # Float32 sums in another order may flip a logit that is all but zero.
+        assert (found.masks[row].numpy() != (at_image > 0)).mean() < 1e-3
+        ys, xs = np.nonzero(found.masks[row].numpy())
+        assert found.boxes[row].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+
+
+def bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixel centres are aligned, corners are not; written out along one axis after the other."""
+    for axis in (0, 1):
+        n, m = values.shape[axis], size[axis]
+        at = np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, None)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, n - 1)
+        weight = np.expand_dims(at - low, 1 - axis)
+        values = values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight
+    return values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"mask_logits": torch.ones(3, 2, 2)}, r"got \(2, 3\) and \(3, 2, 2\)"),
+        ({"resized_size": (5, 4)}, r"resized image \(5, 4\) does not fit into the input \(4, 4\)"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+    fitting = {
+        "class_logits": torch.ones(2, 3),
+        "mask_logits": torch.ones(2, 2, 2),
+        "padded_size": (4, 4),
+        "resized_size": (4, 4),
+        "image_size": (4, 4),
+    }
+    with pytest.raises(ValueError, match=message):
+        instances(**fitting | arguments)
+
+
+@pytest.mark.parametrize(
+    ("size", "resized", "padded"),
+    [
+        ((512, 512), (800, 800), (800, 800)),
+        ((1024, 1024), (800, 800), (800, 800)),
+        ((640, 480), (800, 1067), (800, 1088)),
+        ((2000, 500), (333, 1333), (352, 1344)),
+    ],
+)
+def test_images_are_resized_and_padded_as_mmdet_does(
+    size: tuple[int, int], resized: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    prepared = prepare(Image.new("RGB", size, (124, 116, 104)))
+    assert prepared.image_size == size[::-1]
+    assert prepared.resized_size == resized
+    assert prepared.padded_size == tuple(prepared.pixels.shape[2:]) == padded
+    inside = prepared.pixels[0, :, : resized[0], : resized[1]]
+    # A picture of the mean colour, whose fractions 8 bits cannot hold.
+    assert inside.abs().max() < 0.02
+    outside = prepared.pixels.clone()
+    outside[0, :, : resized[0], : resized[1]] = 0
+    assert outside.abs().max() == 0
+
+
+def test_a_wrong_list_of_classes_is_refused() -> None:
+    check_classes(coco_labels(), "weights")
+    check_classes(dict(enumerate(CLASSES)), "weights")
+    swapped = coco_labels() | {63: "keyboard", 66: "laptop"}
+    with pytest.raises(ValueError, match=r"weights .* class 63 is 'keyboard'.*'laptop'"):
+        check_classes(swapped, "weights")
+    with pytest.raises(ValueError, match="has 81 classes"):
+        check_classes(coco_labels() | {80: "banner"}, "weights")
+
+
+def test_the_detector_runs_on_images_of_any_shape(weights: Path) -> None:
+    detector = Mask2Former(str(weights))
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 64, 3), dtype=np.uint8)
+    found = detector.detect(Image.fromarray(pixels))
+    assert found.masks.shape == (100, 40, 64)
+    assert bool((found.scores <= 1).all()) and bool((found.scores >= 0).all())
+    detections, members = by_class(found)
+    assert sum(len(rows) for rows in detections.values()) == 100
+    for name, rows in members.items():
+        np.testing.assert_array_equal(detections[name][:, 4], found.scores[rows].numpy())
+    other = Mask2Former(str(weights), postprocessing="transformers").detect(Image.fromarray(pixels))
+    assert other.masks.shape[1:] == (40, 64)
+
+
+def test_an_unknown_post_processing_is_refused(weights: Path) -> None:
+    with pytest.raises(ValueError, match="post-processing 'mmdet2'"):
+        Mask2Former(str(weights), postprocessing="mmdet2")  # type: ignore[arg-type]
+
+
+def test_an_object_is_cut_out_on_grey() -> None:
+    image = Image.new("RGB", (8, 6), "red")
+    mask = torch.zeros(6, 8, dtype=torch.bool)
+    mask[2:4, 3:6] = True
+    cut = cut_out(image, mask, torch.tensor([2.0, 1.0, 7.0, 5.0]))
+    assert cut.size == (5, 4)
+    assert cut.getpixel((1, 1)) == (255, 0, 0)
+    assert cut.getpixel((0, 0)) == (0x99, 0x99, 0x99)
+
+
+@pytest.fixture(scope="module")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("clip") / "clip.safetensors"
+    save_file(open_clip.create_model(SMALL_CLIP).state_dict(), path)
+    return path
+
+
+def test_colours_are_the_nearest_of_mean_text_features(small_clip: Path) -> None:
+    import open_clip
+
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 64, 3), dtype=np.uint8))
+    masks = torch.ones(2, 40, 64, dtype=torch.bool)
+    boxes = torch.tensor([[0.0, 0.0, 32.0, 40.0], [20.0, 5.0, 60.0, 30.0]])
+    found = Instances(torch.ones(2), torch.zeros(2, dtype=torch.long), boxes, masks)
+    labels = ClipColors(str(small_clip), SMALL_CLIP).classify(image, "tv remote", found, [1, 0])
+
+    model, _, transform = open_clip.create_model_and_transforms(
+        SMALL_CLIP, pretrained=str(small_clip)
+    )
+    model.eval()
+    tokenizer = open_clip.get_tokenizer(SMALL_CLIP)
+    expected = []
+    with torch.no_grad():
+        for box in ((20, 5, 60, 30), (0, 0, 32, 40)):
+            pixels = transform(image.crop(box))[None]
+            feature = functional.normalize(model.encode_image(pixels), dim=-1)[0]
+            cosines = []
+            for color in COLORS:
+                texts = [
+                    f"a photo of a {color} tv remote",
+                    f"a photo of a {color}-colored tv remote",
+                    f"a photo of a {color} object",
+                ]
+                rows = functional.normalize(model.encode_text(tokenizer(texts)), dim=-1)
+                cosines.append(float(functional.normalize(rows.mean(0), dim=0) @ feature))
+            expected.append(COLORS[int(np.argmax(cosines))])
+    assert labels == expected
+
+
+def test_missing_clip_weights_are_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt are missing"):
+        ClipColors("nowhere.pt")
+
+
+def test_an_image_is_judged_by_detector_and_colours_together(
+    weights: Path, small_clip: Path
+) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    metadata = {
+        "tag": "colors",
+        "include": [{"class": "zebra", "count": 1, "color": "red"}],
+        "prompt": "a photo of a red zebra",
+    }
+    detector, colors = Mask2Former(str(weights)), ClipColors(str(small_clip), SMALL_CLIP)
+    decision = judge_image(image, metadata, detector, colors)
+    # Random weights are never sure of anything.
+    assert not decision.correct
+    assert decision.reason == "expected zebra>=1, found 0"
+    pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
+    assert score(pixels, [metadata], detector=str(weights)) == [(0.0, decision.reason)]
