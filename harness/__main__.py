@@ -21,6 +21,11 @@ _HELP = {
     "table": "make a table from frames",
     "figure": "make a figure from frames",
 }
+#: Errors that are known by name only, so that no module is imported for them, and what helps.
+_REMEDIES = {
+    "TrainingDiverged": "",
+    "OutOfMemoryError": "Make batch_size smaller, or give the model vae_savings.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,17 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         return _fail(error, options.traceback)
     except RuntimeError as error:
-        # A diverged training is the user's to mend; any other RuntimeError is ours.
-        if type(error).__name__ != "TrainingDiverged":
+        # What the user can mend; any other RuntimeError is ours.
+        if type(error).__name__ not in _REMEDIES:
             raise
-        return _fail(error, options.traceback)
+        return _fail(error, options.traceback, _REMEDIES[type(error).__name__])
     return 0
 
 
-def _fail(error: Exception, traceback: bool) -> int:
+def _fail(error: Exception, traceback: bool, remedy: str = "") -> int:
     if traceback:
         raise error
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {' '.join([*str(error).split(), *remedy.split()])}", file=sys.stderr)
     return 2
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import torch
 
+from harness.encodings import encoded_once
 from harness.specs import (
     MethodSpec,
     ModelSpec,
@@ -21,9 +23,10 @@ from harness.specs import (
 )
 from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, load_trained
 from hypernoise.methods.protocol import Method
+from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
-from hypernoise.weights import check_file, check_folder
+from hypernoise.weights import check_file, check_pipeline
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: What a file name may hold on every system.
@@ -72,17 +75,46 @@ def load_prompts(spec: PromptsSpec) -> list[Any]:
 
 
 def check_weights(model: ModelSpec, rewards: Iterable[RewardSpec] = ()) -> None:
-    """Find missing or truncated weight files before anything is loaded.
+    """Find weights that cannot be had or used, before anything is loaded.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
-        ValueError: a file is truncated.
+        ValueError: a file is truncated or pickled, the hub does not give the revision, the
+            architecture is unknown, or the device has too little memory for the weights.
     """
-    # A hub name has one slash; what has more of them can only be a folder.
-    if model.weights.count("/") > 1 and not Path(model.weights).exists():
-        raise FileNotFoundError(f"weights of model {model.name!r}: no folder {model.weights}")
-    check_folder(model.weights)
+    try:
+        if model.architecture:
+            check_memory(model, default_device())
+        if not model.is_random:
+            check_pipeline(model.weights, model.revision, str(model.arguments.get("variant", "")))
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"weights of model {model.name!r}: {error}") from error
     check_reward_weights(rewards)
+
+
+def check_memory(model: ModelSpec, device: str) -> None:
+    """Check that a device has room for the weights of a model whose architecture is known.
+
+    Raises:
+        ValueError: it has not, or the architecture is unknown.
+    """
+    n_parameters = sum(random_weights.n_parameters(model.architecture).values())
+    dtype = _dtype(model.arguments.get("dtype", "float32"), model.file)
+    needed_gib = n_parameters * dtype.itemsize / 2**30
+    free_gib = free_memory_bytes(device) / 2**30
+    if needed_gib > free_gib:
+        raise ValueError(
+            f"{n_parameters / 1e9:.1f} billion parameters in {dtype} take {needed_gib:.1f} GiB, "
+            f"and {device} has {free_gib:.1f} GiB free: stop what else uses it, take a larger "
+            "device, or a smaller model"
+        )
+
+
+def free_memory_bytes(device: str) -> int:
+    """Memory that is free on a device: the GPU's, or the machine's."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
 
 
 def check_reward_weights(rewards: Iterable[RewardSpec]) -> None:
@@ -95,7 +127,8 @@ def check_reward_weights(rewards: Iterable[RewardSpec]) -> None:
 
 def weight_paths(model: ModelSpec, rewards: Iterable[RewardSpec] = ()) -> list[str]:
     """Local files and folders that the components read, for :func:`harness.jobs.job_hash`."""
-    named = [model.weights, *(reward.arguments.get("weights") for reward in rewards)]
+    own = [model.weights] if model.is_local else []
+    named = [*own, *(reward.arguments.get("weights") for reward in rewards)]
     return [path for path in named if isinstance(path, str) and Path(path).exists()]
 
 
@@ -115,8 +148,10 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
     arguments = {"weights": spec.weights, "size_px": spec.size_px, **spec.arguments}
     if spec.revision:
         arguments["revision"] = spec.revision
+    if spec.is_random:
+        arguments["architecture"] = spec.architecture
     generator: Generator = _build(spec.target, arguments, device, spec.file)
-    return generator
+    return encoded_once(generator, spec, device)
 
 
 def build_reward(spec: RewardSpec, device: str) -> Reward:

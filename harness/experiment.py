@@ -260,10 +260,12 @@ class Experiment:
         A missing folder or file stays in the list, so that Snakemake reports it.
         """
         registry = self.registry
-        places = [registry.models[name].weights for name in names if name in registry.models]
+        models = [registry.models[name] for name in names if name in registry.models]
+        places = [model.weights for model in models if model.is_local]
         rewards = [registry.rewards[name] for name in names if name in registry.rewards]
-        places += [str(reward.arguments.get("weights", "")) for reward in rewards]
-        return [file for place in places if place for file in _local_files(place)]
+        named = [str(reward.arguments.get("weights", "")) for reward in rewards]
+        places += [place for place in named if _is_local(place)]
+        return [file for place in places for file in _local_files(place)]
 
     def metrics(self) -> dict[str, str]:
         """Metric -> reward: the config's judges, and its own reward as ``train_reward``."""
@@ -352,12 +354,16 @@ class Experiment:
         )
 
 
+def _is_local(place: str) -> bool:
+    # A hub name has one slash; what has more of them can only be a local place.
+    shaped = place.endswith(".safetensors") or place.count("/") > 1
+    return shaped or (bool(place) and Path(place).is_dir())
+
+
 def _local_files(place: str) -> list[str]:
     path = Path(place)
     if path.is_dir():
         kinds = ("*.json", "*.safetensors")
         found = sorted(str(file) for kind in kinds for file in path.rglob(kind))
         return list(dict.fromkeys([str(path / "model_index.json"), *found]))
-    # A hub name has one slash; what has more of them can only be a local place.
-    is_local = place.endswith(".safetensors") or place.count("/") > 1
-    return [place if path.suffix else str(path / "model_index.json")] if is_local else []
+    return [place if path.suffix else str(path / "model_index.json")]

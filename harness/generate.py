@@ -34,6 +34,7 @@ from harness.components import (
     prompt_texts,
     weight_paths,
 )
+from harness.encodings import prepare
 from harness.jobs import GenerateJob, job_hash
 from harness.specs import RewardSpec
 from harness.work import Work
@@ -143,6 +144,7 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     if searched is not None:
         reward = build_reward(searched, device)
         features = encode_in_chunks(reward.encode, texts)
+    prepare(generator, texts)
     conditioning = encode_in_chunks(generator.encode, texts)
     return Setup(generator, method, reward, conditioning, features, device)
 

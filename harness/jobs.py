@@ -27,7 +27,7 @@ from harness.specs import (
 from harness.targets import SpecError, unknown
 
 #: Fields that name places or resources: a job that differs in these only gives the same numbers.
-_NO_IDENTITY = ("file", "out", "work", "threads")
+_NO_IDENTITY = ("file", "out", "work", "threads", "encodings")
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def job_hash(job: Job, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, 
     """
     identity = {
         "job": _identity(job),
-        "inputs": [_fingerprint(path) for path in inputs],
+        "inputs": [fingerprint(path) for path in inputs],
         "prompts": prompts,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -244,7 +244,8 @@ def _identity(value: Any) -> Any:
     return value
 
 
-def _fingerprint(path: str) -> list[Any]:
+def fingerprint(path: str) -> list[Any]:
+    """Name, size and time of a file, or of every file in a folder."""
     root = Path(path)
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     stats = [(file, file.stat()) for file in files]
@@ -269,6 +270,7 @@ __all__ = [
     "TableJob",
     "Timed",
     "TrainJob",
+    "fingerprint",
     "from_json",
     "job_hash",
     "load_job",

@@ -64,7 +64,8 @@ def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collec
             "make validate_every and checkpoint_every the same"
         )
     reached = rewards[rewards >= target]
-    step = int(reached.index[0] if len(reached) else rewards.idxmax())
+    fitting = reached if len(reached) else rewards[rewards == rewards.max()]
+    step = int(fitting.index[0])
     return Match(step, float(rewards[step]), target, reached=len(reached) > 0)
 
 

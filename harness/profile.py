@@ -29,6 +29,7 @@ from harness.components import (
     default_device,
     load_prompts,
 )
+from harness.encodings import prepare
 from harness.generate import Item, Setup
 from harness.jobs import ProfileJob, Timed
 from hypernoise.adapter import saved_n_parameters
@@ -139,6 +140,7 @@ def _contenders(job: ProfileJob, items: Sequence[Item]) -> list[Contender]:
     texts = list({item.row: item.prompt.text for item in items}.values())
     plain = build_generator(job.model, device)
     n_plain = n_parameters(plain)
+    prepare(plain, texts)
     conditioning = encode_in_chunks(plain.encode, texts)
     reward = features = None
     if _searches(job):
@@ -146,7 +148,10 @@ def _contenders(job: ProfileJob, items: Sequence[Item]) -> list[Contender]:
         features = encode_in_chunks(reward.encode, texts)
     contenders = []
     for timed in job.methods:
-        generator = plain if timed.method.trains is None else build_generator(job.model, device)
+        generator = plain
+        if timed.method.trains is not None:
+            generator = build_generator(job.model, device)
+            prepare(generator, texts)
         method = build_method(timed.method, generator, timed.adapter)
         own: Reward | None = reward if timed.method.needs_reward else None
         own_features = features if timed.method.needs_reward else None

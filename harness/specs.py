@@ -8,8 +8,10 @@ target's source at once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from harness.codec import from_json, to_json
@@ -40,6 +42,13 @@ TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline"}
 STATES: tuple[State, ...] = ("final", "matched")
+#: In place of weights: the declared architecture with random ones.
+RANDOM_WEIGHTS = "random"
+# No row of any frame can be taken for the real model's.
+_RANDOM_ENDING = "_random"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+#: A hub repository, or a folder in a folder.
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,13 @@ class ModelSpec:
     Attributes:
         name: its name in config, tables and paths.
         target: ``"package.module:Class"``.
-        weights: diffusers folder or hub name.
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"`` (with
+            ``architecture``).
         revision: commit of the hub repository; passed on only where given.
+        architecture: what to build where weights are random; passed on only there. A model that has
+            one gets a twin with random weights, ``<name>_random``.
+        encodings: folder that keeps the encodings of prompts (:mod:`harness.encodings`), for models
+            whose text encoders are large; without one, nothing is kept.
         size_px: width and height of an image.
         steps: sampling steps unless the config says otherwise.
         arguments: further constructor arguments; a ``dtype`` is given by name.
@@ -66,7 +80,17 @@ class ModelSpec:
     revision: str = ""
     steps: int = 1
     arguments: Arguments = field(default_factory=dict)
+    architecture: str = ""
+    encodings: str = ""
     file: str = ""
+
+    @property
+    def is_random(self) -> bool:
+        return self.weights == RANDOM_WEIGHTS
+
+    @property
+    def is_local(self) -> bool:
+        return not self.is_random and not self.revision
 
 
 @dataclass(frozen=True)
@@ -180,16 +204,40 @@ class Registry:
         version: int,
         revision: str = "",
         steps: int = 1,
+        architecture: str = "",
+        encodings: str = "",
         file: str = "",
         **arguments: Any,
     ) -> ModelSpec:
         """Declare a generator; see :class:`ModelSpec`."""
-        given = {*arguments, "weights", "size_px"} | ({"revision"} if revision else set())
-        own = ("target", "weights", "size_px", "version", "revision", "steps")
+        optional = {"revision": revision, "architecture": architecture}
+        given = {*arguments, "weights", "size_px", *(key for key, it in optional.items() if it)}
+        own = ("target", "weights", "size_px", "version", "steps", "encodings", *optional)
         _check_arguments(target, given, own, file)
         _at_least_one(file, name, version=version, size_px=size_px, steps=steps)
-        spec = ModelSpec(name, target, weights, size_px, version, revision, steps, arguments, file)
-        return _add(self.models, "model", spec)
+        spec = ModelSpec(
+            name,
+            target,
+            weights,
+            size_px,
+            version,
+            revision,
+            steps,
+            arguments,
+            architecture,
+            encodings,
+            file,
+        )
+        _check_weights(spec)
+        added = _add(self.models, "model", spec)
+        if architecture and not spec.is_random:
+            self._add_random_twin(spec)
+        return added
+
+    def _add_random_twin(self, spec: ModelSpec) -> None:
+        name = spec.name + _RANDOM_ENDING
+        twin = replace(spec, name=name, weights=RANDOM_WEIGHTS, revision="")
+        _add(self.models, "model", twin)
 
     def add_reward(
         self, name: str, *, target: str, version: int, file: str = "", **arguments: Any
@@ -295,6 +343,29 @@ def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
         ) from error
     specs[spec.name] = spec
     return spec
+
+
+def _check_weights(spec: ModelSpec) -> None:
+    """Refuse weights that could be others tomorrow, and random ones that do not say so."""
+    start = f"{prefix(spec.file)}weights of model {spec.name!r}:"
+    if spec.is_random:
+        if not spec.name.endswith(_RANDOM_ENDING) or not spec.architecture:
+            raise SpecError(
+                f"{start} random ones need a model name that ends in {_RANDOM_ENDING!r} and an "
+                "architecture"
+            )
+    elif spec.revision:
+        if not _COMMIT.fullmatch(spec.revision):
+            raise SpecError(
+                f"{start} revision {spec.revision!r} is no commit: give its 40 hexadecimal digits, "
+                "because branches and tags move"
+            )
+    elif _REPOSITORY.fullmatch(spec.weights) and not Path(spec.weights).is_dir():
+        raise SpecError(
+            f"{start} there is no folder {spec.weights}. For the hub's repository of that name, "
+            "declare the revision too, the 40 hexadecimal digits of a commit; for a folder that is "
+            f"made later, write './{spec.weights}'"
+        )
 
 
 def _check_arguments(target: str, given: Collection[str], own: tuple[str, ...], file: str) -> None:

@@ -22,6 +22,7 @@ from harness.components import (
     prompt_texts,
     weight_paths,
 )
+from harness.encodings import prepare
 from harness.jobs import TrainJob, job_hash
 from harness.specs import SpecError, unknown
 from harness.work import Work
@@ -73,6 +74,7 @@ def _train(job: TrainJob, processes: Processes) -> None:
     folder = Path(job.work)
     device = default_device()
     generator = build_generator(job.model, device)
+    prepare(generator, [text for _, text in plan.prompts + plan.validation_prompts])
     reward = build_reward(job.reward, device)
     judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
     options = plan.options

@@ -12,7 +12,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
@@ -23,14 +23,18 @@ from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from hypernoise.choices import check_choice
+from hypernoise.grouped_lora import GroupedLora
+from hypernoise.lora_keys import by_peft_key, peft_key
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.weights import check_file
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-_KEY_PREFIX = "base_model.model."
+#: peft's options under which the same weights mean something else.
+_OTHER_LORA = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
 
 
 class Drawn(NamedTuple):
@@ -63,7 +67,7 @@ class Adapter:
 
     Attributes:
         layers: the adapted layers by their name in the backbone.
-        skipped: names of the grouped convolutions, which peft does not adapt.
+        skipped: names of the grouped convolutions that are not adapted.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class Adapter:
     def named_weights(self) -> dict[str, nn.Parameter]:
         """The adapter's weights under PEFT's names, which leave out the adapter's own."""
         return {
-            f"{_KEY_PREFIX}{layer_name}.{half}.weight": getattr(layer, half)[self.name].weight
+            peft_key(layer_name, half): getattr(layer, half)[self.name].weight
             for layer_name, layer in self.layers.items()
             for half in ("lora_A", "lora_B")
         }
@@ -95,6 +99,12 @@ class Adapter:
     @property
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def n_grouped_parameters(self) -> int:
+        """How many of :attr:`n_parameters` are in grouped convolutions."""
+        grouped = (layer for layer in self._all if isinstance(layer, GroupedLora))
+        return sum(layer.n_parameters(self.name) for layer in grouped)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -120,7 +130,7 @@ class Adapter:
         save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
     def load(self, folder: Path) -> None:
-        """Read weights that :meth:`save` or PEFT wrote.
+        """Read weights that :meth:`save`, PEFT or diffusers wrote (:mod:`hypernoise.lora_keys`).
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -133,22 +143,25 @@ class Adapter:
                 f"rank {self.config.r} and alpha {self.config.lora_alpha:g}"
             )
         path = folder / WEIGHTS_FILE
-        check_file(path)
-        saved = load_file(path)
+        keys = _saved_keys(folder)
         mine = self.named_weights()
-        if differing := sorted(saved.keys() ^ mine.keys()):
+        if differing := sorted(keys.keys() ^ mine.keys()):
+            first = differing[0]
+            lacking = "this backbone" if first in keys else "the file"
             raise ValueError(
-                f"{path} was made for another backbone: {len(differing)} weights differ, "
-                f"{differing[0]!r} first"
+                f"{path} was made for another backbone: {len(differing)} weights differ, first "
+                f"{keys.get(first, first)!r}, which {lacking} lacks"
             )
+        saved = load_file(path)
+        for key, weight in mine.items():
+            if weight.shape != saved[keys[key]].shape:
+                raise ValueError(
+                    f"{path}: {keys[key]!r} has shape {tuple(saved[keys[key]].shape)}, "
+                    f"this backbone needs {tuple(weight.shape)}"
+                )
         with torch.no_grad():
             for key, weight in mine.items():
-                if weight.shape != saved[key].shape:
-                    raise ValueError(
-                        f"{path}: {key} has shape {tuple(saved[key].shape)}, "
-                        f"this backbone needs {tuple(weight.shape)}"
-                    )
-                weight.copy_(saved[key])
+                weight.copy_(saved[keys[key]])
 
     def remove(self) -> None:
         """Take the adapter out; layers without any adapter left become the plain ones again."""
@@ -157,8 +170,7 @@ class Adapter:
             layer.__dict__.update(_active_adapter=[])
             layer.delete_adapter(self.name)
             if not layer.lora_A:
-                parent_name, _, child = layer_name.rpartition(".")
-                setattr(self.backbone.get_submodule(parent_name), child, layer.get_base_layer())
+                _replace(self.backbone, layer_name, layer.get_base_layer())
         configs: dict[str, Any] = self.backbone.peft_config  # type: ignore[assignment]
         del configs[self.name]
         if not configs:
@@ -172,6 +184,7 @@ def attach(
     alpha: float,
     exclude: Sequence[str] = (),
     seed: int = 0,
+    grouped: bool = False,
 ) -> Adapter:
     """Put LoRA on every Linear and every ungrouped Conv2d of a backbone, switched off.
 
@@ -185,6 +198,9 @@ def attach(
         alpha: LoRA alpha; the branch is scaled by alpha / rank.
         exclude: shell patterns of layer names that get no LoRA.
         seed: seed of A.
+        grouped: also adapt the grouped convolutions, as peft before 0.16 did
+            (:mod:`hypernoise.grouped_lora`). They cost far more than they are worth: meant for
+            adapters that have them.
 
     Raises:
         ValueError: rank < 1, alpha <= 0, or the backbone has an adapter of that name.
@@ -193,7 +209,8 @@ def attach(
         raise ValueError(f"LoRA needs rank >= 1 and alpha > 0, got rank {rank}, alpha {alpha}")
     if name in getattr(backbone, "peft_config", {}):
         raise ValueError(f"the backbone already has an adapter named {name!r}")
-    targets, skipped = _adaptable(backbone, exclude)
+    targets, grouped_names = _adaptable(backbone, exclude)
+    adapted = {*targets, *grouped_names} if grouped else set(targets)
     others = {p: p.requires_grad for n, p in backbone.named_parameters() if "lora_" in n}
     config = LoraConfig(
         r=rank,
@@ -206,11 +223,13 @@ def attach(
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         torch.manual_seed(seed)
         inject_adapter_in_model(config, backbone, name)
-    layers = {n: m for n, m in backbone.named_modules() if isinstance(m, LoraLayer)}
+        for layer_name in grouped_names if grouped else ():
+            _grouped_lora(backbone, layer_name).add_adapter(name, rank, alpha)
+    layers = {n: m for n, m in backbone.named_modules() if isinstance(m, LoraLayer | GroupedLora)}
     layers = {n: m for n, m in layers.items() if name in m.lora_A}
-    if set(layers) != set(targets):
-        raise RuntimeError(f"peft adapted other layers: {sorted(set(layers) ^ set(targets))}")
-    adapter = Adapter(backbone, name, config, layers, skipped)
+    if set(layers) != adapted:
+        raise RuntimeError(f"peft adapted other layers: {sorted(set(layers) ^ adapted)}")
+    adapter = Adapter(backbone, name, config, layers, () if grouped else grouped_names)
     for layer in layers.values():
         layer.__dict__.update(_disable_adapters=True)
         layer.lora_A[name].float()
@@ -223,24 +242,40 @@ def attach(
     return adapter
 
 
+def _grouped_lora(backbone: nn.Module, layer_name: str) -> GroupedLora:
+    layer = backbone.get_submodule(layer_name)
+    if isinstance(layer, GroupedLora):
+        return layer
+    wrapped = GroupedLora(cast(nn.Conv2d, layer))
+    _replace(backbone, layer_name, wrapped)
+    return wrapped
+
+
+def _replace(backbone: nn.Module, layer_name: str, layer: nn.Module) -> None:
+    parent_name, _, child = layer_name.rpartition(".")
+    setattr(backbone.get_submodule(parent_name), child, layer)
+
+
 def _adaptable(
-    backbone: nn.Module, exclude: Sequence[str]
+    backbone: nn.Module, exclude: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    targets, skipped = [], []
+    """Names of the layers that take LoRA, and of the grouped convolutions."""
+    targets, grouped = [], []
     inside: tuple[str, ...] = ()
     for name, module in backbone.named_modules():
         if inside and name.startswith(inside):
             continue
-        layer = module.get_base_layer() if isinstance(module, LoraLayer) else module
-        if isinstance(module, LoraLayer):
+        layer = module
+        if isinstance(module, LoraLayer | GroupedLora):
+            layer = module.get_base_layer()
             inside = (f"{name}.",)
         if any(fnmatch(name, pattern) for pattern in exclude):
             continue
         if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-            skipped.append(name)
+            grouped.append(name)
         elif isinstance(layer, nn.Linear | nn.Conv2d):
             targets.append(name)
-    return tuple(targets), tuple(skipped)
+    return tuple(targets), tuple(grouped)
 
 
 class NoiseNetwork:
@@ -255,6 +290,7 @@ class NoiseNetwork:
         alpha: LoRA alpha.
         name: the adapter's name in the backbone.
         seed: seed of the LoRA's initial weights.
+        grouped: see :func:`attach`.
 
     Raises:
         ValueError: the backbone's last layer cannot take LoRA, or ``name`` is taken.
@@ -269,16 +305,18 @@ class NoiseNetwork:
         alpha: float,
         name: str = "hypernoise",
         seed: int = 0,
+        grouped: bool = False,
     ) -> None:
         self.generator = generator
-        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed)
-        if generator.last_layer not in self.adapter.layers:
+        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed, grouped=grouped)
+        last = self.adapter.layers.get(generator.last_layer)
+        if not isinstance(last, LoraLayer):
             self.adapter.remove()
             raise ValueError(
                 f"the last layer {generator.last_layer!r} is neither a Linear nor an ungrouped "
                 "Conv2d of the backbone"
             )
-        self._last = self.adapter.layers[generator.last_layer].get_base_layer()
+        self._last = last.get_base_layer()
 
     @property
     def n_parameters(self) -> int:
@@ -319,7 +357,9 @@ class MergedNoiseNetwork:
     Every adapted layer gets a second weight, frozen weight plus LoRA, that takes its place during
     the noise pass; the last layer's is the LoRA branch alone. The LoRA layers are taken out of the
     backbone, so the generator's own passes pay nothing for them either. The displacement equals
-    the network's up to rounding; the price is a second copy of the adapted weights.
+    the network's up to rounding; the price is a second copy of the adapted weights. LoRA on grouped
+    convolutions is dense, and added to their weight it would make them dense, thousands of times
+    as large: there it stays a branch beside the convolution, in the noise pass alone.
 
     Args:
         network: the noise network; it cannot be used afterwards.
@@ -329,8 +369,12 @@ class MergedNoiseNetwork:
         self.generator = network.generator
         adapter = network.adapter
         self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
+        self._branches: list[tuple[nn.Module, nn.Module]] = []
         for name, layer in adapter.layers.items():
             base = layer.get_base_layer()
+            if isinstance(layer, GroupedLora):
+                self._branches.append((base, layer.frozen_branch(adapter.name)))
+                continue
             is_last = name == self.generator.last_layer
             merged = _merged(base, layer.get_delta_weight(adapter.name), is_last)
             self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
@@ -338,13 +382,13 @@ class MergedNoiseNetwork:
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         """As :meth:`NoiseNetwork.delta`."""
-        for layer, _, merged in self._swaps:
-            layer._parameters.update(merged)
-        try:
+        with ExitStack() as stack:
+            for layer, branch in self._branches:
+                stack.enter_context(_added(layer, branch))
+            for layer, own, merged in self._swaps:
+                stack.callback(layer._parameters.update, own)
+                layer._parameters.update(merged)
             return self.generator.predict(noise, conditioning).float()
-        finally:
-            for layer, own, _ in self._swaps:
-                layer._parameters.update(own)
 
 
 _Parameters = dict[str, nn.Parameter | None]
@@ -358,13 +402,12 @@ def _merged(base: nn.Module, change: Tensor, is_last: bool) -> _Parameters:
     return {"weight": merged, "bias": None} if is_last else {"weight": merged}
 
 
-@contextmanager
-def _zero_output(layer: nn.Module) -> Iterator[None]:
-    handle = layer.register_forward_hook(lambda _module, _inputs, out: torch.zeros_like(out))
-    try:
-        yield
-    finally:
-        handle.remove()
+def _zero_output(layer: nn.Module) -> RemovableHandle:
+    return layer.register_forward_hook(lambda _module, _inputs, out: torch.zeros_like(out))
+
+
+def _added(layer: nn.Module, branch: nn.Module) -> RemovableHandle:
+    return layer.register_forward_hook(lambda _module, inputs, out: out + branch(*inputs))
 
 
 class FineTuner:
@@ -376,6 +419,7 @@ class FineTuner:
         alpha: LoRA alpha.
         name: the adapter's name in the backbone.
         seed: seed of the LoRA's initial weights.
+        grouped: see :func:`attach`.
     """
 
     kind: ClassVar[str] = "lora_finetune"
@@ -387,9 +431,10 @@ class FineTuner:
         alpha: float,
         name: str = "lora_finetune",
         seed: int = 0,
+        grouped: bool = False,
     ) -> None:
         self.generator = generator
-        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed)
+        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed, grouped=grouped)
 
     @property
     def n_parameters(self) -> int:
@@ -432,15 +477,24 @@ KINDS: Mapping[str, type[NoiseNetwork] | type[FineTuner]] = {
 
 
 def build(
-    kind: str, generator: Generator, rank: int, alpha: float, seed: int = 0, name: str = ""
+    kind: str,
+    generator: Generator,
+    rank: int,
+    alpha: float,
+    seed: int = 0,
+    name: str = "",
+    grouped: bool = False,
 ) -> NoiseNetwork | FineTuner:
     """An untrained noise network or fine-tuner; ``name`` defaults to a free one.
+
+    ``grouped`` is that of :func:`attach`.
 
     Raises:
         ValueError: unknown kind.
     """
     check_choice("kind of training", kind, KINDS)
-    return KINDS[kind](generator, rank, alpha, name or _free_name(generator, kind), seed)
+    free = name or _free_name(generator, kind)
+    return KINDS[kind](generator, rank, alpha, free, seed, grouped)
 
 
 def load_trained(
@@ -448,10 +502,13 @@ def load_trained(
 ) -> NoiseNetwork | FineTuner:
     """A trained noise network or fine-tuner, with the rank and alpha that it was saved with.
 
+    Grouped convolutions are adapted where the saved one adapted them, as those of peft before 0.16
+    do, the published HyperNoise adapters among them.
+
     Args:
         kind: ``"hypernoise"`` or ``"lora_finetune"``.
         generator: the generator that it was trained on.
-        folder: PEFT folder.
+        folder: PEFT folder; :mod:`hypernoise.lora_keys` has the names that its weights may have.
         name: the adapter's name in the backbone; by default a free one, so that several trained
             adapters can share a generator.
 
@@ -460,7 +517,10 @@ def load_trained(
         ValueError: unknown kind, a truncated file, or an adapter for another backbone.
     """
     rank, alpha = saved_rank_and_alpha(folder)
-    trained = build(kind, generator, rank, alpha, name=name)
+    saved = _saved_keys(folder)
+    _, grouped_names = _adaptable(generator.backbone)
+    grouped = any(peft_key(layer, "lora_A") in saved for layer in grouped_names)
+    trained = build(kind, generator, rank, alpha, name=name, grouped=grouped)
     try:
         trained.load(folder)
     except (FileNotFoundError, ValueError):
@@ -474,16 +534,28 @@ def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
 
     Raises:
         FileNotFoundError: there is no ``adapter_config.json``.
-        ValueError: it is not a LoRA's.
+        ValueError: it is not a LoRA's, or a LoRA's of another kind than ours.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no adapter in {folder}: {CONFIG_FILE} is missing")
     try:
         config = json.loads(path.read_text())
-        return int(config["r"]), float(config["lora_alpha"])
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the configuration of a LoRA: {error}") from error
+    for option in _OTHER_LORA:
+        if config.get(option):
+            raise ValueError(f"{path} has {option} {config[option]!r}; only plain LoRA is known")
+    return rank, alpha
+
+
+def _saved_keys(folder: Path) -> dict[str, str]:
+    """The keys of a saved LoRA's file by PEFT's names for them."""
+    path = folder / WEIGHTS_FILE
+    check_file(path)
+    with safe_open(path, framework="pt") as handle:
+        return by_peft_key(handle.keys(), path)
 
 
 def saved_n_parameters(folder: Path) -> int:

@@ -13,6 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hypernoise.adapter import Trainable
+from hypernoise.checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.choices import check_choice
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import (
@@ -69,6 +71,8 @@ class TrainingOptions:
         l2_reduction: ``"sum"`` over the noise dimensions (the paper) or ``"mean"`` (its code).
         temperature: alpha of the paper's tilted law; the reward is divided by it.
         precision: ``"fp32"``, or ``"bf16"`` autocast; LoRA weights and penalty stay float32.
+        gradient_checkpointing: compute activations of backbone and VAE again in the backward pass
+            rather than keep them: less memory, about a third more time, the same gradients.
         sampling_steps: the generator's steps during training.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
@@ -91,6 +95,7 @@ class TrainingOptions:
     l2_reduction: Reduction = "sum"
     temperature: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
     sampling_steps: int = 1
     checkpoint_every: int = 50
     validate_every: int = 50
@@ -209,8 +214,8 @@ def train(
 
     Raises:
         ValueError: no prompts, fewer images in a batch than processes, another generator, the best
-            checkpoint is to be kept and there is no validation, or ``folder`` holds a training with
-            other options.
+            checkpoint is to be kept and there is no validation, the generator does not support
+            gradient checkpointing, or ``folder`` holds a training with other options.
         TrainingDiverged: a loss or gradient is not finite.
     """
     run = _Run(
@@ -219,13 +224,15 @@ def train(
     run.restore()
     if run.step == 0 and not run.rows:
         run.validate()
-    with tqdm(
+    recomputed = gradient_checkpointing if options.gradient_checkpointing else nullcontext
+    bar = tqdm(
         total=options.steps,
         initial=run.step,
         desc=f"{objective.kind} on {reward.name}",
         disable=not (progress and processes.is_first),
         mininterval=2.0,
-    ) as bar:
+    )
+    with recomputed(generator), bar:
         while run.step < options.steps:
             row = run.advance()
             bar.update()
@@ -552,10 +559,13 @@ def _check_objective(objective: Trainable, generator: Generator, options: Traini
             f"the adapter has rank {config.r} and alpha {config.lora_alpha:g}, the options say "
             f"rank {options.rank} and alpha {options.alpha:g}"
         )
-    if getattr(generator.backbone, "is_gradient_checkpointing", False):
+    if options.gradient_checkpointing:
+        check_repeatable(generator)
+    elif getattr(generator.backbone, "is_gradient_checkpointing", False):
         raise ValueError(
-            "gradient checkpointing repeats passes when the adapter has been switched off again, "
-            "and would give wrong gradients; disable it on the backbone"
+            "gradient checkpointing that was enabled on the backbone repeats passes when the "
+            "adapter has been switched off again, and would give wrong gradients; disable it there "
+            "and set the option gradient_checkpointing"
         )
 
 
@@ -564,8 +574,11 @@ def _fingerprint(
 ) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
-    # More steps, or other checkpoints, are the same training; a decay knows where it ends.
-    free = {"checkpoint_every", "keep"} | (set() if options.decay == "linear" else {"steps"})
+    # More steps, other checkpoints, or less memory are the same training.
+    free = {"checkpoint_every", "keep", "gradient_checkpointing"}
+    if options.decay == "none":
+        # A decay knows where it ends.
+        free.add("steps")
     return own | {name: value for name, value in asdict(options).items() if name not in free}
 
 

@@ -36,7 +36,14 @@ class ToyGenerator:
     built: ClassVar[int] = 0
     encoded: ClassVar[list[str]] = []
 
-    def __init__(self, weights: str, size_px: int, gain: float = 1.0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        weights: str,
+        size_px: int,
+        gain: float = 1.0,
+        device: str = "cpu",
+        architecture: str = "",
+    ) -> None:
         type(self).built += 1
         self.size_px = size_px
         self.gain = gain
@@ -153,7 +160,7 @@ def reset() -> None:
     Redness.encoded = []
 
 
-MODEL = ModelSpec("toy_model", "harness_toys:ToyGenerator", "toy/toy", SIZE_PX, version=1)
+MODEL = ModelSpec("toy_model", "harness_toys:ToyGenerator", "random", SIZE_PX, version=1)
 METHOD = MethodSpec("toy_method", "harness_toys:ToyMethod", version=1)
 REWARD = RewardSpec("toy_reward", "harness_toys:Redness", version=1)
 BENCHMARK = BenchmarkSpec(

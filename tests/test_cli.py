@@ -138,6 +138,22 @@ def test_a_diverged_training_is_one_line(
     assert "step_000002" in message
 
 
+def test_running_out_of_memory_says_what_helps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from harness import train
+
+    def run_out(_job: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(train, "run", run_out)
+    monkeypatch.setattr("harness.__main__.load_job", lambda *_: None)
+    message = error_of(capsys, "train", "{}")
+    assert "CUDA out of memory. Make batch_size smaller, or give the model vae_savings" in message
+
+
 def test_an_unknown_verb_lists_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["generat", "--job", "{}"])

@@ -245,5 +245,13 @@ def test_missing_local_weights_are_still_asked_for(
 
 def test_hub_weights_are_no_local_files(config: dict[str, Any], registry: Registry) -> None:
     target = "hypernoise.models.unet:SdTurbo"
-    registry.add_model("sd", target=target, weights="stabilityai/sd-turbo", size_px=512, version=1)
-    assert experiment(config, registry).weight_files("sd") == []
+    registry.add_model(
+        "sd",
+        target=target,
+        weights="stabilityai/sd-turbo",
+        revision=40 * "a",
+        architecture="sd_turbo",
+        size_px=512,
+        version=1,
+    )
+    assert experiment(config, registry).weight_files("sd", "sd_random") == []

@@ -214,6 +214,7 @@ def test_tiny_sana_holds_its_level_in_two_and_four_steps(
         weights=str(WEIGHTS / "tiny_sana"),
         size_px=SIZE_PX,
         max_tokens=MAX_TOKENS,
+        human_instruction=False,
         intermediate_timestep=0.8,
     )
     one_step = geneval_mean(base_images["tiny_sana"])

@@ -33,10 +33,6 @@ def test_a_whole_folder_passes(folder: Path) -> None:
     check_folder(str(folder))
 
 
-def test_a_hub_name_passes_without_looking() -> None:
-    check_folder("stabilityai/sd-turbo")
-
-
 def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="model_index"):
         check_folder(str(tmp_path))
@@ -71,3 +67,22 @@ def test_a_truncated_weight_file_is_named_before_anything_loads(
 def test_a_missing_weight_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"matcher\.safetensors is missing"):
         check_file(tmp_path / "matcher.safetensors")
+
+
+def test_a_missing_relative_folder_is_not_taken_for_a_hub_name() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder weights/tiny .*needs? a revision"):
+        SdTurbo(weights="weights/tiny")
+
+
+def test_pickled_weights_are_refused_with_the_reason(folder: Path) -> None:
+    weights = folder / "unet" / "model.safetensors"
+    weights.rename(weights.with_name("pytorch_model.bin"))
+    with pytest.raises(ValueError, match=r"unet has pickled weights only \(pytorch_model\.bin\)"):
+        check_folder(str(folder))
+
+
+def test_a_missing_shard_is_named(folder: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "unet" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(FileNotFoundError, match=r"model-2\.safetensors is missing"):
+        check_folder(str(folder))

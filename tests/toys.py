@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypernoise.adapter import Adapter
+from hypernoise.models.loading import freeze
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features
 from hypernoise.shapeworld.architectures import BUILDERS
@@ -53,11 +54,7 @@ def build_generator(family: str) -> Generator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline = BUILDERS[family]()
-    pipeline.set_progress_bar_config(disable=True)
-    for component in pipeline.components.values():
-        if isinstance(component, nn.Module):
-            component.requires_grad_(False).eval()
-    generator: Generator = generator_for(family, pipeline)
+    generator: Generator = generator_for(family, freeze(pipeline))
     return generator
 
 

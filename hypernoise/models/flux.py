@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import FluxPipeline
 from torch import Tensor, nn
 
-from hypernoise.models.protocol import Conditioning, check_steps, load_pipeline, stock_call
+from hypernoise.models.loading import load_pipeline
+from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
 
 
 class FluxSchnell:
     """FLUX.1-schnell, without guidance. Noise is packed: [tokens, 4 x latent channels].
 
     Args:
-        weights: diffusers folder or hub name.
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
         max_tokens: length of the T5 prompt in tokens (published: 256).
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for weight files that are named so.
+        architecture: with ``weights="random"``, the published architecture to build.
+        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
+            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
         dtype: dtype of all networks.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
     """
 
+    pipeline_class: ClassVar[Any] = FluxPipeline
     last_layer = "proj_out"
 
     def __init__(
@@ -31,15 +38,29 @@ class FluxSchnell:
         weights: str = "",
         size_px: int = 512,
         max_tokens: int = 256,
+        revision: str = "",
+        variant: str = "",
+        architecture: str = "",
+        vae_savings: Sequence[str] = (),
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: FluxPipeline | None = None,
     ) -> None:
         self._pipe: Any
-        self._pipe = pipeline or load_pipeline(FluxPipeline, weights, dtype, device)
+        self._pipe = pipeline or load_pipeline(
+            self.pipeline_class,
+            weights,
+            revision=revision,
+            variant=variant,
+            architecture=architecture,
+            vae_savings=vae_savings,
+            dtype=dtype,
+            device=device,
+        )
         self.size_px = size_px
         self.max_tokens = max_tokens
-        self._side = size_px // (self._pipe.vae_scale_factor * 2)
+        # The transformer sees latents in patches of two by two.
+        self._side = latent_side(size_px, self._pipe.vae_scale_factor * 2)
         self.noise_shape: tuple[int, ...] = (self._side**2, self.backbone.config.in_channels)
 
     @property
@@ -60,12 +81,13 @@ class FluxSchnell:
 
     def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         dtype = self.backbone.dtype
-        embeds = conditioning.tensors["prompt_embeds"]
+        tensors = conditioning.to(noise.device).tensors
+        embeds = tensors["prompt_embeds"]
         out: Tensor = self.backbone(
             noise.to(dtype),
             timestep=torch.ones(len(noise), device=noise.device, dtype=dtype),
             encoder_hidden_states=embeds,
-            pooled_projections=conditioning.tensors["pooled_prompt_embeds"],
+            pooled_projections=tensors["pooled_prompt_embeds"],
             txt_ids=torch.zeros(embeds.shape[1], 3, device=noise.device, dtype=dtype),
             img_ids=self._image_positions(noise.device, dtype),
             return_dict=False,
@@ -95,10 +117,11 @@ class FluxSchnell:
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
         check_steps(steps)
+        tensors = conditioning.to(noise.device).tensors
         return stock_call(
             self._pipe,
-            prompt_embeds=conditioning.tensors["prompt_embeds"],
-            pooled_prompt_embeds=conditioning.tensors["pooled_prompt_embeds"],
+            prompt_embeds=tensors["prompt_embeds"],
+            pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
             latents=noise.to(self.backbone.dtype),
             num_inference_steps=steps,
             guidance_scale=0.0,

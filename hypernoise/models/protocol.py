@@ -29,6 +29,11 @@ class Conditioning:
         tensors = {name: value[chosen.to(value.device)] for name, value in self.tensors.items()}
         return Conditioning(tensors, tuple(self.prompts[i] for i in index))
 
+    def to(self, device: torch.device | str) -> Conditioning:
+        """The same on another device: encodings of many prompts may rest where memory is cheap."""
+        tensors = {name: value.to(device) for name, value in self.tensors.items()}
+        return Conditioning(tensors, self.prompts)
+
 
 class Generator(Protocol):
     """A frozen text-to-image generator that starts from unit-variance noise.
@@ -75,7 +80,7 @@ class Generator(Protocol):
             seeds: one per image, for samplers that draw noise of their own after the first step.
 
         Returns:
-            [B, 3, size_px, size_px] in [0, 1].
+            [B, 3, size_px, size_px] in [0, 1], float32.
 
         Raises:
             ValueError: ``steps`` < 1, or a stochastic sampler was given no seeds.
@@ -84,36 +89,19 @@ class Generator(Protocol):
 
 
 def stock_call(pipeline: Any, **arguments: Any) -> Tensor:
-    """Run a stock pipeline's own ``__call__`` with gradients: images [B, 3, H, W] in [0, 1].
+    """Images [B, 3, H, W] in [0, 1], float32, of a stock pipeline's own call, with gradients.
 
     diffusers decorates ``__call__`` with ``torch.no_grad``; the function below the decorator is
-    the same code, so nothing of the pipeline is copied.
+    the same code, so nothing of the pipeline is copied. Its last act, the clamp to [0, 1], stays:
+    it is part of the image that rewards see, and pixels beyond it get no gradient. Noise that a
+    scheduler draws between steps is fixed by seeds (:func:`image_generators`), so that an image is
+    a function of its starting noise.
     """
     undecorated: Any = type(pipeline).__call__
     images = undecorated.__wrapped__(pipeline, output_type="pt", return_dict=False, **arguments)[0]
     if not isinstance(images, Tensor):
         images = torch.stack(list(images))
-    return images
-
-
-def load_pipeline(pipeline_class: Any, weights: str, dtype: torch.dtype, device: str) -> Any:
-    """Load a frozen pipeline from a diffusers folder or hub name.
-
-    Raises:
-        FileNotFoundError: the folder has no ``model_index.json``, or a weight file is missing.
-        ValueError: a weight file cannot be read.
-    """
-    from hypernoise.weights import check_folder
-
-    check_folder(weights)
-    pipeline = pipeline_class.from_pretrained(weights, dtype=dtype, use_safetensors=True)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device)
-    for component in pipeline.components.values():
-        if isinstance(component, nn.Module):
-            component.requires_grad_(False)
-            component.eval()
-    return pipeline
+    return images.float()
 
 
 def check_steps(steps: int) -> None:
@@ -136,3 +124,14 @@ def image_generators(
         given = "none" if seeds is None else str(len(seeds))
         raise ValueError(f"this sampler needs one seed per image: {n_images} images, {given} seeds")
     return [torch.Generator(device="cpu").manual_seed(int(seed)) for seed in seeds]
+
+
+def latent_side(size_px: int, pixels_per_latent: int) -> int:
+    """Width and height of the latents of an image.
+
+    Raises:
+        ValueError: the image is no whole number of latents wide.
+    """
+    if size_px < 1 or size_px % pixels_per_latent:
+        raise ValueError(f"size_px is {size_px}, must be a multiple of {pixels_per_latent}")
+    return size_px // pixels_per_latent

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SanaSprintPipeline
 from torch import Tensor, nn
 
+from hypernoise.models.loading import load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
     check_steps,
     image_generators,
-    load_pipeline,
+    latent_side,
     stock_call,
 )
 
@@ -22,17 +24,25 @@ class SanaSprint:
     """SANA-Sprint with embedded guidance.
 
     Args:
-        weights: diffusers folder or hub name.
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
         guidance: guidance scale that the transformer embeds (published: 4.5).
         max_tokens: prompt length in tokens (published: 300).
+        human_instruction: put the stock pipeline's "complex human instruction" before every prompt,
+            as it does by default; the authors of HyperNoise trained without.
         intermediate_timestep: the second timestep of two-step sampling, in radians
             (published: 1.3); None spaces the steps evenly.
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for weight files that are named so.
+        architecture: with ``weights="random"``, the published architecture to build.
+        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
+            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
         dtype: dtype of all networks; float16 overflows, use bfloat16 or float32.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
     """
 
+    pipeline_class: ClassVar[Any] = SanaSprintPipeline
     last_layer = "proj_out"
 
     def __init__(
@@ -41,18 +51,33 @@ class SanaSprint:
         size_px: int = 1024,
         guidance: float = 4.5,
         max_tokens: int = 300,
+        human_instruction: bool = True,
         intermediate_timestep: float | None = 1.3,
+        revision: str = "",
+        variant: str = "",
+        architecture: str = "",
+        vae_savings: Sequence[str] = (),
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: SanaSprintPipeline | None = None,
     ) -> None:
         self._pipe: Any
-        self._pipe = pipeline or load_pipeline(SanaSprintPipeline, weights, dtype, device)
+        self._pipe = pipeline or load_pipeline(
+            self.pipeline_class,
+            weights,
+            revision=revision,
+            variant=variant,
+            architecture=architecture,
+            vae_savings=vae_savings,
+            dtype=dtype,
+            device=device,
+        )
         self.size_px = size_px
         self.guidance = guidance
         self.max_tokens = max_tokens
+        self._instruction = _stock_instruction() if human_instruction else None
         self.intermediate_timestep = intermediate_timestep
-        side = size_px // self._pipe.vae_scale_factor
+        side = latent_side(size_px, self._pipe.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
 
     @property
@@ -67,7 +92,7 @@ class SanaSprint:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         embeds, mask = self._pipe.encode_prompt(
             list(prompts),
-            complex_human_instruction=None,
+            complex_human_instruction=self._instruction,
             max_sequence_length=self.max_tokens,
         )
         tensors = {"prompt_embeds": embeds, "prompt_attention_mask": mask}
@@ -79,12 +104,13 @@ class SanaSprint:
 
     def predict_at(self, noise: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
         """One transformer pass at SCM timesteps [B] in (0, 1]; 1 is pure noise."""
-        embeds = conditioning.tensors["prompt_embeds"]
+        tensors = conditioning.to(noise.device).tensors
+        embeds = tensors["prompt_embeds"]
         guidance = torch.full_like(timestep, self.guidance).to(embeds.dtype)
         out: Tensor = self.backbone(
             noise.to(self.backbone.dtype),
             encoder_hidden_states=embeds.to(self.backbone.dtype),
-            encoder_attention_mask=conditioning.tensors["prompt_attention_mask"],
+            encoder_attention_mask=tensors["prompt_attention_mask"],
             guidance=guidance * self.backbone.config.guidance_embeds_scale,
             timestep=timestep,
             return_dict=False,
@@ -99,10 +125,11 @@ class SanaSprint:
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
         check_steps(steps)
+        tensors = conditioning.to(noise.device).tensors
         return stock_call(
             self._pipe,
-            prompt_embeds=conditioning.tensors["prompt_embeds"],
-            prompt_attention_mask=conditioning.tensors["prompt_attention_mask"],
+            prompt_embeds=tensors["prompt_embeds"],
+            prompt_attention_mask=tensors["prompt_attention_mask"],
             latents=noise,
             num_inference_steps=steps,
             # The stock pipeline refuses an intermediate timestep for any other step count.
@@ -112,6 +139,12 @@ class SanaSprint:
             width=self.size_px,
             generator=image_generators(seeds, noise.device, steps > 1, len(noise)),
             use_resolution_binning=False,
-            complex_human_instruction=None,
             max_sequence_length=self.max_tokens,
         )
+
+
+def _stock_instruction() -> list[str]:
+    # Only the pipeline's own call has it, as a default.
+    call = inspect.signature(SanaSprintPipeline.__call__)
+    instruction: list[str] = call.parameters["complex_human_instruction"].default
+    return instruction

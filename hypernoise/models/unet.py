@@ -3,40 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
-from hypernoise.models.protocol import Conditioning, check_steps, load_pipeline, stock_call
+from hypernoise.models.loading import load_pipeline
+from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
 
 
 class SdTurbo:
     """A one- or few-step Stable Diffusion, run without guidance.
 
     Args:
-        weights: diffusers folder or hub name.
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for weight files that are named so.
+        architecture: with ``weights="random"``, the published architecture to build.
+        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
+            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
         dtype: dtype of all networks.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
     """
 
+    pipeline_class: ClassVar[Any] = StableDiffusionPipeline
     last_layer = "conv_out"
 
     def __init__(
         self,
         weights: str = "",
         size_px: int = 512,
+        revision: str = "",
+        variant: str = "",
+        architecture: str = "",
+        vae_savings: Sequence[str] = (),
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: StableDiffusionPipeline | None = None,
     ) -> None:
         self._pipe: Any
-        self._pipe = pipeline or load_pipeline(StableDiffusionPipeline, weights, dtype, device)
+        self._pipe = pipeline or load_pipeline(
+            self.pipeline_class,
+            weights,
+            revision=revision,
+            variant=variant,
+            architecture=architecture,
+            vae_savings=vae_savings,
+            dtype=dtype,
+            device=device,
+            # It would paint suspected images black, and no gradient passes through black.
+            safety_checker=None,
+            requires_safety_checker=False,
+        )
         self.size_px = size_px
-        side = size_px // self._pipe.vae_scale_factor
+        side = latent_side(size_px, self._pipe.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
         self._pipe.scheduler.set_timesteps(1)
         self._first_timestep = self._pipe.scheduler.timesteps[0]
@@ -60,7 +83,7 @@ class SdTurbo:
         out: Tensor = self.backbone(
             noise.to(self.backbone.dtype),
             self._first_timestep,
-            encoder_hidden_states=conditioning.tensors["prompt_embeds"],
+            encoder_hidden_states=conditioning.to(noise.device).tensors["prompt_embeds"],
             return_dict=False,
         )[0]
         return out
@@ -73,9 +96,10 @@ class SdTurbo:
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
         check_steps(steps)
+        tensors = conditioning.to(noise.device).tensors
         return stock_call(
             self._pipe,
-            prompt_embeds=conditioning.tensors["prompt_embeds"],
+            prompt_embeds=tensors["prompt_embeds"],
             latents=noise.to(self.backbone.dtype),
             num_inference_steps=steps,
             guidance_scale=0.0,

@@ -176,7 +176,10 @@ def generator_for(family: str, pipeline: Any) -> Any:
     if family == "tiny_sd":
         return SdTurbo(pipeline=pipeline, size_px=SIZE_PX)
     if family == "tiny_sana":
-        return SanaSprint(pipeline=pipeline, size_px=SIZE_PX, max_tokens=MAX_TOKENS)
+        # The instruction's words are not in the world's vocabulary.
+        return SanaSprint(
+            pipeline=pipeline, size_px=SIZE_PX, max_tokens=MAX_TOKENS, human_instruction=False
+        )
     return FluxSchnell(pipeline=pipeline, size_px=SIZE_PX, max_tokens=MAX_TOKENS)
 
 

@@ -6,6 +6,7 @@ add_model(
     size_px=32,
     steps=1,
     max_tokens=16,
+    human_instruction=False,
     intermediate_timestep=0.8,
     version=1,
 )

@@ -1,0 +1,139 @@
+"""Encodings of prompts on disk: each prompt is encoded once, and then the text encoders can go.
+
+Text encoders are the larger part of some models, and the encodings of many prompts are larger
+still. So a prompt's encoding is a file, and what has been read waits in main memory: generators
+move a batch's rows to their device (:meth:`hypernoise.models.protocol.Conditioning.to`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from harness.jobs import fingerprint
+from harness.specs import ModelSpec
+from hypernoise.models.loading import free_text_encoders
+from hypernoise.models.protocol import Conditioning, Generator
+
+_PROMPT = "prompt"
+#: Prompts that are encoded together.
+_BATCH = 64
+
+
+class EncodedOnce:
+    """A generator whose prompts are encoded once, for all jobs that share the folder.
+
+    Everything but :meth:`encode` is the generator's own.
+
+    Args:
+        generator: the generator.
+        folder: where the encodings of this generator and its options are.
+    """
+
+    def __init__(self, generator: Generator, folder: Path) -> None:
+        self._generator = generator
+        self._folder = folder
+        self._may_encode = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """As the generator's, from files where there are some: on the CPU.
+
+        Raises:
+            ValueError: a prompt has no file, and the text encoders are gone.
+        """
+        self._encode_missing(prompts)
+        rows = [self._read(prompt) for prompt in prompts]
+        tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return Conditioning(tensors, tuple(prompts))
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode all prompts of a job that have no file yet, then free the text encoders."""
+        for start in range(0, len(prompts), _BATCH):
+            self._encode_missing(prompts[start : start + _BATCH])
+        free_text_encoders(self._generator.pipeline)
+        self._may_encode = False
+
+    def _encode_missing(self, prompts: Sequence[str]) -> None:
+        missing = [p for p in dict.fromkeys(prompts) if not self._is_whole(self._path(p), p)]
+        if not missing:
+            return
+        if not self._may_encode:
+            raise ValueError(f"prompt {missing[0]!r} was not encoded before the text encoders went")
+        with torch.no_grad():
+            encoded = self._generator.encode(missing)
+        for row, prompt in enumerate(missing):
+            self._write(prompt, {name: value[row] for name, value in encoded.tensors.items()})
+
+    def _path(self, prompt: str) -> Path:
+        name = hashlib.sha256(prompt.encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.safetensors"
+
+    @staticmethod
+    def _is_whole(path: Path, prompt: str) -> bool:
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                fault = "" if (file.metadata() or {}).get(_PROMPT) == prompt else "another prompt's"
+        except SafetensorError as error:
+            fault = f"damaged: {error}"
+        if fault:
+            print(f"{path} is {fault}; {prompt!r} is encoded again", file=sys.stderr)
+        return not fault
+
+    def _read(self, prompt: str) -> dict[str, Tensor]:
+        with safe_open(self._path(prompt), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in sorted(file.keys())}
+
+    def _write(self, prompt: str, row: dict[str, Tensor]) -> None:
+        path = self._path(prompt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Jobs that run side by side may write the same prompt: each its own file, renamed at once.
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            tensors = {name: value.cpu().contiguous() for name, value in row.items()}
+            save_file(tensors, partial, metadata={_PROMPT: prompt})
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generator:
+    """The generator with encodings in the folder that its declaration names, if it names one."""
+    if not spec.encodings:
+        return generator
+    folder = Path(spec.encodings) / spec.name / _identity(spec, device)
+    return cast(Generator, EncodedOnce(generator, folder))
+
+
+def prepare(generator: Generator, prompts: Sequence[str]) -> None:
+    """Encode a job's prompts and free the text encoders, where encodings are kept on disk."""
+    if isinstance(generator, EncodedOnce):
+        generator.prepare(prompts)
+
+
+def _identity(spec: ModelSpec, device: str) -> str:
+    """What encodings depend on, and more: weights, options, whose arithmetic it is."""
+    facts = {
+        "target": spec.target,
+        "weights": fingerprint(spec.weights) if spec.is_local else spec.weights,
+        "revision": spec.revision,
+        "architecture": spec.architecture,
+        "arguments": dict(spec.arguments),
+        "version": spec.version,
+        "device": torch.device(device).type,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""From a folder, a pinned hub repository or an architecture's name to a frozen stock pipeline."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from hypernoise.choices import check_choice
+from hypernoise.models.random_weights import random_pipeline
+from hypernoise.weights import check_pipeline
+
+#: In place of a folder or repository: the published architecture with random weights.
+RANDOM = "random"
+#: Ways of decoding in less memory: one image, or one tile of an image, at a time. Tiles are decoded
+#: with less context, so their images differ a little.
+VAE_SAVINGS = ("slicing", "tiling")
+
+
+def load_pipeline(
+    pipeline_class: Any,
+    weights: str,
+    *,
+    dtype: torch.dtype,
+    device: str,
+    revision: str = "",
+    variant: str = "",
+    architecture: str = "",
+    vae_savings: Sequence[str] = (),
+    **components: Any,
+) -> Any:
+    """Load a frozen pipeline; weights are safetensors, and code of a repository is never run.
+
+    Args:
+        pipeline_class: the stock pipeline.
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"`` (with
+            ``architecture``).
+        dtype: dtype of all networks.
+        device: torch device.
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for files that are named so.
+        architecture: what to build with random weights (:mod:`hypernoise.models.random_weights`).
+        vae_savings: any of :data:`VAE_SAVINGS`.
+        components: components that replace the pipeline's own; None leaves one out.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or a file in it is missing.
+        ValueError: a weight file cannot be read, the hub does not give the revision, or an option
+            is unknown.
+    """
+    for saving in vae_savings:
+        check_choice("saving of VAE memory", saving, VAE_SAVINGS)
+    if weights == RANDOM:
+        pipeline = random_pipeline(pipeline_class, architecture, dtype, device)
+    else:
+        check_pipeline(weights, revision, variant)
+        pipeline = pipeline_class.from_pretrained(
+            weights,
+            revision=revision or None,
+            variant=variant or None,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **components,
+        )
+    freeze(pipeline).to(device)
+    for saving in vae_savings:
+        getattr(pipeline.vae, f"enable_{saving}")()
+    return pipeline
+
+
+def freeze(pipeline: Any) -> Any:
+    """The pipeline, silent, in evaluation mode and without parameters that ask for gradients."""
+    pipeline.set_progress_bar_config(disable=True)
+    for component in pipeline.components.values():
+        if isinstance(component, nn.Module):
+            component.requires_grad_(False)
+            component.eval()
+    return pipeline
+
+
+def free_text_encoders(pipeline: Any) -> None:
+    """Take a pipeline's text encoders out of memory; it still draws from encoded prompts."""
+    for name in list(pipeline.components):
+        if name.startswith("text_encoder"):
+            pipeline.register_modules(**{name: None})
+    gc.collect()
+    torch.cuda.empty_cache()

@@ -1,0 +1,146 @@
+"""PixArt-alpha-DMD's family: a one-step transformer in a stock ``PixArtAlphaPipeline``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
+from torch import Tensor, nn
+
+from hypernoise.hub import check_commit
+from hypernoise.models.loading import RANDOM, load_pipeline
+from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+
+
+class PixartDmd:
+    """PixArt-alpha distilled by distribution matching: one step from timestep 400, no guidance.
+
+    The distilled repository has a transformer and a scheduler only; the rest of the pipeline is
+    that of the model it was distilled from.
+
+    Args:
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
+        size_px: image size.
+        max_tokens: prompt length in tokens (published: 120).
+        timestep: the timestep that noise is denoised from (published: 400).
+        distilled: hub repository of transformer and scheduler; without one, those of ``weights``.
+        distilled_revision: its commit, 40 hexadecimal digits.
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for weight files that are named so.
+        architecture: with ``weights="random"``, the published architecture to build.
+        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
+            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
+        dtype: dtype of all networks.
+        device: torch device.
+        pipeline: an already built pipeline, used instead of ``weights``.
+    """
+
+    pipeline_class: ClassVar[Any] = PixArtAlphaPipeline
+    last_layer = "proj_out"
+
+    def __init__(
+        self,
+        weights: str = "",
+        size_px: int = 512,
+        max_tokens: int = 120,
+        timestep: int = 400,
+        distilled: str = "",
+        distilled_revision: str = "",
+        revision: str = "",
+        variant: str = "",
+        architecture: str = "",
+        vae_savings: Sequence[str] = (),
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        pipeline: PixArtAlphaPipeline | None = None,
+    ) -> None:
+        from_hub = distilled if pipeline is None and weights != RANDOM else ""
+        self._pipe: Any
+        self._pipe = pipeline or load_pipeline(
+            self.pipeline_class,
+            weights,
+            revision=revision,
+            variant=variant,
+            architecture=architecture,
+            vae_savings=vae_savings,
+            dtype=dtype,
+            device=device,
+            **(_distilled_parts(from_hub, distilled_revision, dtype) if from_hub else {}),
+        )
+        self.size_px = size_px
+        self.max_tokens = max_tokens
+        self.timestep = timestep
+        side = latent_side(size_px, self._pipe.vae_scale_factor)
+        self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
+
+    @property
+    def pipeline(self) -> Any:
+        return self._pipe
+
+    @property
+    def backbone(self) -> Any:
+        backbone: nn.Module = self._pipe.transformer
+        return backbone
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        embeds, mask, _, _ = self._pipe.encode_prompt(
+            list(prompts), do_classifier_free_guidance=False, max_sequence_length=self.max_tokens
+        )
+        tensors = {"prompt_embeds": embeds, "prompt_attention_mask": mask}
+        return Conditioning(tensors, tuple(prompts))
+
+    def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        tensors = conditioning.to(noise.device).tensors
+        out: Tensor = self.backbone(
+            noise.to(self.backbone.dtype),
+            encoder_hidden_states=tensors["prompt_embeds"],
+            encoder_attention_mask=tensors["prompt_attention_mask"],
+            timestep=torch.full((len(noise),), self.timestep, device=noise.device),
+            added_cond_kwargs={"resolution": None, "aspect_ratio": None},
+            return_dict=False,
+        )[0]
+        # The second half of the channels is a variance that no sampler uses.
+        return out.chunk(2, dim=1)[0]
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        check_steps(steps)
+        if steps > 1:
+            raise ValueError(f"this model is distilled for one step, and was asked for {steps}")
+        tensors = conditioning.to(noise.device).tensors
+        return stock_call(
+            self._pipe,
+            negative_prompt=None,
+            prompt_embeds=tensors["prompt_embeds"],
+            prompt_attention_mask=tensors["prompt_attention_mask"],
+            latents=noise.to(self.backbone.dtype),
+            timesteps=[self.timestep],
+            num_inference_steps=1,
+            guidance_scale=1.0,
+            height=self.size_px,
+            width=self.size_px,
+            use_resolution_binning=False,
+            clean_caption=False,
+            max_sequence_length=self.max_tokens,
+            # The scheduler draws noise for a next step that there is not; the global state is
+            # others'.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+
+def _distilled_parts(repository: str, revision: str, dtype: torch.dtype) -> dict[str, Any]:
+    check_commit(repository, revision)
+    where = {"revision": revision}
+    return {
+        "transformer": PixArtTransformer2DModel.from_pretrained(
+            repository, subfolder="transformer", dtype=dtype, use_safetensors=True, **where
+        ),
+        "scheduler": DDPMScheduler.from_pretrained(repository, subfolder="scheduler", **where),
+    }

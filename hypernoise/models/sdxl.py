@@ -1,0 +1,129 @@
+"""SDXL-Turbo's family: a large UNet with pooled text in a stock ``StableDiffusionXLPipeline``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+from torch import Tensor, nn
+
+from hypernoise.models.loading import load_pipeline
+from hypernoise.models.protocol import (
+    Conditioning,
+    check_steps,
+    image_generators,
+    latent_side,
+    stock_call,
+)
+
+
+class SdxlTurbo:
+    """A one- or few-step SDXL, run without guidance.
+
+    Args:
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
+        size_px: image size.
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for weight files that are named so.
+        architecture: with ``weights="random"``, the published architecture to build.
+        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
+            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
+        dtype: dtype of all networks; the VAE overflows in float16.
+        device: torch device.
+        pipeline: an already built pipeline, used instead of ``weights``.
+    """
+
+    pipeline_class: ClassVar[Any] = StableDiffusionXLPipeline
+    last_layer = "conv_out"
+
+    def __init__(
+        self,
+        weights: str = "",
+        size_px: int = 512,
+        revision: str = "",
+        variant: str = "",
+        architecture: str = "",
+        vae_savings: Sequence[str] = (),
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        pipeline: StableDiffusionXLPipeline | None = None,
+    ) -> None:
+        self._pipe: Any
+        self._pipe = pipeline or load_pipeline(
+            self.pipeline_class,
+            weights,
+            revision=revision,
+            variant=variant,
+            architecture=architecture,
+            vae_savings=vae_savings,
+            dtype=dtype,
+            device=device,
+            add_watermarker=False,
+        )
+        self.size_px = size_px
+        side = latent_side(size_px, self._pipe.vae_scale_factor)
+        self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
+        self._pipe.scheduler.set_timesteps(1)
+        self._first_timestep = self._pipe.scheduler.timesteps[0]
+
+    @property
+    def pipeline(self) -> Any:
+        return self._pipe
+
+    @property
+    def backbone(self) -> Any:
+        backbone: nn.Module = self._pipe.unet
+        return backbone
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        embeds, _, pooled, _ = self._pipe.encode_prompt(
+            list(prompts), do_classifier_free_guidance=False
+        )
+        tensors = {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
+        return Conditioning(tensors, tuple(prompts))
+
+    def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        tensors = conditioning.to(noise.device).tensors
+        pooled = tensors["pooled_prompt_embeds"]
+        out: Tensor = self.backbone(
+            noise.to(self.backbone.dtype),
+            self._first_timestep,
+            encoder_hidden_states=tensors["prompt_embeds"],
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": self._sizes(pooled)},
+            return_dict=False,
+        )[0]
+        return out
+
+    def _sizes(self, pooled: Tensor) -> Tensor:
+        """The image size that SDXL is conditioned on, uncropped: [B, 6]."""
+        size = (self.size_px, self.size_px)
+        ids: Tensor = self._pipe._get_add_time_ids(
+            size, (0, 0), size, pooled.dtype, text_encoder_projection_dim=pooled.shape[-1]
+        )
+        return ids.to(pooled.device).expand(len(pooled), -1)
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        check_steps(steps)
+        tensors = conditioning.to(noise.device).tensors
+        generators = image_generators(seeds, noise.device, steps > 1, len(noise))
+        return stock_call(
+            self._pipe,
+            prompt_embeds=tensors["prompt_embeds"],
+            pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
+            latents=noise.to(self.backbone.dtype),
+            num_inference_steps=steps,
+            guidance_scale=0.0,
+            height=self.size_px,
+            width=self.size_px,
+            # The scheduler draws noise in the last step too and gives it no weight: not from
+            # the global state, which others draw from.
+            generator=generators or torch.Generator().manual_seed(0),
+        )

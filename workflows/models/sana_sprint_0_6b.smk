@@ -1,0 +1,16 @@
+# SANA-Sprint 0.6B: a one-step linear transformer. float16 overflows in it.
+add_model(
+    "sana_sprint_0_6b",
+    target="hypernoise.models.sana:SanaSprint",
+    weights="Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers",
+    revision="a7d9fc31dd5c3f5e22dbfd78360777ceed56ae97",
+    architecture="sana_sprint_0.6b",
+    encodings="results/encodings",
+    dtype="bfloat16",
+    size_px=1024,
+    steps=1,
+    guidance=4.5,
+    max_tokens=300,
+    human_instruction=True,
+    version=1,
+)
