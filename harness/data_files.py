@@ -46,8 +46,8 @@ def folder() -> Path:
     return Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER)
 
 
-def read(file: DataFile) -> str:
-    """The text of a data file, checked, and downloaded where the folder lacks it.
+def locate(file: DataFile) -> Path:
+    """Where a data file is, checked, and downloaded where the folder lacks it.
 
     Raises:
         ValueError: the file, or what was downloaded, is another one: both hashes are named.
@@ -56,7 +56,8 @@ def read(file: DataFile) -> str:
     path = folder() / file.name
     if not path.is_file():
         _download(file, path)
-    return _checked(path.read_bytes(), file, str(path)).decode("utf-8")
+    _check(path.read_bytes(), file, str(path))
+    return path
 
 
 def _download(file: DataFile, path: Path) -> None:
@@ -68,15 +69,14 @@ def _download(file: DataFile, path: Path) -> None:
             f"{path} is missing, and {file.url} cannot be had ({error}). Put the file there, or "
             f"name a folder that has it in {VARIABLE}"
         ) from error
-    _checked(contents, file, file.url)
+    _check(contents, file, file.url)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(contents)
     partial.replace(path)
 
 
-def _checked(contents: bytes, file: DataFile, source: str) -> bytes:
+def _check(contents: bytes, file: DataFile, source: str) -> None:
     found = hashlib.sha256(contents).hexdigest()
     if found != file.sha256:
         raise ValueError(f"{source} has SHA-256 {found}, not {file.sha256}: it is another file")
-    return contents

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness import data_files
-from harness.data_files import DataFile, read
+from harness.data_files import DataFile, locate
 
 CONTENTS = b"a photo of a bench\n"
 FILE = DataFile(
@@ -49,7 +49,7 @@ def test_a_file_in_the_folder_is_read_without_network(
     asked = answer(monkeypatch, CONTENTS)
     (tmp_path / "geneval").mkdir()
     (tmp_path / file.name).write_bytes(CONTENTS)
-    assert read(file) == CONTENTS.decode()
+    assert locate(file).read_bytes() == CONTENTS
     assert asked == []
 
 
@@ -57,7 +57,8 @@ def test_a_missing_file_is_downloaded_once(
     file: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = answer(monkeypatch, CONTENTS)
-    assert read(file) == read(file) == CONTENTS.decode()
+    assert locate(file) == locate(file) == tmp_path / file.name
+    assert locate(file).read_bytes() == CONTENTS
     assert asked == ["https://github.com/someone/geneval/raw/af4902f/prompts/prompts.txt"]
     assert [path.name for path in (tmp_path / "geneval").iterdir()] == ["prompts.txt"]
 
@@ -67,12 +68,12 @@ def test_a_wrong_file_is_refused_with_both_hashes_and_not_kept(
 ) -> None:
     answer(monkeypatch, b"something else")
     with pytest.raises(ValueError, match=rf"github\.com.* has SHA-256 \w+, not {file.sha256}"):
-        read(file)
+        locate(file)
     assert not (tmp_path / file.name).exists()
     (tmp_path / "geneval").mkdir()
     (tmp_path / file.name).write_bytes(b"something else")
     with pytest.raises(ValueError, match=rf"prompts\.txt has SHA-256 \w+, not {file.sha256}"):
-        read(file)
+        locate(file)
 
 
 def test_without_network_the_message_says_what_to_do(
@@ -80,4 +81,4 @@ def test_without_network_the_message_says_what_to_do(
 ) -> None:
     answer(monkeypatch, urllib.error.URLError("no route"))
     with pytest.raises(FileNotFoundError, match=r"no route.*HYPERNOISE_DATA"):
-        read(file)
+        locate(file)

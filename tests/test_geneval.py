@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from harness import data_files
+from harness.benchmarks import geneval_coco
 from harness.benchmarks.geneval import (
     COLORS,
     RELATIONS,
@@ -479,3 +481,12 @@ def test_twenty_thousand_decisions_take_at_most_a_second() -> None:
             decide(metadata, detections, {"moon": ["red"]})
         best = min(best, time.process_time() - start)
     assert 500 / best >= 20_000
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared benchmark data")
+def test_published_prompts_come_from_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(data_files.VARIABLE, str(SHARED.parent))
+    prompts = geneval_coco.prompts()
+    assert len(prompts) == 553
+    assert (prompts[0].prompt_id, prompts[0].text) == ("00000", "a photo of a bench")
+    assert (prompts[-1].prompt_id, prompts[-1].task) == ("00552", "color_attr")

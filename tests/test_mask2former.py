@@ -192,6 +192,11 @@ def test_an_unknown_post_processing_is_refused(weights: Path) -> None:
         Mask2Former(str(weights), postprocessing="mmdet2")  # type: ignore[arg-type]
 
 
+def test_a_repository_needs_a_commit() -> None:
+    with pytest.raises(ValueError, match="revision '' of facebook/mask2former is no commit"):
+        Mask2Former("facebook/mask2former")
+
+
 def test_an_object_is_cut_out_on_grey() -> None:
     image = Image.new("RGB", (8, 6), "red")
     mask = torch.zeros(6, 8, dtype=torch.bool)

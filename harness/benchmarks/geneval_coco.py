@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.clip_colors import ClipColors
-from harness.benchmarks.geneval import Decision, check_metadata, judge
+from harness.benchmarks.geneval import Decision, judge, load_metadata
 from harness.benchmarks.mask2former import CLASSES, Mask2Former, Postprocessing, by_class
 from harness.components import default_device
-from harness.data_files import DataFile, read
+from harness.data_files import DataFile, locate
 
 METADATA = DataFile(
     name="geneval/evaluation_metadata.jsonl",
@@ -43,9 +42,7 @@ def prompts() -> tuple[GenEvalPrompt, ...]:
     Raises:
         ValueError, FileNotFoundError: the metadata cannot be had; see :mod:`harness.data_files`.
     """
-    records = [json.loads(line) for line in read(METADATA).splitlines()]
-    for record in records:
-        check_metadata(record, classes=CLASSES)
+    records = load_metadata(locate(METADATA), classes=CLASSES)
     return tuple(
         GenEvalPrompt(f"{number:05}", record["prompt"], record["tag"], record)
         for number, record in enumerate(records)
@@ -69,7 +66,7 @@ def score(
     images: NDArray[np.float32],
     metadata: Sequence[dict[str, Any]],
     detector: str,
-    detector_revision: str | None = None,
+    detector_revision: str = "",
     clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
 ) -> list[tuple[float, str]]:
@@ -94,7 +91,7 @@ def score(
 @cache
 def _judges(
     detector: str,
-    revision: str | None,
+    revision: str,
     clip: str,
     postprocessing: Postprocessing,
     device: str,

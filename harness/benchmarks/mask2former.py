@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hypernoise.choices import check_choice
+from hypernoise.hub import check_commit
 
 #: COCO's 80 things in their order, under GenEval's names.
 CLASSES = (
@@ -237,27 +239,29 @@ class Mask2Former:
 
     Args:
         weights: folder or hub name of a ``Mask2FormerForUniversalSegmentation`` for COCO's things.
-        revision: commit of the hub repository.
+        revision: commit of the hub repository; a folder has none.
         device: torch device.
         postprocessing: ``"mmdet"``, or transformers' own, for comparison.
 
     Raises:
-        ValueError: the model's classes are not COCO's 80 things in their order, or an unknown
-            post-processing.
+        ValueError: the model's classes are not COCO's 80 things in their order, a repository
+            without a commit, or an unknown post-processing.
     """
 
     def __init__(
         self,
         weights: str,
-        revision: str | None = None,
+        revision: str = "",
         device: str = "cpu",
         postprocessing: Postprocessing = "mmdet",
     ) -> None:
         from transformers import Mask2FormerForUniversalSegmentation
 
         check_choice("post-processing", postprocessing, POSTPROCESSINGS)
+        if not Path(weights).is_dir():
+            check_commit(weights, revision)
         stock: Any = Mask2FormerForUniversalSegmentation
-        self.model = stock.from_pretrained(weights, revision=revision, use_safetensors=True)
+        self.model = stock.from_pretrained(weights, revision=revision or None, use_safetensors=True)
         check_classes(self.model.config.id2label, weights)
         self.model.requires_grad_(False).eval().to(device)
         self.device = device
