@@ -17,13 +17,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
 DEFAULT = "default"
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -99,6 +100,7 @@ class Experiment:
             SpecError: names the file, the word and the nearest valid one.
         """
         registry, config = self.registry, self.config
+        registry.check_rewards()
         self._known(registry.models, "model", config["models"])
         self._known(registry.methods, "method", config["methods"])
         self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
@@ -261,8 +263,9 @@ class Experiment:
         """
         registry = self.registry
         places = [registry.models[name].weights for name in names if name in registry.models]
-        rewards = [registry.rewards[name] for name in names if name in registry.rewards]
-        places += [str(reward.arguments.get("weights", "")) for reward in rewards]
+        rewards = [registry.reward(name) for name in names if name in registry.rewards]
+        for single in (single for reward in rewards for single in reward.singles()):
+            places += [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
         return [file for place in places if place for file in _local_files(place)]
 
     def metrics(self) -> dict[str, str]:
@@ -271,9 +274,8 @@ class Experiment:
 
     def judges(self, reward: str) -> dict[str, RewardSpec]:
         """What training on a reward is watched by besides that reward."""
-        rewards = self.registry.rewards
         named = sorted(self.metrics().items())
-        return {metric: rewards[name] for metric, name in named if name != reward}
+        return {metric: self.registry.reward(name) for metric, name in named if name != reward}
 
     def train_job(self, model: str, reward: str, training: str, *, out: str, work: str) -> TrainJob:
         """Train a method's network."""
@@ -281,7 +283,7 @@ class Experiment:
         return TrainJob(
             model=self.registry.models[model],
             method=self.method(training, model, reward),
-            reward=self.registry.rewards[reward],
+            reward=self.registry.reward(reward),
             extra_rewards=self.judges(reward),
             train_prompts=PromptsSpec(**prompts["train"]),
             validation_prompts=PromptsSpec(**prompts["validation"]),
@@ -296,7 +298,7 @@ class Experiment:
         return GenerateJob(
             model=self.registry.models[run.model],
             method=self.method(run.method, run.model, run.reward),
-            reward=None if run.reward == NO_REWARD else self.registry.rewards[run.reward],
+            reward=None if run.reward == NO_REWARD else self.registry.reward(run.reward),
             benchmark=self.registry.benchmarks[run.benchmark],
             steps=run.steps,
             seed=self.config["seed"],
@@ -308,10 +310,9 @@ class Experiment:
 
     def score_job(self, selection: str, images: Sequence[str], *, out: str) -> ScoreJob:
         """Score the images of a selection."""
-        rewards = self.registry.rewards
         return ScoreJob(
             benchmark=self.registry.benchmarks[self.selection(selection).benchmark],
-            rewards={metric: rewards[name] for metric, name in self.metrics().items()},
+            rewards={metric: self.registry.reward(n) for metric, n in self.metrics().items()},
             images=tuple(images),
             out=out,
         )
@@ -324,7 +325,7 @@ class Experiment:
         return ProfileJob(
             model=self.registry.models[model],
             methods=tuple(Timed(self.method(m, model, reward), a) for m, a in adapters.items()),
-            reward=self.registry.rewards[reward],
+            reward=self.registry.reward(reward),
             benchmark=self.registry.benchmarks[timing["benchmark"]],
             batch_size=timing["batch_size"],
             repeats=timing["repeats"],
@@ -353,11 +354,14 @@ class Experiment:
 
 
 def _local_files(place: str) -> list[str]:
+    if place.startswith(("hf://", "https://")):
+        return []
+    place = place.partition("#sha256=")[0]
     path = Path(place)
     if path.is_dir():
         kinds = ("*.json", "*.safetensors")
         found = sorted(str(file) for kind in kinds for file in path.rglob(kind))
         return list(dict.fromkeys([str(path / "model_index.json"), *found]))
     # A hub name has one slash; what has more of them can only be a local place.
-    is_local = place.endswith(".safetensors") or place.count("/") > 1
+    is_local = path.suffix in _WEIGHT_SUFFIXES or place.count("/") > 1
     return [place if path.suffix else str(path / "model_index.json")] if is_local else []
