@@ -13,6 +13,7 @@ import torch
 
 from harness.encodings import encoded_once
 from harness.specs import (
+    WEIGHT_ARGUMENTS,
     MethodSpec,
     ModelSpec,
     PromptsSpec,
@@ -21,7 +22,9 @@ from harness.specs import (
     resolve,
     unknown,
 )
+from harness.targets import prefix
 from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, load_trained
+from hypernoise.checkpoints import PinnedFile
 from hypernoise.methods.protocol import Method
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
@@ -118,18 +121,33 @@ def free_memory_bytes(device: str) -> int:
 
 
 def check_reward_weights(rewards: Iterable[RewardSpec]) -> None:
-    """As :func:`check_weights`, for rewards whose ``weights`` are a safetensors file."""
+    """As :func:`check_weights`, for the files of rewards and of their parts.
+
+    What has to be downloaded needs its hash, and is downloaded when the reward is built.
+    """
     for reward in rewards:
-        weights = reward.arguments.get("weights")
-        if isinstance(weights, str) and weights.endswith(".safetensors"):
-            check_file(Path(weights))
+        for file in _pinned_files(reward):
+            file.check()
 
 
 def weight_paths(model: ModelSpec, rewards: Iterable[RewardSpec] = ()) -> list[str]:
     """Local files and folders that the components read, for :func:`harness.jobs.job_hash`."""
+    files = [file for reward in rewards for file in _pinned_files(reward) if file.is_local]
     own = [model.weights] if model.is_local else []
-    named = [*own, *(reward.arguments.get("weights") for reward in rewards)]
-    return [path for path in named if isinstance(path, str) and Path(path).exists()]
+    return [p for p in (*own, *(file.place for file in files)) if Path(p).exists()]
+
+
+def _pinned_files(reward: RewardSpec) -> list[PinnedFile]:
+    singles = reward.singles()
+    return [_pinned(s, n) for s in singles for n in WEIGHT_ARGUMENTS if n in s.arguments]
+
+
+def _pinned(reward: RewardSpec, argument: str) -> PinnedFile:
+    try:
+        return PinnedFile.parse(str(reward.arguments[argument]))
+    except ValueError as error:
+        where = f"{prefix(reward.file)}{argument} of reward {reward.name!r}"
+        raise SpecError(f"{where}: {error}") from error
 
 
 def prompt_texts(prompts: Iterable[Prompt]) -> list[tuple[str, str]]:
@@ -155,8 +173,16 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
 
 
 def build_reward(spec: RewardSpec, device: str) -> Reward:
-    """Load a reward. Raises as :func:`build_generator`."""
-    reward: Reward = _build(spec.target, dict(spec.arguments), device, spec.file)
+    """Load a reward, and the parts that it is a sum of. Raises as :func:`build_generator`."""
+    _hush_loading_bars()
+    arguments = dict(spec.arguments)
+    if "name" in inspect.signature(resolve(spec.target)).parameters:
+        arguments["name"] = spec.name
+    if spec.parts:
+        # In one order, however the declaration came here: JSON sorts names.
+        parts = {name: build_reward(spec.parts[name], device) for name in sorted(spec.parts)}
+        arguments["parts"] = [(spec.weights_of[name], part) for name, part in parts.items()]
+    reward: Reward = _build(spec.target, arguments, device, spec.file)
     return reward
 
 

@@ -17,13 +17,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
 DEFAULT = "default"
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -99,6 +100,7 @@ class Experiment:
             SpecError: names the file, the word and the nearest valid one.
         """
         registry, config = self.registry, self.config
+        registry.check_rewards()
         self._known(registry.models, "model", config["models"])
         self._known(registry.methods, "method", config["methods"])
         self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
@@ -262,10 +264,11 @@ class Experiment:
         registry = self.registry
         models = [registry.models[name] for name in names if name in registry.models]
         places = [model.weights for model in models if model.is_local]
-        rewards = [registry.rewards[name] for name in names if name in registry.rewards]
-        named = [str(reward.arguments.get("weights", "")) for reward in rewards]
-        places += [place for place in named if _is_local(place)]
-        return [file for place in places for file in _local_files(place)]
+        rewards = [registry.reward(name) for name in names if name in registry.rewards]
+        for single in (single for reward in rewards for single in reward.singles()):
+            named = [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
+            places += [_pinned_place(text) for text in named if text]
+        return [file for place in places if place for file in _local_files(place)]
 
     def metrics(self) -> dict[str, str]:
         """Metric -> reward: the config's judges, and its own reward as ``train_reward``."""
@@ -273,9 +276,8 @@ class Experiment:
 
     def judges(self, reward: str) -> dict[str, RewardSpec]:
         """What training on a reward is watched by besides that reward."""
-        rewards = self.registry.rewards
         named = sorted(self.metrics().items())
-        return {metric: rewards[name] for metric, name in named if name != reward}
+        return {metric: self.registry.reward(name) for metric, name in named if name != reward}
 
     def train_job(self, model: str, reward: str, training: str, *, out: str, work: str) -> TrainJob:
         """Train a method's network."""
@@ -283,7 +285,7 @@ class Experiment:
         return TrainJob(
             model=self.registry.models[model],
             method=self.method(training, model, reward),
-            reward=self.registry.rewards[reward],
+            reward=self.registry.reward(reward),
             extra_rewards=self.judges(reward),
             train_prompts=PromptsSpec(**prompts["train"]),
             validation_prompts=PromptsSpec(**prompts["validation"]),
@@ -298,7 +300,7 @@ class Experiment:
         return GenerateJob(
             model=self.registry.models[run.model],
             method=self.method(run.method, run.model, run.reward),
-            reward=None if run.reward == NO_REWARD else self.registry.rewards[run.reward],
+            reward=None if run.reward == NO_REWARD else self.registry.reward(run.reward),
             benchmark=self.registry.benchmarks[run.benchmark],
             steps=run.steps,
             seed=self.config["seed"],
@@ -310,10 +312,9 @@ class Experiment:
 
     def score_job(self, selection: str, images: Sequence[str], *, out: str) -> ScoreJob:
         """Score the images of a selection."""
-        rewards = self.registry.rewards
         return ScoreJob(
             benchmark=self.registry.benchmarks[self.selection(selection).benchmark],
-            rewards={metric: rewards[name] for metric, name in self.metrics().items()},
+            rewards={metric: self.registry.reward(n) for metric, n in self.metrics().items()},
             images=tuple(images),
             out=out,
         )
@@ -326,7 +327,7 @@ class Experiment:
         return ProfileJob(
             model=self.registry.models[model],
             methods=tuple(Timed(self.method(m, model, reward), a) for m, a in adapters.items()),
-            reward=self.registry.rewards[reward],
+            reward=self.registry.reward(reward),
             benchmark=self.registry.benchmarks[timing["benchmark"]],
             batch_size=timing["batch_size"],
             repeats=timing["repeats"],
@@ -354,10 +355,13 @@ class Experiment:
         )
 
 
-def _is_local(place: str) -> bool:
+def _pinned_place(text: str) -> str:
+    """The place on this machine that a reward's weights name, or "" where they are elsewhere."""
+    place = text.partition("#sha256=")[0]
     # A hub name has one slash; what has more of them can only be a local place.
-    shaped = place.endswith(".safetensors") or place.count("/") > 1
-    return shaped or (bool(place) and Path(place).is_dir())
+    shaped = Path(place).suffix in _WEIGHT_SUFFIXES or place.count("/") > 1
+    is_remote = place.startswith(("hf://", "https://"))
+    return place if not is_remote and (shaped or Path(place).is_dir()) else ""
 
 
 def _local_files(place: str) -> list[str]:

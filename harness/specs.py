@@ -8,6 +8,7 @@ target's source at once.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from harness.targets import SpecError, check_target, prefix, resolve, unknown
 
 __all__ = [
     "TRAINABLE",
+    "WEIGHT_ARGUMENTS",
     "BenchmarkSpec",
     "MethodSpec",
     "ModelSpec",
@@ -39,8 +41,10 @@ State = Literal["final", "matched"]
 
 #: What a method can have trained before it runs.
 TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune")
+#: Arguments of a reward that name files, in the forms of :mod:`hypernoise.checkpoints`.
+WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
-_FILLED_IN = {"device", "pipeline"}
+_FILLED_IN = {"device", "pipeline", "name"}
 STATES: tuple[State, ...] = ("final", "matched")
 #: In place of weights: the declared architecture with random ones.
 RANDOM_WEIGHTS = "random"
@@ -95,13 +99,27 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """A reward: ``target(**arguments)`` is a Reward. Attributes as in :class:`ModelSpec`."""
+    """A reward: ``target(**arguments)`` is a Reward. Attributes as in :class:`ModelSpec`.
+
+    Attributes:
+        weights_of: the parts of a sum: name of another reward -> its weight. The target then
+            gets ``parts``, pairs of a weight and a Reward.
+        parts: the parts' own declarations, which :meth:`Registry.reward` fills in, so that a job
+            carries all that it needs.
+    """
 
     name: str
     target: str
     version: int
     arguments: Arguments = field(default_factory=dict)
     file: str = ""
+    weights_of: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, RewardSpec] = field(default_factory=dict)
+
+    def singles(self) -> list[RewardSpec]:
+        """This reward, or of a sum all rewards that it is made of, each once."""
+        found = [single for part in self.parts.values() for single in part.singles()]
+        return list({single.name: single for single in found or [self]}.values())
 
 
 @dataclass(frozen=True)
@@ -228,7 +246,7 @@ class Registry:
             encodings,
             file,
         )
-        _check_weights(spec)
+        _check_model_weights(spec)
         added = _add(self.models, "model", spec)
         if architecture and not spec.is_random:
             self._add_random_twin(spec)
@@ -240,12 +258,51 @@ class Registry:
         _add(self.models, "model", twin)
 
     def add_reward(
-        self, name: str, *, target: str, version: int, file: str = "", **arguments: Any
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        parts: Mapping[str, float] | None = None,
+        file: str = "",
+        **arguments: Any,
     ) -> RewardSpec:
-        """Declare a reward; see :class:`RewardSpec`."""
-        _check_arguments(target, set(arguments), ("target", "version"), file)
+        """Declare a reward; see :class:`RewardSpec`.
+
+        Args:
+            parts: of a sum of other rewards: name -> weight. They may be declared later;
+                :meth:`check_rewards` looks for them.
+        """
+        given = set(arguments) | (set() if parts is None else {"parts"})
+        _check_arguments(target, given, ("target", "version", "parts"), file)
         _at_least_one(file, name, version=version)
-        return _add(self.rewards, "reward", RewardSpec(name, target, version, arguments, file))
+        if parts is not None:
+            _check_part_weights(name, parts, file)
+        spec = RewardSpec(name, target, version, arguments, file, dict(parts or {}))
+        return _add(self.rewards, "reward", spec)
+
+    def reward(self, name: str) -> RewardSpec:
+        """A reward by its name, with the declarations of its parts.
+
+        Raises:
+            SpecError: it or a part is unknown, or it is a part of itself.
+        """
+        return self._with_parts(self.find(self.rewards, "reward", name), ())
+
+    def check_rewards(self) -> None:
+        """Check that the parts of every sum exist; raises as :meth:`reward`."""
+        for name in self.rewards:
+            self.reward(name)
+
+    def _with_parts(self, spec: RewardSpec, above: tuple[str, ...]) -> RewardSpec:
+        if spec.name in above:
+            chain = " -> ".join([*above, spec.name])
+            raise SpecError(f"{prefix(spec.file)}a reward cannot be a part of itself: {chain}")
+        parts = {}
+        for name in spec.weights_of:
+            part = self.find(self.rewards, f"part of reward {spec.name!r}:", name, spec.file)
+            parts[name] = self._with_parts(part, (*above, spec.name))
+        return replace(spec, parts=parts)
 
     def add_method(
         self,
@@ -345,7 +402,7 @@ def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
     return spec
 
 
-def _check_weights(spec: ModelSpec) -> None:
+def _check_model_weights(spec: ModelSpec) -> None:
     """Refuse weights that could be others tomorrow, and random ones that do not say so."""
     start = f"{prefix(spec.file)}weights of model {spec.name!r}:"
     if spec.is_random:
@@ -376,6 +433,18 @@ def _check_arguments(target: str, given: Collection[str], own: tuple[str, ...], 
         if name not in parameters.names:
             valid = {*own, *parameters.names} - _FILLED_IN
             raise unknown(f"keyword for {target}:", name, valid, file)
+
+
+def _check_part_weights(name: str, parts: Mapping[str, float], file: str) -> None:
+    if not parts:
+        raise SpecError(f"{prefix(file)}reward {name!r} is a sum of no parts")
+    for part, weight in parts.items():
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not math.isfinite(weight):
+            raise SpecError(
+                f"{prefix(file)}weight of part {part!r} in reward {name!r} is {weight!r}, "
+                "must be a finite number"
+            )
 
 
 def _at_least_one(file: str, name: str, **numbers: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning
@@ -38,6 +39,15 @@ class Reward(Protocol):
         Returns:
             [B], higher is better; never a mean over the batch.
         """
+        ...
+
+
+@runtime_checkable
+class PilReward(Reward, Protocol):
+    """A reward that also scores PIL images, of any mode and size, as its original does."""
+
+    def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:
+        """Scores [B]; not differentiable in the images."""
         ...
 
 

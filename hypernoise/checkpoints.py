@@ -1,0 +1,184 @@
+"""Published weights: named together with their hash, downloaded, checked and read.
+
+A *pinned file* is one text: where the file is, and the SHA-256 that it must have::
+
+    hf://owner/name@REVISION/path/in/the/repository#sha256=HASH
+    https://host/path#sha256=HASH
+    local/file.safetensors
+
+The revision is a commit, so that nobody can change what is downloaded. A local file may go without
+a hash: whoever names it has chosen it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights  # type: ignore[import-untyped]
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hypernoise.weights import check_file
+
+__all__ = ["PinnedFile", "fill", "init_empty_weights", "read"]
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_HUB = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40})/(?P<path>.+)")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """A weight or vocabulary file: ``place`` and, unless it is local, its SHA-256."""
+
+    place: str
+    sha256: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> PinnedFile:
+        """Read the form that this module's docstring shows.
+
+        Raises:
+            ValueError: the text has another form, or a file to download lacks its hash.
+        """
+        place, mark, sha256 = text.partition("#sha256=")
+        pinned = cls(place, sha256)
+        if mark and not _HASH.fullmatch(sha256):
+            raise ValueError(f"{text!r}: a SHA-256 is 64 hexadecimal digits, not {sha256!r}")
+        if place.startswith("hf://") and not _HUB.fullmatch(place):
+            raise ValueError(f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits")
+        if not pinned.is_local and not sha256:
+            raise ValueError(
+                f"{text!r} has no '#sha256=': give the hash of the file that you trust, "
+                "or the path of a copy on this machine"
+            )
+        return pinned
+
+    @property
+    def is_local(self) -> bool:
+        return not self.place.startswith(("hf://", "https://"))
+
+    def check(self) -> None:
+        """Find a missing or truncated local file, before any work.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is truncated.
+        """
+        if self.is_local:
+            _check_whole(Path(self.place))
+
+    def fetch(self) -> Path:
+        """The file on this machine, downloaded into the cache where it is not there yet.
+
+        Raises:
+            FileNotFoundError: a local file is missing.
+            ValueError: it is truncated, or its SHA-256 is another one.
+        """
+        self.check()
+        path = self._download()
+        found = _sha256(path) if self.sha256 else ""
+        if found != self.sha256:
+            raise ValueError(
+                f"{path} (from {self.place}) has the SHA-256 {found}, expected {self.sha256}"
+            )
+        return path
+
+    def _download(self) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        if self.is_local:
+            return Path(self.place)
+        hub = _HUB.fullmatch(self.place)
+        if hub:
+            revision = hub["revision"]
+            return Path(hf_hub_download(hub["repository"], hub["path"], revision=revision))
+        folder = Path(torch.hub.get_dir(), "hypernoise", self.sha256[:16])
+        path = folder / self.place.rpartition("/")[2]
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(self.place, str(path), self.sha256, progress=False)
+        return path
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file or of a PyTorch one, which may run no code.
+
+    A dictionary that some trainings wrap them in under ``state_dict`` is taken off.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, truncated, or holds something else.
+    """
+    _check_whole(path)
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"weight file {path} holds more than tensors: {error}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"weight file {path} holds no dictionary of tensors")
+    return dict(content)
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Give a network that was built empty its weights, as float32, frozen, for inference.
+
+    Args:
+        network: built under ``init_empty_weights``; every parameter must be in ``tensors``.
+        tensors: name -> weight; no others than the network's.
+        source: where they come from, for messages.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    wanted = network.state_dict()
+    missing = [name for name in wanted if name not in tensors]
+    surplus = [name for name in tensors if name not in wanted]
+    if missing or surplus:
+        raise ValueError(
+            f"weights {source} do not fit {type(network).__name__}: "
+            f"missing {_some(missing)}, unexpected {_some(surplus)}"
+        )
+    for name, value in tensors.items():
+        if value.shape != wanted[name].shape:
+            raise ValueError(
+                f"weights {source} do not fit {type(network).__name__}: {name} has the shape "
+                f"{tuple(value.shape)}, expected {tuple(wanted[name].shape)}"
+            )
+    floats = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
+    network.load_state_dict(floats, assign=True)
+    network.requires_grad_(False).eval()
+
+
+def _some(names: list[str]) -> str:
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _check_whole(path: Path) -> None:
+    if path.suffix == ".safetensors":
+        check_file(path)
+        return
+    if not path.is_file():
+        raise FileNotFoundError(f"weight file {path} is missing")
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    if path.stat().st_size == 0 or (is_archive and not zipfile.is_zipfile(path)):
+        raise ValueError(f"weight file {path} is truncated")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

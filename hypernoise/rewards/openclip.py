@@ -1,0 +1,69 @@
+"""A frozen CLIP of open_clip, shared by the scorers that are one: HPSv2, CLIPScore, aesthetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import open_clip  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
+from hypernoise.choices import check_choice
+
+
+class OpenClip:
+    """Unit vectors of images and texts.
+
+    Args:
+        weights: checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`).
+        architecture: name of an open_clip configuration, or one as a mapping.
+        dtype: dtype of the networks; vectors are float32 always.
+        device: torch device.
+
+    Raises:
+        ValueError: no such architecture, or weights that do not fit it.
+        FileNotFoundError: the checkpoint is missing.
+    """
+
+    def __init__(
+        self,
+        weights: str,
+        architecture: str | Mapping[str, Any],
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> None:
+        config = configuration(architecture)
+        tensors = read(PinnedFile.parse(weights).fetch())
+        with init_empty_weights(include_buffers=False):
+            network = open_clip.CLIP(**config)
+        fill(network, tensors, weights)
+        self.network = network.to(device=device, dtype=dtype)
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+        self.size_px: int = config["vision_cfg"]["image_size"]
+        self.scale = float(network.logit_scale.exp())
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.network.token_embedding.weight.device
+        return device
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Unit vectors [B, D] of prompts; what exceeds the context is cut off."""
+        tokens = self.tokenizer(list(prompts)).to(self.device)
+        return normalize(self.network.encode_text(tokens).float(), dim=-1)
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """Unit vectors [B, D] of normalised pixels [B, 3, size_px, size_px]."""
+        dtype = self.network.token_embedding.weight.dtype
+        return normalize(self.network.encode_image(pixels.to(dtype)).float(), dim=-1)
+
+
+def configuration(architecture: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor arguments of an architecture that open_clip has by name, or as given."""
+    if not isinstance(architecture, str):
+        return dict(architecture)
+    check_choice("open_clip architecture", architecture, open_clip.list_models())
+    return dict(open_clip.get_model_config(architecture))

@@ -1,0 +1,98 @@
+"""PickScore: preferences of Pick-a-Pic as the scaled cosine of a fine-tuned CLIP ViT-H/14.
+
+Source: Pick-a-Pic, arXiv 2305.01569; weights yuvalkirstain/PickScore_v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import open_clip  # type: ignore[import-untyped]
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import CLIPConfig, CLIPModel
+
+from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
+from hypernoise.rewards.preprocessing import Preprocessing
+from hypernoise.rewards.protocol import Features
+
+#: ``config.json`` of PickScore_v1, where it departs from transformers' defaults.
+VIT_H_14: Mapping[str, Any] = {
+    "projection_dim": 1024,
+    "text_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "hidden_act": "gelu",
+    },
+    "vision_config": {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 32,
+        "patch_size": 14,
+        "hidden_act": "gelu",
+    },
+}
+
+
+class PickScore:
+    """Cosine of image and prompt times the checkpoint's logit scale.
+
+    Args:
+        weights: checkpoint with the names of transformers' CLIPModel.
+        architecture: fields of transformers' CLIPConfig.
+        dtype: dtype of the network.
+        device: torch device.
+        name: what tables and messages call it.
+    """
+
+    def __init__(
+        self,
+        weights: str,
+        architecture: Mapping[str, Any] = VIT_H_14,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        name: str = "pickscore",
+    ) -> None:
+        self.name = name
+        config: Any = CLIPConfig(**architecture)
+        tensors = read(PinnedFile.parse(weights).fetch())
+        with init_empty_weights(include_buffers=False):
+            network: Any = CLIPModel(config)
+        fill(network, _parameters(tensors), weights)
+        self.network = network.to(device=device, dtype=dtype)
+        # CLIP's one vocabulary comes with open_clip; transformers would download it.
+        length = config.text_config.max_position_embeddings
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=length)
+        self.scale = float(network.logit_scale.exp())
+        size_px = config.vision_config.image_size
+        self.preprocessing = Preprocessing(size_px, resizes="rgb", offset="down")
+
+    def encode(self, prompts: Sequence[str]) -> Features:
+        """Text vectors, once per prompt."""
+        tokens = self.tokenizer(list(prompts)).to(self.network.device)
+        vectors = self.network.get_text_features(input_ids=tokens).pooler_output
+        return Features({"text": normalize(vectors.float(), dim=-1)}, tuple(prompts))
+
+    def score(self, images: Tensor, features: Features) -> Tensor:
+        """Scaled cosines [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
+        return self._score(self.preprocessing.from_tensors(images), features)
+
+    def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:
+        """As transformers' processor and model give for PIL images: [B]."""
+        return self._score(self.preprocessing.from_pil(images).to(self.network.device), features)
+
+    def _score(self, pixels: Tensor, features: Features) -> Tensor:
+        vectors = self.network.get_image_features(pixels.to(self.network.dtype)).pooler_output
+        cosines = (normalize(vectors.float(), dim=-1) * features.tensors["text"]).sum(dim=-1)
+        return self.scale * cosines
+
+
+def _parameters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # Older versions of transformers saved the positions' numbers with the weights.
+    return {name: v for name, v in tensors.items() if not name.endswith(".position_ids")}

@@ -1,0 +1,9 @@
+# PickScore. The hash of its file could not be confirmed: add "#sha256=..." with the one that you
+# trust, or name a local copy.
+add_reward(
+    "pickscore",
+    target="hypernoise.rewards.pickscore:PickScore",
+    weights="hf://yuvalkirstain/PickScore_v1@a4e4367c6dfa7288a00c550414478f865b875800/"
+    "model.safetensors",
+    version=1,
+)
