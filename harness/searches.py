@@ -236,7 +236,8 @@ def _unlike(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> lis
 
 
 def _grid(models: Sequence[str]) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(max(2.9 * len(models), 4.2), 5.0), layout="constrained")
+    # Wide enough for the legend's four columns.
+    figure = Figure(figsize=(max(2.9 * len(models), 7.5), 5.0), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(2, len(models), squeeze=False)
 
