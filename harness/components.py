@@ -196,11 +196,14 @@ def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) ->
     """
     check_method(spec, adapter)
     factory = resolve(spec.target)
+    arguments = dict(spec.arguments)
+    if spec.searcher is not None:
+        arguments["search"] = build_method(spec.searcher, generator, None)
     if spec.trains is None:
-        method: Method = factory(**spec.arguments)
+        method: Method = factory(**arguments)
         return method
     trained = load_trained(spec.trains, generator, Path(adapter or ""))
-    method = factory(trained, **spec.arguments)
+    method = factory(trained, **arguments)
     return method
 
 
@@ -212,7 +215,9 @@ def check_method(spec: MethodSpec, adapter: str | None) -> None:
     check_adapter(spec, adapter)
     factory = resolve(spec.target)
     _check_keywords(spec.target, spec.arguments, inspect.signature(factory).parameters, spec.file)
-    if spec.trains is None:
+    if spec.searcher is not None:
+        check_method(spec.searcher, None)
+    elif spec.trains is None:
         factory(**spec.arguments)
 
 

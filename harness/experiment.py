@@ -25,6 +25,8 @@ DEFAULT = "default"
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
+#: Name of the selection behind the comparison of all methods (config section ``compare``).
+COMPARE = "methods"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -107,15 +109,20 @@ class Experiment:
         self._known(registry.rewards, "reward", [config["reward"], *config["judges"].values()])
         self._known(registry.models, "model in steps", config["steps"])
         self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
+        compare = config["compare"]
+        self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
+        self._known(registry.methods, "method in compare", compare["methods"])
         for name, sweep in config["sweeps"].items():
-            if name in registry.benchmarks:
-                raise SpecError(f"{self.file}: sweep {name!r} has the name of a benchmark")
+            if name in registry.benchmarks or name == COMPARE:
+                taken = "the comparison" if name == COMPARE else "a benchmark"
+                raise SpecError(f"{self.file}: sweep {name!r} has the name of {taken}")
             self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
             self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
         self._check_matching()
+        self._check_searches()
         for section in ("training", "arguments", "prompts"):
             self._check_layers(section)
         self._check_arguments()
@@ -142,6 +149,19 @@ class Experiment:
                 raise SpecError(
                     f"{self.file}: {training} on {model} has a checkpoint every {kept} steps, but "
                     f"is validated every {validated}; only a validated checkpoint can be matched"
+                )
+
+    def _check_searches(self) -> None:
+        for method in self.registry.methods.values():
+            if not method.search:
+                continue
+            self._known(self.registry.methods, f"search of method {method.name}:", [method.search])
+            search = self.registry.methods[method.search]
+            if search.trains or search.search or search.needs_reward != method.needs_reward:
+                raise SpecError(
+                    f"{method.file}: {method.name!r} goes on with {search.name!r}, which must be a "
+                    "plain search: it trains nothing, has no search of its own, and needs_reward "
+                    f"is the same, here {method.needs_reward}"
                 )
 
     def _check_layers(self, section: str) -> None:
@@ -185,7 +205,8 @@ class Experiment:
         """A method with the arguments that the config gives it for a model and a reward."""
         spec = self.registry.methods[name]
         given = self._layered("arguments", name, model, reward)
-        return replace(spec, arguments={**spec.arguments, **given})
+        searcher = self.method(spec.search, model, reward) if spec.search else None
+        return replace(spec, arguments={**spec.arguments, **given}, searcher=searcher)
 
     def steps(self, model: str) -> int:
         """A model's sampling steps."""
@@ -234,7 +255,11 @@ class Experiment:
         return spec.needs_reward or spec.trains is not None
 
     def selection(self, name: str) -> Selection:
-        """The images behind a table: a sweep's, or the config's own under its benchmark's name."""
+        """The images behind a table: a sweep's, those of :data:`COMPARE`, or the config's own under
+        its benchmark's name."""
+        if name == COMPARE:
+            compare = self.config["compare"]
+            return Selection(compare["benchmark"], tuple(compare["methods"]), ())
         if name in self.config["sweeps"]:
             sweep = self.config["sweeps"][name]
             return Selection(
@@ -244,7 +269,13 @@ class Experiment:
 
     def selections(self) -> list[str]:
         """Names of all selections."""
-        return [self.config["benchmark"], *self.config["sweeps"]]
+        return [self.config["benchmark"], COMPARE, *self.config["sweeps"]]
+
+    def warm_starts(self) -> dict[str, str]:
+        """Of the compared methods, those that start a compared search warm -> that search."""
+        compared = self.config["compare"]["methods"]
+        pairs = {name: self.registry.methods[name].search for name in compared}
+        return {warm: cold for warm, cold in pairs.items() if cold in compared}
 
     def runs(self, selection: str, model: str) -> list[Run]:
         """The images of a selection that one model makes."""
@@ -319,17 +350,22 @@ class Experiment:
             out=out,
         )
 
+    def timed_batch_size(self, selection: str) -> int:
+        """Images that one timed call of a selection's methods makes."""
+        own = self.config["compare"] if selection == COMPARE else {}
+        return int({**self.config["timing"], **own}["batch_size"])
+
     def profile_job(
-        self, model: str, adapters: Mapping[str, str | None], *, out: str
+        self, selection: str, model: str, adapters: Mapping[str, str | None], *, out: str
     ) -> ProfileJob:
-        """Time methods, each with its adapter, against one another."""
+        """Time the methods of a selection, each with its adapter, against one another."""
         timing, reward = self.config["timing"], self.config["reward"]
         return ProfileJob(
             model=self.registry.models[model],
             methods=tuple(Timed(self.method(m, model, reward), a) for m, a in adapters.items()),
             reward=self.registry.reward(reward),
             benchmark=self.registry.benchmarks[timing["benchmark"]],
-            batch_size=timing["batch_size"],
+            batch_size=self.timed_batch_size(selection),
             repeats=timing["repeats"],
             steps=self.steps(model),
             out=out,

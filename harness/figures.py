@@ -47,7 +47,8 @@ from harness.targets import unknown
 
 #: Dots per inch; the pdf is drawn in vectors.
 PNG_DPI = 200
-_RC: dict[Any, Any] = {
+#: matplotlib settings of every figure.
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "axes.titlesize": 9.0,
@@ -83,6 +84,8 @@ LOOKS = {
     "lora_finetune_final": Look("#E69F00", "X"),
     "best_of_n": Look(_GREEN, "^"),
     "reno": Look("#CC79A7", "v"),
+    "hypernoise_best_of_n": Look("#4FBF9B", ">"),
+    "hypernoise_reno": Look("#8A3F66", "<"),
 }
 _SPARE = (Look("#56B4E9", "P"), Look("#8C6D31", "*"), Look(_GREY, "p"), Look("#4B0082", "h"))
 
@@ -120,7 +123,7 @@ def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
         path = out.with_name(f"{out.name}.{kind}")
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            with rc_context(_RC):
+            with rc_context(RC):
                 figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
             partial.replace(path)
         finally:
@@ -162,18 +165,18 @@ def figure4(
             for row in gaps.itertuples()
         ]
     stop_on(faults, "figure 4")
-    with rc_context(_RC):
+    with rc_context(RC):
         figure, axes = _panels(shown, width=3.3, height=2.9)
         for model, panel in zip(shown, axes, strict=True):
             panel.set(title=model, xlabel=f"{reward} (training reward)")
             for number, method in enumerate(methods):
                 line = table[(table["model"] == model) & (table["method"] == method)]
-                look = _look(method, methods)
+                look = look_of(method, methods)
                 _trajectory(panel, line, x, y, look, above=number % 2 == 0)
             panel.margins(0.12)
         axes[0].set_ylabel(f"{quality} (independent)")
         start = Line2D([], [], marker="o", ls="", mfc="white", mec="black", ms=8, label="step 0")
-        _legend(figure, methods, [start])
+        draw_legend(figure, methods, [start])
         figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
     return figure
 
@@ -225,7 +228,7 @@ def grid(
     places = rank(paired.cells["method"], methods or [baseline])
     columns = paired.cells.assign(place=places).sort_values(["place", "reward", "steps"])
     correct = pd.DataFrame(paired.scores[CORRECT], columns=paired.pictures["prompt_id"])
-    with rc_context(_RC):
+    with rc_context(RC):
         figure, axes = _grid_axes(len(rows), len(columns))
         for j, (cell, title) in enumerate(zip(columns.index, _titles(columns), strict=True)):
             of_cell = images.merge(columns.loc[[cell], list(CELL)]).set_index("prompt_id")
@@ -267,18 +270,18 @@ def pareto(
     )
     shown = list(dict.fromkeys(table["model"]))
     drawn = list(dict.fromkeys(table["method"]))
-    with rc_context(_RC):
+    with rc_context(RC):
         figure, axes = _panels(shown, width=2.7, height=2.5, share_y=True)
         for model, panel in zip(shown, axes, strict=True):
             panel.set_xscale("log")
             panel.set(title=model, xlabel="ms per image (log scale)")
             for method in drawn:
                 points = table[(table["model"] == model) & (table["method"] == method)]
-                _points(panel, points, _look(method, drawn))
+                _points(panel, points, look_of(method, drawn))
             panel.margins(x=0.15, y=0.1)
-            _plain_log_ticks(panel)
+            plain_log_ticks(panel)
         axes[0].set_ylabel("GenEval mean, 95 % interval")
-        _legend(figure, drawn)
+        draw_legend(figure, drawn)
     return figure
 
 
@@ -342,20 +345,23 @@ def _points(panel: Axes, points: pd.DataFrame, look: Look) -> None:
     )
 
 
-def _plain_log_ticks(panel: Axes) -> None:
+def plain_log_ticks(panel: Axes) -> None:
+    """Label a logarithmic x axis with numbers."""
     # 1, 2, 5 read more easily than powers, and a span below a decade would have one tick only.
     panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.xaxis.set_minor_locator(NullLocator())
 
 
-def _legend(figure: Figure, methods: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
-    looks = [(name, _look(name, methods)) for name in methods]
+def draw_legend(figure: Figure, methods: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
+    """A line per method above the panels, and further ones after them."""
+    looks = [(name, look_of(name, methods)) for name in methods]
     lines = [Line2D([], [], color=c, marker=m, ms=5, lw=1.5, label=name) for name, (c, m) in looks]
     figure.legend(handles=[*lines, *extra], loc="outside upper center", ncols=4)
 
 
-def _look(method: str, methods: Sequence[str]) -> Look:
+def look_of(method: str, methods: Sequence[str]) -> Look:
+    """How a method is drawn among others."""
     if method in LOOKS:
         return LOOKS[method]
     strange = [name for name in methods if name not in LOOKS]

@@ -107,6 +107,13 @@ TIMINGS = Schema(
         Column("nfe", "float64", "backbone passes per image", "noise network and generator alike"),
         Column("params_m", "float64", "millions", "parameters of the pipeline and the adapter"),
         Column("threads", "int64", "threads", "torch's, within an operator"),
+        Column(
+            "peak_memory_mib",
+            "float64",
+            "MiB",
+            "most that one call held on the GPU besides loaded networks; missing without a GPU",
+            may_be_missing=True,
+        ),
     ),
     ("model", "method", "reward", "steps", "batch_size", "repeat"),
 )
@@ -126,7 +133,25 @@ TRAINING = Schema(
     ),
     ("model", "method", "reward", "kind", "step", "name"),
 )
-SCHEMAS = {schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING)}
+TRAJECTORIES = Schema(
+    "trajectories",
+    (
+        *IDENTITY,
+        Column("iteration", "int64", "scored images", "of this image so far, from 1"),
+        Column("nfe", "float64", "backbone passes per image", "spent when it was scored"),
+        Column("prompt", "string", "", "what the scored image was drawn for"),
+        Column(
+            "value",
+            "float64",
+            "the reward's",
+            "searched reward of the iteration's image; missing where an attempt gave none",
+            may_be_missing=True,
+        ),
+        Column("best_value", "float64", "the reward's", "highest value so far"),
+    ),
+    (*_IDENTITY_NAMES, "iteration"),
+)
+SCHEMAS = {schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES)}
 
 #: Metrics of score frames that tables know, and their meaning.
 METRICS = {

@@ -47,6 +47,10 @@ from hypernoise.training import encode_in_chunks
 #: Stream of the seeds for whatever a method or sampler draws besides an image's first noise.
 SEARCH_STREAM = "search"
 PNG_FOLDER = "png"
+#: Beside the frame of the images; empty where the method scores none.
+TRAJECTORIES_FILE = "trajectories.parquet"
+#: In a work folder's rows: rewards of the images that a method scored on its way.
+_TRAJECTORY = "trajectory"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def run(job: GenerateJob) -> None:
     work = Work(job.work, job_hash(job, _inputs(job), texts))
     folder = work.folder / PNG_FOLDER
     folder.mkdir(exist_ok=True)
-    rows = {row["path"]: row for row in work.rows() if (work.folder / row["path"]).is_file()}
+    rows = {row["path"]: row for row in work.rows() if _is_whole(row, work.folder)}
     missing = [item for item in items if f"{PNG_FOLDER}/{item.file}" not in rows]
     if missing:
         setup = set_up(job, items)
@@ -172,6 +176,10 @@ def _inputs(job: GenerateJob) -> list[str]:
     return [*paths, job.adapter] if job.adapter else paths
 
 
+def _is_whole(row: dict[str, Any], folder: Path) -> bool:
+    return _TRAJECTORY in row and (folder / row["path"]).is_file()
+
+
 def _generate(
     job: GenerateJob, setup: Setup, items: Sequence[Item], work: Work, done: int
 ) -> list[dict[str, Any]]:
@@ -190,6 +198,8 @@ def _generate(
             for item, image in zip(batch, pixels, strict=True):
                 Image.fromarray(image).save(work.folder / PNG_FOLDER / item.file)
             rows = [_row(job, item, made) for item in batch]
+            for row, scored in zip(rows, _trajectories(made, batch), strict=True):
+                row[_TRAJECTORY] = scored
             work.add(rows)
             finished += rows
             progress.update(len(batch))
@@ -215,6 +225,40 @@ def _row(job: GenerateJob, item: Item, made: Generated) -> dict[str, Any]:
     }
 
 
+def _trajectories(made: Generated, items: Sequence[Item]) -> list[list[tuple[float, str]]]:
+    """For each image the rewards and prompts of what was scored on the way."""
+    if made.trajectory is None:
+        return [[] for _ in items]
+    values: list[list[float]] = made.trajectory.tolist()
+    given = [[item.prompt.text] * len(own) for item, own in zip(items, values, strict=True)]
+    prompts = given if made.prompts is None else made.prompts
+    return [list(zip(*both, strict=True)) for both in zip(values, prompts, strict=True)]
+
+
+def trajectory_rows(
+    row: dict[str, Any], scored: Sequence[tuple[float, str]]
+) -> list[dict[str, Any]]:
+    """One row of :data:`harness.frames.TRAJECTORIES` for each attempt of an image's search.
+
+    Args:
+        row: the image's own row.
+        scored: reward and prompt in the order of scoring; NaN where an attempt gave no image.
+    """
+    values = [value for value, _ in scored]
+    identity = {column.name: row[column.name] for column in frames.IDENTITY}
+    best = np.fmax.accumulate(np.asarray(values, dtype=np.float64))
+    # All scored images cost alike; what a method spends besides, like a noise network's one pass,
+    # it spends first.
+    each = row["nfe"] // max(1, len(values))
+    first = row["nfe"] - len(values) * each
+    return [
+        identity
+        | {"iteration": n, "nfe": first + n * each, "prompt": prompt}
+        | {"value": value, "best_value": top}
+        for n, ((value, prompt), top) in enumerate(zip(scored, best.tolist(), strict=True), start=1)
+    ]
+
+
 def _publish(job: GenerateJob, rows: list[dict[str, Any]], made: Path) -> None:
     # The PNGs stay in the work folder until the frame exists: a kill in between loses nothing.
     out = Path(job.out)
@@ -224,6 +268,9 @@ def _publish(job: GenerateJob, rows: list[dict[str, Any]], made: Path) -> None:
     folder.mkdir(parents=True)
     for row in rows:
         _link(made.parent / row["path"], out.parent / row["path"])
+    searched = [scored for row in rows for scored in trajectory_rows(row, row.pop(_TRAJECTORY))]
+    trajectories = pd.DataFrame(searched, columns=frames.TRAJECTORIES.names)
+    frames.write(trajectories, out.with_name(TRAJECTORIES_FILE), frames.TRAJECTORIES, job)
     frames.write(pd.DataFrame(rows), out, frames.IMAGES, job)
 
 

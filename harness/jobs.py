@@ -173,8 +173,7 @@ class TableJob:
     """Make one table or figure.
 
     Attributes:
-        inputs: kind of frame (``images``, ``scores``, ``timings``, ``training``) to parquet
-            files.
+        inputs: kind of frame (:data:`harness.frames.SCHEMAS`) to parquet files.
         out: path without suffix; one file per format is written.
     """
 

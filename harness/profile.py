@@ -178,8 +178,10 @@ def _time_all(
     for index in tqdm(order, desc=f"{label} timing", unit="call"):
         taken[index].append(calls[index]())
     for contender, timings in zip(contenders, taken, strict=True):
+        peak_mib = _peak_memory_mib(job, contender, items)
         for repeat, each in enumerate(timings):
-            yield _row(job, contender, len(items), repeat, 1000 * each / len(items))
+            row = _row(job, contender, len(items), repeat, 1000 * each / len(items))
+            yield row | {"peak_memory_mib": peak_mib}
 
 
 def _timer(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> Callable[[], float]:
@@ -194,6 +196,19 @@ def _timer(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> Call
         return time.perf_counter() - started
 
     return call
+
+
+def _peak_memory_mib(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> float:
+    """What one call holds on the GPU at most, above what is there before it; NaN without one."""
+    if not contender.setup.device.startswith("cuda"):
+        return float("nan")
+    inputs = contender.setup.inputs(items, _SEED, job.steps)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    contender.setup.method.run(**inputs)
+    torch.cuda.synchronize()
+    return float(torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _synchronize(device: str) -> None:

@@ -132,6 +132,9 @@ class MethodSpec:
         state: which state of the training it uses: the last one, or the one whose
             validation reward matches hypernoise's.
         needs_reward: whether it asks the reward while it generates.
+        search: name of the method that goes on from what this one's network makes; built, it is
+            the target's argument ``search``.
+        searcher: that method, with the config's arguments; a declaration leaves it out.
     """
 
     name: str
@@ -141,6 +144,8 @@ class MethodSpec:
     trains: Trainable | None = None
     state: State = "final"
     needs_reward: bool = False
+    search: str = ""
+    searcher: MethodSpec | None = None
     file: str = ""
 
 
@@ -313,12 +318,13 @@ class Registry:
         trains: str | None = None,
         state: str = "final",
         needs_reward: bool = False,
+        search: str = "",
         file: str = "",
         **arguments: Any,
     ) -> MethodSpec:
         """Declare a method; see :class:`MethodSpec`."""
-        own = ("target", "version", "trains", "state", "needs_reward")
-        _check_arguments(target, set(arguments), own, file)
+        own = ("target", "version", "trains", "state", "needs_reward", "search")
+        _check_arguments(target, {*arguments} | ({"search"} if search else set()), own, file)
         _at_least_one(file, name, version=version)
         if trains is not None and trains not in TRAINABLE:
             raise unknown(f"value of trains in method {name!r}:", trains, TRAINABLE, file)
@@ -332,7 +338,8 @@ class Registry:
             trains,
             state,
             needs_reward,
-            file,
+            search,
+            file=file,
         )
         return _add(self.methods, "method", spec)
 

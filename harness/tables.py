@@ -1,7 +1,7 @@
 """Tables: pure functions of frames, and the entry point that reads and writes files.
 
 A table function takes the frames that it needs by the names of their kinds (``scores``,
-``images``, ``timings``, ``training``: :mod:`harness.frames`) and its arguments by keyword, and
+``images``, ``timings``, …: :mod:`harness.frames`) and its arguments by keyword, and
 returns a DataFrame. It may live in any package; a declaration names it as ``target``.
 """
 

@@ -81,7 +81,10 @@ class ToyMethod:
     calls: ClassVar[list[tuple[str, int]]] = []
     lives: ClassVar[int] = 1_000_000
 
-    def __init__(self, label: str = "toy", poison: str = "", wait_s: float = 0.0) -> None:
+    def __init__(
+        self, label: str = "toy", poison: str = "", wait_s: float = 0.0, n_scored: int = 0
+    ) -> None:
+        self.n_scored = n_scored
         self.label = label
         self.poison = poison
         self.wait_s = wait_s
@@ -103,7 +106,13 @@ class ToyMethod:
         images = generator.sample(noise, conditioning, steps, seeds)
         poisoned = [row for row, text in enumerate(conditioning.prompts) if text == self.poison]
         images[poisoned] = torch.nan
-        return Generated(images, noise, Spent(nfe=3 * steps, reward_calls=2, backward_passes=1))
+        made = Generated(images, noise, Spent(nfe=3 * steps, reward_calls=2, backward_passes=1))
+        if not self.n_scored:
+            return made
+        # Each image's own numbers, up and down, with one attempt that gave nothing.
+        first = noise.flatten(1)[:, :1]
+        walk = first + torch.tensor([0.0, -1.0, torch.nan, 2.0, 1.0])[: self.n_scored]
+        return made._replace(trajectory=walk)
 
 
 class Redness:

@@ -24,6 +24,8 @@ LATENCIES_MS = {
     "hypernoise": (5.0, 4.0, 4.5),
     "reno": (90.0, 200.0, 100.0),
 }
+REWARD_CALLS = {"base": 0.0, "hypernoise": 0.0, "reno": 50.0}
+PEAK_MIB = {"base": 10.0, "hypernoise": 12.5, "reno": float("nan")}
 TRAIN_REWARD = {"base": -1.0, "hypernoise": 0.5, "reno": 2.0}
 
 
@@ -61,7 +63,7 @@ def images() -> pd.DataFrame:
         identity(*who)
         | {"prompt": f"a photo of {who[2]} number {who[3]}"}
         | {"path": f"png/{'_'.join(map(str, who))}.png", "nfe": NFE[who[1]]}
-        | {"reward_calls": 0.0, "backward_passes": 0.0}
+        | {"reward_calls": REWARD_CALLS[who[1]], "backward_passes": REWARD_CALLS[who[1]] / 2}
         for who in everything()
     ]
     return pd.DataFrame(rows)
@@ -83,11 +85,30 @@ def scores(correct: Callable[[str, int, int], bool] = is_correct) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
+def trajectories() -> pd.DataFrame:
+    """Ten iterations: reno climbs from 0 by 1 each, its warm start from 4 by 1, up to 9 and 11.
+
+    Image 1 of a prompt is 2 above that, image 0 is 2 below; every third attempt brings nothing.
+    """
+    rows = []
+    for model, _, task, prompt, image in everything():
+        for method, start in (("reno", 0.0), ("hypernoise_reno", 4.0)):
+            who = identity(model, method, task, prompt, image)
+            for iteration in range(1, 11):
+                best = min(start + iteration - 1, 11.0) + (2.0 if image else -2.0)
+                value = float("nan") if iteration % 3 == 0 else best
+                nfe = float(iteration + (method == "hypernoise_reno"))
+                row = {"iteration": iteration, "nfe": nfe, "value": value, "best_value": best}
+                rows.append(who | row)
+    return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+
+
 def timings(batch_sizes: Sequence[int] = (1, 64)) -> pd.DataFrame:
     rows = [
         {"model": model, "method": method, "reward": "" if method == "base" else "matcher"}
         | {"steps": 1, "batch_size": size, "repeat": repeat, "nfe": NFE[method]}
         | {"latency_ms": ms * (10.0 if size == 1 else 1.0), "params_m": 2.5, "threads": 2}
+        | {"peak_memory_mib": PEAK_MIB[method]}
         for model in MODELS
         for method in METHODS
         for size in batch_sizes

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.codec import to_json
+from harness.codec import from_json, to_json
 from harness.experiment import NO_REWARD, Experiment, Run, check_schema
 from harness.specs import Registry, SpecError
 from hypernoise.training import TrainingOptions
@@ -62,6 +62,7 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "methods": ["base", "hypernoise", "lora_finetune", "lora_finetune_final", "reno"],
         "tables": ["table1"],
         "sweeps": {},
+        "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
         "arguments": {},
         "pretrain": {**config["pretrain"], "generators": ["tiny_sd"]},
@@ -114,6 +115,10 @@ def test_a_fault_in_the_config_is_named_with_its_file(
         ({"benchmark": "shapewrld"}, ["benchmark 'shapewrld'", "'shapeworld'"]),
         ({"tables": ["tabel1"]}, ["table 'tabel1'", "'table1'"]),
         ({"steps": {"tiny_flx": 2}}, ["'tiny_flx'"]),
+        (
+            {"compare": {"benchmark": "shapeworld", "methods": ["renno"], "batch_size": 2}},
+            ["method in compare 'renno'", "'reno'"],
+        ),
         ({"training": {"default": {}, "hypernose": {}}}, ["'hypernose'", "'hypernoise'"]),
         ({"arguments": {"reno": {"learning_rat": 1}}}, ["'learning_rat'", "'learning_rate'"]),
         ({"arguments": {"tiny_sd": {"n": 1}}}, ["'tiny_sd'", "one method"]),
@@ -182,6 +187,59 @@ def test_a_method_with_options_of_its_own_is_trained_by_itself(
     assert made.training("tiny_sd", "matcher", "lora_finetune_final") == "lora_finetune_final"
 
 
+WARM = {
+    "target": "hypernoise.methods.warm_start:WarmStart",
+    "trains": "hypernoise",
+    "needs_reward": True,
+    "version": 1,
+    "file": "warm.smk",
+}
+
+
+def test_a_warm_search_has_the_settings_of_the_cold_one(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    registry.add_method("hypernoise_reno", search="reno", **WARM)
+    arguments = {"tiny_sd reno": {"iterations": 3}, "hypernoise_reno": {"merged": True}}
+    methods = ["base", "hypernoise_reno", "reno"]
+    compare = {"benchmark": "shapeworld", "methods": methods, "batch_size": 2}
+    made = experiment(config, registry, arguments=arguments, compare=compare)
+    made.check()
+    warm = made.method("hypernoise_reno", "tiny_sd")
+    assert warm.arguments == {"merged": True}
+    assert warm.searcher == made.method("reno", "tiny_sd")
+    assert warm.searcher.arguments["iterations"] == 3
+    assert made.warm_starts() == {"hypernoise_reno": "reno"}
+    assert made.training("tiny_sd", "matcher", "hypernoise_reno") == "hypernoise"
+    run = next(r for r in made.runs("methods", "tiny_sd") if r.method == "hypernoise_reno")
+    job = made.generate_job(run, "adapter", **NOWHERE)
+    assert from_json(to_json(job), type(job)) == job
+    assert made.timed_batch_size("methods") == 2
+    assert made.timed_batch_size("shapeworld") == config["timing"]["batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("search", "changes", "words"),
+    [
+        ("rebo", {}, ["unknown search of method hypernoise_reno: 'rebo'", "'reno'"]),
+        ("hypernoise", {}, ["must be a plain search", "warm.smk"]),
+        ("reno", {"needs_reward": False}, ["needs_reward is the same, here False"]),
+    ],
+)
+def test_a_warm_start_of_what_is_no_search_is_refused(
+    config: dict[str, Any],
+    registry: Registry,
+    search: str,
+    changes: dict[str, Any],
+    words: list[str],
+) -> None:
+    registry.add_method("hypernoise_reno", search=search, **{**WARM, **changes})
+    with pytest.raises(SpecError) as fault:
+        experiment(config, registry).check()
+    for word in words:
+        assert word in str(fault.value)
+
+
 def test_arguments_of_the_config_go_before_the_declared_ones(
     config: dict[str, Any], registry: Registry
 ) -> None:
@@ -220,7 +278,7 @@ def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Re
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     made = experiment(config, registry, sweeps={"more": {**sweep, "steps": [1, 4]}})
     made.check()
-    assert made.selections() == ["shapeworld", "more"]
+    assert made.selections() == ["shapeworld", "methods", "more"]
     assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import harness_toys
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from harness_toys import (
@@ -91,6 +93,54 @@ def test_one_row_per_image_says_what_it_is_and_what_it_cost(tmp_path: Path) -> N
     assert list(zip(table["prompt_id"], table["image_index"], strict=True)) == [
         (f"toy-{prompt}", index) for prompt in range(3) for index in range(2)
     ]
+
+
+SEARCHING = dataclasses.replace(METHOD, arguments={"n_scored": 5})
+
+
+def trajectories(out: str) -> pd.DataFrame:
+    return frames.read(Path(out).with_name(generate.TRAJECTORIES_FILE), "trajectories")
+
+
+def test_the_reward_of_every_scored_image_is_kept_beside_the_images(tmp_path: Path) -> None:
+    out = made_images(tmp_path, method=SEARCHING, steps=2)
+    table = trajectories(out)
+    images = frames.read(out, "images")
+    assert len(table) == 5 * len(images)
+    for prompt_id, index in zip(images["prompt_id"], images["image_index"], strict=True):
+        own = table[(table["prompt_id"] == prompt_id) & (table["image_index"] == index)]
+        start = float(image_noise(7, prompt_id, index, (3, 4, 4)).flatten()[0])
+        expected = [start, start - 1, np.nan, start + 2, start + 1]
+        assert own["iteration"].to_list() == [1, 2, 3, 4, 5]
+        np.testing.assert_allclose(own["value"], expected, rtol=1e-6)
+        best = [start, start, start, start + 2, start + 2]
+        np.testing.assert_allclose(own["best_value"], best, rtol=1e-6)
+        # Six passes for five scored images: one each, and one before the first.
+        assert own["nfe"].to_list() == [2, 3, 4, 5, 6]
+        assert set(own["prompt"]) == set(images["prompt"][images["prompt_id"] == prompt_id])
+
+
+def test_a_method_that_scores_nothing_keeps_an_empty_trajectory(tmp_path: Path) -> None:
+    assert trajectories(made_images(tmp_path)).empty
+
+
+def test_a_killed_search_keeps_the_trajectories_of_its_finished_images(tmp_path: Path) -> None:
+    whole = trajectories(made_images(tmp_path / "whole", method=SEARCHING))
+    harness_toys.reset()
+    interrupted(tmp_path / "killed", method=SEARCHING)
+    resumed = trajectories(made_images(tmp_path / "killed", method=SEARCHING))
+    assert n_made() == 2
+    pd.testing.assert_frame_equal(resumed, whole)
+
+
+def test_images_of_a_work_folder_without_trajectories_are_made_again(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    rows = tmp_path / "work" / "rows.jsonl"
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    old = [{key: value for key, value in line.items() if key != "trajectory"} for line in lines]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in old))
+    made_images(tmp_path)
+    assert n_made() == 6
 
 
 def test_the_batch_size_changes_no_image(tmp_path: Path) -> None:
@@ -216,6 +266,37 @@ def test_an_image_that_is_not_finite_names_its_prompt_and_keeps_the_finished_one
         made_images(tmp_path, method=method(poison=PROMPTS[2]))
     assert len(pixels(tmp_path / "work")) == 4
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"n": 0}, "n >= 1"), ({"m": 1}, "unknown keyword for .*BestOfN: 'm'")],
+)
+def test_a_wrong_search_of_a_hybrid_stops_before_anything_is_loaded(
+    arguments: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    NoiseNetwork(_tiny(), rank=2, alpha=4.0).save(tmp_path / "adapter")
+    search = MethodSpec(
+        "bon", "hypernoise.methods.best_of_n:BestOfN", 1, arguments, needs_reward=True
+    )
+    hybrid = dataclasses.replace(HYBRID, searcher=search)
+    adapter = str(tmp_path / "adapter")
+    with pytest.raises(ValueError, match=message):
+        made_images(tmp_path, method=hybrid, reward=REWARD, adapter=adapter)
+    assert ToyGenerator.built == 0
+
+
+HYBRID = MethodSpec(
+    "hypernoise_reno",
+    "hypernoise.methods.warm_start:WarmStart",
+    version=1,
+    trains="hypernoise",
+    needs_reward=True,
+    search="reno",
+    searcher=MethodSpec(
+        "reno", "hypernoise.methods.reno:Reno", 1, {"iterations": 3}, needs_reward=True
+    ),
+)
 
 
 def local_model(folder: Path) -> ModelSpec:
@@ -357,6 +438,25 @@ def test_a_stock_pipeline_with_an_untrained_noise_network_gives_the_base_images(
     assert set(table["reward"]) == {"toy_reward"}
     assert pixels(tmp_path / "noise") == pixels(tmp_path / "base")
     assert len(set(pixels(tmp_path / "base").values())) > 1
+
+
+def test_a_hybrid_is_built_with_its_network_and_its_search(
+    tiny_sd_job: dict[str, Any], tmp_path: Path
+) -> None:
+    NoiseNetwork(_tiny(), rank=2, alpha=4.0).save(tmp_path / "adapter")
+    small = {"target": "harness.prompts:subset", "n_images": 1}
+    arguments = {"of": "hypernoise.shapeworld.captions:captions", "n": 2, "split": "validation"}
+    tiny_sd_job["benchmark"] = dataclasses.replace(
+        tiny_sd_job["benchmark"], **small, arguments=arguments
+    )
+    tiny_sd_job["method"] = HYBRID
+    adapter = str(tmp_path / "adapter")
+    out = made_images(tmp_path, reward=REWARD, adapter=adapter, **tiny_sd_job)
+    table = frames.read(out, "images")
+    assert set(table["nfe"]) == {4.0}
+    assert set(table["backward_passes"]) == {2.0}
+    scored = trajectories(out)
+    assert scored["nfe"].to_list() == [2, 3, 4] * len(table)
 
 
 def test_the_batch_size_moves_no_byte_of_a_stock_pipelines_images_by_more_than_rounding(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -12,9 +12,11 @@ from hypernoise.adapter import FineTuner, NoiseNetwork
 from hypernoise.methods.base import Base
 from hypernoise.methods.best_of_n import BestOfN, candidate_seed
 from hypernoise.methods.hypernoise import HyperNoise
+from hypernoise.methods.local_search import LocalSearch
 from hypernoise.methods.lora_finetune import LoraFinetune
 from hypernoise.methods.protocol import Generated, Method, Spent
 from hypernoise.methods.reno import Reno
+from hypernoise.methods.warm_start import WarmStart, warm_best_of_n
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import seeded_noise
 
@@ -190,9 +192,8 @@ def test_best_of_n_keeps_what_a_plain_search_finds(
         chosen.append(best)
         torch.testing.assert_close(generated.images[i], images[best], rtol=0, atol=BATCH_TOLERANCE)
         assert torch.equal(generated.noise[i], candidates[best])
-        running = torch.tensor([rewards[: k + 1].max() for k in range(n)])
-        torch.testing.assert_close(generated.trajectory[i], running, rtol=0, atol=1e-5)
-        assert generated.rewards[i] == generated.trajectory[i, -1]
+        torch.testing.assert_close(generated.trajectory[i], rewards, rtol=0, atol=1e-5)
+        assert generated.rewards[i] == generated.trajectory[i].max()
     # Else this would say nothing about the choice.
     assert any(best > 0 for best in chosen)
 
@@ -227,24 +228,37 @@ def test_best_of_n_gives_every_candidate_its_own_sampler_seed(
     assert generated.spent == Spent(nfe=6, reward_calls=3)
 
 
+class Visited(NamedTuple):
+    """One image of an iteration: its noise, image and reward."""
+
+    noise: Tensor
+    image: Tensor
+    reward: float
+
+
 def transcribed_reno(
     generator: Generator, reward: ToyReward, row: int, n: int, lr: float, steps: int = 1
-) -> list[Tensor]:
-    """ReNO of one image in plain formulas, without an optimizer: the noise of every iteration."""
+) -> list[Visited]:
+    """ReNO of one image in plain formulas, without an optimizer, written from the publication.
+
+    Regulariser 0.01 (1/2 |z|^2 - (d - 1) log |z|), gradient clipped to a norm of 0.1, Nesterov
+    momentum 0.9, the sampler's generator seeded anew in every iteration, n - 1 updates.
+    """
     conditioning = encode(generator, 3).rows([row])
     features = reward.encode(conditioning.prompts)
     z = noise_for(generator, 3)[row : row + 1].clone()
     velocity = torch.zeros_like(z)
-    visited = [z]
-    for _ in range(n - 1):
+    visited = []
+    for iteration in range(n):
         z = z.detach().requires_grad_(True)
         d = z.numel()
         images = generator.sample(z, conditioning, steps, SEEDS[row : row + 1])
+        value = reward.score(images, features)[0]
+        visited.append(Visited(z.detach(), images.detach()[0], value.item()))
+        if iteration == n - 1:
+            break
         norm = z.square().sum().sqrt()
-        objective = reward.score(images, features)[0] - 0.01 * (
-            0.5 * norm**2 - (d - 1) * torch.log(norm)
-        )
-        objective.backward()
+        (value - 0.01 * (0.5 * norm**2 - (d - 1) * torch.log(norm))).backward()
         assert z.grad is not None
         ascent = z.grad
         length = ascent.square().sum().sqrt()
@@ -253,25 +267,48 @@ def transcribed_reno(
         with torch.no_grad():
             velocity = 0.9 * velocity + ascent
             z = z + lr * (ascent + 0.9 * velocity)
-        visited.append(z.detach())
     return visited
 
 
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(("steps", "method", "lr"), [(1, Reno(5), 5.0), (2, Reno(5, 0.5), 0.5)])
 def test_reno_follows_its_formulas_step_by_step(
-    generator: Generator, toy_reward: ToyReward, steps: int
+    generator: Generator, toy_reward: ToyReward, steps: int, method: Reno, lr: float
 ) -> None:
-    n = 5
     spy = Spy(generator)
-    run(Reno(iterations=n, learning_rate=0.5), spy, toy_reward, steps=steps)
-    assert len(spy.noises) == n
+    generated = run(method, spy, toy_reward, steps=steps)
+    assert len(spy.noises) == 5
+    assert generated.trajectory is not None
     for row in range(3):
-        expected = transcribed_reno(generator, toy_reward, row, n, lr=0.5, steps=steps)
-        for iteration in range(n):
+        expected = transcribed_reno(generator, toy_reward, row, 5, lr, steps)
+        for iteration, visited in enumerate(expected):
             found = spy.noises[iteration][row : row + 1]
-            torch.testing.assert_close(found, expected[iteration], rtol=0, atol=1e-5)
+            torch.testing.assert_close(found, visited.noise, rtol=0, atol=1e-5)
+        rewards = torch.tensor([visited.reward for visited in expected])
+        torch.testing.assert_close(generated.trajectory[row], rewards, rtol=0, atol=1e-5)
+        best = expected[int(rewards.argmax())]
+        torch.testing.assert_close(generated.images[row], best.image, rtol=0, atol=1e-4)
     assert (spy.noises[-1] - spy.noises[0]).abs().max() > 1e-3
     assert all(seeds == SEEDS for seeds in spy.seeds)
+
+
+def test_the_preset_of_reno_is_the_published_one() -> None:
+    preset = Reno()
+    assert (preset.iterations, preset.learning_rate, preset.momentum) == (50, 5.0, 0.9)
+    assert (preset.grad_clip, preset.regularization, preset.white_gradient) == (0.1, 0.01, False)
+
+
+def test_half_precision_noise_gives_reno_a_finite_regularizer(
+    tiny_sd: Generator, toy_reward: ToyReward
+) -> None:
+    # Half the squared norm of SD-Turbo's noise, 8192, is fine in float16; that of FLUX is not.
+    noise = 30 * noise_for(tiny_sd, 1).half()
+    assert not torch.isfinite(0.5 * noise.flatten().square().sum())
+    conditioning = encode(tiny_sd, 1)
+    features = toy_reward.encode(conditioning.prompts)
+    method = Reno(iterations=2, learning_rate=0.5)
+    made = method.run(tiny_sd, toy_reward, conditioning, features, noise, SEEDS[:1])
+    assert made.noise.dtype == torch.float32
+    assert torch.isfinite(made.noise).all()
 
 
 def test_reno_clips_every_image_on_its_own(tiny_sd: Generator) -> None:
@@ -297,19 +334,13 @@ def test_reno_keeps_the_best_image_of_its_way(tiny_sd: Generator, toy_reward: To
     assert generated.rewards is not None
     assert generated.trajectory is not None
     torch.testing.assert_close(generated.rewards, rewards.max(dim=1).values)
-    torch.testing.assert_close(generated.trajectory, rewards.cummax(dim=1).values)
+    torch.testing.assert_close(generated.trajectory, rewards)
     for i in range(3):
         assert torch.equal(generated.noise[i], spy.noises[int(best[i])][i])
     torch.testing.assert_close(
         generated.images, sampled(tiny_sd, generated.noise), rtol=0, atol=BATCH_TOLERANCE
     )
     assert generated.spent == Spent(nfe=6, reward_calls=6, backward_passes=5)
-
-
-def test_reno_raises_the_reward(generator: Generator, toy_reward: ToyReward) -> None:
-    generated = run(Reno(iterations=8, learning_rate=1.0), generator, toy_reward)
-    assert generated.trajectory is not None
-    assert (generated.trajectory[:, -1] > generated.trajectory[:, 0]).all()
 
 
 def test_one_iteration_of_reno_is_the_base_image(
@@ -320,14 +351,6 @@ def test_one_iteration_of_reno_is_the_base_image(
     assert generated.spent == Spent(nfe=1, reward_calls=1, backward_passes=0)
 
 
-def test_reno_does_not_depend_on_the_batch(tiny_sd: Generator, toy_reward: ToyReward) -> None:
-    method = Reno(iterations=5, learning_rate=0.5)
-    together = run(method, tiny_sd, toy_reward)
-    alone = run_one_by_one(method, tiny_sd, toy_reward)
-    images = torch.cat([g.images for g in alone])
-    torch.testing.assert_close(together.images, images, rtol=0, atol=BATCH_TOLERANCE)
-
-
 def test_reno_leaves_no_gradient_behind(tiny_sd: Generator, toy_reward: ToyReward) -> None:
     generated = run(Reno(iterations=3, learning_rate=0.5), tiny_sd, toy_reward)
     kept = (generated.images, generated.noise, generated.rewards, generated.trajectory)
@@ -335,10 +358,137 @@ def test_reno_leaves_no_gradient_behind(tiny_sd: Generator, toy_reward: ToyRewar
     assert all(p.grad is None for p in tiny_sd.backbone.parameters())
 
 
-SEARCHES: list[Method] = [BestOfN(n=2), Reno(iterations=2)]
+WHITE = Reno(iterations=5, learning_rate=0.5, regularization=0.0, white_gradient=True)
+LOCAL = LocalSearch(neighbors=3, rounds=3, batch_size=5)
+RESTART = LocalSearch(neighbors=2, rounds=4, restart=True)
+SEARCHES: dict[str, Method] = {
+    "best_of_n": BestOfN(n=4),
+    "reno": Reno(iterations=5, learning_rate=0.5),
+    "white_reno": WHITE,
+    "zero_order": LOCAL,
+    "random_restart": RESTART,
+}
 
 
-@pytest.mark.parametrize("method", SEARCHES, ids=["best_of_n", "reno"])
+@pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES)
+def test_a_search_improves_its_reward_and_says_what_it_scored(
+    method: Method, generator: Generator, toy_reward: ToyReward
+) -> None:
+    generated = run(method, generator, toy_reward)
+    assert generated.rewards is not None
+    assert generated.trajectory is not None
+    assert generated.trajectory.shape == (3, generated.spent.reward_calls)
+    features = toy_reward.encode(encode(generator, 3).prompts)
+    base = toy_reward.score(sampled(generator, noise_for(generator, 3)), features)
+    torch.testing.assert_close(generated.trajectory[:, 0], base, rtol=0, atol=1e-5)
+    torch.testing.assert_close(generated.rewards, generated.trajectory.max(dim=1).values)
+    found = toy_reward.score(sampled(generator, generated.noise), features)
+    torch.testing.assert_close(found, generated.rewards, rtol=0, atol=1e-5)
+    assert (generated.rewards >= base - 1e-6).all()
+    assert generated.rewards.mean() > base.mean()
+
+
+@pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES)
+def test_a_search_does_not_depend_on_the_batch(
+    method: Method, tiny_sd: Generator, toy_reward: ToyReward
+) -> None:
+    together = run(method, tiny_sd, toy_reward)
+    alone = torch.cat([g.images for g in run_one_by_one(method, tiny_sd, toy_reward)])
+    torch.testing.assert_close(together.images, alone, rtol=0, atol=BATCH_TOLERANCE)
+
+
+def test_zero_order_search_moves_to_the_best_neighbour_and_stays_at_its_distance(
+    tiny_sd: Generator, toy_reward: ToyReward
+) -> None:
+    spy = Spy(tiny_sd)
+    method = LocalSearch(neighbors=4, rounds=3, similarity=0.9, batch_size=12)
+    generated = run(method, spy, toy_reward)
+    assert generated.trajectory is not None
+    assert generated.spent == Spent(nfe=13, reward_calls=13)
+    starts, *rounds = spy.noises
+    for i in range(3):
+        pivot, height = starts[i], generated.trajectory[i, 0]
+        for turn, candidates in enumerate(rounds):
+            own = candidates[4 * i : 4 * i + 4]
+            cosines = torch.cosine_similarity(own.flatten(1), pivot.flatten()[None])
+            torch.testing.assert_close(cosines, torch.full((4,), 0.9), rtol=0, atol=1e-5)
+            norms = own.flatten(1).norm(dim=1)
+            torch.testing.assert_close(norms, pivot.norm().expand(4), rtol=1e-5, atol=0)
+            rewards = generated.trajectory[i, 1 + 4 * turn : 5 + 4 * turn]
+            if rewards.max() > height:
+                pivot, height = own[int(rewards.argmax())], rewards.max()
+    assert all(set(seeds or ()) == set(SEEDS) for seeds in spy.seeds)
+
+
+def test_random_restart_draws_fresh_noise_after_a_round_without_progress(
+    tiny_sd: Generator,
+) -> None:
+    # No neighbour is ever better, so every second round has to start anew.
+    flat = NamedReward("flat", lambda _images, scores: scores * 0)
+    spy = Spy(tiny_sd)
+    run(LocalSearch(neighbors=2, rounds=4, restart=True), spy, flat, n=1)
+    start, *rounds = spy.noises
+    pivot = start[0].flatten()[None]
+    for turn, candidates in enumerate(rounds):
+        cosines = torch.cosine_similarity(candidates.flatten(1), pivot)
+        if turn % 2:
+            assert (cosines.abs() < 0.5).all()
+            pivot = candidates[0].flatten()[None]
+        else:
+            torch.testing.assert_close(cosines, torch.full((2,), 0.95), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_warm_search_starts_from_hypernoises_image(
+    network: NoiseNetwork, toy_reward: ToyReward, merged: bool
+) -> None:
+    generator = network.generator
+    stir(network.adapter, 0.05)
+    hyper = run(HyperNoise(network), generator)
+    features = toy_reward.encode(encode(generator, 3).prompts)
+    first = toy_reward.score(hyper.images, features)
+    reno = Reno(iterations=3, learning_rate=0.5)
+    if merged:
+        network = NoiseNetwork(generator, 4, 8.0, name="to_merge")
+        stir(network.adapter, 0.05)
+    warm = run(WarmStart(network, reno, merged), generator, toy_reward)
+    assert warm.trajectory is not None
+    assert warm.rewards is not None
+    # Merging adds before it multiplies: other rounding, same numbers.
+    torch.testing.assert_close(warm.trajectory[:, 0], first, rtol=0, atol=1e-3)
+    assert (warm.rewards > warm.trajectory[:, 0]).all()
+    assert warm.spent == Spent(nfe=4, reward_calls=3, backward_passes=2)
+
+
+def test_warm_best_of_n_moves_every_candidate(network: NoiseNetwork, toy_reward: ToyReward) -> None:
+    generator = network.generator
+    stir(network.adapter, 0.05)
+    cold, warm = Spy(generator), Spy(generator)
+    search = BestOfN(n=3, batch_size=9)
+    run(search, cold, toy_reward)
+    network.generator = warm  # type: ignore[assignment]
+    generated = run(warm_best_of_n(network, search), warm, toy_reward)
+    network.generator = generator
+    conditioning = encode(generator, 3).rows([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    with torch.no_grad():
+        delta = network.delta(cold.noises[0], conditioning)
+    torch.testing.assert_close(warm.noises[0], cold.noises[0] + delta)
+    assert generated.spent == Spent(nfe=6, reward_calls=3)
+    assert generated.trajectory is not None
+    for i, best in enumerate(generated.trajectory.argmax(dim=1)):
+        assert torch.equal(generated.noise[i], warm.noises[0][3 * i + int(best)])
+
+
+def test_a_warm_search_refuses_another_generators_network(
+    network: NoiseNetwork, toy_reward: ToyReward
+) -> None:
+    other = Spy(network.generator)
+    for method in (WarmStart(network, Reno(2)), warm_best_of_n(network, BestOfN(2))):
+        with pytest.raises(ValueError, match="another generator"):
+            run(method, other, toy_reward)
+
+
+@pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES)
 def test_a_search_names_a_missing_or_broken_reward(method: Method, tiny_sd: Generator) -> None:
     with pytest.raises(ValueError, match="given none"):
         run(method, tiny_sd)
@@ -362,6 +512,9 @@ def test_impossible_settings_are_refused() -> None:
         BestOfN(n=0)
     with pytest.raises(ValueError, match="batch_size >= 1"):
         BestOfN(batch_size=0)
+    for wrong in ({"neighbors": 0}, {"rounds": 0}, {"similarity": 1.0}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match="local search needs"):
+            LocalSearch(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="iterations >= 1, got 0"):
         Reno(iterations=0)
     with pytest.raises(ValueError, match="learning_rate > 0"):
@@ -369,7 +522,8 @@ def test_impossible_settings_are_refused() -> None:
 
 
 def test_every_method_refuses_zero_steps(network: NoiseNetwork, toy_reward: ToyReward) -> None:
-    methods: list[Method] = [Base(), HyperNoise(network), BestOfN(n=2), Reno(iterations=2)]
+    warm = WarmStart(network, Reno(iterations=2))
+    methods: list[Method] = [Base(), HyperNoise(network), warm, *SEARCHES.values()]
     for method in methods:
         with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
             run(method, network.generator, toy_reward, steps=0)

@@ -191,3 +191,8 @@ def test_a_method_that_fails_does_so_before_the_others_are_timed(tmp_path: Path)
     with pytest.raises(ValueError, match="ReNO searches for a reward"):
         timed(tmp_path, method("a"), searching)
     assert len(ToyMethod.calls) == 1
+
+
+def test_peak_memory_is_recorded_on_a_gpu_and_nowhere_else(tmp_path: Path) -> None:
+    held = timed(tmp_path, method("a"))["peak_memory_mib"]
+    assert (held > 0).all() if torch.cuda.is_available() else held.isna().all()

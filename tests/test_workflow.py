@@ -129,6 +129,21 @@ def test_a_named_target_plans_what_it_stands_for(
     assert "train" not in planned
 
 
+def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "compare")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    methods = yaml.safe_load((REPOSITORY / CONFIG).read_text(encoding="utf-8"))["compare"][
+        "methods"
+    ]
+    # Hybrids share the noise network's training.
+    assert planned["train"] == 6
+    assert planned["generate"] == 3 * len(methods)
+    assert planned["score"] == planned["profile"] == 3
+    assert planned["methods"] == planned["warm_start"] == planned["curves"] == 1
+    assert "table1" not in planned
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from hypernoise.methods.candidates import Best, Candidate, Network, Task, check_generator
 from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed, seeded_noise
-from hypernoise.rewards.protocol import Features, Reward, checked_score
-
-
-class _Candidate(NamedTuple):
-    image: int
-    noise: Tensor
-    seed: int
+from hypernoise.rewards.protocol import Features, Reward
 
 
 class BestOfN:
@@ -36,6 +30,13 @@ class BestOfN:
             raise ValueError(f"best-of-n needs n >= 1 and batch_size >= 1, got {n}, {batch_size}")
         self.n = n
         self.batch_size = batch_size
+        self._network: Network | None = None
+
+    def moved_by(self, network: Network) -> BestOfN:
+        """The same search over noises that a trained network has moved, the given one included."""
+        search = BestOfN(self.n, self.batch_size)
+        search._network = network
+        return search
 
     @torch.no_grad()
     def run(
@@ -49,49 +50,23 @@ class BestOfN:
         steps: int = 1,
     ) -> Generated:
         reward, features = required_reward("best-of-n", reward, features)
-        images = torch.empty(0)
-        kept = noise.clone()
-        best = [float("-inf")] * len(noise)
-        scores: list[list[float]] = [[] for _ in best]
-        for batch in _batches(self._candidates(noise, seeds), self.batch_size):
-            owners = [candidate.image for candidate in batch]
-            start = torch.stack([candidate.noise for candidate in batch])
-            drawn = generator.sample(
-                start, conditioning.rows(owners), steps, [candidate.seed for candidate in batch]
-            )
-            if not len(images):
-                images = drawn.new_empty(len(noise), *drawn.shape[1:])
-            batch_scores = checked_score(reward, drawn, features.rows(owners)).tolist()
-            for row, (image, score) in enumerate(zip(owners, batch_scores, strict=True)):
-                scores[image].append(score)
-                if score > best[image]:
-                    best[image] = score
-                    images[image], kept[image] = drawn[row], start[row]
-        trajectory = torch.tensor(scores, device=noise.device).cummax(dim=1).values
-        spent = Spent(nfe=self.n * steps, reward_calls=self.n)
-        return Generated(images, kept, spent, trajectory[:, -1], trajectory)
+        if self._network is not None:
+            check_generator(self._network, generator)
+        task = Task(generator, reward, conditioning, features, steps, self._network)
+        best = Best(noise)
+        best.score(task, self._candidates(noise, seeds), self.batch_size)
+        passes = steps + (self._network is not None)
+        return best.generated(Spent(nfe=self.n * passes, reward_calls=self.n))
 
-    def _candidates(self, noise: Tensor, seeds: Sequence[int]) -> Iterator[_Candidate]:
+    def _candidates(self, noise: Tensor, seeds: Sequence[int]) -> Iterator[Candidate]:
         for image, (given, seed) in enumerate(zip(noise, seeds, strict=True)):
-            yield _Candidate(image, given, seed)
+            yield Candidate(image, given, seed, image)
             for index in range(1, self.n):
                 own = seeded_noise(candidate_seed(seed, index), given.shape)
-                yield _Candidate(
-                    image, own.to(noise), candidate_seed(seed, index, "candidate_sampler")
-                )
+                sampler_seed = candidate_seed(seed, index, "candidate_sampler")
+                yield Candidate(image, own.to(noise), sampler_seed, image)
 
 
 def candidate_seed(seed: int, index: int, stream: str = "candidate") -> int:
     """The seed of an image's further candidates: ``index`` 1, 2, …"""
     return image_seed(seed, "", index, stream)
-
-
-def _batches(candidates: Iterator[_Candidate], size: int) -> Iterator[list[_Candidate]]:
-    batch: list[_Candidate] = []
-    for candidate in candidates:
-        batch.append(candidate)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

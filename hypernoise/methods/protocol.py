@@ -33,7 +33,10 @@ class Generated(NamedTuple):
         noise: [B, *noise_shape], what the generator started from in the end.
         spent: cost of one image.
         rewards: [B] of the images, or None where the method asks no reward.
-        trajectory: [B, n] reward of the best image after 1 … n scored images, or None.
+        trajectory: [B, n] reward of each scored image in the order of scoring, or None; NaN where
+            an attempt gave no image to score.
+        prompts: B lists of the n texts that the scored images were drawn for, or None where that
+            is the given prompt throughout; empty where an attempt gave no image.
     """
 
     images: Tensor
@@ -41,6 +44,7 @@ class Generated(NamedTuple):
     spent: Spent
     rewards: Tensor | None = None
     trajectory: Tensor | None = None
+    prompts: Sequence[Sequence[str]] | None = None
 
 
 class Method(Protocol):
@@ -61,8 +65,9 @@ class Method(Protocol):
         Args:
             generator: the frozen generator.
             reward: what to search for; None for a method that does not search.
-            conditioning: B prompts as the generator encodes them.
-            features: B prompts as the reward encodes them, or None.
+            conditioning: B prompts as the generator encodes them, with their texts; a method that
+                changes a prompt lets the generator encode the new one.
+            features: the B given prompts as the reward encodes them, or None.
             noise: [B, *noise_shape] starting noise, unit variance.
             seeds: one per image, for whatever further randomness the method or sampler needs.
             steps: sampling steps.

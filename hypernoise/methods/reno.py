@@ -1,4 +1,7 @@
-"""ReNO: gradient ascent of the reward over one image's noise (arXiv 2406.04312)."""
+"""ReNO: gradient ascent of the reward over one image's noise (arXiv 2406.04312).
+
+Also with the reward's gradient projected to white noise first (arXiv 2602.08646).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import clip_each
 from hypernoise.rewards.protocol import Features, Reward, checked_score
+from hypernoise.whitening import nearest_white_noise
 
 
 class Reno:
@@ -18,7 +22,15 @@ class Reno:
 
     Iteration 0 scores the given noise, so ``iterations`` images are scored and the noise is moved
     ``iterations - 1`` times. Clipping and the choice of the best are per image, and the sampler's
-    own seeds stay fixed, so that only the starting noise changes.
+    own seeds stay fixed, so that only the starting noise changes. The defaults are the published
+    settings.
+
+    ``white_gradient`` puts the projection of arXiv 2602.08646 into this loop. From the publication:
+    the set that is projected on, its blocks of 16, and that the reward's gradient is projected
+    before the optimizer sees it, in place of a regularizer (``regularization=0``). Ours: the rest
+    of the loop stays ReNO's, where theirs is Adam, so that the projection sets the direction and
+    the clipping the length; the noise itself is not projected; an image's values are one long
+    field, in the order in which the generator holds them.
 
     Args:
         iterations: scored images per image.
@@ -26,6 +38,7 @@ class Reno:
         momentum: Nesterov momentum.
         grad_clip: largest gradient norm of one image.
         regularization: weight of the term that keeps the noise's norm typical.
+        white_gradient: project the reward's gradient to white noise.
 
     Raises:
         ValueError: iterations < 1, or a setting out of its range.
@@ -38,6 +51,7 @@ class Reno:
         momentum: float = 0.9,
         grad_clip: float = 0.1,
         regularization: float = 0.01,
+        white_gradient: bool = False,
     ) -> None:
         if iterations < 1:
             raise ValueError(f"ReNO needs iterations >= 1, got {iterations}")
@@ -51,6 +65,7 @@ class Reno:
         self.momentum = momentum
         self.grad_clip = grad_clip
         self.regularization = regularization
+        self.white_gradient = white_gradient
 
     def run(
         self,
@@ -75,20 +90,24 @@ class Reno:
                 images = generator.sample(z, conditioning, steps, seeds)
                 rewards = checked_score(reward, images, features)
             best = _better(best, images.detach(), z.detach(), rewards.detach(), self._spent(steps))
-            trajectory.append(best.rewards)
+            trajectory.append(rewards.detach())
             if not is_last:
                 z.grad = self._gradient(rewards, z, reward.name)
                 optimizer.step()
         assert best is not None  # there is at least one iteration
-        return best._replace(trajectory=torch.stack([r for r in trajectory if r is not None], 1))
+        return best._replace(trajectory=torch.stack(trajectory, dim=1))
 
     def _spent(self, steps: int) -> Spent:
         n = self.iterations
         return Spent(nfe=n * steps, reward_calls=n, backward_passes=n - 1)
 
     def _gradient(self, rewards: Tensor, z: Tensor, reward_name: str) -> Tensor:
-        loss = self.regularization * norm_regularizer(z) - rewards
+        penalty = self.regularization * norm_regularizer(z)
+        loss = penalty if self.white_gradient else penalty - rewards
         (gradient,) = torch.autograd.grad(loss.sum(), z)
+        if self.white_gradient:
+            (ascent,) = torch.autograd.grad(rewards.sum(), z)
+            gradient = gradient - nearest_white_noise(ascent)
         if not bool(torch.isfinite(gradient).all()):
             raise ValueError(f"the gradient of reward {reward_name!r} is not finite")
         return clip_each(gradient, self.grad_clip)

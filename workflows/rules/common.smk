@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import NO_REWARD, Experiment, Run, check_schema
+from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -19,7 +19,7 @@ TRAINING = "results/training/{model}/{reward}/{training}"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{selection}/{model}.parquet"
-TIMINGS = "results/timings/{model}.parquet"
+TIMINGS = "results/timings/{selection}/{model}.parquet"
 
 # Verbs, and rules of the same name, whose jobs can be checked before any other has run.
 CHECKED_AHEAD = ("train", "generate")
@@ -170,9 +170,9 @@ def work_folder(stage, wildcards):
     return str(Path("results/work", stage, *wildcards))
 
 
-def timed(model):
+def timed(wildcards):
     """The runs whose methods are timed."""
-    return experiment.runs(config["benchmark"], model)
+    return experiment.runs(wildcards.selection, wildcards.model)
 
 
 def run_of(wildcards):
@@ -186,15 +186,24 @@ def image_frames(selection, model):
     return [f"{IMAGES.format(**run._asdict())}/images.parquet" for run in runs]
 
 
-def main_frames(*kinds):
-    """Frames of the config's own models and methods, by kind: what tables are made of."""
-    name, models = config["benchmark"], config["models"]
+def frames_of(selection, *kinds):
+    """Frames of a selection, by kind: what tables are made of."""
+    models = config["models"]
+    runs = [run for model in models for run in experiment.runs(selection, model)]
+    searched = [run for run in runs if registry.methods[run.method].needs_reward]
+    folders = {"images": runs, "trajectories": searched}
     files = {
-        "images": [file for model in models for file in image_frames(name, model)],
-        "scores": expand(SCORES, selection=name, model=models),
-        "timings": expand(TIMINGS, model=models),
+        kind: [f"{IMAGES.format(**run._asdict())}/{kind}.parquet" for run in chosen]
+        for kind, chosen in folders.items()
     }
+    files["scores"] = expand(SCORES, selection=selection, model=models)
+    files["timings"] = expand(TIMINGS, selection=selection, model=models)
     return {kind: files[kind] for kind in kinds}
+
+
+def main_frames(*kinds):
+    """Frames of the config's own models and methods."""
+    return frames_of(config["benchmark"], *kinds)
 
 
 def training_folders(models, reward, methods, **_):

@@ -4,6 +4,7 @@ rule generate:
         lambda w: weights_of(run_of(w)),
     output:
         frame=f"{IMAGES}/images.parquet",
+        trajectories=f"{IMAGES}/trajectories.parquet",
         images=directory(f"{IMAGES}/png"),
     log:
         "results/logs/images/{benchmark}/{model}/{method}/{reward}/steps{steps}.log",

@@ -24,3 +24,10 @@ for sweep_name in config["sweeps"]:
             sweep_name
         input:
             f"results/tables/{sweep_name}.md",
+
+
+# The comparison of methods beyond `rule all`.
+rule compare:
+    input:
+        expand("results/tables/{table}.html", table=["methods", "warm_start"]),
+        "results/figures/curves.png",

@@ -1,0 +1,242 @@
+"""Language models as proposers of prompts: a local one, or an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import torch
+
+from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
+
+#: What a text encoder reads of a prompt; a longer line is no prompt.
+_MAX_WORDS = 77
+_NUMBERED = re.compile(r"^\s*(?:\d+\s*[.):]|[-*])\s+(.*\S)\s*$")
+_PACKAGE = "package:"
+
+
+class Writer(Protocol):
+    """Answers a request in words."""
+
+    def write(self, request: str, seed: int) -> str:
+        """The answer; empty where there is none that could be read."""
+        ...
+
+
+class LlmProposer:
+    """Asks a language model for rewordings, and reads the numbered lines of its answer.
+
+    A line without a number, an empty one and one of more than 77 words are no proposals; an
+    answer without any is survived, and shows as attempts without an image.
+
+    Args:
+        writer: the language model.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def propose(
+        self, prompt: str, scored: Sequence[ScoredPrompt], n: int, seed: int
+    ) -> Sequence[str]:
+        return read_proposals(self._writer.write(request_for(prompt, scored, n), seed))[:n]
+
+
+def request_for(prompt: str, scored: Sequence[ScoredPrompt], n: int) -> str:
+    """What a language model is asked: the task, what was tried with its scores, the form."""
+    tried = "\n".join(f"{entry.reward:.3f}: {entry.text}" for entry in scored)
+    return (
+        "A text-to-image model should draw this:\n"
+        f"{prompt}\n\n"
+        "Prompts that were tried, each after its image's score (higher is better):\n"
+        f"{tried}\n\n"
+        f"Write {n} new prompts whose images show the same thing and score higher. Reword, add or "
+        "leave out detail, or combine what scored well. One short prompt per line, numbered "
+        f"from 1 to {n}, and nothing else."
+    )
+
+
+def read_proposals(answer: str) -> list[str]:
+    """The prompts in an answer's numbered lines, each once, without quotes."""
+    matches = map(_NUMBERED.match, answer.splitlines())
+    texts = (match.group(1).strip("\"'` ") for match in matches if match)
+    return list(dict.fromkeys(text for text in texts if 0 < len(text.split()) <= _MAX_WORDS))
+
+
+class LocalLlm:
+    """A chat model that transformers runs here; loaded when it is first asked.
+
+    Args:
+        model: folder or hub name; ``package:NAME`` is the folder of an installed Python package,
+            which is not imported.
+        gguf_file: name of the GGUF file in it, where the weights are one.
+        revision: commit of a hub repository.
+        max_new_tokens: length of an answer.
+        temperature: of sampling.
+        device: torch device; empty takes the GPU where there is one.
+
+    Raises:
+        ValueError: there is no such package.
+        FileNotFoundError: the package or folder has no such GGUF file.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        gguf_file: str = "",
+        revision: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.7,
+        device: str = "",
+    ) -> None:
+        self.model = _place(model)
+        local = Path(self.model)
+        if gguf_file and local.is_dir() and not (local / gguf_file).is_file():
+            raise FileNotFoundError(f"language model {model}: no file {local / gguf_file}")
+        self._source = {"gguf_file": gguf_file} if gguf_file else {}
+        self._source |= {"revision": revision} if revision else {}
+        self._max_new_tokens = max_new_tokens
+        self._temperature = temperature
+        self._device = device
+        self._loaded: tuple[Any, Any] | None = None
+
+    def write(self, request: str, seed: int) -> str:
+        tokenizer, network = self._load()
+        chat = [{"role": "user", "content": request}]
+        inputs = tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        ).to(network.device)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            tokens = network.generate(
+                **inputs,
+                do_sample=True,
+                temperature=self._temperature,
+                max_new_tokens=self._max_new_tokens,
+                pad_token_id=tokenizer.eos_token_id,
+            )
+        answer: str = tokenizer.decode(
+            tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        return answer
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
+            tokenizer: Any = AutoTokenizer.from_pretrained(self.model, **self._source)
+            network: Any = AutoModelForCausalLM.from_pretrained(self.model, **self._source)
+            self._loaded = tokenizer, network.to(device).eval()
+        return self._loaded
+
+
+class Endpoint:
+    """A chat model behind an OpenAI-compatible server.
+
+    Args:
+        url: of the API, e.g. ``http://localhost:8000/v1``.
+        model: its name there.
+        key_variable: environment variable that holds the API key; empty sends none.
+        max_new_tokens: length of an answer.
+        temperature: of sampling.
+        timeout_s: how long an answer may take, seconds.
+
+    Raises:
+        ValueError: the URL is neither http nor https, or the key's variable is not set.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key_variable: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.7,
+        timeout_s: float = 120.0,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"the endpoint's url must start with http:// or https://, got {url!r}")
+        if key_variable and not os.environ.get(key_variable):
+            raise ValueError(f"the endpoint's key: environment variable {key_variable} is not set")
+        self._url = f"{url.rstrip('/')}/chat/completions"
+        self._options = {
+            "model": model,
+            "max_tokens": max_new_tokens,
+            "temperature": temperature,
+        }
+        self._key_variable = key_variable
+        self._timeout_s = timeout_s
+
+    def write(self, request: str, seed: int) -> str:
+        """The answer; empty where the server's reply has another form.
+
+        Raises:
+            ConnectionError: the server cannot be reached, or refuses.
+        """
+        messages = [{"role": "user", "content": request}]
+        # Servers take 32 bits.
+        body = self._options | {"messages": messages, "seed": seed % 2**31}
+        headers = {"Content-Type": "application/json"}
+        if self._key_variable:
+            headers["Authorization"] = f"Bearer {os.environ[self._key_variable]}"
+        sent = Request(self._url, json.dumps(body).encode(), headers)
+        try:
+            with urlopen(sent, timeout=self._timeout_s) as reply:
+                text = reply.read().decode("utf-8", errors="replace")
+        except HTTPError as error:
+            raise ConnectionError(f"{self._url} refused: {error.code} {error.reason}") from error
+        except (URLError, TimeoutError) as error:
+            raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
+        return _content(text)
+
+
+def local_llm_search(
+    model: str,
+    proposals: int,
+    rounds: int,
+    gguf_file: str = "",
+    revision: str = "",
+    batch_size: int = 64,
+) -> PromptSearch:
+    """Prompt optimisation by a local language model; arguments of :class:`LocalLlm`."""
+    writer = LocalLlm(model, gguf_file, revision)
+    return PromptSearch(LlmProposer(writer), proposals, rounds, batch_size=batch_size)
+
+
+def endpoint_search(
+    url: str,
+    model: str,
+    proposals: int,
+    rounds: int,
+    key_variable: str = "",
+    batch_size: int = 64,
+) -> PromptSearch:
+    """Prompt optimisation by a model behind a server; arguments of :class:`Endpoint`."""
+    writer = Endpoint(url, model, key_variable)
+    return PromptSearch(LlmProposer(writer), proposals, rounds, batch_size=batch_size)
+
+
+def _place(model: str) -> str:
+    if not model.startswith(_PACKAGE):
+        return model
+    name = model.removeprefix(_PACKAGE)
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise ValueError(f"language model {model!r}: no Python package {name!r} is installed")
+    return str(Path(spec.origin).parent)
+
+
+def _content(text: str) -> str:
+    try:
+        content = json.loads(text)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return ""
+    return content if isinstance(content, str) else ""

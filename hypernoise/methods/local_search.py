@@ -1,0 +1,117 @@
+"""Search without gradients in the neighbourhood of a noise (arXiv 2501.09732)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from hypernoise.methods.candidates import Best, Candidate, Task
+from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.noise import image_seed, seeded_noise
+from hypernoise.rewards.protocol import Features, Reward
+
+
+class LocalSearch:
+    """Zero-order search: score a pivot's neighbours, move to the best of them, and again.
+
+    From the publication: a pivot noise, N neighbours at a fixed distance from it, the best of them
+    as the next pivot. Ours: distance is measured as the cosine of the angle, and a neighbour has
+    the pivot's norm, so that it stays as likely under N(0, I); a pivot that beats all of its
+    neighbours stays; the sampler's own seed is the image's throughout.
+
+    With ``restart``, a round without progress is followed by a round of fresh noises in place of
+    neighbours, and the search goes on from the best of these: random-restart local search. The
+    image that is returned is the best of the whole way. Either way an image costs
+    1 + rounds x neighbors scored images.
+
+    Args:
+        neighbors: scored images per round.
+        rounds: how often the pivot may move.
+        similarity: cosine between a neighbour and its pivot, in (0, 1).
+        restart: leave a pivot that no neighbour improves on.
+        batch_size: candidates that are drawn together.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        neighbors: int = 7,
+        rounds: int = 7,
+        similarity: float = 0.95,
+        restart: bool = False,
+        batch_size: int = 64,
+    ) -> None:
+        if min(neighbors, rounds, batch_size) < 1 or not 0 < similarity < 1:
+            raise ValueError(
+                "local search needs neighbors, rounds and batch_size >= 1 and similarity in "
+                f"(0, 1), got {neighbors}, {rounds}, {batch_size}, {similarity}"
+            )
+        self.neighbors = neighbors
+        self.rounds = rounds
+        self.similarity = similarity
+        self.restart = restart
+        self.batch_size = batch_size
+
+    @torch.no_grad()
+    def run(
+        self,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        reward, features = required_reward("local search", reward, features)
+        task = Task(generator, reward, conditioning, features, steps)
+        best = Best(noise)
+        pivots = list(noise)
+        start = [Candidate(i, pivot, seeds[i], i) for i, pivot in enumerate(pivots)]
+        heights = best.score(task, start, self.batch_size)
+        stuck = [False] * len(pivots)
+        for turn in range(self.rounds):
+            around = list(self._candidates(pivots, stuck, seeds, turn))
+            rewards = best.score(task, around, self.batch_size)
+            for i, was_stuck in enumerate(stuck):
+                own = slice(i * self.neighbors, (i + 1) * self.neighbors)
+                height, candidate = max(zip(rewards[own], around[own], strict=True), key=_reward)
+                moves = was_stuck or height > heights[i]
+                if moves:
+                    heights[i], pivots[i] = height, candidate.noise
+                stuck[i] = self.restart and not moves
+        n = 1 + self.rounds * self.neighbors
+        return best.generated(Spent(nfe=n * steps, reward_calls=n))
+
+    def _candidates(
+        self, pivots: Sequence[Tensor], stuck: Sequence[bool], seeds: Sequence[int], turn: int
+    ) -> Iterator[Candidate]:
+        for image, (pivot, fresh, seed) in enumerate(zip(pivots, stuck, seeds, strict=True)):
+            for index in range(turn * self.neighbors, (turn + 1) * self.neighbors):
+                drawn = seeded_noise(image_seed(seed, "", index, "neighbor"), pivot.shape).to(pivot)
+                noise = drawn if fresh else neighbor(pivot, drawn, self.similarity)
+                yield Candidate(image, noise, seed, image)
+
+
+def neighbor(pivot: Tensor, direction: Tensor, similarity: float) -> Tensor:
+    """The noise of the pivot's norm at a given cosine from it, turned towards ``direction``.
+
+    Args:
+        pivot: one image's noise, any shape.
+        direction: of the same shape; only its part orthogonal to the pivot counts.
+        similarity: cosine of the angle, in (0, 1).
+    """
+    norm = torch.linalg.vector_norm(pivot)
+    orthogonal = direction - pivot * ((pivot * direction).sum() / norm.square())
+    away = orthogonal * (norm / torch.linalg.vector_norm(orthogonal))
+    turned: Tensor = similarity * pivot + (1 - similarity**2) ** 0.5 * away
+    return turned
+
+
+def _reward(scored: tuple[float, Candidate]) -> float:
+    return scored[0]

@@ -1,0 +1,136 @@
+"""Prompt optimisation: a proposer rewrites the prompt, the reward says what helps (MILS,
+arXiv 2501.18096).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from hypernoise.methods.candidates import Best, Candidate, Task
+from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.noise import image_seed
+from hypernoise.rewards.protocol import Features, Reward
+
+
+class ScoredPrompt(NamedTuple):
+    """A prompt and the reward of its image, measured against the prompt that was asked for."""
+
+    text: str
+    reward: float
+
+
+class Proposer(Protocol):
+    """Writes prompts that may give a better image."""
+
+    def propose(
+        self, prompt: str, scored: Sequence[ScoredPrompt], n: int, seed: int
+    ) -> Sequence[str]:
+        """New wordings of a prompt.
+
+        Args:
+            prompt: what the image should show.
+            scored: prompts that were tried, the best first.
+            n: how many are wanted.
+            seed: for whatever the proposer draws.
+
+        Returns:
+            At most n texts; fewer where it could think of no more, or its answer was malformed.
+        """
+        ...
+
+
+class PromptSearch:
+    """The best image of a prompt and its rewordings, all from the given noise.
+
+    From the publication: the pool starts with the prompt itself; in each round the proposer sees
+    the best prompts so far with their scores. The reward compares every image with the *given*
+    prompt. A proposal that is missing, empty or was tried before counts as an attempt without an
+    image; the cost stated is that of all attempts.
+
+    Args:
+        proposer: writes the prompts.
+        proposals: per round.
+        rounds: how often the proposer is asked.
+        keep: how many of the best prompts it is shown.
+        batch_size: images that are drawn together.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        proposals: int = 5,
+        rounds: int = 10,
+        keep: int = 20,
+        batch_size: int = 64,
+    ) -> None:
+        if min(proposals, rounds, keep, batch_size) < 1:
+            raise ValueError(
+                "prompt search needs proposals, rounds, keep and batch_size >= 1, got "
+                f"{proposals}, {rounds}, {keep}, {batch_size}"
+            )
+        self.proposer = proposer
+        self.proposals = proposals
+        self.rounds = rounds
+        self.keep = keep
+        self.batch_size = batch_size
+
+    @torch.no_grad()
+    def run(
+        self,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        reward, features = required_reward("prompt search", reward, features)
+        task = Task(generator, reward, conditioning, features, steps)
+        best = Best(noise)
+        tried = [[text] for text in conditioning.prompts]
+        start = [Candidate(i, noise[i], seed, i) for i, seed in enumerate(seeds)]
+        best.score(task, start, self.batch_size)
+        for turn in range(self.rounds):
+            texts = [
+                self._proposals(own, best.scores[i], image_seed(seeds[i], "", turn, "proposal"))
+                for i, own in enumerate(tried)
+            ]
+            self._score(task, best, texts, noise, seeds)
+            for i, own in enumerate(texts):
+                lacking = self.proposals - len(own)
+                best.skip(i, lacking)
+                tried[i] += [*own, *[""] * lacking]
+        n = 1 + self.rounds * self.proposals
+        return best.generated(Spent(nfe=n * steps, reward_calls=n))._replace(prompts=tried)
+
+    def _proposals(self, tried: Sequence[str], rewards: Sequence[float], seed: int) -> list[str]:
+        pairs = zip(tried, rewards, strict=True)
+        pool = [ScoredPrompt(text, reward) for text, reward in pairs if text]
+        pool.sort(key=lambda scored: -scored.reward)
+        answer = self.proposer.propose(tried[0], pool[: self.keep], self.proposals, seed)
+        new = dict.fromkeys(text.strip() for text in answer)
+        return [text for text in new if text and text not in tried][: self.proposals]
+
+    def _score(
+        self,
+        task: Task,
+        best: Best,
+        texts: Sequence[Sequence[str]],
+        noise: Tensor,
+        seeds: Sequence[int],
+    ) -> None:
+        owners = [i for i, own in enumerate(texts) for _ in own]
+        if not owners:
+            return
+        conditioning = task.generator.encode([text for own in texts for text in own])
+        candidates = [Candidate(i, noise[i], seeds[i], row) for row, i in enumerate(owners)]
+        best.score(task._replace(conditioning=conditioning), candidates, self.batch_size)

@@ -1,0 +1,30 @@
+# The reward of the best image so far, against iterations and against time.
+add_table("curves", target="harness.searches:curves", version=1)
+
+
+rule curves:
+    input:
+        **frames_of(COMPARE, "trajectories", "timings"),
+    output:
+        png=report(
+            "results/figures/curves.png",
+            caption="../report/curves.rst",
+            category="Figures",
+            labels={"what": "reward of searches against iterations and time"},
+        ),
+        pdf="results/figures/curves.pdf",
+    log:
+        "results/logs/figures/curves.log",
+    threads: 1
+    params:
+        job=table_job(
+            "curves",
+            "results/figures/curves",
+            frames_of(COMPARE, "trajectories", "timings"),
+            models=config["models"],
+            batch_size=experiment.timed_batch_size(COMPARE),
+        ),
+    message:
+        "draw the curves of searches"
+    shell:
+        "python -m harness figure --job {params.job:q} 2>&1 | tee {log}"

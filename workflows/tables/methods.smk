@@ -1,0 +1,31 @@
+# What every way of spending compute earns and costs: the comparison of the config's `compare`.
+add_table("methods", target="harness.searches:methods", version=1)
+
+
+rule methods:
+    input:
+        **frames_of(COMPARE, "scores", "images", "timings"),
+    output:
+        multiext("results/tables/methods", ".csv", ".md", ".tex", ".parquet"),
+        html=report(
+            "results/tables/methods.html",
+            caption="../report/methods.rst",
+            category="Tables",
+            labels={"what": "every method, what it earns and costs"},
+        ),
+    log:
+        "results/logs/tables/methods.log",
+    threads: 1
+    params:
+        job=table_job(
+            "methods",
+            "results/tables/methods",
+            frames_of(COMPARE, "scores", "images", "timings"),
+            models=config["models"],
+            methods=config["compare"]["methods"],
+            batch_size=experiment.timed_batch_size(COMPARE),
+        ),
+    message:
+        "tabulate every method"
+    shell:
+        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
