@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any
 
-import torch
 from diffusers import AutoencoderDC
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -20,13 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from hypernoise.models.protocol import Generator
 
 #: What adapters switch in a module: themselves, hooks that leave out or add an output, and weights.
-_SWITCHES = (
-    "_disable_adapters",
-    "_active_adapter",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_parameters",
-)
+_SWITCHES = ("_disable_adapters", "_active_adapter", "_forward_hooks", "_parameters")
 
 
 @contextmanager
@@ -78,7 +72,7 @@ def _enabled(model: Any) -> Iterator[None]:
     if not blocks:
         model.enable_gradient_checkpointing(_repeatable)
     for block in blocks:
-        block.forward = _repeatable_forward(block)
+        block.forward = partial(_repeatable, block, run=block.forward)
     try:
         yield
     finally:
@@ -86,15 +80,6 @@ def _enabled(model: Any) -> Iterator[None]:
             model.disable_gradient_checkpointing()
         for block in blocks:
             del block.forward
-
-
-def _repeatable_forward(block: nn.Module) -> Callable[..., Any]:
-    plain = block.forward
-
-    def forward(*inputs: Any) -> Any:
-        return _repeatable(block, *inputs, run=plain) if torch.is_grad_enabled() else plain(*inputs)
-
-    return forward
 
 
 def _repeatable(block: nn.Module, *inputs: Any, run: Callable[..., Any] | None = None) -> Any:
