@@ -46,6 +46,9 @@ class EncodedOnce:
         self._may_encode = True
 
     def __getattr__(self, name: str) -> Any:
+        # A copy in the making has no generator yet, and would ask itself for it without end.
+        if name == "_generator":
+            raise AttributeError(name)
         return getattr(self._generator, name)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:

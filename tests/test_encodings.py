@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,13 @@ def test_a_kill_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt):
         stored(tmp_path).encode(PROMPTS[:1])
     assert not files(tmp_path)
+
+
+def test_a_generator_with_stored_encodings_can_be_copied(tmp_path: Path) -> None:
+    generator = stored(tmp_path)
+    again = copy.deepcopy(generator)
+    assert again.size_px == generator.size_px
+    assert again.backbone is not generator.backbone
 
 
 def test_the_folder_does_not_change_what_a_job_is(tmp_path: Path) -> None:
