@@ -4,7 +4,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "workflows/config/tiny.yaml"
+# --configfile gives a whole config: merged with this one, its layers would mix.
+if not workflow.overwrite_configfiles:
+
+    configfile: "workflows/config/tiny.yaml"
 
 
 # Recipe in workflows/hypernoise.def; used with --sdm apptainer only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from harness.specs import Registry, SpecError
 from hypernoise.training import TrainingOptions
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "workflows" / "config"
+PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "paper" / "hyperparameters.csv"
 FILE = "some.yaml"
 NOWHERE = {"out": "out", "work": "work"}
 
@@ -313,3 +315,42 @@ def test_hub_weights_are_no_local_files(config: dict[str, Any], registry: Regist
         version=1,
     )
     assert experiment(config, registry).weight_files("sd", "sd_random") == []
+
+
+#: Names of the published table -> ours.
+PAPER_NAMES = {
+    "sana_sprint_0.6b": "sana_sprint_0_6b",
+    "redness": "redness",
+    "preference": "human_preference",
+}
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs the shared published numbers")
+def test_the_papers_config_has_the_published_hyperparameters(registry: Registry) -> None:
+    paper = Experiment(load("paper.yaml"), registry, "paper.yaml")
+    published = list(csv.DictReader(PUBLISHED.read_text(encoding="utf-8").splitlines()))
+    assert len(published) == 6
+    for row in published:
+        model = PAPER_NAMES.get(row["model"], row["model"])
+        options = paper.options(model, PAPER_NAMES[row["experiment"]], row["method"])
+        found = {
+            "learning_rate": options["learning_rate"],
+            "grad_clip": options["grad_clip"],
+            "lora_rank": options["rank"],
+            "lora_alpha": options["alpha"],
+            "batch_size": options["batch_size"],
+            "accumulation": options["accumulation"],
+        }
+        assert found == {name: float(row[name]) for name in found}, row
+        assert options["optimizer"] == row["optimizer"]
+        drawn = options["steps"] * options["batch_size"] * options["accumulation"]
+        n_prompts = int(row["n_prompts"])
+        assert drawn / n_prompts == pytest.approx(int(row["epochs"]), abs=1e-2), row
+
+
+def test_the_papers_config_fits_the_schema_and_trains_on_its_prompts() -> None:
+    config = load("paper.yaml")
+    check_schema(config, load("schema.yaml"), "paper.yaml")
+    assert config["prompts"]["default"]["train"]["arguments"]["n"] == 70_000
+    assert config["prompts"]["redness"]["train"]["arguments"]["n"] == 30
+    assert config["prompts"]["redness"]["validation"]["arguments"]["n"] == 4

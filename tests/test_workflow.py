@@ -282,6 +282,14 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
 
 
+def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
+    paper = ("--dry-run", "--cores", "2", "--configfile", "workflows/config/paper.yaml")
+    planned = counts(snakemake(finished, *paper, config=MICRO))
+    # Hypernoise and fine-tuning on three models, and both for redness; six methods on each model.
+    assert (planned["train"], planned["generate"], planned["score"]) == (8, 18, 3)
+    assert planned["table1"] == planned["figure4"] == 1
+
+
 def test_one_network_can_be_trained_by_several_processes(finished: Path) -> None:
     arguments = ("--dry-run", "--printshellcmds", "--forcerun", "train", "--cores", "2")
     done = snakemake(finished, *arguments, config={**MICRO, "processes": 2})
