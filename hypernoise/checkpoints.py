@@ -104,7 +104,7 @@ class PinnedFile:
         path = folder / self.place.rpartition("/")[2]
         if not path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(self.place, str(path), self.sha256, progress=False)
+            torch.hub.download_url_to_file(self.place, str(path), progress=False)
         return path
 
 

@@ -76,6 +76,25 @@ def test_a_hub_file_is_asked_for_by_repository_commit_and_path(
         PinnedFile.parse(f"{place}#sha256={HASH}").fetch()
 
 
+def test_a_file_of_the_web_is_downloaded_once_and_checked_every_time(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def download(address: str, path: str, progress: bool) -> None:
+        asked.append(address)
+        Path(path).write_bytes(file.read_bytes())
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", download)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "cache"))
+    pinned = PinnedFile.parse(f"https://host/weights.safetensors#sha256={digest(file)}")
+    assert pinned.fetch().read_bytes() == pinned.fetch().read_bytes() == file.read_bytes()
+    assert asked == ["https://host/weights.safetensors"]
+    pinned.fetch().write_bytes(b"something else")
+    with pytest.raises(ValueError, match=f"expected {digest(file)}"):
+        pinned.fetch()
+
+
 @pytest.mark.parametrize("name", ["missing.pt", "missing.safetensors"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=name):

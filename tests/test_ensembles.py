@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from harness_toys import BENCHMARK, made_images
+from parity import small
 from PIL import Image
+from test_reward_parity import TARGETS, build
 from toys import ToyReward
 
+from harness import frames, score
 from harness.codec import from_json, to_json
 from harness.components import build_reward, check_reward_weights, weight_paths
 from harness.jobs import ScoreJob, job_hash
@@ -150,3 +155,25 @@ def test_a_parts_file_is_part_of_a_jobs_identity(tmp_path: Path) -> None:
     weights.touch()
     model = ModelSpec("toy", "harness_toys:ToyGenerator", "toy/toy", 4, version=1)
     assert weight_paths(model, [sum_of_file(str(weights))]) == [str(weights)]
+
+
+def test_a_sum_of_a_published_scorer_and_another_runs_through_the_score_verb(
+    tmp_path: Path,
+) -> None:
+    build("hpsv2", tmp_path)
+    made = Registry()
+    hpsv2 = {"architecture": small.OPEN_CLIP, "dtype": "float32"}
+    weights = str(tmp_path / "weights.pt")
+    made.add_reward("hpsv2", target=TARGETS["hpsv2"], weights=weights, version=1, **hpsv2)
+    made.add_reward("red", target=REDNESS, version=1)
+    made.add_reward("sum", target=ENSEMBLE, parts={"hpsv2": 5.0, "red": 0.5}, version=1)
+    rewards = {name: made.reward(name) for name in ("hpsv2", "red", "sum")}
+    images = made_images(tmp_path)
+    job = ScoreJob(BENCHMARK, rewards, (images,), str(tmp_path / "scores.parquet"))
+    score.run(from_json(to_json(job), ScoreJob))
+    wide = frames.read(job.out, "scores").pivot_table(
+        index=["prompt_id", "image_index"], columns="metric", values="value"
+    )
+    assert len(wide) == 6
+    assert wide["hpsv2"].nunique() == 6
+    np.testing.assert_allclose(wide["sum"], 5 * wide["hpsv2"] + 0.5 * wide["red"], atol=1e-6)

@@ -354,3 +354,24 @@ def test_the_papers_config_fits_the_schema_and_trains_on_its_prompts() -> None:
     assert config["prompts"]["default"]["train"]["arguments"]["n"] == 70_000
     assert config["prompts"]["redness"]["train"]["arguments"]["n"] == 30
     assert config["prompts"]["redness"]["validation"]["arguments"]["n"] == 4
+
+
+def test_a_sum_reads_the_local_files_of_its_parts(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    hub = f"hf://owner/name@{'0' * 40}/weights.pt#sha256={'1' * 64}"
+    target = "hypernoise.rewards.aesthetic:Aesthetic"
+    registry.add_reward("near", target=target, weights="clip.pt#sha256=1", head="a.pth", version=1)
+    registry.add_reward("far", target=target, weights=hub, head="https://host/a.pth", version=1)
+    ensemble = "hypernoise.rewards.ensemble:Ensemble"
+    registry.add_reward("sum", target=ensemble, parts={"near": 1.0, "far": 1.0}, version=1)
+    assert experiment(config, registry).weight_files("sum") == ["clip.pt", "a.pth"]
+
+
+def test_a_sum_with_a_missing_part_stops_the_check(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    ensemble = "hypernoise.rewards.ensemble:Ensemble"
+    registry.add_reward("sum", target=ensemble, parts={"rednes": 1.0}, version=1, file="sum.smk")
+    with pytest.raises(SpecError, match=r"sum\.smk: .*'rednes'.*'redness'"):
+        experiment(config, registry).check()
