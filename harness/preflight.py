@@ -7,11 +7,13 @@ and the job as JSON.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable
 
 from harness import generate, train
 from harness.jobs import GenerateJob, TrainJob, load_job
+from harness.specs import BenchmarkSpec
 from harness.targets import SpecError, resolve, unknown
 
 
@@ -41,7 +43,20 @@ def check(verb: str, job: TrainJob | GenerateJob) -> None:
         generate.check(job)
         resolve(job.method.target)(**job.method.arguments)
     if isinstance(job, GenerateJob) and job.benchmark.scorer:
-        resolve(job.benchmark.scorer)
+        check_scorer(job.benchmark)
+
+
+def check_scorer(benchmark: BenchmarkSpec) -> None:
+    """Find a scorer, and let it check its arguments: ``check_NAME`` beside a scorer ``NAME``.
+
+    Raises:
+        SpecError: there is no such scorer, or as its check.
+    """
+    resolve(benchmark.scorer)
+    module, _, name = benchmark.scorer.partition(":")
+    own_check = getattr(importlib.import_module(module), f"check_{name}", None)
+    if own_check is not None:
+        own_check(**benchmark.scorer_arguments)
 
 
 def main() -> int:

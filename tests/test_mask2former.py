@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
+from harness import preflight
 from harness.benchmarks.clip_colors import ClipColors, cut_out
 from harness.benchmarks.geneval import COLORS
 from harness.benchmarks.geneval_coco import judge_image, score
@@ -25,9 +27,21 @@ from harness.benchmarks.mask2former import (
     instances,
     prepare,
 )
+from harness.specs import BenchmarkSpec
 
-#: The smallest CLIP that open_clip has a configuration of.
-SMALL_CLIP = "RN50-quickgelu"
+SMALL_CLIP = "small-quickgelu"
+SMALL_CLIP_CONFIG = {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+    },
+}
 
 
 def coco_labels() -> dict[int, str]:
@@ -197,6 +211,30 @@ def test_a_repository_needs_a_commit() -> None:
         Mask2Former("facebook/mask2former")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"detector": "facebook/mask2former"}, "revision '' of facebook/mask2former is no commit"),
+        ({"detector": ".", "clip": "no.pt"}, r"CLIP weights no\.pt are missing"),
+        ({"detector": ".", "postprocessing": "mmdt"}, "post-processing 'mmdt'"),
+    ],
+)
+def test_a_scorer_that_cannot_run_is_found_before_any_image(
+    arguments: dict[str, str], message: str
+) -> None:
+    module = "harness.benchmarks.geneval_coco"
+    benchmark = BenchmarkSpec(
+        "geneval",
+        f"{module}:prompts",
+        1,
+        scorer=f"{module}:score",
+        metric="geneval_correct",
+        scorer_arguments=arguments,
+    )
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        preflight.check_scorer(benchmark)
+
+
 def test_an_object_is_cut_out_on_grey() -> None:
     image = Image.new("RGB", (8, 6), "red")
     mask = torch.zeros(6, 8, dtype=torch.bool)
@@ -214,6 +252,9 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("clip") / "clip.safetensors"
+    config = path.with_name(f"{SMALL_CLIP}.json")
+    config.write_text(json.dumps(SMALL_CLIP_CONFIG))
+    open_clip.add_model_config(config)
     save_file(open_clip.create_model(SMALL_CLIP).state_dict(), path)
     return path
 

@@ -13,9 +13,17 @@ from PIL import Image
 
 from harness.benchmarks.clip_colors import ClipColors
 from harness.benchmarks.geneval import Decision, judge, load_metadata
-from harness.benchmarks.mask2former import CLASSES, Mask2Former, Postprocessing, by_class
+from harness.benchmarks.mask2former import (
+    CLASSES,
+    POSTPROCESSINGS,
+    Mask2Former,
+    Postprocessing,
+    by_class,
+    check_source,
+)
 from harness.components import default_device
 from harness.data_files import DataFile, locate
+from hypernoise.choices import check_choice
 
 METADATA = DataFile(
     name="geneval/evaluation_metadata.jsonl",
@@ -86,6 +94,23 @@ def score(
         for image, record in zip(images, metadata, strict=True)
     ]
     return [(float(decision.correct), decision.reason) for decision in decisions]
+
+
+def check_score(
+    detector: str,
+    detector_revision: str = "",
+    clip: str = "openai",
+    postprocessing: Postprocessing = "mmdet",
+) -> None:
+    """Check the arguments of :func:`score` before any image is made; nothing is loaded.
+
+    Raises:
+        ValueError: a detector of the hub without a commit, or an unknown post-processing.
+        FileNotFoundError: the classifier's file is missing.
+    """
+    check_source(detector, detector_revision)
+    check_choice("post-processing", postprocessing, POSTPROCESSINGS)
+    ClipColors(clip)
 
 
 @cache

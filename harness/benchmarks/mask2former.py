@@ -258,8 +258,7 @@ class Mask2Former:
         from transformers import Mask2FormerForUniversalSegmentation
 
         check_choice("post-processing", postprocessing, POSTPROCESSINGS)
-        if not Path(weights).is_dir():
-            check_commit(weights, revision)
+        check_source(weights, revision)
         stock: Any = Mask2FormerForUniversalSegmentation
         self.model = stock.from_pretrained(weights, revision=revision or None, use_safetensors=True)
         check_classes(self.model.config.id2label, weights)
@@ -282,6 +281,12 @@ class Mask2Former:
             prepared.image_size,
         )
         return Instances(*(tensor.cpu() for tensor in found))
+
+
+def check_source(weights: str, revision: str) -> None:
+    """Raise ValueError unless a detector is a folder, or a hub repository at a commit."""
+    if not Path(weights).is_dir():
+        check_commit(weights, revision)
 
 
 def check_classes(id2label: dict[int, str], source: str) -> None:
