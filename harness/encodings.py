@@ -1,8 +1,8 @@
 """Encodings of prompts on disk: each prompt is encoded once, and then the text encoders can go.
 
 Text encoders are the larger part of some models, and the encodings of many prompts are larger
-still. So a prompt's encoding is a file, and what has been read waits in main memory: generators
-move a batch's rows to their device (:meth:`hypernoise.models.protocol.Conditioning.to`).
+still. So a prompt's encoding is a file. Trainings read it with its batch; generators move a batch's
+rows to their device (:meth:`hypernoise.models.protocol.Conditioning.to`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from harness.jobs import fingerprint
 from harness.specs import ModelSpec
 from hypernoise.models.loading import free_text_encoders
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.processes import ALONE, Processes
 
 _PROMPT = "prompt"
 #: Prompts that are encoded together.
@@ -58,14 +60,23 @@ class EncodedOnce:
             ValueError: a prompt has no file, and the text encoders are gone.
         """
         self._encode_missing(prompts)
+        return self.read(prompts)
+
+    def read(self, prompts: Sequence[str]) -> Conditioning:
+        """Encodings that are on disk already: on the CPU."""
         rows = [self._read(prompt) for prompt in prompts]
         tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         return Conditioning(tensors, tuple(prompts))
 
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode all prompts of a job that have no file yet, then free the text encoders."""
+    def on_disk(self, prompts: Sequence[str]) -> OnDisk:
+        """Encode prompts that have no file yet, and read each when it is asked for."""
         for start in range(0, len(prompts), _BATCH):
             self._encode_missing(prompts[start : start + _BATCH])
+        return OnDisk(self, tuple(prompts))
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode all prompts of a job that have no file yet, then free the text encoders."""
+        self.on_disk(prompts)
         free_text_encoders(self._generator.pipeline)
         self._may_encode = False
 
@@ -114,6 +125,18 @@ class EncodedOnce:
             partial.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class OnDisk:
+    """Encodings that are read from their files batch by batch: 70,000 prompts fit no memory."""
+
+    source: EncodedOnce
+    prompts: tuple[str, ...]
+
+    def rows(self, index: Sequence[int]) -> Conditioning:
+        """The conditioning of some prompts, in the given order; rows may repeat."""
+        return self.source.read([self.prompts[row] for row in index])
+
+
 def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generator:
     """The generator with encodings in the folder that its declaration names, if it names one."""
     if not spec.encodings:
@@ -122,10 +145,17 @@ def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generato
     return cast(Generator, EncodedOnce(generator, folder))
 
 
-def prepare(generator: Generator, prompts: Sequence[str]) -> None:
-    """Encode a job's prompts and free the text encoders, where encodings are kept on disk."""
-    if isinstance(generator, EncodedOnce):
-        generator.prepare(prompts)
+def prepare(generator: Generator, prompts: Sequence[str], processes: Processes = ALONE) -> None:
+    """Encode a job's prompts and free the text encoders, where encodings are kept on disk.
+
+    Several processes encode a part each.
+    """
+    if not isinstance(generator, EncodedOnce):
+        return
+    if len(prompts) >= processes.count:
+        generator.on_disk(processes.share(prompts))
+    processes.wait()
+    generator.prepare(prompts)
 
 
 def _identity(spec: ModelSpec, device: str) -> str:

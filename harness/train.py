@@ -74,7 +74,8 @@ def _train(job: TrainJob, processes: Processes) -> None:
     folder = Path(job.work)
     device = default_device()
     generator = build_generator(job.model, device)
-    prepare(generator, [text for _, text in plan.prompts + plan.validation_prompts])
+    texts = [text for _, text in plan.prompts + plan.validation_prompts]
+    prepare(generator, texts, processes)
     reward = build_reward(job.reward, device)
     judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
     options = plan.options

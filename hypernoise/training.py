@@ -25,7 +25,7 @@ from tqdm import tqdm
 from hypernoise.adapter import Trainable
 from hypernoise.checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.choices import check_choice
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, Encoded, Generator
 from hypernoise.noise import (
     REDUCTIONS,
     Reduction,
@@ -245,7 +245,7 @@ def train(
 
 
 class _Prompts(NamedTuple):
-    conditioning: Conditioning
+    conditioning: Encoded
     features: Features
 
 
@@ -284,7 +284,7 @@ class _Run:
         self.order = _Order(len(prompts), options.seed)
         texts = _texts(prompts, "training")
         self.prompts = _Prompts(
-            encode_in_chunks(generator.encode, texts), encode_in_chunks(reward.encode, texts)
+            encode_all(generator, texts), encode_in_chunks(reward.encode, texts)
         )
         self.validator = None
         if validation:
@@ -454,7 +454,7 @@ class _Validator:
         self.batch_size = validation.batch_size
         self.rewards = {"reward": reward, **validation.judges}
         texts = _texts(validation.prompts, "validation")
-        self.conditioning = encode_in_chunks(generator.encode, texts)
+        self.conditioning = encode_all(generator, texts)
         self.features = {
             name: encode_in_chunks(each.encode, texts) for name, each in self.rewards.items()
         }
@@ -512,6 +512,12 @@ class _Order:
             self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
             self._epoch = epoch
         return self._permutation[position]
+
+
+def encode_all(generator: Generator, texts: Sequence[str]) -> Encoded:
+    """Encode many prompts once: in memory, or where the generator keeps them (``on_disk``)."""
+    on_disk: Callable[[Sequence[str]], Encoded] | None = getattr(generator, "on_disk", None)
+    return on_disk(texts) if on_disk else encode_in_chunks(generator.encode, texts)
 
 
 @torch.no_grad()

@@ -15,8 +15,10 @@ from toys import noise_for
 
 from harness import generate
 from harness.components import build_generator
-from harness.encodings import EncodedOnce, encoded_once
+from harness.encodings import EncodedOnce, encoded_once, prepare
 from harness.jobs import job_hash
+from hypernoise.processes import Processes
+from hypernoise.training import encode_all
 
 BY_FAMILY = {spec.target: spec for spec in published()}
 SEEDS = [1, 2]
@@ -44,6 +46,37 @@ def test_each_prompt_is_encoded_once_whoever_asks(tmp_path: Path) -> None:
     plain = ToyGenerator("random", 4).encode(PROMPTS[:3]).tensors["shade"]
     assert torch.equal(first.tensors["shade"], plain[[0, 1, 0]])
     assert torch.equal(again.tensors["shade"], plain[[1, 2]])
+
+
+def test_trainings_read_encodings_batch_by_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = stored(tmp_path)
+    encoded = encode_all(generator, PROMPTS)
+    read: list[str] = []
+    plain = EncodedOnce._read
+
+    def watched(self: EncodedOnce, prompt: str) -> dict[str, torch.Tensor]:
+        read.append(prompt)
+        return plain(self, prompt)
+
+    monkeypatch.setattr(EncodedOnce, "_read", watched)
+    rows = encoded.rows([2, 0, 2])
+    assert read == [PROMPTS[2], PROMPTS[0], PROMPTS[2]]
+    whole = ToyGenerator("random", 4).encode(PROMPTS)
+    assert torch.equal(rows.tensors["shade"], whole.rows([2, 0, 2]).tensors["shade"])
+    assert rows.prompts == whole.rows([2, 0, 2]).prompts
+
+
+def test_processes_encode_a_part_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_the_barrier = []
+    monkeypatch.setattr(
+        Processes, "wait", lambda _self: at_the_barrier.append(list(ToyGenerator.encoded))
+    )
+    generator = stored(tmp_path)
+    prepare(generator, PROMPTS[:3], Processes(rank=1, count=2))
+    assert at_the_barrier == [list(PROMPTS[1:3])]
+    assert sorted(ToyGenerator.encoded) == sorted(PROMPTS[:3])
 
 
 @pytest.mark.parametrize(

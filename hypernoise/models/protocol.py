@@ -35,6 +35,14 @@ class Conditioning:
         return Conditioning(tensors, self.prompts)
 
 
+class Encoded(Protocol):
+    """Encoded prompts, wherever they are."""
+
+    def rows(self, index: Sequence[int]) -> Conditioning:
+        """The conditioning of some prompts, in the given order; rows may repeat."""
+        ...
+
+
 class Generator(Protocol):
     """A frozen text-to-image generator that starts from unit-variance noise.
 
