@@ -46,6 +46,8 @@ class EncodedOnce:
         self._generator = generator
         self._folder = folder
         self._may_encode = True
+        # A job asks for its prompts more than once, and looking into 70,000 files takes long.
+        self._whole: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         # A copy in the making has no generator yet, and would ask itself for it without end.
@@ -81,7 +83,9 @@ class EncodedOnce:
         self._may_encode = False
 
     def _encode_missing(self, prompts: Sequence[str]) -> None:
-        missing = [p for p in dict.fromkeys(prompts) if not self._is_whole(self._path(p), p)]
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._whole]
+        missing = [prompt for prompt in new if not self._is_whole(self._path(prompt), prompt)]
+        self._whole.update(set(new) - set(missing))
         if not missing:
             return
         if not self._may_encode:
@@ -90,6 +94,7 @@ class EncodedOnce:
             encoded = self._generator.encode(missing)
         for row, prompt in enumerate(missing):
             self._write(prompt, {name: value[row] for name, value in encoded.tensors.items()})
+        self._whole.update(missing)
 
     def _path(self, prompt: str) -> Path:
         name = hashlib.sha256(prompt.encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from harness import data_files
 from harness.data_files import DataFile
@@ -60,14 +60,15 @@ def t2i_compbench(split: str = "train") -> tuple[TrainingPrompt, ...]:
     return tuple(
         prompt
         for category in CATEGORIES
-        for prompt in _lines(data_files.locate(_compbench(category, split)).read_text("utf-8"),
-                             f"compbench_{category}_{split}")
-    )  # fmt: skip
+        for prompt in _lines(
+            data_files.locate(_compbench(category, split)), f"compbench_{category}_{split}"
+        )
+    )
 
 
 def abc_6k() -> tuple[TrainingPrompt, ...]:
     """ABC-6K's prompts; raises as :func:`t2i_compbench`."""
-    return tuple(_lines(data_files.locate(ABC_6K).read_text("utf-8"), "abc6k"))
+    return tuple(_lines(data_files.locate(ABC_6K), "abc6k"))
 
 
 def pick_a_pic() -> tuple[TrainingPrompt, ...]:
@@ -82,7 +83,7 @@ def pick_a_pic() -> tuple[TrainingPrompt, ...]:
             f"{path} is missing: write the captions of the data set yuvalkirstain/pickapic_v2 "
             f"there, one per line, or name a folder that has {PICK_A_PIC} in {data_files.VARIABLE}"
         )
-    return tuple(_lines(path.read_text("utf-8"), "pick_a_pic"))
+    return tuple(_lines(path, "pick_a_pic"))
 
 
 def preference(n: int, apart_from: str) -> tuple[TrainingPrompt, ...]:
@@ -122,11 +123,11 @@ def _compbench(category: str, split: str) -> DataFile:
     )
 
 
-def _lines(text: str, task: str) -> Iterator[TrainingPrompt]:
-    for number, line in enumerate(text.splitlines()):
+def _lines(path: Path, task: str) -> Iterator[TrainingPrompt]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         if line.strip():
             yield TrainingPrompt(f"{task}_{number:05}", line.strip(), task)
 
 
-def _folded(text: str) -> Any:
+def _folded(text: str) -> str:
     return " ".join(text.casefold().strip(" .").split())

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,6 +24,7 @@ from harness.benchmarks.mask2former import (
 )
 from harness.components import default_device
 from harness.data_files import DataFile, locate
+from harness.generate import to_uint8
 from hypernoise.choices import check_choice
 
 METADATA = DataFile(
@@ -90,8 +92,8 @@ def score(
     """
     judges = _judges(detector, detector_revision, clip, postprocessing, default_device())
     decisions = [
-        judge_image(_pil(image), record, *judges)
-        for image, record in zip(images, metadata, strict=True)
+        judge_image(Image.fromarray(pixels), record, *judges)
+        for pixels, record in zip(to_uint8(torch.from_numpy(images)), metadata, strict=True)
     ]
     return [(float(decision.correct), decision.reason) for decision in decisions]
 
@@ -126,7 +128,3 @@ def _judges(
         Mask2Former(detector, revision, device, postprocessing),
         ClipColors(clip, device=device),
     )
-
-
-def _pil(image: NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray((image.transpose(1, 2, 0) * 255).round().astype(np.uint8))

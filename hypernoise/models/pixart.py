@@ -137,10 +137,15 @@ class PixartDmd:
 
 def _distilled_parts(repository: str, revision: str, dtype: torch.dtype) -> dict[str, Any]:
     check_commit(repository, revision)
-    where = {"revision": revision}
     return {
         "transformer": PixArtTransformer2DModel.from_pretrained(
-            repository, subfolder="transformer", dtype=dtype, use_safetensors=True, **where
+            repository,
+            subfolder="transformer",
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
         ),
-        "scheduler": DDPMScheduler.from_pretrained(repository, subfolder="scheduler", **where),
+        "scheduler": DDPMScheduler.from_pretrained(
+            repository, subfolder="scheduler", revision=revision
+        ),
     }
