@@ -1,4 +1,7 @@
-"""``python -m harness VERB --job JSON_OR_PATH``: argument parsing, nothing else."""
+"""``python -m harness VERB ...``: argument parsing, nothing else.
+
+Verbs of the workflow take ``--job JSON_OR_PATH``, the others (:mod:`harness.commands`) their own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
+from harness.commands import COMMANDS
 from harness.jobs import JOBS, load_job
 from harness.targets import resolve
 
@@ -32,11 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, or 2 for a job that cannot be carried out."""
     options = _parser().parse_args(arguments)
     try:
-        job = load_job(options.verb, options.job)
-        if getattr(options, "threads", None):
-            job = replace(job, threads=options.threads)
-        module = f"harness.{_MODULES.get(options.verb, options.verb)}"
-        resolve(f"{module}:{'check' if getattr(options, 'check', False) else 'run'}")(job)
+        if options.verb in COMMANDS:
+            return _command(options)
+        _job(options)
     except (ValueError, OSError) as error:
         return _fail(error, options.traceback)
     except RuntimeError as error:
@@ -45,6 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(error, options.traceback, _REMEDIES[type(error).__name__])
     return 0
+
+
+def _command(options: argparse.Namespace) -> int:
+    given = {k: v for k, v in vars(options).items() if k not in ("verb", "traceback")}
+    return resolve(COMMANDS[options.verb].target)(**given) or 0
+
+
+def _job(options: argparse.Namespace) -> None:
+    job = load_job(options.verb, options.job)
+    if getattr(options, "threads", None):
+        job = replace(job, threads=options.threads)
+    module = f"harness.{_MODULES.get(options.verb, options.verb)}"
+    resolve(f"{module}:{'check' if getattr(options, 'check', False) else 'run'}")(job)
 
 
 def _fail(error: Exception, traceback: bool, remedy: str = "") -> int:
@@ -79,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         # Tables and figures take no long work that a check could spare.
         if verb not in _MODULES:
             sub.add_argument("--check", action="store_true", help="check the job, do no work")
+    for verb, command in COMMANDS.items():
+        command.add_options(verbs.add_parser(verb, help=command.help, description=command.help))
+    for sub in verbs.choices.values():
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import os
@@ -18,6 +19,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, damage, generate_job, made_im
 
 from harness import frames, generate
 from harness.__main__ import main
+from harness.commands import COMMANDS, Command
 from harness.jobs import JOBS, ScoreJob, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +51,31 @@ def test_a_job_runs_from_json_and_from_a_file(tmp_path: Path) -> None:
     path.write_text(to_json(scoring))
     assert main(["score", "--job", str(path)]) == 0
     assert len(frames.read(scoring.out, "scores")) == 6
+
+
+def _with_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path)
+
+
+def _missing(path: Path) -> int:
+    raise FileNotFoundError(f"folder {path} is missing")
+
+
+def test_a_command_gets_its_own_options_and_tells_faults_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb, function in (("where", "_code"), ("missing", "_missing")):
+        command = Command("look at a folder", f"test_cli:{function}", _with_path)
+        monkeypatch.setitem(COMMANDS, verb, command)
+    assert main(["where", "here"]) == 4
+    assert main(["missing", "here"]) == 2
+    assert capsys.readouterr().err == "error: folder here is missing\n"
+    with pytest.raises(FileNotFoundError):
+        main(["missing", "here", "--traceback"])
+
+
+def _code(path: Path) -> int:
+    return len(str(path))
 
 
 def test_a_check_does_no_work(tmp_path: Path) -> None:
