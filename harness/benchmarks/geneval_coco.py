@@ -76,8 +76,8 @@ def score(
     images: NDArray[np.float32],
     metadata: Sequence[dict[str, Any]],
     detector: str,
+    clip: str,
     detector_revision: str = "",
-    clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
 ) -> list[tuple[float, str]]:
     """GenEval per image: (1.0 or 0.0, the reason of a failure).
@@ -87,7 +87,7 @@ def score(
         metadata: N prompts in GenEval's fields.
         detector: folder or hub name of the detector's weights.
         detector_revision: commit of the hub repository.
-        clip: open_clip tag or checkpoint file of the colour classifier.
+        clip: checkpoint of the colour classifier (:mod:`hypernoise.checkpoints`).
         postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
     """
     judges = _judges(detector, detector_revision, clip, postprocessing, default_device())
@@ -100,15 +100,16 @@ def score(
 
 def check_score(
     detector: str,
+    clip: str,
     detector_revision: str = "",
-    clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
 ) -> None:
     """Check the arguments of :func:`score` before any image is made; nothing is loaded.
 
     Raises:
-        ValueError: a detector of the hub without a commit, or an unknown post-processing.
-        FileNotFoundError: the classifier's file is missing.
+        ValueError: an unknown post-processing, or weights of the hub that are not pinned or that it
+            does not give.
+        FileNotFoundError: a file is missing.
     """
     check_source(detector, detector_revision)
     check_choice("post-processing", postprocessing, POSTPROCESSINGS)
