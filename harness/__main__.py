@@ -28,7 +28,8 @@ _HELP = {
 #: Errors that are known by name only, so that no module is imported for them, and what helps.
 _REMEDIES = {
     "TrainingDiverged": "",
-    "OutOfMemoryError": "Make batch_size smaller, or give the model vae_savings.",
+    "OutOfMemoryError": "Training: make batch_size smaller, or set gradient_checkpointing. "
+    "Otherwise a single image does not fit: give the model vae_savings.",
 }
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from harness.encodings import prepare
 from harness.jobs import GenerateJob, job_hash
 from harness.specs import RewardSpec
 from harness.work import Work
+from hypernoise.batches import Batches
+from hypernoise.images import to_bytes
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator, check_steps
 from hypernoise.noise import batch_noise, image_seed
@@ -98,6 +101,7 @@ def run(job: GenerateJob) -> None:
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first), or an
             image is not finite.
+        torch.OutOfMemoryError: a single image does not fit; batches are halved until they do.
     """
     torch.set_num_threads(job.threads)
     items = check(job)
@@ -161,8 +165,7 @@ def to_uint8(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """
     if not torch.isfinite(images).all():
         raise ValueError("an image has pixels that are not finite")
-    scaled = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.asarray(scaled.permute(0, 2, 3, 1).cpu().numpy())
+    return np.asarray(to_bytes(images).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _searched(job: GenerateJob) -> RewardSpec | None:
@@ -186,9 +189,8 @@ def _generate(
     finished: list[dict[str, Any]] = []
     name = f"{job.model.name} {job.method.name}"
     with tqdm(total=done + len(items), initial=done, desc=name, unit="image") as progress:
-        for start in range(0, len(items), job.batch_size):
-            batch = items[start : start + job.batch_size]
-            made = setup.method.run(**setup.inputs(batch, job.seed, job.steps))
+        batches = Batches(job.batch_size, name)
+        for batch, made in batches.run(items, partial(_make, job, setup)):
             try:
                 pixels = to_uint8(made.images)
             except ValueError as error:
@@ -204,6 +206,10 @@ def _generate(
             finished += rows
             progress.update(len(batch))
     return finished
+
+
+def _make(job: GenerateJob, setup: Setup, batch: Sequence[Item]) -> Generated:
+    return setup.method.run(**setup.inputs(batch, job.seed, job.steps))
 
 
 def _row(job: GenerateJob, item: Item, made: Generated) -> dict[str, Any]:

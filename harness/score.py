@@ -23,6 +23,7 @@ from harness.components import (
 )
 from harness.jobs import ScoreJob
 from harness.specs import resolve, unknown
+from hypernoise.batches import Batches
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 from hypernoise.training import encode_in_chunks
 
@@ -83,10 +84,14 @@ def run(job: ScoreJob) -> None:
         judges.append(Judge(metric, reward, features, row_of, device))
     parts = []
     with tqdm(total=len(table), desc=f"scoring {job.benchmark.name}", unit="image") as progress:
-        for start in range(0, len(table), job.batch_size):
-            batch = table.iloc[start : start + job.batch_size]
-            parts += _score(job, batch, metadata, judges)
-            progress.update(len(batch))
+        batches = Batches(job.batch_size, f"scoring {job.benchmark.name}")
+
+        def score(rows: Sequence[int]) -> list[pd.DataFrame]:
+            return _score(job, table.iloc[list(rows)], metadata, judges)
+
+        for rows, scored in batches.run(range(len(table)), score):
+            parts += scored
+            progress.update(len(rows))
     frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job)
 
 

@@ -23,16 +23,24 @@ from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning
 
 SIZE_PX = 4
+PLENTY = 1_000_000
 PROMPTS = ("a red circle", "a blue ring", "a green heart", "two moons", "a pink cross")
+
+
+def check_room(n: int, room: int) -> None:
+    """Fail as a GPU does that has memory for ``room`` images."""
+    if n > room:
+        raise torch.OutOfMemoryError(f"no room for {n} images")
 
 
 class ToyGenerator:
     """Images that show noise and prompt: the sigmoid of the noise plus a shade per prompt.
 
-    Class attributes count what all instances did.
+    Class attributes count what all instances did, and say for how many images there is memory.
     """
 
     last_layer = "0"
+    room: ClassVar[int] = PLENTY
     built: ClassVar[int] = 0
     encoded: ClassVar[list[str]] = []
 
@@ -68,6 +76,7 @@ class ToyGenerator:
         steps: int = 1,
         seeds: Sequence[int] | None = None,
     ) -> Tensor:
+        check_room(len(noise), type(self).room)
         shade = conditioning.tensors["shade"].view(-1, 1, 1, 1)
         return torch.sigmoid(self.gain * noise + shade)
 
@@ -79,7 +88,7 @@ class ToyMethod:
     """
 
     calls: ClassVar[list[tuple[str, int]]] = []
-    lives: ClassVar[int] = 1_000_000
+    lives: ClassVar[int] = PLENTY
 
     def __init__(
         self, label: str = "toy", poison: str = "", wait_s: float = 0.0, n_scored: int = 0
@@ -119,6 +128,7 @@ class Redness:
     """Mean red of an image, plus the length of its prompt; ``broken`` breaks it."""
 
     encoded: ClassVar[list[str]] = []
+    room: ClassVar[int] = PLENTY
     name = "toy_redness"
 
     def __init__(self, weights: str = "", broken: bool = False) -> None:
@@ -131,6 +141,7 @@ class Redness:
         )
 
     def score(self, images: Tensor, features: Conditioning) -> Tensor:
+        check_room(len(images), type(self).room)
         scores = images[:, 0].mean(dim=(1, 2)) + features.tensors["length"]
         return scores * torch.nan if self.broken else scores
 
@@ -161,11 +172,12 @@ def scorer(
 
 
 def reset() -> None:
-    """Set all counts to zero."""
+    """Set all counts to zero, and give memory to everybody."""
+    ToyGenerator.room = Redness.room = PLENTY
     ToyGenerator.built = 0
     ToyGenerator.encoded = []
     ToyMethod.calls = []
-    ToyMethod.lives = 1_000_000
+    ToyMethod.lives = PLENTY
     Redness.encoded = []
 
 

@@ -178,7 +178,8 @@ def test_running_out_of_memory_says_what_helps(
     monkeypatch.setattr(train, "run", run_out)
     monkeypatch.setattr("harness.__main__.load_job", lambda *_: None)
     message = error_of(capsys, "train", "{}")
-    assert "CUDA out of memory. Make batch_size smaller, or give the model vae_savings" in message
+    assert "CUDA out of memory. Training: make batch_size smaller" in message
+    assert "give the model vae_savings" in message
 
 
 def test_an_unknown_verb_lists_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ from hypernoise.training import TrainingOptions, train
 
 PROMPT = "a photo of a red bench and a blue cow"
 TWINS = {name: spec for name, spec in registered().models.items() if spec.is_random}
+#: Decoded tile by tile: a whole image's decoding does not fit beside this backbone in 13 GiB.
+TILED = {"sana_sprint_1_6b_random"}
 #: As in workflows/config/paper.yaml, but one image and one step.
 OPTIONS = TrainingOptions(
     steps=1,
@@ -76,6 +79,8 @@ def test_a_published_architecture_draws_and_trains_at_full_size(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, device = TWINS[name], default_device()
+    if name in TILED:
+        spec = replace(spec, arguments={**spec.arguments, "vae_savings": ["tiling"]})
     monkeypatch.chdir(tmp_path)
     try:
         check_weights(spec)

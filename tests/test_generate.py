@@ -152,6 +152,27 @@ def test_the_batch_size_changes_no_image(tmp_path: Path) -> None:
     assert all(other == first for other in others)
 
 
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_changes_no_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_images(tmp_path / "whole", batch_size=6)
+    harness_toys.reset()
+    ToyGenerator.room = 2
+    made_images(tmp_path / "halved", batch_size=6)
+    assert [size for _, size in ToyMethod.calls] == [6, 3, 2, 2, 2]
+    assert pixels(tmp_path / "halved") == pixels(tmp_path / "whole")
+    said = capsys.readouterr().err
+    assert "toy_model toy_method: out of memory with 6 at a time, going on with 3" in said
+    assert "out of memory with 3 at a time, going on with 2" in said
+
+
+def test_an_image_that_does_not_fit_alone_is_the_devices_error(tmp_path: Path) -> None:
+    ToyGenerator.room = 0
+    with pytest.raises(torch.OutOfMemoryError, match="no room for 1 images"):
+        made_images(tmp_path, batch_size=4)
+    assert [size for _, size in ToyMethod.calls] == [4, 2, 1]
+
+
 def test_another_seed_changes_every_image(tmp_path: Path) -> None:
     made_images(tmp_path / "a")
     made_images(tmp_path / "b", seed=8)

@@ -26,10 +26,11 @@ BATCH_TOLERANCE = 2e-4
 
 
 class Spy:
-    """A generator that remembers what it was asked to sample."""
+    """A generator that remembers what it was asked to sample, with memory for ``room`` images."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, room: int = 1000) -> None:
         self._generator = generator
+        self._room = room
         self.noises: list[Tensor] = []
         self.seeds: list[Sequence[int] | None] = []
 
@@ -45,6 +46,8 @@ class Spy:
     ) -> Tensor:
         self.noises.append(noise.detach().clone())
         self.seeds.append(seeds)
+        if len(noise) > self._room:
+            raise torch.OutOfMemoryError("no room")
         return self._generator.sample(noise, conditioning, steps, seeds)
 
 
@@ -205,6 +208,28 @@ def test_best_of_n_does_not_depend_on_batches(tiny_sd: Generator, toy_reward: To
     assert torch.equal(together.noise, in_parts.noise)
     assert torch.equal(together.noise, torch.cat([g.noise for g in alone]))
     torch.testing.assert_close(together.images, in_parts.images, rtol=0, atol=BATCH_TOLERANCE)
+
+
+def test_candidates_that_do_not_fit_are_drawn_by_halves_with_the_same_result(
+    tiny_sd: Generator, toy_reward: ToyReward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spy = Spy(tiny_sd, room=4)
+    whole = run(BestOfN(n=4), tiny_sd, toy_reward)
+    halved = run(BestOfN(n=4, batch_size=7), spy, toy_reward)
+    # The first seven; four and three of them; then the last five of twelve.
+    assert [len(noise) for noise in spy.noises] == [7, 4, 3, 4, 1]
+    assert torch.equal(halved.noise, whole.noise)
+    assert whole.trajectory is not None
+    torch.testing.assert_close(halved.trajectory, whole.trajectory, rtol=0, atol=1e-5)
+    said = capsys.readouterr().err
+    assert "candidates: out of memory with 7 at a time, going on with 4" in said
+
+
+def test_a_candidate_that_does_not_fit_alone_is_the_devices_error(
+    tiny_sd: Generator, toy_reward: ToyReward
+) -> None:
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        run(BestOfN(n=2), Spy(tiny_sd, room=0), toy_reward)
 
 
 def test_best_of_a_smaller_n_is_the_start_of_the_trajectory(

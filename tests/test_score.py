@@ -112,6 +112,18 @@ def test_the_batch_size_changes_no_score(images: str) -> None:
         assert np.allclose(other["value"], tables[0]["value"], atol=1e-6)
 
 
+def test_a_batch_that_does_not_fit_is_halved_and_changes_no_score(
+    images: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = [*frames.SCORES.key]
+    whole = scored(images, batch_size=100).sort_values(key, ignore_index=True)
+    harness_toys.Redness.room = 2
+    halved = scored(images, batch_size=100).sort_values(key, ignore_index=True)
+    assert halved.drop(columns="value").equals(whole.drop(columns="value"))
+    assert np.allclose(halved["value"], whole["value"], atol=1e-6)
+    assert "scoring toy_benchmark: out of memory with 6 at a time" in capsys.readouterr().err
+
+
 def test_each_prompt_is_encoded_once_per_reward(images: str, other_images: str) -> None:
     scored(images, other_images, batch_size=1)
     assert list(PROMPTS[:3]) == harness_toys.Redness.encoded

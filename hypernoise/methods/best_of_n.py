@@ -53,8 +53,8 @@ class BestOfN:
         if self._network is not None:
             check_generator(self._network, generator)
         task = Task(generator, reward, conditioning, features, steps, self._network)
-        best = Best(noise)
-        best.score(task, self._candidates(noise, seeds), self.batch_size)
+        best = Best(noise, self.batch_size)
+        best.score(task, self._candidates(noise, seeds))
         passes = steps + (self._network is not None)
         return best.generated(Spent(nfe=self.n * passes, reward_calls=self.n))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from hypernoise.batches import Batches
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward, checked_score
@@ -67,24 +69,31 @@ class Best:
 
     Args:
         noise: [B, *noise_shape] of the images; what is kept until a candidate is scored.
+        batch_size: candidates that are drawn together, fewer where memory does not suffice.
     """
 
-    def __init__(self, noise: Tensor) -> None:
+    def __init__(self, noise: Tensor, batch_size: int) -> None:
+        self._batches = Batches(batch_size, "candidates")
         self.images = noise.new_empty(0)
         self.noise = noise.clone()
         self.rewards = [float("-inf")] * len(noise)
         self.scores: list[list[float]] = [[] for _ in self.rewards]
 
-    def score(self, task: Task, candidates: Iterable[Candidate], batch_size: int) -> list[float]:
-        """Draw and score candidates, ``batch_size`` at a time; the first of equals is kept.
+    def score(self, task: Task, candidates: Iterable[Candidate]) -> list[float]:
+        """Draw and score candidates, batch by batch; the first of equals is kept.
 
         Returns:
             The reward of each candidate.
 
         Raises:
             ValueError: the reward gave a wrong shape or a value that is not finite.
+            torch.OutOfMemoryError: a single candidate does not fit.
         """
-        return [s for batch in _batches(candidates, batch_size) for s in self._add(task, batch)]
+        found: list[float] = []
+        for some in _batches(candidates, self._batches.size):
+            for _, rewards in self._batches.run(some, partial(self._add, task)):
+                found += rewards
+        return found
 
     def _add(self, task: Task, batch: Sequence[Candidate]) -> list[float]:
         owners = [candidate.image for candidate in batch]

@@ -70,14 +70,14 @@ class LocalSearch:
     ) -> Generated:
         reward, features = required_reward("local search", reward, features)
         task = Task(generator, reward, conditioning, features, steps)
-        best = Best(noise)
+        best = Best(noise, self.batch_size)
         pivots = list(noise)
         start = [Candidate(i, pivot, seeds[i], i) for i, pivot in enumerate(pivots)]
-        heights = best.score(task, start, self.batch_size)
+        heights = best.score(task, start)
         stuck = [False] * len(pivots)
         for turn in range(self.rounds):
             around = list(self._candidates(pivots, stuck, seeds, turn))
-            rewards = best.score(task, around, self.batch_size)
+            rewards = best.score(task, around)
             for i, was_stuck in enumerate(stuck):
                 own = slice(i * self.neighbors, (i + 1) * self.neighbors)
                 height, candidate = max(zip(rewards[own], around[own], strict=True), key=_reward)

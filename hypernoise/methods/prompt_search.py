@@ -95,10 +95,10 @@ class PromptSearch:
     ) -> Generated:
         reward, features = required_reward("prompt search", reward, features)
         task = Task(generator, reward, conditioning, features, steps)
-        best = Best(noise)
+        best = Best(noise, self.batch_size)
         tried = [[text] for text in conditioning.prompts]
         start = [Candidate(i, noise[i], seed, i) for i, seed in enumerate(seeds)]
-        best.score(task, start, self.batch_size)
+        best.score(task, start)
         for turn in range(self.rounds):
             texts = [
                 self._proposals(own, best.scores[i], image_seed(seeds[i], "", turn, "proposal"))
@@ -133,4 +133,4 @@ class PromptSearch:
             return
         conditioning = task.generator.encode([text for own in texts for text in own])
         candidates = [Candidate(i, noise[i], seeds[i], row) for row, i in enumerate(owners)]
-        best.score(task._replace(conditioning=conditioning), candidates, self.batch_size)
+        best.score(task._replace(conditioning=conditioning), candidates)

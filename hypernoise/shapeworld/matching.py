@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hypernoise.images import to_bytes
 from hypernoise.rewards.matcher import MatcherNetwork, save_matcher, word_ids
 from hypernoise.shapeworld.captions import (
     COLORS,
@@ -132,7 +133,7 @@ def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data, report:
         texts += chosen
         report(f"{recipe.name}: {recipe.n_generated} images of {generator.backbone._get_name()}")
     rendered, chosen = data.loose_images(recipe.n_rendered)
-    parts.append(_to_bytes(rendered))
+    parts.append(to_bytes(rendered))
     texts += chosen
     images = torch.cat(parts)
     detections = tuple(detect(image) for image in (images.float() / 255).numpy())
@@ -146,12 +147,8 @@ def _generate(generator: Any, chosen: Sequence[Caption], data: Data, batch: int 
     for start in range(0, len(chosen), batch):
         texts = [caption.text for caption in chosen[start : start + batch]]
         noise = data.noise((len(texts), *generator.noise_shape))
-        images.append(_to_bytes(generator.sample(noise, generator.encode(texts))))
+        images.append(to_bytes(generator.sample(noise, generator.encode(texts))))
     return torch.cat(images)
-
-
-def _to_bytes(images: Tensor) -> Tensor:
-    return (images * 255).round().to(torch.uint8)
 
 
 def _loss(
