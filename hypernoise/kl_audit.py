@@ -108,7 +108,7 @@ class Audit(NamedTuple):
 
 
 def dropped_bound(n_dimensions: int, lipschitz: float) -> float | None:
-    """d (-log(1 - L) - L): the most that the dropped terms can be; None for L >= 1 (theorem 1)."""
+    """The most that the dropped terms can be, d (-log(1 - L) - L); None for L >= 1 (theorem 1)."""
     if lipschitz >= 1:
         return None
     return n_dimensions * (-math.log1p(-lipschitz) - lipschitz)
@@ -218,15 +218,17 @@ class Linearized:
         self._f = displacement
         # Forward mode refuses copies that share their memory.
         self._noises = noise.repeat(n, *[1] * noise.ndim)
-        _, self._pull = vjp(displacement, self._noises)
+        self._pull: Callable[[Tensor], tuple[Tensor]] = vjp(displacement, self._noises)[1]
 
     def push(self, rows: Tensor) -> Tensor:
         """J v for each row v."""
-        _, moved = jvp(self._f, (self._noises,), (rows.view_as(self._noises).contiguous(),))
+        tangents = rows.view_as(self._noises).contiguous()
+        moved: Tensor = jvp(self._f, (self._noises,), (tangents,))[1]
         return moved.detach().flatten(1).to(rows.dtype)
 
     def pull(self, rows: Tensor) -> Tensor:
         """J^T v for each row v."""
+        moved: Tensor
         (moved,) = self._pull(rows.view_as(self._noises).contiguous())
         return moved.detach().flatten(1).to(rows.dtype)
 

@@ -199,9 +199,9 @@ def test_a_displacement_that_is_not_finite_is_refused() -> None:
         audit(lambda noises: noises / 0, noise(), AuditOptions(), seed=0)
 
 
-@pytest.mark.parametrize(("name", "least"), [("probes", 2), ("lanczos_steps", 1), ("batch_size", 1)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("probes", 2), ("lanczos_steps", 1), ("batch_size", 1)]
+)
 def test_options_are_checked(name: str, least: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least {least}, got 0"):
         AuditOptions(**{name: 0})
-
-
