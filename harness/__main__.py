@@ -19,6 +19,7 @@ _HELP = {
     "pretrain": "train a tiny generator or matcher of the embedded world from scratch",
     "train": "train a noise network, or fine-tune the generator, on a reward",
     "match": "pick the fine-tuning checkpoint with the noise network's validation reward",
+    "audit": "measure the KL terms that a noise network's training drops",
     "generate": "make a benchmark's images with one method",
     "score": "score images with a benchmark's scorer and with rewards",
     "profile": "time methods against one another",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
+from harness.jobs import AuditJob, GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
 from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
 from harness.targets import SpecError, check_target, prefix, unknown
 
@@ -118,11 +118,14 @@ class Experiment:
                 raise SpecError(f"{self.file}: sweep {name!r} has the name of {taken}")
             self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
             self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
+        self._known(registry.models, "model in audit", config["audit"]["models"])
+        self._known(registry.methods, "method in audit", config["audit"]["methods"])
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
         self._check_matching()
         self._check_searches()
+        self._check_audited()
         for section in ("training", "arguments", "prompts"):
             self._check_layers(section)
         self._check_arguments()
@@ -164,6 +167,13 @@ class Experiment:
                     f"is the same, here {method.needs_reward}"
                 )
 
+    def _check_audited(self) -> None:
+        for name in self.config["audit"]["methods"]:
+            if self.registry.methods[name].trains in (None, "lora_finetune"):
+                raise SpecError(
+                    f"{self.file}: method {name!r} in audit trains no network that moves noise"
+                )
+
     def _check_layers(self, section: str) -> None:
         registry = self.registry
         valid = {DEFAULT, *registry.models, *registry.rewards, *registry.methods}
@@ -186,7 +196,8 @@ class Experiment:
             self._known(dict.fromkeys(parameters.names), where, given)
 
     def _check_prompts(self) -> None:
-        for given in self.config["prompts"].values():
+        layers = [*self.config["prompts"].values(), {"audit": self.config["audit"]["prompts"]}]
+        for given in layers:
             for prompts in given.values():
                 parameters = check_target(prompts["target"], self.file)
                 if parameters is not None and not parameters.any_keyword:
@@ -325,6 +336,39 @@ class Experiment:
             out=out,
             work=work,
         )
+
+    def audit_job(
+        self, model: str, reward: str, method: str, training: str, *, out: str, work: str
+    ) -> AuditJob:
+        """Measure the KL terms that a method's training dropped; ``training`` is its folder."""
+        given = self.config["audit"]
+        return AuditJob(
+            model=self.registry.models[model],
+            method=self.method(method, model, reward),
+            reward=reward,
+            training=training,
+            prompts=PromptsSpec(**given["prompts"]),
+            n_images=given["n_images"],
+            seed=self.config["seed"],
+            checkpoints=given["checkpoints"],
+            options=given["options"],
+            precision=given["precision"],
+            out=out,
+            work=work,
+        )
+
+    def temperatures(self, models: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
+        """Model -> method -> (temperature, L2 reduction) of its training, where they are given."""
+        reward = self.config["reward"]
+        options = {m: {t: self.options(m, reward, t) for t in methods} for m in models}
+        return {
+            model: {
+                method: (given["temperature"], given.get("l2_reduction", "sum"))
+                for method, given in of_model.items()
+                if "temperature" in given
+            }
+            for model, of_model in options.items()
+        }
 
     def generate_job(self, run: Run, adapter: str | None, *, out: str, work: str) -> GenerateJob:
         """Generate images."""

@@ -151,7 +151,50 @@ TRAJECTORIES = Schema(
     ),
     (*_IDENTITY_NAMES, "iteration"),
 )
-SCHEMAS = {schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES)}
+_NATS = "nats"
+AUDITS = Schema(
+    "audits",
+    (
+        *_WHO,
+        Column("step", "int64", "optimizer steps", "of the checkpoint"),
+        Column("is_kept", "bool", "", "whether the checkpoint became the training's result"),
+        Column("prompt_id", "string", "", "identity of the prompt"),
+        Column("task", "string", "", "the task that the prompt belongs to"),
+        Column("image_index", "int64", "", "number of the noise among its prompt's, from 0"),
+        Column("seed", "int64", "", "experiment seed; same seed, prompt and index, same noise"),
+        Column("n_dimensions", "int64", "", "of one image's noise"),
+        Column("exact", "bool", "", "whether the whole Jacobian J was formed"),
+        Column("half_squared_norm_nats", "float64", _NATS, "half |f|^2: what training penalises"),
+        Column("inner_product_nats", "float64", _NATS, "<x0, f>; its mean is that of the trace"),
+        Column("trace_nats", "float64", _NATS, "Tr J"),
+        Column("trace_se_nats", "float64", _NATS, "standard error of the estimate; 0 if exact"),
+        Column("log_abs_det_nats", "float64", _NATS, "log|det(I + J)|"),
+        Column("log_abs_det_se_nats", "float64", _NATS, "standard error of the estimate"),
+        Column("dropped_nats", "float64", _NATS, "Tr J - log|det(I + J)|, which training drops"),
+        Column("dropped_se_nats", "float64", _NATS, "standard error of the estimate"),
+        Column("kl_nats", "float64", _NATS, "the KL's integrand: penalised plus dropped"),
+        Column(
+            "sign",
+            "float64",
+            "",
+            "of det(I + J): -1 turns space over, 0 is singular; missing without the Jacobian",
+            may_be_missing=True,
+        ),
+        Column("largest_singular_value", "float64", "", "of J"),
+        Column("smallest_singular_value", "float64", "", "of I + J"),
+        Column(
+            "bound_nats",
+            "float64",
+            _NATS,
+            "theorem 1's bound on |dropped| for this J; missing where its L is 1 or more",
+            may_be_missing=True,
+        ),
+    ),
+    ("model", "method", "reward", "step", "prompt_id", "image_index", "seed"),
+)
+SCHEMAS = {
+    schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, AUDITS)
+}
 
 #: Metrics of score frames that tables know, and their meaning.
 METRICS = {

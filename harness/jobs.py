@@ -94,6 +94,38 @@ class MatchJob:
 
 
 @dataclass(frozen=True)
+class AuditJob:
+    """Measure the KL terms that a noise network's training drops (:mod:`hypernoise.kl_audit`).
+
+    Attributes:
+        reward: name of the reward that the network was trained on.
+        training: ``out`` folder of its training.
+        prompts: what the network is audited on.
+        n_images: noises per prompt.
+        seed: experiment seed; noises are those of images with the same seed, prompt and index.
+        checkpoints: checkpoints to audit, evenly over the training; the kept one comes besides.
+        options: fields of :class:`hypernoise.kl_audit.AuditOptions`.
+        precision: ``"float32"``, or ``"float64"`` for weights, noise and products; layers that
+            compute in float32 by themselves still do.
+        out: path of the audits' parquet.
+    """
+
+    model: ModelSpec
+    method: MethodSpec
+    reward: str
+    training: str
+    prompts: PromptsSpec
+    n_images: int
+    seed: int
+    checkpoints: int
+    out: str
+    work: str
+    options: Arguments = field(default_factory=dict)
+    precision: Literal["float32", "float64"] = "float32"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class GenerateJob:
     """Generate a benchmark's images with one method.
 
@@ -182,13 +214,16 @@ class TableJob:
     out: str
 
 
-Job: TypeAlias = PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | ProfileJob | TableJob
+Job: TypeAlias = (
+    PretrainJob | TrainJob | MatchJob | AuditJob | GenerateJob | ScoreJob | ProfileJob | TableJob
+)
 
 #: Verb of the command line -> its job.
 JOBS: dict[str, type[Any]] = {
     "pretrain": PretrainJob,
     "train": TrainJob,
     "match": MatchJob,
+    "audit": AuditJob,
     "generate": GenerateJob,
     "score": ScoreJob,
     "profile": ProfileJob,
@@ -252,7 +287,8 @@ def fingerprint(path: str) -> list[Any]:
 
 
 def _check_numbers(job: Job) -> None:
-    for name in ("threads", "steps", "batch_size", "repeats", "validation_images"):
+    counts = ("threads", "steps", "batch_size", "repeats", "validation_images", "checkpoints")
+    for name in (*counts, "n_images"):
         value = getattr(job, name, 1)
         if value < 1:
             raise SpecError(f"{type(job).__name__}.{name} is {value}, must be at least 1")
@@ -260,6 +296,7 @@ def _check_numbers(job: Job) -> None:
 
 __all__ = [
     "JOBS",
+    "AuditJob",
     "GenerateJob",
     "Job",
     "MatchJob",

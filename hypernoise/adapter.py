@@ -326,9 +326,12 @@ class NoiseNetwork:
         return self.adapter.parameters()
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """The displacement f(x0, c) of noise [B, *noise_shape]: same shape, float32."""
+        """The displacement f(x0, c) of noise [B, *noise_shape]: same shape, float32.
+
+        A backbone that has been made float64 gives float64.
+        """
         with self.adapter.active(), _zero_output(self._last):
-            return self.generator.predict(noise, conditioning).float()
+            return _at_least_single(self.generator.predict(noise, conditioning))
 
     def draw(
         self,
@@ -388,7 +391,11 @@ class MergedNoiseNetwork:
             for layer, own, merged in self._swaps:
                 stack.callback(layer._parameters.update, own)
                 layer._parameters.update(merged)
-            return self.generator.predict(noise, conditioning).float()
+            return _at_least_single(self.generator.predict(noise, conditioning))
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
 
 
 _Parameters = dict[str, nn.Parameter | None]

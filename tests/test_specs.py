@@ -16,6 +16,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 
 from harness.jobs import (
     JOBS,
+    AuditJob,
     MatchJob,
     PretrainJob,
     ProfileJob,
@@ -191,6 +192,9 @@ def jobs(folder: Path) -> dict[str, Any]:
             MODEL, trained, REWARD, prompts, prompts, {"steps": 3}, "o", "w", {"judge": REWARD}
         ),
         "match": MatchJob("a", "b", "toy_reward", "c"),
+        "audit": AuditJob(
+            MODEL, trained, "toy_reward", "t", prompts, 2, 0, 3, "o", "w", {"probes": 4}
+        ),
         "generate": generate_job(folder, reward=REWARD, adapter="somewhere"),
         "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
         "profile": ProfileJob(

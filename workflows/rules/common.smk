@@ -16,6 +16,7 @@ from harness.specs import Registry, SpecError
 
 # One folder each; the patterns' fields are the wildcards.
 TRAINING = "results/training/{model}/{reward}/{training}"
+AUDITS = "results/audits/{model}/{reward}/{method}.parquet"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{selection}/{model}.parquet"

@@ -1,0 +1,39 @@
+# The KL of noise networks, term by term, over training steps and regularisation weights.
+add_table("audit", target="harness.audit:table", version=1)
+
+
+def audit_frames():
+    """The audits that the config asks for."""
+    given = config["audit"]
+    return expand(AUDITS, model=given["models"], reward=config["reward"], method=given["methods"])
+
+
+rule audit:
+    input:
+        audits=audit_frames(),
+    output:
+        multiext("results/tables/audit", ".csv", ".md", ".tex", ".parquet"),
+        html=report(
+            "results/tables/audit.html",
+            caption="../report/audit.rst",
+            category="Tables",
+            labels={"what": "the KL of noise networks, term by term"},
+        ),
+    log:
+        "results/logs/tables/audit.log",
+    threads: 1
+    params:
+        job=table_job(
+            "audit",
+            "results/tables/audit",
+            {"audits": audit_frames()},
+            models=config["audit"]["models"],
+            methods=config["audit"]["methods"],
+            temperatures=experiment.temperatures(
+                config["audit"]["models"], config["audit"]["methods"]
+            ),
+        ),
+    message:
+        "tabulate the audit"
+    shell:
+        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
