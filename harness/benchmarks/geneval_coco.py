@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.clip_colors import ClipColors
-from harness.benchmarks.geneval import Decision, judge, load_metadata
+from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
@@ -27,6 +27,7 @@ from harness.data_files import DataFile, locate
 from harness.generate import to_uint8
 from hypernoise.choices import check_choice
 
+DETECTOR = "facebook/mask2former-swin-small-coco-instance"
 METADATA = DataFile(
     name="geneval/evaluation_metadata.jsonl",
     repository="djghosh13/geneval",
@@ -72,10 +73,23 @@ def judge_image(
     return judge(metadata, detections, classify)
 
 
+def evaluator(
+    detector: str = DETECTOR, detector_revision: str = "", clip: str = "openai"
+) -> Evaluator:
+    """GenEval's evaluator, loaded at the first image; arguments as :func:`check_score`."""
+    check_score(detector, detector_revision, clip)
+
+    def judge_one(image: Image.Image, metadata: dict[str, Any]) -> Decision:
+        networks = _judges(detector, detector_revision, clip, "mmdet", default_device())
+        return judge_image(image, metadata, *networks)
+
+    return Evaluator(judge_one, CLASSES)
+
+
 def score(
     images: NDArray[np.float32],
     metadata: Sequence[dict[str, Any]],
-    detector: str,
+    detector: str = DETECTOR,
     detector_revision: str = "",
     clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
@@ -99,7 +113,7 @@ def score(
 
 
 def check_score(
-    detector: str,
+    detector: str = DETECTOR,
     detector_revision: str = "",
     clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
