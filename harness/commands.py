@@ -41,7 +41,7 @@ def _geneval(parser: ArgumentParser) -> None:
         "package.module:function that gives an Evaluator",
     )
     parser.add_argument("--revision", default="", help="commit of the detector's hub repository")
-    parser.add_argument("--clip", default="openai", help="open_clip tag or file that tells colours")
+    parser.add_argument("--clip", default="", help="file that tells colours, if not the published")
     parser.add_argument("--prompts", type=int, help="how many prompts there must be")
     parser.add_argument("--samples", type=int, help="how many images each prompt must have")
 

@@ -90,9 +90,17 @@ def check_weights(model: ModelSpec, rewards: Iterable[RewardSpec] = ()) -> None:
             check_memory(model, default_device())
         if not model.is_random:
             check_pipeline(model.weights, model.revision, str(model.arguments.get("variant", "")))
+            _check_further_sources(model)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"weights of model {model.name!r}: {error}") from error
     check_reward_weights(rewards)
+
+
+def _check_further_sources(model: ModelSpec) -> None:
+    # A family that is put together from several repositories knows which.
+    own_check = getattr(resolve(model.target), "check_sources", None)
+    if own_check is not None:
+        own_check(**model.arguments)
 
 
 def check_memory(model: ModelSpec, device: str) -> None:

@@ -79,7 +79,8 @@ def geneval(
         detector: a word of :data:`DETECTORS`, ``"package.module:function"`` that gives an
             Evaluator, or folder or hub name of Mask2Former; empty for the published one.
         revision: commit of the detector's hub repository.
-        clip: open_clip tag or checkpoint file of the colour classifier.
+        clip: checkpoint of the colour classifier (:mod:`hypernoise.checkpoints`); empty for the
+            published one.
         prompts, samples: how many prompts, and images of each, there must be.
 
     Raises:
@@ -96,7 +97,7 @@ def geneval(
     print(summary(results))
 
 
-def evaluator_of(detector: str, revision: str = "", clip: str = "openai") -> Evaluator:
+def evaluator_of(detector: str, revision: str = "", clip: str = "") -> Evaluator:
     """The evaluator that a user names; arguments as in :func:`geneval`.
 
     Raises:
@@ -105,11 +106,11 @@ def evaluator_of(detector: str, revision: str = "", clip: str = "openai") -> Eva
     """
     target = DETECTORS.get(detector, detector if ":" in detector else "")
     if not target:
-        given = {"detector": detector} if detector else {}
-        evaluator: Evaluator = resolve(_COCO)(**given, detector_revision=revision, clip=clip)
+        named = {"detector": detector, "clip": clip, "detector_revision": revision}
+        evaluator: Evaluator = resolve(_COCO)(**{k: v for k, v in named.items() if v})
         return evaluator
-    if revision:
-        raise SpecError(f"detector {detector!r} is no repository of the hub, it has no revision")
+    if revision or clip:
+        raise SpecError(f"detector {detector!r} has no revision and no CLIP of its own to choose")
     evaluator = resolve(target)()
     return evaluator
 

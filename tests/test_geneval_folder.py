@@ -228,7 +228,7 @@ def test_the_published_detector_needs_a_commit(capsys: pytest.CaptureFixture[str
 def test_another_detector_is_named_by_its_function() -> None:
     named = evaluator_of("harness.benchmarks.shapeworld:evaluator")
     assert named.classes == evaluator_of("shapeworld").classes
-    with pytest.raises(ValueError, match="it has no revision"):
+    with pytest.raises(ValueError, match="has no revision"):
         evaluator_of("shapeworld", revision="0" * 40)
 
 

@@ -216,9 +216,14 @@ def test_a_repository_needs_a_commit() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"detector": "facebook/mask2former"}, "revision '' of facebook/mask2former is no commit"),
-        ({"detector": ".", "clip": "no.pt"}, r"CLIP weights no\.pt are missing"),
-        ({"detector": ".", "postprocessing": "mmdt"}, "post-processing 'mmdt'"),
+        (
+            {"detector": "facebook/mask2former", "clip": "no.pt"},
+            "revision '' of facebook/mask2former is no commit",
+        ),
+        ({"detector": ".", "clip": "no.pt"}, r"weight file no\.pt is missing"),
+        ({"detector": ".", "clip": "openai"}, "weight file openai is missing"),
+        ({"detector": ".", "clip": "https://host/clip.pt"}, "no '#sha256='.*sha256sum"),
+        ({"detector": ".", "clip": "no.pt", "postprocessing": "mmdt"}, "post-processing 'mmdt'"),
     ],
 )
 def test_a_scorer_that_cannot_run_is_found_before_any_image(
@@ -268,7 +273,8 @@ def test_colours_are_the_nearest_of_mean_text_features(small_clip: Path) -> None
     masks = torch.ones(2, 40, 64, dtype=torch.bool)
     boxes = torch.tensor([[0.0, 0.0, 32.0, 40.0], [20.0, 5.0, 60.0, 30.0]])
     found = Instances(torch.ones(2), torch.zeros(2, dtype=torch.long), boxes, masks)
-    labels = ClipColors(str(small_clip), SMALL_CLIP).classify(image, "tv remote", found, [1, 0])
+    colors = ClipColors(str(small_clip), SMALL_CLIP)
+    labels = colors.classify(image, "tv remote", found, [1, 0])
 
     model, _, transform = open_clip.create_model_and_transforms(
         SMALL_CLIP, pretrained=str(small_clip)
@@ -294,7 +300,7 @@ def test_colours_are_the_nearest_of_mean_text_features(small_clip: Path) -> None
 
 
 def test_missing_clip_weights_are_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt are missing"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt is missing"):
         ClipColors("nowhere.pt")
 
 
@@ -313,7 +319,8 @@ def test_an_image_is_judged_by_detector_and_colours_together(
     assert not decision.correct
     assert decision.reason == "expected zebra>=1, found 0"
     pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
-    assert score(pixels, [metadata], detector=str(weights)) == [(0.0, decision.reason)]
+    scored = score(pixels, [metadata], detector=str(weights), clip=str(small_clip))
+    assert scored == [(0.0, decision.reason)]
 
 
 def test_a_folder_in_genevals_layout_is_judged_by_detector_and_colours(
