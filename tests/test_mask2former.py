@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from harness import preflight
+from harness.__main__ import main
 from harness.benchmarks.clip_colors import ClipColors, cut_out
 from harness.benchmarks.geneval import COLORS
 from harness.benchmarks.geneval_coco import judge_image, score
@@ -27,6 +28,7 @@ from harness.benchmarks.mask2former import (
     instances,
     prepare,
 )
+from harness.geneval_folder import read_results
 from harness.specs import BenchmarkSpec
 
 SMALL_CLIP = "small-quickgelu"
@@ -319,3 +321,23 @@ def test_an_image_is_judged_by_detector_and_colours_together(
     pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
     scored = score(pixels, [metadata], detector=str(weights), clip=str(small_clip))
     assert scored == [(0.0, decision.reason)]
+
+
+def test_a_folder_in_genevals_layout_is_judged_by_detector_and_colours(
+    weights: Path, small_clip: Path, tmp_path: Path
+) -> None:
+    record = {
+        "tag": "single_object",
+        "include": [{"class": "zebra", "count": 1}],
+        "prompt": "a photo of a zebra",
+    }
+    samples = tmp_path / "images" / "00000" / "samples"
+    samples.mkdir(parents=True)
+    (samples.parent / "metadata.jsonl").write_text(json.dumps(record))
+    Image.new("L", (40, 24)).save(samples / "0000.png")
+    out = tmp_path / "results.jsonl"
+    options = ["--detector", str(weights), "--clip", str(small_clip), "--out", str(out)]
+    assert main(["geneval", str(tmp_path / "images"), *options]) == 0
+    (result,) = read_results(out)
+    assert (result.correct, result.reason) == (False, "expected zebra>=1, found 0")
+    assert json.loads(result.metadata) == record

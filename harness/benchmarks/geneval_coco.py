@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.clip_colors import ClipColors
-from harness.benchmarks.geneval import Decision, judge, load_metadata
+from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
@@ -27,6 +27,13 @@ from harness.data_files import DataFile, locate
 from harness.generate import to_uint8
 from hypernoise.choices import check_choice
 
+DETECTOR = "facebook/mask2former-swin-small-coco-instance"
+#: OpenAI's ViT-L/14 with open_clip's names.
+CLIP = (
+    "hf://timm/vit_large_patch14_clip_224.openai@18d0535469bb561bf468d76c1d73aa35156c922b/"
+    "open_clip_model.safetensors"
+    "#sha256=9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e"
+)
 METADATA = DataFile(
     name="geneval/evaluation_metadata.jsonl",
     repository="djghosh13/geneval",
@@ -72,11 +79,22 @@ def judge_image(
     return judge(metadata, detections, classify)
 
 
+def evaluator(detector: str = DETECTOR, clip: str = CLIP, detector_revision: str = "") -> Evaluator:
+    """GenEval's evaluator, loaded at the first image; arguments as :func:`check_score`."""
+    check_score(detector, clip, detector_revision)
+
+    def judge_one(image: Image.Image, metadata: dict[str, Any]) -> Decision:
+        networks = _judges(detector, detector_revision, clip, "mmdet", default_device())
+        return judge_image(image, metadata, *networks)
+
+    return Evaluator(judge_one, CLASSES)
+
+
 def score(
     images: NDArray[np.float32],
     metadata: Sequence[dict[str, Any]],
-    detector: str,
-    clip: str,
+    detector: str = DETECTOR,
+    clip: str = CLIP,
     detector_revision: str = "",
     postprocessing: Postprocessing = "mmdet",
 ) -> list[tuple[float, str]]:
@@ -99,8 +117,8 @@ def score(
 
 
 def check_score(
-    detector: str,
-    clip: str,
+    detector: str = DETECTOR,
+    clip: str = CLIP,
     detector_revision: str = "",
     postprocessing: Postprocessing = "mmdet",
 ) -> None:
