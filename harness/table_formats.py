@@ -118,8 +118,8 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
 def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
     sign = {"highest": 1.0, "lowest": -1.0}[which]
     values = sign * table[name]
-    after = table.columns[int(table.columns.get_loc(name)) + 1 :][:2]
-    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(bound)]
+    after = list(table)[list(table).index(name) + 1 :][:2]
+    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(str(bound))]
     # Whichever bound is the further one reaches up to the best value.
     reach = pd.concat([values, *bounds], axis=1).max(axis=1)
     groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
@@ -179,6 +179,9 @@ def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
     """How a column's numbers are rounded; its name tells the unit."""
     if not _is_number(values) or pd.api.types.is_integer_dtype(values):
         return str
+    if name.endswith(_PUBLISHED):
+        # As printed: a further digit would feign one.
+        return lambda value: f"{value:.6g}"
     if name.startswith("p_holm"):
         return lambda value: "<0.001" if value < 0.001 else f"{value:.3f}"
     if name.endswith("_ms"):

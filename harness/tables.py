@@ -279,10 +279,11 @@ def _pair(
     if images is not None:
         images = choose(images, models, methods)
     paired, found = pair(chosen, (CORRECT, TRAIN, JUDGE), images, baseline)
-    return paired, faults + found + _not_geneval(paired)
+    return paired, faults + found + not_geneval(paired)
 
 
-def _not_geneval(paired: Paired) -> list[str]:
+def not_geneval(paired: Paired) -> list[str]:
+    """What keeps scores from being verdicts of one benchmark with GenEval's tasks, a line each."""
     pictures = paired.pictures
     faults = []
     benchmarks = sorted(pictures["benchmark"].unique())

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.experiment import RANK
+
 #: Where the numbers are printed.
 SOURCE = "Noise Hypernetworks, arXiv 2508.09968"
 #: Printed table -> the benchmark whose images it is about.
@@ -32,8 +34,6 @@ METHODS = {
     "reno": "reno",
     "prompt_search_llm": "prompt_optimization",
 }
-#: Divides a trained method's name from the rank of a variant, as in ``hypernoise_rank_8``.
-RANK = "_rank_"
 #: Our column -> the printed metric and its factor to our unit.
 UNITS = {"latency_ms": ("time_s", 1e3), "params_m": ("params_b", 1e3)}
 _KEY = ("model", "method", "steps")
@@ -106,11 +106,12 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
     """
     pairs = joined(table, name, benchmark)
     for metric, found in pairs.groupby("metric", sort=False):
-        place = max(table.columns.get_loc(column) for column in _own_columns(table, str(metric)))
+        place = max(list(table).index(column) for column in _own_columns(table, str(metric)))
         for offset, suffix in enumerate(_ADDED, start=1):
-            values = pd.Series(found[suffix].to_numpy(), index=found["row"]).reindex(table.index)
-            dtype = "boolean" if suffix == "published_within" else "float64"
-            table.insert(int(place) + offset, f"{metric}_{suffix}", values.astype(dtype))
+            values = found.set_index("row")[suffix].reindex(table.index)
+            if suffix != "published_within":
+                values = values.astype("float64")
+            table.insert(place + offset, f"{metric}_{suffix}", values)
     return table
 
 
