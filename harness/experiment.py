@@ -353,7 +353,7 @@ class Experiment:
         return [*(m.name for m in specs if m.trains is None), *trained]
 
     def ranks(self, model: str, methods: Iterable[str]) -> dict[str, int]:
-        """Method -> LoRA rank of what is trained for it, without methods that train nothing.
+        """Method -> LoRA rank of what is trained for it; only methods that train something.
 
         Raises:
             SpecError: a method is named after another rank than it is trained with.
@@ -365,8 +365,8 @@ class Experiment:
             _, is_variant, named = name.partition(RANK)
             if is_variant and named != str(rank):
                 raise SpecError(
-                    f"{self.file}: {name} on {model} would be trained with rank {rank}; give it its "
-                    "own in config section 'training', under its name"
+                    f"{self.file}: {name} on {model} would be trained with rank {rank}; give it "
+                    "its own in config section 'training', under its name"
                 )
         return ranks
 

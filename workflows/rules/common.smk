@@ -251,6 +251,40 @@ def runs_job(name, out, kind=None, **arguments):
     return table_job(name, out, inputs, models=models, runs=runs, ranks=ranks, **arguments)
 
 
+def nth_model(table, n):
+    """The config's n-th model, from 0, which a figure is about."""
+    if n >= len(config["models"]):
+        refuse(f"{config_files}: {table} shows model {n + 1}, there are {len(config['models'])}")
+    return config["models"][n]
+
+
+def frames_of_model(model):
+    """Image and score frames of the config's own methods on one model."""
+    benchmark = config["benchmark"]
+    scores = expand(SCORES, selection=benchmark, model=model)
+    return {"images": image_frames(benchmark, model), "scores": scores}
+
+
+def columns(models, methods, steps=(), n_images=1):
+    """Columns of a grid: models, within them noises, within them methods."""
+    return [
+        dict(model=model, method=method, steps=count, image_index=index)
+        for model in models
+        for index in range(n_images)
+        for method in methods
+        for count in steps or [experiment.steps(model)]
+    ]
+
+
+def grid_job(name, methods, **arguments):
+    """The job of a grid of some methods in the figure's one selection, as JSON."""
+    (selection,) = registry.tables[name].selections
+    chosen = experiment.selection(selection)
+    shown = columns(experiment.selected_models(selection), methods, chosen.steps)
+    inputs = frames_for(name, "images", "scores")
+    return table_job(name, f"results/figures/{name}", inputs, columns=shown, **arguments)
+
+
 def metric_of(table):
     """What the benchmark of a table's images calls its score."""
     benchmark = experiment.selection(registry.tables[table].selections[0]).benchmark
