@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from harness.codec import from_json, to_json
-from harness.experiment import NO_REWARD, Experiment, Run, check_schema
+from harness.experiment import NO_REWARD, Experiment, Run, check_schema, extended
 from harness.specs import Registry, SpecError
 from hypernoise.training import TrainingOptions
 
@@ -288,6 +288,96 @@ def test_a_sweep_cannot_hide_a_benchmark(config: dict[str, Any], registry: Regis
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     with pytest.raises(SpecError, match="'shapeworld' has the name of a benchmark"):
         experiment(config, registry, sweeps={"shapeworld": sweep}).check()
+
+
+CHOSEN = {
+    "benchmark": "shapeworld_validation",
+    "models": ["tiny_sana"],
+    "methods": ["base", "hypernoise"],
+    "steps": [1, 4],
+    "reward": "redness",
+}
+
+
+def test_a_selection_has_models_steps_and_a_reward_of_its_own(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry, selections={"more": CHOSEN})
+    made.check()
+    assert made.selected_models("more") == ["tiny_sana"]
+    assert made.selected_models("shapeworld") == ["tiny_sd", "tiny_sana"]
+    runs = made.runs("more", "tiny_sana")
+    assert [(run.method, run.reward, run.steps) for run in runs] == [
+        ("base", NO_REWARD, 1),
+        ("base", NO_REWARD, 4),
+        ("hypernoise", "redness", 1),
+        ("hypernoise", "redness", 4),
+    ]
+    assert made.metrics("more")["train_reward"] == "redness"
+    assert made.metrics("shapeworld")["train_reward"] == config["reward"]
+    assert made.shown(["more", "shapeworld"], "tiny_sana")["hypernoise"] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": ["renno"]}, "unknown method of selection more: 'renno'; did you mean 'reno'"),
+        ({"models": ["tiny_flx"]}, "unknown model of selection more: 'tiny_flx'"),
+        ({"reward": "rednes"}, "unknown reward of selection more: 'rednes'"),
+        ({"benchmark": "shapes"}, "unknown benchmark of selection more: 'shapes'"),
+    ],
+)
+def test_an_unknown_name_in_a_selection_is_named(
+    config: dict[str, Any], registry: Registry, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SpecError, match=words):
+        experiment(config, registry, selections={"more": {**CHOSEN, **changes}}).check()
+
+
+def test_a_table_needs_the_selections_that_it_is_made_of(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    target = "harness.paper_tables:geneval"
+    registry.add_table("table8", target=target, selections=("more", "most"), version=1)
+    made = experiment(config, registry, tables=["table8"], selections={"more": CHOSEN})
+    with pytest.raises(SpecError, match="unknown selection that table8 needs: 'most'"):
+        made.check_tables()
+
+
+def test_a_variant_named_after_a_rank_must_be_trained_with_it(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    target = "hypernoise.methods.hypernoise:HyperNoise"
+    registry.add_method("hypernoise_rank_8", target=target, trains="hypernoise", version=1)
+    steps = {"steps": 4, "checkpoint_every": 2, "validate_every": 2}
+    layers = {"default": {**steps, "rank": 4}, "hypernoise_rank_8": {"rank": 8}}
+    made = experiment(config, registry, training=layers)
+    methods = ["base", "hypernoise", "hypernoise_rank_8"]
+    assert made.ranks("tiny_sd", methods) == {"hypernoise": 4, "hypernoise_rank_8": 8}
+    assert made.family([*methods, "lora_finetune"], "hypernoise") == methods
+    made = experiment(config, registry, training={"default": {**steps, "rank": 4}})
+    with pytest.raises(SpecError, match="hypernoise_rank_8 on tiny_sd .* with rank 4"):
+        made.ranks("tiny_sd", methods)
+
+
+def test_a_config_leaves_whole_keys_to_the_one_that_it_extends(tmp_path: Path) -> None:
+    files = {
+        "a.yaml": {"models": ["one"], "timing": {"repeats": 3}, "seed": 1},
+        "b.yaml": {"extends": "a.yaml", "timing": {"threads": 2}},
+        "c.yaml": {"extends": "c.yaml"},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+
+    def read(path: Path) -> Any:
+        return yaml.safe_load(path.read_text())
+
+    found = extended({"extends": "b.yaml", "seed": 2}, tmp_path, read)
+    assert found == {"models": ["one"], "timing": {"threads": 2}, "seed": 2}
+    with pytest.raises(SpecError, match=r"c\.yaml, which another one extends, extends itself"):
+        extended({"extends": "c.yaml"}, tmp_path, read)
+    with pytest.raises(SpecError, match=r"d\.yaml, which another one extends, is missing"):
+        extended({"extends": "d.yaml"}, tmp_path, read)
 
 
 def test_missing_local_weights_are_still_asked_for(

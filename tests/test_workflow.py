@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -284,10 +285,47 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
 
 def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
     paper = ("--dry-run", "--cores", "2", "--configfile", "workflows/config/paper.yaml")
-    planned = counts(snakemake(finished, *paper, config=MICRO))
-    # Hypernoise and fine-tuning on three models, and both for redness; six methods on each model.
-    assert (planned["train"], planned["generate"], planned["score"]) == (8, 18, 3)
-    assert planned["table1"] == planned["figure4"] == 1
+    done = snakemake(finished, *paper, "--printshellcmds", config=MICRO)
+    planned = counts(done)
+    # Hypernoise and fine-tuning on three models, both for redness, and both in three further ranks.
+    assert planned["train"] == 8 + 6
+    # On SANA-Sprint: four methods at 2 and 4 steps and two at 8, 16 and 32 (base, hypernoise), six
+    # variants in rank at 1 and 4 steps; three methods for the four redness prompts. On each
+    # model its six methods.
+    steps = 4 * 2 + 2 * 3
+    assert planned["generate"] == 3 * 6 + steps + 6 * 2 + 3
+    assert planned["score"] == 3 + 4
+    config = yaml.safe_load((REPOSITORY / paper[-1]).read_text(encoding="utf-8"))
+    drawn = [name for name in config["tables"] if name != "grids"]
+    assert {planned[name] for name in drawn} == {1}
+    # 553 prompts, which tests of GenEval count, each four times; and four redness prompts.
+    jobs = set(re.findall(r"harness generate --threads \d+ --job '(.*?)' 2>&1", said(done)))
+    benchmarks = [json.loads(job)["benchmark"] for job in jobs]
+    images = [(benchmark["name"], benchmark["n_images"]) for benchmark in benchmarks]
+    assert images.count(("geneval", 4)) == planned["generate"] - 3
+    assert images.count(("redness_prompts", 1)) == 3
+
+
+def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_the_default(
+    folder: Path,
+) -> None:
+    full = "workflows/config/tiny_full.yaml"
+    done = snakemake(folder, "--dry-run", "--cores", "2", "--configfile", full)
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    config = yaml.safe_load((REPOSITORY / full).read_text(encoding="utf-8"))
+    assert config["extends"] == "tiny.yaml"
+    assert {planned[name] for name in config["tables"] if name != "grids"} == {1}
+    # Besides the default run's: eight ranks; seven settings of steps more on four and two methods.
+    assert planned["train"] == 8 + 8
+    assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3
+
+
+def test_a_table_without_its_selection_says_what_the_config_lacks(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "table8", config={"selections": {}})
+    assert done.returncode != 0
+    assert f"error: {CONFIG}: unknown selection that table8 needs: 'few_steps'" in said(done)
+    assert "Traceback" not in said(done)
 
 
 def test_one_network_can_be_trained_by_several_processes(finished: Path) -> None:
