@@ -18,6 +18,7 @@ from jsonschema.exceptions import ValidationError
 
 from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
 from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.swaps import SWAPS
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
@@ -27,17 +28,29 @@ NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 #: Name of the selection behind the comparison of all methods (config section ``compare``).
 COMPARE = "methods"
+#: Name of the selection behind the controls (config section ``controls``).
+CONTROLS = "controls"
+#: Name of the selection behind the sweep of regularisations (config section ``regularisation``).
+REGULARISATION = "regularisation"
+#: Selections that a section of the config describes -> what they are, in words.
+_SECTIONS = {
+    COMPARE: "the comparison",
+    CONTROLS: "the controls",
+    REGULARISATION: "the sweep of regularisations",
+}
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
 
 class Selection(NamedTuple):
-    """Images that are scored together: a benchmark, methods, and sampling steps if not the
-    model's own."""
+    """Images that are scored together: a benchmark, methods, sampling steps if not the model's
+    own, and methods that are there once more with another reward."""
 
     benchmark: str
     methods: tuple[str, ...]
-    steps: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+    swapped_methods: tuple[str, ...] = ()
+    swapped_reward: str = ""
 
 
 class Run(NamedTuple):
@@ -112,9 +125,17 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
+        controls = config["controls"]
+        self._known(registry.methods, "method in controls", controls["methods"])
+        self._known(registry.methods, "method in controls", controls["swapped_methods"])
+        self._known(registry.rewards, "reward in controls", [controls["swapped_reward"]])
+        self._known(dict.fromkeys(SWAPS), "prompt swap in controls", [controls["prompt_swap"]])
+        regularisation = config["regularisation"]
+        self._known(registry.models, "model in regularisation", regularisation["models"])
+        self._known(registry.methods, "method in regularisation", regularisation["methods"])
         for name, sweep in config["sweeps"].items():
-            if name in registry.benchmarks or name == COMPARE:
-                taken = "the comparison" if name == COMPARE else "a benchmark"
+            if name in registry.benchmarks or name in _SECTIONS:
+                taken = _SECTIONS.get(name, "a benchmark")
                 raise SpecError(f"{self.file}: sweep {name!r} has the name of {taken}")
             self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
             self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
@@ -122,6 +143,7 @@ class Experiment:
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
         self._check_matching()
+        self._check_checkpoints()
         self._check_searches()
         for section in ("training", "arguments", "prompts"):
             self._check_layers(section)
@@ -149,6 +171,25 @@ class Experiment:
                 raise SpecError(
                     f"{self.file}: {training} on {model} has a checkpoint every {kept} steps, but "
                     f"is validated every {validated}; only a validated checkpoint can be matched"
+                )
+
+    def _check_checkpoints(self) -> None:
+        runs = [
+            run
+            for selection in self.selections()
+            for model in self.models(selection)
+            for run in self.runs(selection, model)
+        ]
+        for run in runs:
+            method = self.registry.methods[run.method]
+            if method.checkpoint is None:
+                continue
+            options = self.options(run.model, run.reward, run.method)
+            every, end = options["checkpoint_every"], options["steps"]
+            if method.checkpoint > end or (method.checkpoint % every and method.checkpoint != end):
+                raise SpecError(
+                    f"{self.file}: {run.method} uses step {method.checkpoint} of a training that "
+                    f"on {run.model} has a checkpoint every {every} steps, up to step {end}"
                 )
 
     def _check_searches(self) -> None:
@@ -259,17 +300,33 @@ class Experiment:
         its benchmark's name."""
         if name == COMPARE:
             compare = self.config["compare"]
-            return Selection(compare["benchmark"], tuple(compare["methods"]), ())
+            return Selection(compare["benchmark"], tuple(compare["methods"]))
+        if name == CONTROLS:
+            controls = self.config["controls"]
+            return Selection(
+                self.config["benchmark"],
+                tuple(controls["methods"]),
+                swapped_methods=tuple(controls["swapped_methods"]),
+                swapped_reward=controls["swapped_reward"],
+            )
+        if name == REGULARISATION:
+            methods = self.config["regularisation"]["methods"]
+            return Selection(self.config["benchmark"], tuple(methods))
         if name in self.config["sweeps"]:
             sweep = self.config["sweeps"][name]
             return Selection(
                 sweep["benchmark"], tuple(sweep["methods"]), tuple(sweep.get("steps", ()))
             )
-        return Selection(self.config["benchmark"], tuple(self.config["methods"]), ())
+        return Selection(self.config["benchmark"], tuple(self.config["methods"]))
 
     def selections(self) -> list[str]:
         """Names of all selections."""
-        return [self.config["benchmark"], COMPARE, *self.config["sweeps"]]
+        return [self.config["benchmark"], *_SECTIONS, *self.config["sweeps"]]
+
+    def models(self, selection: str) -> list[str]:
+        """The models whose images a selection holds."""
+        own = self.config["regularisation"] if selection == REGULARISATION else self.config
+        return list(own["models"])
 
     def warm_starts(self) -> dict[str, str]:
         """Of the compared methods, those that start a compared search warm -> that search."""
@@ -280,12 +337,32 @@ class Experiment:
     def runs(self, selection: str, model: str) -> list[Run]:
         """The images of a selection that one model makes."""
         chosen = self.selection(selection)
-        reward = self.config["reward"]
+        asked = [(m, self.config["reward"]) for m in chosen.methods]
+        asked += [(m, chosen.swapped_reward) for m in chosen.swapped_methods]
         return [
             Run(chosen.benchmark, model, m, reward if self.uses_reward(m) else NO_REWARD, steps)
-            for m in chosen.methods
+            for m, reward in asked
             for steps in chosen.steps or (self.steps(model),)
         ]
+
+    def regularisations(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Model -> method of the sweep of regularisations that trains -> what tells it from the
+        others: the training that it draws on, and of that the checkpoint, None for the kept one;
+        for noise networks reduction and temperature of the L2 term besides."""
+        chosen = self.selection(REGULARISATION).methods
+        trained = [name for name in chosen if self.registry.methods[name].trains]
+        return {
+            model: {name: self._regularisation(model, name) for name in trained}
+            for model in self.models(REGULARISATION)
+        }
+
+    def _regularisation(self, model: str, method: str) -> dict[str, Any]:
+        reward, spec = self.config["reward"], self.registry.methods[method]
+        found = {"training": self.training(model, reward, method), "checkpoint": spec.checkpoint}
+        if spec.trains != "hypernoise":
+            return found
+        options = self.options(model, reward, method)
+        return found | {name: options[name] for name in ("l2_reduction", "temperature")}
 
     def weight_files(self, *names: str) -> list[str]:
         """Local weight files of models and rewards; at least one for each that has local weights.
@@ -301,9 +378,12 @@ class Experiment:
             places += [_pinned_place(text) for text in named if text]
         return [file for place in places if place for file in _local_files(place)]
 
-    def metrics(self) -> dict[str, str]:
-        """Metric -> reward: the config's judges, and its own reward as ``train_reward``."""
-        return {**self.config["judges"], TRAIN_METRIC: self.config["reward"]}
+    def metrics(self, selection: str = "") -> dict[str, str]:
+        """Metric -> reward: the config's judges, and its own reward as ``train_reward``; of a
+        selection with another reward that one too, under its own name."""
+        other = self.selection(selection).swapped_reward
+        measured = {**self.config["judges"], TRAIN_METRIC: self.config["reward"]}
+        return measured | ({other: other} if other else {})
 
     def judges(self, reward: str) -> dict[str, RewardSpec]:
         """What training on a reward is watched by besides that reward."""
@@ -343,11 +423,14 @@ class Experiment:
 
     def score_job(self, selection: str, images: Sequence[str], *, out: str) -> ScoreJob:
         """Score the images of a selection."""
+        measured = self.metrics(selection).items()
         return ScoreJob(
             benchmark=self.registry.benchmarks[self.selection(selection).benchmark],
-            rewards={metric: self.registry.reward(n) for metric, n in self.metrics().items()},
+            rewards={metric: self.registry.reward(name) for metric, name in measured},
             images=tuple(images),
             out=out,
+            swap=self.config["controls"]["prompt_swap"] if selection == CONTROLS else "",
+            seed=self.config["seed"],
         )
 
     def timed_batch_size(self, selection: str) -> int:

@@ -23,6 +23,7 @@ from harness.components import (
 )
 from harness.jobs import ScoreJob
 from harness.specs import resolve, unknown
+from harness.swaps import Asked, swapped
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 from hypernoise.training import encode_in_chunks
 
@@ -73,6 +74,7 @@ def run(job: ScoreJob) -> None:
     """
     torch.set_num_threads(job.threads)
     table, metadata = check(job)
+    partners = _partners(job, table)
     device = default_device()
     texts = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     row_of = {prompt_id: row for row, prompt_id in enumerate(texts.index)}
@@ -85,7 +87,7 @@ def run(job: ScoreJob) -> None:
     with tqdm(total=len(table), desc=f"scoring {job.benchmark.name}", unit="image") as progress:
         for start in range(0, len(table), job.batch_size):
             batch = table.iloc[start : start + job.batch_size]
-            parts += _score(job, batch, metadata, judges)
+            parts += _score(job, batch, metadata, judges, partners)
             progress.update(len(batch))
     frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job)
 
@@ -158,11 +160,42 @@ def _images(job: ScoreJob) -> pd.DataFrame:
     return table
 
 
+def _partners(job: ScoreJob, table: pd.DataFrame) -> dict[str, str]:
+    """Prompt id -> the one that its images are scored against besides; empty without a swap."""
+    if not job.swap:
+        return {}
+    rows = table[["prompt_id", "task", "prompt"]].drop_duplicates("prompt_id").to_numpy().tolist()
+    asked = {prompt_id: Asked(task, text) for prompt_id, task, text in rows}
+    return swapped(job.swap, asked, job.seed)
+
+
 def _score(
-    job: ScoreJob, batch: pd.DataFrame, metadata: Mapping[str, Any], judges: Sequence[Judge]
+    job: ScoreJob,
+    batch: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    judges: Sequence[Judge],
+    partners: Mapping[str, str],
 ) -> list[pd.DataFrame]:
     images = load_images(list(batch["path"]))
-    prompt_ids = list(batch["prompt_id"])
+    own = list(batch["prompt_id"])
+    parts = _measured(job, batch, images, own, metadata, judges)
+    if partners:
+        others = [partners[prompt_id] for prompt_id in own]
+        against = [f"against {other}" for other in others]
+        for part in _measured(job, batch, images, others, metadata, judges):
+            parts.append(part.assign(metric=part["metric"] + frames.SWAPPED, detail=against))
+    return parts
+
+
+def _measured(
+    job: ScoreJob,
+    batch: pd.DataFrame,
+    images: NDArray[np.float32],
+    prompt_ids: Sequence[str],
+    metadata: Mapping[str, Any],
+    judges: Sequence[Judge],
+) -> list[pd.DataFrame]:
+    """A batch's scores against the given prompts, one part per metric."""
     parts = []
     if job.benchmark.scorer:
         scorer: Scorer = resolve(job.benchmark.scorer)

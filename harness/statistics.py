@@ -19,6 +19,7 @@ to its centre; that says that the sample cannot tell, not that the number is exa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -136,6 +137,32 @@ def paired_gain(
     numbers, reference = _numbers(values, "values"), _numbers(baseline, "baseline")
     _check_length(len(reference), len(numbers), "baseline")
     return task_mean_interval(numbers - reference, tasks, clusters, level)
+
+
+def holm(gains: Sequence[Callable[[float], Interval]], level: float = 0.95) -> list[bool]:
+    """Which of several estimates differ from 0 when all are judged together (Holm 1979).
+
+    Holm's step-down procedure: the chance that any of them is singled out though it is truly 0 is
+    at most 1 - level, whatever they have in common. Done with intervals in place of p values: a
+    p value is below a share of it where the interval at that level excludes 0.
+
+    Args:
+        gains: each gives an estimate's interval at a level in (0, 1).
+        level: confidence in all of the answers together.
+
+    Returns:
+        One flag each; False where an interval has no bounds.
+    """
+    found = [False] * len(gains)
+    while not all(found):
+        share = (1 - level) / (len(gains) - sum(found))
+        wider = [
+            interval.low > 0 or interval.high < 0 for interval in (g(1 - share) for g in gains)
+        ]
+        if wider == found:
+            break
+        found = wider
+    return found
 
 
 def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:

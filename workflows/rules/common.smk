@@ -10,7 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema
+from harness.experiment import (
+    COMPARE,
+    CONTROLS,
+    NO_REWARD,
+    REGULARISATION,
+    Experiment,
+    Run,
+    check_schema,
+)
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -188,7 +196,7 @@ def image_frames(selection, model):
 
 def frames_of(selection, *kinds):
     """Frames of a selection, by kind: what tables are made of."""
-    models = config["models"]
+    models = experiment.models(selection)
     runs = [run for model in models for run in experiment.runs(selection, model)]
     searched = [run for run in runs if registry.methods[run.method].needs_reward]
     folders = {"images": runs, "trajectories": searched}
