@@ -220,6 +220,21 @@ def training_folders(models, reward, methods, **_):
     return [TRAINING.format(model=m, reward=r, training=t) for m, r, t in trainings]
 
 
+def regularisation_inputs():
+    """Scores of the sweep of regularisations, and the folders of all trainings behind it."""
+    reward, settings = config["reward"], experiment.regularisations()
+    used = sorted({(m, own["training"]) for m in settings for own in settings[m].values()})
+    folders = [TRAINING.format(model=m, reward=reward, training=name) for m, name in used]
+    return {**frames_of(REGULARISATION, "scores"), "trainings": folders}
+
+
+def regularisation_frames():
+    """The same as frames."""
+    made = regularisation_inputs()
+    steps = [f"{folder}/steps.parquet" for folder in made["trainings"]]
+    return {"scores": made["scores"], "training": steps}
+
+
 def sweep_job(name):
     """The job of a sweep's table, as JSON."""
     sweep = config["sweeps"][name]
