@@ -12,7 +12,6 @@ Pure functions of frames, like those of :mod:`harness.tables`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,8 @@ import pandas as pd
 from harness.frames import SWAPPED
 from harness.paired import (
     CELL,
+    Floats,
+    Integers,
     Paired,
     baselines,
     choose,
@@ -31,11 +32,13 @@ from harness.paired import (
     stop_on,
     without_baseline,
 )
-from harness.statistics import Interval, holm, paired_gain
+from harness.statistics import Interval, gain_p, holm, paired_gain
 from harness.tables import CORRECT, JUDGE, TRAIN
 
 #: What a gain is measured by -> its name in columns.
 MEASURES = {CORRECT: "geneval", TRAIN: "train_reward", JUDGE: "judge_reward"}
+#: The chance of any false claim among a table's gains.
+ALPHA = 0.05
 
 
 class Gain(NamedTuple):
@@ -95,14 +98,21 @@ def controls(
     return table.iloc[places].reset_index(drop=True)
 
 
-def gain_of(paired: Paired, metric: str, cell: int, base: int, level: float = 0.95) -> Interval:
+def gain_of(paired: Paired, metric: str, cell: int, base: int) -> Interval:
     """A cell's gain by a metric: GenEval's as the mean of its tasks', any other over images."""
+    return paired_gain(*_sides(paired, metric, cell, base))
+
+
+def _sides(
+    paired: Paired, metric: str, cell: int, base: int
+) -> tuple[Floats, Floats, Integers, Integers]:
+    """Values, those of the base, and of each its task and its prompt."""
     values, reference = paired.scores[metric][cell], paired.scores[metric][base]
     have = ~np.isnan(values)
     pictures = paired.pictures[have]
     names = pictures["task"] if metric.removesuffix(SWAPPED) == CORRECT else pictures["benchmark"]
-    tasks, prompts = (pd.factorize(names)[0] for names in (names, pictures["prompt_id"]))
-    return paired_gain(values[have], reference[have], tasks, prompts, level)
+    tasks, prompts = (pd.factorize(each)[0] for each in (names, pictures["prompt_id"]))
+    return values[have], reference[have], tasks, prompts
 
 
 def _metrics(swapped_reward: str) -> dict[str, str]:
@@ -111,18 +121,16 @@ def _metrics(swapped_reward: str) -> dict[str, str]:
 
 
 def _gains(paired: Paired, metrics: dict[str, str], baseline: str) -> list[Gain]:
-    pairs = [
-        (cell, base)
+    asked = [
+        (cell, base, metric)
         for cell, base in enumerate(baselines(paired.cells, baseline))
+        for metric in metrics
         if base is not None and cell != base
     ]
-    asked = [(cell, base, metric) for cell, base in pairs for metric in metrics]
-    measures = [partial(gain_of, paired, metric, cell, base) for cell, base, metric in asked]
+    corrected = holm([gain_p(*_sides(paired, metric, cell, base)) for cell, base, metric in asked])
     return [
-        Gain(cell, metrics[metric], measure(), survives)
-        for (cell, _, metric), measure, survives in zip(
-            asked, measures, holm(measures), strict=True
-        )
+        Gain(cell, metrics[metric], gain_of(paired, metric, cell, base), p < ALPHA)
+        for (cell, base, metric), p in zip(asked, corrected, strict=True)
     ]
 
 

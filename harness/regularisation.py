@@ -43,13 +43,19 @@ class _Branch(NamedTuple):
 
 
 def regularisation(
-    scores: pd.DataFrame, training: pd.DataFrame, *, settings: Settings, baseline: str = "base"
+    scores: pd.DataFrame,
+    training: pd.DataFrame,
+    pairs: pd.DataFrame | None = None,
+    *,
+    settings: Settings,
+    baseline: str = "base",
 ) -> pd.DataFrame:
     """Reward, fidelity and KL of noise networks by the weight of their L2 term, and of fine-tuning.
 
     Args:
         scores: score rows of one benchmark, with all three metrics for each image.
         training: the rows of every training that the settings name, on one reward.
+        pairs: pair rows of the same images, to say how diverse those of a prompt are.
         settings: what tells the methods apart.
         baseline: the method that gains are measured against, image by image.
 
@@ -59,7 +65,8 @@ def regularisation(
         training_steps, kl_nats (half the mean squared norm of the displacement, on validation
         prompts; NaN without a noise network), n_images, geneval_mean with its 95 % interval,
         train_reward_mean, judge_reward_mean, and the gains ``gain_<measure>`` over the baseline
-        with their intervals, paired and clustered by prompt.
+        with their intervals, paired and clustered by prompt. With pairs, the mean of each of their
+        metrics besides, over all pairs.
 
     Raises:
         FrameError: a method, the baseline, a score or a training's step is missing, double or not
@@ -69,7 +76,8 @@ def regularisation(
         raise FrameError("regularisation: settings are empty, must say what tells methods apart")
     require(training, ("model", "method", "kind", "step", "name", "value"), "training")
     parts = [_of_model(scores, training, model, own, baseline) for model, own in settings.items()]
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table if pairs is None else table.merge(_diversity(pairs), on=list(CELL), how="left")
 
 
 def frontier(
@@ -156,6 +164,12 @@ def _gains(
             row |= {f"gain_{name}": gain.mean, **bounds}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _diversity(pairs: pd.DataFrame) -> pd.DataFrame:
+    require(pairs, (*CELL, "metric", "value"), "pairs")
+    means = pairs.pivot_table("value", list(CELL), "metric")
+    return means.add_suffix("_mean").rename_axis(columns=None).reset_index()
 
 
 def _branches(table: pd.DataFrame) -> list[_Branch]:

@@ -114,14 +114,14 @@ def search_curve(
 def warm_start(
     trajectories: pd.DataFrame,
     *,
-    pairs: Mapping[str, str],
+    starts: Mapping[str, str],
     models: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """How many iterations a trained noise network saves a search.
 
     Args:
         trajectories: trajectory rows of both methods of each pair, on the same images.
-        pairs: warm method -> the search that it starts.
+        starts: warm method -> the search that it starts.
         models: the models to show, in this order; all by name if None.
 
     The question is whether the warm search is, at half of the cold one's iterations, as good as
@@ -141,14 +141,14 @@ def warm_start(
         NaN where at least half of the images never get there.
 
     Raises:
-        FrameError: there are no pairs, a search is missing, or the two have other images.
+        FrameError: there are no starts, a search is missing, or the two have other images.
     """
-    if not pairs:
+    if not starts:
         raise FrameError("no warm search is compared with its cold one")
-    named = list(dict.fromkeys(name for pair in pairs.items() for name in pair))
+    named = list(dict.fromkeys(name for pair in starts.items() for name in pair))
     curve = search_curve(trajectories, models=models, methods=named)
     shown = list(dict.fromkeys(curve["model"]))
-    compared = [(model, warm, cold) for model in shown for warm, cold in pairs.items()]
+    compared = [(model, warm, cold) for model in shown for warm, cold in starts.items()]
     faults = [f for model, warm, cold in compared for f in _unlike(trajectories, model, cold, warm)]
     stop_on(faults, "a comparison of cold and warm")
     rows = []

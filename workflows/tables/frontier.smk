@@ -1,10 +1,15 @@
 # The frontier of reward and fidelity: noise networks by the weight of their L2 term, and fine-tuning.
-add_table("frontier", target="harness.regularisation:frontier", version=1)
+add_table(
+    "frontier",
+    target="harness.regularisation:frontier",
+    selections=(REGULARISATION,),
+    version=1,
+)
 
 
 rule frontier:
     input:
-        **regularisation_inputs(),
+        unpack(lambda w: regularisation_inputs()),
     output:
         png=report(
             "results/figures/frontier.png",
@@ -17,12 +22,7 @@ rule frontier:
         "results/logs/figures/frontier.log",
     threads: 1
     params:
-        job=table_job(
-            "frontier",
-            "results/figures/frontier",
-            regularisation_frames(),
-            settings=experiment.regularisations(),
-        ),
+        job=lambda w: regularisation_job("frontier", "results/figures/frontier"),
     message:
         "draw the frontier of reward and fidelity"
     shell:

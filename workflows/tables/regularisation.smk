@@ -1,10 +1,15 @@
 # What the weight of the L2 term buys and costs, beside fine-tuning's checkpoints.
-add_table("regularisation", target="harness.regularisation:regularisation", version=1)
+add_table(
+    "regularisation",
+    target="harness.regularisation:regularisation",
+    selections=(REGULARISATION,),
+    version=1,
+)
 
 
 rule regularisation_table:
     input:
-        **regularisation_inputs(),
+        unpack(lambda w: regularisation_inputs()),
     output:
         multiext("results/tables/regularisation", ".csv", ".md", ".tex", ".parquet"),
         html=report(
@@ -17,12 +22,7 @@ rule regularisation_table:
         "results/logs/tables/regularisation.log",
     threads: 1
     params:
-        job=table_job(
-            "regularisation",
-            "results/tables/regularisation",
-            regularisation_frames(),
-            settings=experiment.regularisations(),
-        ),
+        job=lambda w: regularisation_job("regularisation", "results/tables/regularisation"),
     message:
         "tabulate weights of the L2 term"
     shell:
