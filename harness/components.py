@@ -29,6 +29,7 @@ from hypernoise.methods.protocol import Method
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
+from hypernoise.training import checkpoints_in
 from hypernoise.weights import check_file, check_pipeline
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -210,7 +211,7 @@ def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) ->
     if spec.trains is None:
         method: Method = factory(**arguments)
         return method
-    trained = load_trained(spec.trains, generator, Path(adapter or ""))
+    trained = load_trained(spec.trains, generator, _adapter_folder(spec, Path(adapter or "")))
     method = factory(trained, **arguments)
     return method
 
@@ -243,9 +244,24 @@ def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
     folder = Path(adapter)
     if not folder.is_dir():
         raise FileNotFoundError(f"adapter folder {folder} of method {spec.name!r} is missing")
+    folder = _adapter_folder(spec, folder)
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"no PEFT adapter in {folder}: {CONFIG_FILE} is missing")
     check_file(folder / WEIGHTS_FILE)
+
+
+def _adapter_folder(spec: MethodSpec, training: Path) -> Path:
+    """The training's folder, or of its checkpoints the one that the method uses."""
+    if spec.checkpoint is None:
+        return training
+    found = checkpoints_in(training)
+    if spec.checkpoint not in found:
+        steps = ", ".join(map(str, found)) or "none"
+        raise SpecError(
+            f"method {spec.name!r} uses the checkpoint of step {spec.checkpoint}, which {training} "
+            f"does not have; there: {steps}"
+        )
+    return found[spec.checkpoint]
 
 
 def check_reward(spec: MethodSpec, reward: RewardSpec | None) -> None:

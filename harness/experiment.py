@@ -27,6 +27,10 @@ NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 #: Name of the selection behind the comparison of all methods (config section ``compare``).
 COMPARE = "methods"
+#: Name of the selection behind the controls (config section ``controls``).
+CONTROLS = "controls"
+#: Name of the selection of weights of the L2 term (in config section ``selections``).
+REGULARISATION = "regularisation"
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK = "_rank_"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
@@ -35,13 +39,16 @@ TRAIN_METRIC = "train_reward"
 
 class Selection(NamedTuple):
     """Images that are scored together: a benchmark, methods, and sampling steps, models and reward
-    if they are not the model's and the config's own."""
+    if they are not the model's and the config's own; and methods that are there once more, with
+    another reward."""
 
     benchmark: str
     methods: tuple[str, ...]
     steps: tuple[int, ...] = ()
     models: tuple[str, ...] = ()
     reward: str = ""
+    swapped_methods: tuple[str, ...] = ()
+    swapped_reward: str = ""
 
 
 class Run(NamedTuple):
@@ -143,6 +150,10 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
+        controls = config["controls"]
+        self._known(registry.methods, "method in controls", controls["methods"])
+        self._known(registry.methods, "method in controls", controls["swapped_methods"])
+        self._known(registry.rewards, "reward in controls", [controls["swapped_reward"]])
         self._check_selections("sweep", config["sweeps"])
         self._check_selections("selection", self._given_selections)
         self._known(registry.models, "model in audit", config["audit"]["models"])
@@ -151,6 +162,7 @@ class Experiment:
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
         self._check_matching()
+        self._check_checkpoints()
         self._check_searches()
         self._check_audited()
         for section in ("training", "arguments", "prompts"):
@@ -170,6 +182,7 @@ class Experiment:
             **dict.fromkeys(registry.benchmarks, "a benchmark"),
             **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
             COMPARE: "the comparison",
+            CONTROLS: "the controls",
         }
         for name, chosen in given.items():
             if name in taken:
@@ -212,6 +225,25 @@ class Experiment:
                 raise SpecError(
                     f"{self.file}: {training} on {model} has a checkpoint every {kept} steps, but "
                     f"is validated every {validated}; only a validated checkpoint can be matched"
+                )
+
+    def _check_checkpoints(self) -> None:
+        runs = [
+            run
+            for selection in self.selections()
+            for model in self.selected_models(selection)
+            for run in self.runs(selection, model)
+        ]
+        for run in runs:
+            method = self.registry.methods[run.method]
+            if method.checkpoint is None:
+                continue
+            options = self.options(run.model, run.reward, run.method)
+            every, end = options["checkpoint_every"], options["steps"]
+            if method.checkpoint > end or (method.checkpoint % every and method.checkpoint != end):
+                raise SpecError(
+                    f"{self.file}: {run.method} uses step {method.checkpoint} of a training that "
+                    f"on {run.model} has a checkpoint every {every} steps, up to step {end}"
                 )
 
     def _check_searches(self) -> None:
@@ -331,6 +363,14 @@ class Experiment:
         if name == COMPARE:
             compare = self.config["compare"]
             return Selection(compare["benchmark"], tuple(compare["methods"]))
+        if name == CONTROLS:
+            controls = self.config["controls"]
+            return Selection(
+                self.config["benchmark"],
+                tuple(controls["methods"]),
+                swapped_methods=tuple(controls["swapped_methods"]),
+                swapped_reward=controls["swapped_reward"],
+            )
         given = {**self.config["sweeps"], **self._given_selections}
         if name not in given:
             return Selection(self.config["benchmark"], tuple(self.config["methods"]))
@@ -342,7 +382,7 @@ class Experiment:
 
     def selections(self) -> list[str]:
         """Names of all selections."""
-        own = [self.config["benchmark"], COMPARE]
+        own = [self.config["benchmark"], COMPARE, CONTROLS]
         return [*own, *self.config["sweeps"], *self._given_selections]
 
     def selected_models(self, selection: str) -> list[str]:
@@ -390,12 +430,32 @@ class Experiment:
     def runs(self, selection: str, model: str) -> list[Run]:
         """The images of a selection that one model makes."""
         chosen = self.selection(selection)
-        reward = chosen.reward or self._reward
+        asked = [(m, chosen.reward or self._reward) for m in chosen.methods]
+        asked += [(m, chosen.swapped_reward) for m in chosen.swapped_methods]
         return [
             Run(chosen.benchmark, model, m, reward if self.uses_reward(m) else NO_REWARD, steps)
-            for m in chosen.methods
+            for m, reward in asked
             for steps in chosen.steps or (self.steps(model),)
         ]
+
+    def regularisations(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Model -> method of the sweep of regularisations that trains -> what tells it from the
+        others: the training that it draws on, and of that the checkpoint, None for the kept one;
+        for noise networks reduction and temperature of the L2 term besides."""
+        chosen = self.selection(REGULARISATION).methods
+        trained = [name for name in chosen if self.registry.methods[name].trains]
+        return {
+            model: {name: self._regularisation(model, name) for name in trained}
+            for model in self.selected_models(REGULARISATION)
+        }
+
+    def _regularisation(self, model: str, method: str) -> dict[str, Any]:
+        reward, spec = self.config["reward"], self.registry.methods[method]
+        found = {"training": self.training(model, reward, method), "checkpoint": spec.checkpoint}
+        if spec.trains != "hypernoise":
+            return found
+        options = self.options(model, reward, method)
+        return found | {name: options[name] for name in ("l2_reduction", "temperature")}
 
     def weight_files(self, *names: str) -> list[str]:
         """Local weight files of models and rewards; at least one for each that has local weights.
@@ -413,9 +473,10 @@ class Experiment:
 
     def metrics(self, selection: str = "") -> dict[str, str]:
         """Metric -> reward: the config's judges, and its own or a selection's reward as
-        ``train_reward``."""
-        own = self.selection(selection).reward if selection else ""
-        return {**self.config["judges"], TRAIN_METRIC: own or self._reward}
+        ``train_reward``; of a selection with a swapped reward that one too, under its own name."""
+        chosen = self.selection(selection) if selection else Selection("", ())
+        measured = {**self.config["judges"], TRAIN_METRIC: chosen.reward or self._reward}
+        return measured | {name: name for name in (chosen.swapped_reward,) if name}
 
     def judges(self, reward: str) -> dict[str, RewardSpec]:
         """What training on a reward is watched by besides that reward."""
@@ -493,6 +554,8 @@ class Experiment:
             rewards={m: self.registry.reward(n) for m, n in self.metrics(selection).items()},
             images=tuple(images),
             out=out,
+            swap=self.config["controls"]["prompt_swap"] if selection == CONTROLS else "",
+            seed=self.config["seed"],
         )
 
     def timed_batch_size(self, selection: str) -> int:

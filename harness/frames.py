@@ -202,6 +202,8 @@ METRICS = {
     "train_reward": "the reward that methods were trained on or searched, on the final PNG",
     "judge_reward": "a differently trained reward that no method saw",
 }
+#: Ending of a metric that was measured against another prompt (:mod:`harness.swaps`).
+SWAPPED = "_swapped"
 
 
 def schema_of(kind: str | Schema) -> Schema:

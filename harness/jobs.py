@@ -158,6 +158,9 @@ class ScoreJob:
         rewards: metric (``train_reward``, ``judge_reward``, or a reward's own name) to reward.
         images: paths of ``images.parquet`` files.
         batch_size: images per reward call.
+        swap: measure everything against swapped prompts too, under names that end in
+            :data:`harness.frames.SWAPPED`; how (:data:`harness.swaps.SWAPS`), empty for not at all.
+        seed: experiment seed; the swap follows from it.
         out: path of the scores' parquet.
     """
 
@@ -167,6 +170,8 @@ class ScoreJob:
     out: str
     threads: int = 1
     batch_size: int = 64
+    swap: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

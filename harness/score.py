@@ -23,6 +23,7 @@ from harness.components import (
 )
 from harness.jobs import ScoreJob
 from harness.specs import resolve, unknown
+from harness.swaps import Asked, swapped
 from hypernoise.batches import Batches
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 from hypernoise.training import encode_in_chunks
@@ -74,6 +75,7 @@ def run(job: ScoreJob) -> None:
     """
     torch.set_num_threads(job.threads)
     table, metadata = check(job)
+    partners = _partners(job, table)
     device = default_device()
     texts = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     row_of = {prompt_id: row for row, prompt_id in enumerate(texts.index)}
@@ -87,7 +89,7 @@ def run(job: ScoreJob) -> None:
         batches = Batches(job.batch_size, f"scoring {job.benchmark.name}")
 
         def score(rows: Sequence[int]) -> list[pd.DataFrame]:
-            return _score(job, table.iloc[list(rows)], metadata, judges)
+            return _score(job, table.iloc[list(rows)], metadata, judges, partners)
 
         for rows, scored in batches.run(range(len(table)), score):
             parts += scored
@@ -163,11 +165,42 @@ def _images(job: ScoreJob) -> pd.DataFrame:
     return table
 
 
+def _partners(job: ScoreJob, table: pd.DataFrame) -> dict[str, str]:
+    """Prompt id -> the one that its images are scored against besides; empty without a swap."""
+    if not job.swap:
+        return {}
+    rows = table[["prompt_id", "task", "prompt"]].drop_duplicates("prompt_id").to_numpy().tolist()
+    asked = {prompt_id: Asked(task, text) for prompt_id, task, text in rows}
+    return swapped(job.swap, asked, job.seed)
+
+
 def _score(
-    job: ScoreJob, batch: pd.DataFrame, metadata: Mapping[str, Any], judges: Sequence[Judge]
+    job: ScoreJob,
+    batch: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    judges: Sequence[Judge],
+    partners: Mapping[str, str],
 ) -> list[pd.DataFrame]:
     images = load_images(list(batch["path"]))
-    prompt_ids = list(batch["prompt_id"])
+    own = list(batch["prompt_id"])
+    parts = _measured(job, batch, images, own, metadata, judges)
+    if partners:
+        others = [partners[prompt_id] for prompt_id in own]
+        against = [f"against {other}" for other in others]
+        for part in _measured(job, batch, images, others, metadata, judges):
+            parts.append(part.assign(metric=part["metric"] + frames.SWAPPED, detail=against))
+    return parts
+
+
+def _measured(
+    job: ScoreJob,
+    batch: pd.DataFrame,
+    images: NDArray[np.float32],
+    prompt_ids: Sequence[str],
+    metadata: Mapping[str, Any],
+    judges: Sequence[Judge],
+) -> list[pd.DataFrame]:
+    """A batch's scores against the given prompts, one part per metric."""
     parts = []
     if job.benchmark.scorer:
         scorer: Scorer = resolve(job.benchmark.scorer)

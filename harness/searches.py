@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from harness.figures import RC, draw_legend, look_of, plain_log_ticks
 from harness.paired import CELL, PICTURE, FrameError, choose, missing, rank, require, stop_on
+from harness.statistics import mean_interval
 from harness.tables import table1
 
 METHODS_COLUMNS = (
@@ -113,15 +114,19 @@ def search_curve(
 def warm_start(
     trajectories: pd.DataFrame,
     *,
-    pairs: Mapping[str, str],
+    starts: Mapping[str, str],
     models: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """How many iterations a trained noise network saves a search.
 
     Args:
         trajectories: trajectory rows of both methods of each pair, on the same images.
-        pairs: warm method -> the search that it starts.
+        starts: warm method -> the search that it starts.
         models: the models to show, in this order; all by name if None.
+
+    The question is whether the warm search is, at half of the cold one's iterations, as good as
+    that is at its end: ``gain_at_half`` >= 0, which is the same as ``share_of_iterations`` <= 0.5.
+    The gain's interval tells how sure that is.
 
     Returns:
         One row per model and pair. Rewards are means over images of the best so far:
@@ -129,22 +134,29 @@ def warm_start(
         iteration at which the warm search is as good as the cold one at its end,
         ``share_of_iterations`` its share of all; ``cold_iterations_to_warm_start`` the first at
         which the cold one is as good as the warm one at its first; NaN where that is never.
+        Image by image: ``gain_at_half``, the warm search's reward at half of the cold one's
+        iterations (rounded down) minus the cold one's at its end, with its 95 % interval, clustered
+        by prompt; ``images_reached_at_half``, the share of images whose gain is >= 0; and
+        ``median_iterations_to_cold_end``, that the warm search takes to an image's own cold end,
+        NaN where at least half of the images never get there.
 
     Raises:
-        FrameError: there are no pairs, a search is missing, or the two have other images.
+        FrameError: there are no starts, a search is missing, or the two have other images.
     """
-    if not pairs:
+    if not starts:
         raise FrameError("no warm search is compared with its cold one")
-    named = list(dict.fromkeys(name for pair in pairs.items() for name in pair))
+    named = list(dict.fromkeys(name for pair in starts.items() for name in pair))
     curve = search_curve(trajectories, models=models, methods=named)
-    rows, faults = [], []
-    for model in dict.fromkeys(curve["model"]):
-        of_model = curve[curve["model"] == model]
-        for warm, cold in pairs.items():
-            one, two = (of_model[of_model["method"] == name] for name in (cold, warm))
-            faults += _unlike(trajectories, model, cold, warm)
-            rows.append({"model": model, "search": cold, "warm": warm, **_compared(one, two)})
+    shown = list(dict.fromkeys(curve["model"]))
+    compared = [(model, warm, cold) for model in shown for warm, cold in starts.items()]
+    faults = [f for model, warm, cold in compared for f in _unlike(trajectories, model, cold, warm)]
     stop_on(faults, "a comparison of cold and warm")
+    rows = []
+    for model, warm, cold in compared:
+        of_model = curve[curve["model"] == model]
+        one, two = (of_model[of_model["method"] == name] for name in (cold, warm))
+        who = {"model": model, "search": cold, "warm": warm}
+        rows.append({**who, **_compared(one, two), **_by_image(trajectories, model, cold, warm)})
     return pd.DataFrame(rows)
 
 
@@ -217,6 +229,30 @@ def _compared(cold: pd.DataFrame, warm: pd.DataFrame) -> dict[str, Any]:
         "warm_iterations_to_cold_end": reached,
         "share_of_iterations": reached / len(cold),
         "cold_iterations_to_warm_start": _first(cold, warm_first),
+    }
+
+
+def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> dict[str, float]:
+    of_model = trajectories[trajectories["model"] == model]
+    one, two = (
+        of_model[of_model["method"] == name]
+        .pivot(index=list(PICTURE), columns="iteration", values="best_value")
+        .sort_index()
+        for name in (cold, warm)
+    )
+    ends = one.iloc[:, -1].to_numpy()
+    half = min(max(1, one.shape[1] // 2), two.shape[1])
+    gains = two.iloc[:, half - 1].to_numpy() - ends
+    interval = mean_interval(gains, one.index.get_level_values("prompt_id").to_numpy())
+    reached = two.to_numpy() >= ends[:, None]
+    first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
+    median = float(np.median(first))
+    return {
+        "gain_at_half": interval.mean,
+        "gain_at_half_ci_low": interval.low,
+        "gain_at_half_ci_high": interval.high,
+        "images_reached_at_half": float((gains >= 0).mean()),
+        "median_iterations_to_cold_end": median if np.isfinite(median) else np.nan,
     }
 
 

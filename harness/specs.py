@@ -37,7 +37,6 @@ __all__ = [
 
 Arguments = Mapping[str, Any]
 Trainable = Literal["hypernoise", "lora_finetune"]
-State = Literal["final", "matched"]
 
 #: What a method can have trained before it runs.
 TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune")
@@ -45,7 +44,9 @@ TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune")
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline", "name"}
-STATES: tuple[State, ...] = ("final", "matched")
+STATES = ("final", "matched")
+#: Instead: the checkpoint of an optimizer step.
+_CHECKPOINT = re.compile(r"step_([1-9]\d*)")
 #: In place of weights: the declared architecture with random ones.
 RANDOM_WEIGHTS = "random"
 # No row of any frame can be taken for the real model's.
@@ -129,8 +130,8 @@ class MethodSpec:
     Attributes:
         trains: what is trained for it first; the trained network is then the target's first
             argument.
-        state: which state of the training it uses: the last one, or the one whose
-            validation reward matches hypernoise's.
+        state: which state of the training it uses: the last one, the one whose validation reward
+            matches hypernoise's, or, as in ``step_40``, the checkpoint of an optimizer step.
         needs_reward: whether it asks the reward while it generates.
         search: name of the method that goes on from what this one's network makes; built, it is
             the target's argument ``search``.
@@ -142,11 +143,17 @@ class MethodSpec:
     version: int
     arguments: Arguments = field(default_factory=dict)
     trains: Trainable | None = None
-    state: State = "final"
+    state: str = "final"
     needs_reward: bool = False
     search: str = ""
     searcher: MethodSpec | None = None
     file: str = ""
+
+    @property
+    def checkpoint(self) -> int | None:
+        """The optimizer step whose checkpoint it uses, if its state names one."""
+        found = _CHECKPOINT.fullmatch(self.state)
+        return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -334,8 +341,9 @@ class Registry:
         _at_least_one(file, name, version=version)
         if trains is not None and trains not in TRAINABLE:
             raise unknown(f"value of trains in method {name!r}:", trains, TRAINABLE, file)
-        if state not in STATES:
-            raise unknown(f"value of state in method {name!r}:", state, STATES, file)
+        if state not in STATES and not _CHECKPOINT.fullmatch(state):
+            valid = (*STATES, "step_<optimizer step>")
+            raise unknown(f"value of state in method {name!r}:", state, valid, file)
         spec = MethodSpec(
             name,
             target,

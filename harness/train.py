@@ -124,7 +124,7 @@ def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:
     records: list[dict[str, Any]] = [
         {
             "model": job.model.name,
-            "method": str(job.method.trains),
+            "method": job.method.name,
             "reward": job.reward.name,
             "kind": row.kind,
             "step": row.step,

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema, extended
+from harness.experiment import (
+    COMPARE,
+    CONTROLS,
+    NO_REWARD,
+    REGULARISATION,
+    Experiment,
+    Run,
+    check_schema,
+    extended,
+)
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -219,6 +228,25 @@ def training_folders(models, reward, methods, **_):
     """The folders of the trainings of some models and methods on a reward."""
     trainings = [(m, reward, experiment.training(m, reward, t)) for m in models for t in methods]
     return [TRAINING.format(model=m, reward=r, training=t) for m, r, t in trainings]
+
+
+def regularisation_inputs():
+    """Frames of the selection of regularisations, and the folders of the trainings behind it."""
+    insist(experiment.check_selection, REGULARISATION, "regularisation")
+    settings = insist(experiment.regularisations)
+    used = sorted({(m, own["training"]) for m in settings for own in settings[m].values()})
+    reward = config["reward"]
+    folders = [TRAINING.format(model=m, reward=reward, training=name) for m, name in used]
+    kinds = ["scores", *(["pairs"] if "diversity" in config else [])]
+    return {**frames_of(REGULARISATION, *kinds), "trainings": folders}
+
+
+def regularisation_job(name, out):
+    """The job of a table or figure of regularisations, as JSON."""
+    made = regularisation_inputs()
+    steps = [f"{folder}/steps.parquet" for folder in made.pop("trainings")]
+    settings = experiment.regularisations()
+    return table_job(name, out, {**made, "training": steps}, settings=settings)
 
 
 def sweep_job(name):

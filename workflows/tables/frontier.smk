@@ -1,0 +1,29 @@
+# The frontier of reward and fidelity: noise networks by the weight of their L2 term, and fine-tuning.
+add_table(
+    "frontier",
+    target="harness.regularisation:frontier",
+    selections=(REGULARISATION,),
+    version=1,
+)
+
+
+rule frontier:
+    input:
+        unpack(lambda w: regularisation_inputs()),
+    output:
+        png=report(
+            "results/figures/frontier.png",
+            caption="../report/regularisation.rst",
+            category="Figures",
+            labels={"what": "reward against fidelity"},
+        ),
+        pdf="results/figures/frontier.pdf",
+    log:
+        "results/logs/figures/frontier.log",
+    threads: 1
+    params:
+        job=lambda w: regularisation_job("frontier", "results/figures/frontier"),
+    message:
+        "draw the frontier of reward and fidelity"
+    shell:
+        "python -m harness figure --job {params.job:q} 2>&1 | tee {log}"
