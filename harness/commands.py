@@ -26,5 +26,22 @@ class Command:
     add_options: Callable[[ArgumentParser], None]
 
 
+def _verify(parser: ArgumentParser) -> None:
+    parser.add_argument("results", metavar="RESULTS", help="a results folder")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="let table functions of another package run, too",
+    )
+
+
 #: Name of the verb -> its command.
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "verify": Command(
+        "recompute every table of a results folder and say which numbers cannot be traced",
+        "harness.verify:run",
+        _verify,
+    ),
+}
