@@ -8,8 +8,7 @@ them.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from harness import frames, provenance
-from harness.targets import SpecError
 
 #: Provenance of a folder of files that have no place for it themselves.
 SIDECAR = "provenance.json"
@@ -25,13 +23,6 @@ SIDECAR = "provenance.json"
 REQUIRED = ("commit", "packages", "hardware", "spec")
 #: Partial results and logs: nothing in them is a result.
 _SKIPPED = ("work", "logs")
-#: A field that only one kind of component has.
-_MARKS = {
-    "size_px": "model",
-    "needs_reward": "method",
-    "scorer": "benchmark",
-    "weights_of": "reward",
-}
 
 
 @dataclass(frozen=True)
@@ -120,53 +111,6 @@ def survey(results: str | Path) -> Survey:
 def frames_of(made: Iterable[Made], kind: str) -> list[Made]:
     """The files of one kind."""
     return [item for item in made if item.kind == kind]
-
-
-def components(spec: Any) -> Iterator[tuple[str, str, int]]:
-    """(kind, name, version) of every component that a job names, at any depth."""
-    if isinstance(spec, list):
-        for item in spec:
-            yield from components(item)
-    if not isinstance(spec, dict):
-        return
-    kinds = [kind for mark, kind in _MARKS.items() if mark in spec]
-    if kinds and {"name", "version"} <= spec.keys():
-        yield kinds[0], str(spec["name"]), int(spec["version"])
-    for item in spec.values():
-        yield from components(item)
-
-
-def mixed_versions(specs: Iterable[tuple[str, Any]]) -> list[str]:
-    """A line for each component that files were made with in more than one version.
-
-    Args:
-        specs: (file, its job as JSON holds it).
-    """
-    files: dict[tuple[str, str], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for file, spec in specs:
-        for kind, name, version in dict.fromkeys(components(spec)):
-            files[kind, name][version].append(file)
-    return [
-        f"{kind} {name!r} in several versions: " + "; ".join(_version_lines(by_version))
-        for (kind, name), by_version in sorted(files.items())
-        if len(by_version) > 1
-    ]
-
-
-def check_versions(paths: Iterable[str]) -> None:
-    """Stop where frames that meet in one table were made by different versions of a component.
-
-    Raises:
-        SpecError: names the component, its versions and the files of each.
-    """
-    read = [(path, frames.read_provenance(path).get("spec")) for path in paths]
-    faults = mixed_versions(read)
-    if faults:
-        raise SpecError("\n- ".join(["frames cannot be put into one table:", *faults]))
-
-
-def _version_lines(by_version: Mapping[int, list[str]]) -> list[str]:
-    return [f"version {v} in {', '.join(files)}" for v, files in sorted(by_version.items())]
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness import frames, provenance, table_formats
+from harness import frames, provenance, table_formats, versions
 from harness.inputs import call
 from harness.jobs import TableJob, from_json
-from harness.lineage import REQUIRED, Made, Survey, mixed_versions, survey
+from harness.lineage import REQUIRED, Made, Survey, survey
 from harness.paired import examples
 from harness.targets import SpecError
 
@@ -83,7 +83,7 @@ def verify(found: Survey, trust: Sequence[str] = ()) -> list[Finding]:
         if made.kind in frames.SCHEMAS:
             findings += _frame(made)
     for made in _tables(found):
-        findings += _mixed(made)
+        findings += _mixed(made, {path for path, _ in found.unreadable})
         findings += _table(made, (*TRUSTED, *trust))
     return findings + _orphans(found)
 
@@ -164,15 +164,15 @@ def _frame(made: Made) -> list[Finding]:
     return [Finding(str(made.path), what)]
 
 
-def _mixed(made: Made) -> list[Finding]:
-    """Components that the table's frames, or the frames behind those, have in two versions."""
-    specs = []
-    for named in _read_by(made):
-        try:
-            specs.append((named, frames.read_provenance(made.locate(named)).get("spec")))
-        except (ValueError, OSError):
-            continue  # Said of the frame itself.
-    return [Finding(str(made.path), fault) for fault in mixed_versions(specs)]
+def _mixed(made: Made, broken: Container[Path]) -> list[Finding]:
+    """Components that the table's frames have in two versions."""
+    paths = [made.locate(named) for named in _read_by(made)]
+    try:
+        # What is missing or broken is said of the frame itself.
+        versions.check(path for path in paths if path.is_file() and path not in broken)
+    except SpecError as error:
+        return [Finding(str(made.path), str(error))]
+    return []
 
 
 def _table(made: Made, trusted: Sequence[str]) -> list[Finding]:
