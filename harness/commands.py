@@ -37,8 +37,21 @@ def _verify(parser: ArgumentParser) -> None:
     )
 
 
+def _compare(parser: ArgumentParser) -> None:
+    parser.add_argument("a", metavar="RESULTS_A", help="results folder of the earlier run")
+    parser.add_argument("b", metavar="RESULTS_B", help="results folder of the later run")
+    parser.add_argument(
+        "--out", metavar="PATH", help="write PATH.md, PATH.csv and PATH.json besides"
+    )
+
+
 #: Name of the verb -> its command.
 COMMANDS: dict[str, Command] = {
+    "compare": Command(
+        "say what moved between two runs, beyond noise or not, and what was done differently",
+        "harness.comparison:run",
+        _compare,
+    ),
     "verify": Command(
         "recompute every table of a results folder and say which numbers cannot be traced",
         "harness.verify:run",
