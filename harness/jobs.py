@@ -182,7 +182,7 @@ class ProfileJob:
 
 @dataclass(frozen=True)
 class TableJob:
-    """Make one table or figure.
+    """Make one table, figure or gallery.
 
     Attributes:
         inputs: kind of frame (:data:`harness.frames.SCHEMAS`) to parquet files.
@@ -210,6 +210,7 @@ JOBS: dict[str, type[Any]] = {
     "profile": ProfileJob,
     "table": TableJob,
     "figure": TableJob,
+    "gallery": TableJob,
 }
 
 

@@ -130,6 +130,10 @@ def _provenance(made: Made) -> list[Finding]:
 def _inputs(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
     """Whether what the file was made from is still the same."""
     file, named = str(made.path), _read_by(made)
+    for name, recorded in made.record.get("outputs", {}).items():
+        path = made.path.with_name(name)
+        if not path.exists() or hashed(path) != recorded:
+            yield Finding(str(path), "is missing or was changed after it was made")
     lost = [name for name in named if not made.locate(name).exists()]
     unknown = [name for name in named if name not in made.inputs]
     for name in lost:
