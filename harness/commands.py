@@ -51,6 +51,25 @@ def _export_geneval(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder to make")
 
 
+def _verify(parser: ArgumentParser) -> None:
+    parser.add_argument("results", metavar="RESULTS", help="a results folder")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="let table functions of another package run, too",
+    )
+
+
+def _compare(parser: ArgumentParser) -> None:
+    parser.add_argument("a", metavar="RESULTS_A", help="results folder of the earlier run")
+    parser.add_argument("b", metavar="RESULTS_B", help="results folder of the later run")
+    parser.add_argument(
+        "--out", metavar="PATH", help="write PATH.md, PATH.csv and PATH.json besides"
+    )
+
+
 #: Name of the verb -> its command.
 COMMANDS: dict[str, Command] = {
     "geneval": Command(
@@ -62,5 +81,15 @@ COMMANDS: dict[str, Command] = {
         "write a method's images into GenEval's layout, for other tools",
         "harness.geneval_folder:export",
         _export_geneval,
+    ),
+    "compare": Command(
+        "say what moved between two runs, beyond noise or not, and what was done differently",
+        "harness.comparison:run",
+        _compare,
+    ),
+    "verify": Command(
+        "recompute every table of a results folder and say which numbers cannot be traced",
+        "harness.verify:run",
+        _verify,
     ),
 }

@@ -284,6 +284,16 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
     return check(frame, kind, ", ".join(map(str, paths)))
 
 
+def read_any(path: str | Path) -> pd.DataFrame:
+    """The rows of a parquet file of any kind, a table's for instance, unchecked.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is no parquet.
+    """
+    rows: pd.DataFrame = _open(Path(path)).to_pandas()
+    return rows
+
+
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """What a frame file says about its making; empty for a foreign parquet file."""
     return provenance.parse(_metadata(_open(Path(path), pq.read_schema)))

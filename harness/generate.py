@@ -36,7 +36,7 @@ from harness.components import (
     weight_paths,
 )
 from harness.encodings import prepare
-from harness.jobs import GenerateJob, job_hash
+from harness.jobs import PNG_FOLDER, GenerateJob, job_hash
 from harness.specs import RewardSpec
 from harness.work import Work
 from hypernoise.batches import Batches
@@ -49,7 +49,6 @@ from hypernoise.training import encode_in_chunks
 
 #: Stream of the seeds for whatever a method or sampler draws besides an image's first noise.
 SEARCH_STREAM = "search"
-PNG_FOLDER = "png"
 #: Beside the frame of the images; empty where the method scores none.
 TRAJECTORIES_FILE = "trajectories.parquet"
 #: In a work folder's rows: rewards of the images that a method scored on its way.

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness import frames, versions
 from harness.jobs import TableJob
+from harness.paired import FrameError
 from harness.targets import SpecError, prefix, resolve, unknown
 
 
@@ -29,9 +30,12 @@ def call(job: TableJob) -> Any:
     needed = _needed(function, job)
     _check_arguments(function, job)
     versions.check(path for kind in needed for path in job.inputs[kind])
-    return function(
-        **{kind: _read(job.inputs[kind], kind) for kind in needed}, **job.table.arguments
-    )
+    read = {kind: _read(job.inputs[kind], kind) for kind in needed}
+    try:
+        return function(**read, **job.table.arguments)
+    except FrameError as error:
+        files = ", ".join(file for kind in needed for file in job.inputs[kind])
+        raise FrameError(f"{error}\nin {files}") from error
 
 
 def _needed(function: Callable[..., Any], job: TableJob) -> list[str]:

@@ -2,7 +2,8 @@
 
 Paths are relative to the working directory. ``work`` is a folder for partial results: it is no
 declared output, so Snakemake leaves it alone when a job is killed, and a rerun of the *same* job
-continues from it. ``out`` is complete once it exists.
+continues from it. ``out`` is complete once it exists. What a job ``reads`` of other jobs' results
+is hashed into the provenance of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from harness.specs import (
 )
 from harness.targets import SpecError, unknown
 
+#: Images lie in this folder beside their frame.
+PNG_FOLDER = "png"
 #: Fields that name places or resources: a job that differs in these only gives the same numbers.
 _NO_IDENTITY = ("file", "out", "work", "threads", "encodings")
 
@@ -149,6 +152,10 @@ class GenerateJob:
     work: str
     threads: int = 1
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.adapter,) if self.adapter else ()
+
 
 @dataclass(frozen=True)
 class ScoreJob:
@@ -172,6 +179,11 @@ class ScoreJob:
     batch_size: int = 64
     swap: str = ""
     seed: int = 0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        folders = [str(Path(frame).with_name(PNG_FOLDER)) for frame in self.images]
+        return (*self.images, *folders)
 
 
 @dataclass(frozen=True)
@@ -207,7 +219,7 @@ class ProfileJob:
 
 @dataclass(frozen=True)
 class TableJob:
-    """Make one table or figure.
+    """Make one table, figure or gallery.
 
     Attributes:
         inputs: kind of frame (:data:`harness.frames.SCHEMAS`) to parquet files.
@@ -217,6 +229,10 @@ class TableJob:
     table: TableSpec
     inputs: Mapping[str, tuple[str, ...]]
     out: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(file for files in self.inputs.values() for file in files))
 
 
 Job: TypeAlias = (
@@ -234,6 +250,7 @@ JOBS: dict[str, type[Any]] = {
     "profile": ProfileJob,
     "table": TableJob,
     "figure": TableJob,
+    "gallery": TableJob,
 }
 
 

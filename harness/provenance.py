@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -18,11 +20,12 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "py
 
 
 def collect(kind: str, spec: Any) -> str:
-    """Provenance as JSON text: kind, commit, dirty, packages, hardware, spec, written.
+    """Provenance as JSON text: kind, commit, dirty, packages, hardware, spec, inputs, written.
 
     Args:
         kind: the kind of frame.
-        spec: a dataclass, anything that JSON can hold, or JSON text.
+        spec: a dataclass, anything that JSON can hold, or JSON text. What a job ``reads``
+            (:mod:`harness.jobs`) goes into ``inputs``, with its hash.
     """
     return json.dumps(
         {
@@ -31,6 +34,7 @@ def collect(kind: str, spec: Any) -> str:
             "packages": packages(),
             "hardware": hardware(),
             "spec": _plain(spec),
+            "inputs": hashes(getattr(spec, "reads", ())),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
@@ -45,6 +49,28 @@ def parse(text: str) -> dict[str, Any]:
 def kind_of(text: str) -> str:
     """The kind of frame that the provenance text names; empty if none."""
     return str(parse(text).get("kind", ""))
+
+
+def hashes(paths: Iterable[str]) -> dict[str, str]:
+    """Path -> :func:`digest`, of those paths that exist."""
+    return {path: digest(path) for path in paths if Path(path).exists()}
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file as 64 hex digits; of a folder, that of its files' names and hashes.
+
+    Hidden files do not count: they are Snakemake's and the file browser's.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(file.relative_to(path) for file in path.rglob("[!.]*") if file.is_file())
+    lines = [f"{file.as_posix()} {digest(path / file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @cache

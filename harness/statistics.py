@@ -61,6 +61,21 @@ class Interval(NamedTuple):
     clusters: int
 
 
+class Difference(NamedTuple):
+    """An :class:`Interval` of a difference, and the two-sided p value of "no difference".
+
+    Attributes:
+        p_value: in [0, 1]; 1 where nothing differs, NaN where the variance is unknown.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    clusters: int
+
+
 class _Estimate(NamedTuple):
     mean: float
     variance: float
@@ -236,14 +251,55 @@ def gain_p(
     Raises:
         ValueError: as in :func:`paired_gain`.
     """
+    return paired_difference(values, baseline, tasks, clusters).p_value
+
+
+def paired_difference(
+    values: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    tasks: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    level: float = 0.95,
+) -> Difference:
+    """:func:`paired_gain` with its p value; arguments and errors are the same."""
     numbers, reference = _numbers(values, "values"), _numbers(baseline, "baseline")
     _check_length(len(reference), len(numbers), "baseline")
     total, freedom = _task_mean(numbers - reference, tasks, clusters)
-    if math.isnan(total.variance):
-        return math.nan
-    if not total.variance:
-        return float(total.mean == 0)
-    return float(2 * stdtr(freedom, -abs(total.mean) / math.sqrt(total.variance)))
+    return _tested(total, freedom, len(numbers), level)
+
+
+def unpaired_difference(
+    values: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
+    others: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
+    level: float = 0.95,
+) -> Difference:
+    """How much ``values`` exceed ``others`` where no row of one belongs to a row of the other.
+
+    Prompts that both sides share still pair their rows' deviations, so that only the noise, not
+    the prompts, is taken to differ between them.
+
+    Args:
+        values: values [n], tasks [n] and clusters [n], as in :func:`task_mean_interval`.
+        others: the same of the other side, with the same tasks.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: as in :func:`task_mean_interval`, or a task is on one side only.
+    """
+    numbers = [_numbers(side[0], name) for side, name in ((values, "values"), (others, "others"))]
+    split = len(numbers[0])
+    tasks = np.concatenate([np.asarray(side[1]) for side in (values, others)])
+    clusters = np.concatenate([np.asarray(side[2]) for side in (values, others)])
+    both = np.concatenate(numbers)
+    task_codes = _codes(tasks, len(both), "tasks")
+    codes = _codes(clusters, len(both), "clusters")
+    _check_nested(codes, task_codes, clusters)
+    first = np.arange(len(both)) < split
+    parts = []
+    for task in range(task_codes.max() + 1):
+        rows = task_codes == task
+        parts.append(_contrast(both[rows], codes[rows], first[rows], tasks[rows][0]))
+    return _tested(_joined(parts), _satterthwaite(parts), len(both), level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -330,12 +386,42 @@ def _task_mean(
         _clustered_mean(numbers[rows], np.unique(codes[rows], return_inverse=True)[1])
         for rows in (task_codes == task for task in range(task_codes.max() + 1))
     ]
-    total = _Estimate(
+    return _joined(parts), _satterthwaite(parts)
+
+
+def _joined(parts: list[_Estimate]) -> _Estimate:
+    """The plain mean of independent estimates."""
+    return _Estimate(
         mean=math.fsum(part.mean for part in parts) / len(parts),
         variance=math.fsum(part.variance for part in parts) / len(parts) ** 2,
         clusters=sum(part.clusters for part in parts),
     )
-    return total, _satterthwaite(parts)
+
+
+def _contrast(
+    values: Floats, codes: Codes, first: npt.NDArray[np.bool_], task: object
+) -> _Estimate:
+    """The mean of some rows minus that of the others; a cluster may have rows among both."""
+    if first.all() or not first.any():
+        raise ValueError(f"task {task} is on one side only")
+    influence = np.empty_like(values)
+    means = []
+    for rows, sign in ((first, 1.0), (~first, -1.0)):
+        means.append(float(values[rows].mean()))
+        influence[rows] = sign * (values[rows] - means[-1]) / rows.sum()
+    own = np.unique(codes, return_inverse=True)[1]
+    return _Estimate(means[0] - means[1], _sandwich(influence, own), int(own.max()) + 1)
+
+
+def _tested(total: _Estimate, freedom: float, n: int, level: float) -> Difference:
+    found = _interval(total, freedom, n, level)
+    if math.isnan(total.variance):
+        p_value = math.nan
+    elif total.variance == 0:
+        p_value = float(total.mean == 0)
+    else:
+        p_value = float(2 * stdtr(freedom, -abs(total.mean) / math.sqrt(total.variance)))
+    return Difference(found.mean, found.low, found.high, p_value, n, found.clusters)
 
 
 def _clustered_mean(values: Floats, codes: Codes) -> _Estimate:

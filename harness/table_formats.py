@@ -69,7 +69,7 @@ def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
     """
     if table.empty:
         raise ValueError(f"table {job.table.name!r} has no rows")
-    origin = _origin(job)
+    origin = describe(job)
     texts = {
         ".csv": table.to_csv(index=False, lineterminator="\n"),
         ".md": markdown(table, origin),
@@ -242,7 +242,8 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
     return [*(note for note, holds in said.items() if holds), *table.attrs.get("notes", ()), origin]
 
 
-def _origin(job: TableJob) -> str:
+def describe(job: TableJob) -> str:
+    """Where something that is made now comes from, in a line: what, commit, machine, versions."""
     commit, hardware, packages = provenance.commit(), provenance.hardware(), provenance.packages()
     state = " with uncommitted changes" if commit["dirty"] else ""
     return (
