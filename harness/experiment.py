@@ -16,8 +16,23 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.jobs import (
+    GenerateJob,
+    PairsJob,
+    PretrainJob,
+    ProfileJob,
+    ScoreJob,
+    Timed,
+    TrainJob,
+)
+from harness.specs import (
+    WEIGHT_ARGUMENTS,
+    ComparisonSpec,
+    MethodSpec,
+    PromptsSpec,
+    Registry,
+    RewardSpec,
+)
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
@@ -27,6 +42,8 @@ NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 #: Name of the selection behind the comparison of all methods (config section ``compare``).
 COMPARE = "methods"
+#: Name of the selection whose images are compared in pairs (config section ``diversity``).
+DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -112,9 +129,15 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
+        if diversity := config.get(DIVERSITY):
+            where = "in diversity"
+            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
+            self._known(registry.methods, f"method {where}", diversity["methods"])
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
         for name, sweep in config["sweeps"].items():
-            if name in registry.benchmarks or name == COMPARE:
-                taken = "the comparison" if name == COMPARE else "a benchmark"
+            if name in registry.benchmarks or name in (COMPARE, DIVERSITY):
+                taken = "a benchmark" if name in registry.benchmarks else "a section of the config"
                 raise SpecError(f"{self.file}: sweep {name!r} has the name of {taken}")
             self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
             self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
@@ -188,10 +211,13 @@ class Experiment:
     def _check_prompts(self) -> None:
         for given in self.config["prompts"].values():
             for prompts in given.values():
-                parameters = check_target(prompts["target"], self.file)
-                if parameters is not None and not parameters.any_keyword:
-                    where = f"argument of {prompts['target']}:"
-                    self._known(dict.fromkeys(parameters.names), where, prompts["arguments"])
+                self._check_target(prompts)
+
+    def _check_target(self, called: Mapping[str, Any]) -> None:
+        parameters = check_target(called["target"], self.file)
+        if parameters is not None and not parameters.any_keyword:
+            where = f"argument of {called['target']}:"
+            self._known(dict.fromkeys(parameters.names), where, called["arguments"])
 
     def _layered(self, section: str, *names: str) -> dict[str, Any]:
         # A layer whose key names more is the more special one; of two that name equally many,
@@ -255,11 +281,15 @@ class Experiment:
         return spec.needs_reward or spec.trains is not None
 
     def selection(self, name: str) -> Selection:
-        """The images behind a table: a sweep's, those of :data:`COMPARE`, or the config's own under
-        its benchmark's name."""
-        if name == COMPARE:
-            compare = self.config["compare"]
-            return Selection(compare["benchmark"], tuple(compare["methods"]), ())
+        """The images behind a table: a sweep's, those of :data:`COMPARE` or :data:`DIVERSITY`, or
+        the config's own under its benchmark's name.
+
+        Raises:
+            SpecError: the config has no such section.
+        """
+        if name in (COMPARE, DIVERSITY):
+            section = self._section(name)
+            return Selection(section["benchmark"], tuple(section["methods"]), ())
         if name in self.config["sweeps"]:
             sweep = self.config["sweeps"][name]
             return Selection(
@@ -267,9 +297,16 @@ class Experiment:
             )
         return Selection(self.config["benchmark"], tuple(self.config["methods"]), ())
 
+    def _section(self, name: str) -> Mapping[str, Any]:
+        key = "compare" if name == COMPARE else name
+        if key not in self.config:
+            raise SpecError(f"{self.file} has no section {key!r}, see workflows/config/tiny.yaml")
+        section: Mapping[str, Any] = self.config[key]
+        return section
+
     def selections(self) -> list[str]:
         """Names of all selections."""
-        return [self.config["benchmark"], COMPARE, *self.config["sweeps"]]
+        return [self.config["benchmark"], COMPARE, DIVERSITY, *self.config["sweeps"]]
 
     def warm_starts(self) -> dict[str, str]:
         """Of the compared methods, those that start a compared search warm -> that search."""
@@ -349,6 +386,12 @@ class Experiment:
             images=tuple(images),
             out=out,
         )
+
+    def pairs_job(self, images: Sequence[str], *, out: str) -> PairsJob:
+        """Compare images in pairs; raises SpecError where the config does not say how."""
+        comparisons = self._section(DIVERSITY)["comparisons"]
+        specs = {metric: ComparisonSpec(**given) for metric, given in comparisons.items()}
+        return PairsJob(comparisons=specs, images=tuple(images), out=out)
 
     def timed_batch_size(self, selection: str) -> int:
         """Images that one timed call of a selection's methods makes."""
