@@ -16,8 +16,24 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from harness.jobs import AuditJob, GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.jobs import (
+    AuditJob,
+    GenerateJob,
+    PairsJob,
+    PretrainJob,
+    ProfileJob,
+    ScoreJob,
+    Timed,
+    TrainJob,
+)
+from harness.specs import (
+    WEIGHT_ARGUMENTS,
+    ComparisonSpec,
+    MethodSpec,
+    PromptsSpec,
+    Registry,
+    RewardSpec,
+)
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
@@ -33,6 +49,8 @@ CONTROLS = "controls"
 REGULARISATION = "regularisation"
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK = "_rank_"
+#: Name of the selection whose images are compared in pairs (config section ``diversity``).
+DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -158,6 +176,12 @@ class Experiment:
         self._check_selections("selection", self._given_selections)
         self._known(registry.models, "model in audit", config["audit"]["models"])
         self._known(registry.methods, "method in audit", config["audit"]["methods"])
+        if diversity := config.get(DIVERSITY):
+            where = "in diversity"
+            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
+            self._known(registry.methods, f"method {where}", diversity["methods"])
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
@@ -183,6 +207,7 @@ class Experiment:
             **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
             COMPARE: "the comparison",
             CONTROLS: "the controls",
+            DIVERSITY: "the diversity",
         }
         for name, chosen in given.items():
             if name in taken:
@@ -291,10 +316,13 @@ class Experiment:
         layers = [*self.config["prompts"].values(), {"audit": self.config["audit"]["prompts"]}]
         for given in layers:
             for prompts in given.values():
-                parameters = check_target(prompts["target"], self.file)
-                if parameters is not None and not parameters.any_keyword:
-                    where = f"argument of {prompts['target']}:"
-                    self._known(dict.fromkeys(parameters.names), where, prompts["arguments"])
+                self._check_target(prompts)
+
+    def _check_target(self, called: Mapping[str, Any]) -> None:
+        parameters = check_target(called["target"], self.file)
+        if parameters is not None and not parameters.any_keyword:
+            where = f"argument of {called['target']}:"
+            self._known(dict.fromkeys(parameters.names), where, called["arguments"])
 
     def _layered(self, section: str, *names: str) -> dict[str, Any]:
         # A layer whose key names more is the more special one; of two that name equally many,
@@ -359,10 +387,15 @@ class Experiment:
 
     def selection(self, name: str) -> Selection:
         """The images behind a table: a sweep's or a selection's of the config, those of
-        :data:`COMPARE`, or the config's own under its benchmark's name."""
-        if name == COMPARE:
-            compare = self.config["compare"]
-            return Selection(compare["benchmark"], tuple(compare["methods"]))
+        :data:`COMPARE`, :data:`CONTROLS` or :data:`DIVERSITY`, or the config's own under its
+        benchmark's name.
+
+        Raises:
+            SpecError: the config has no such section.
+        """
+        if name in (COMPARE, DIVERSITY):
+            section = self._section(name)
+            return Selection(section["benchmark"], tuple(section["methods"]))
         if name == CONTROLS:
             controls = self.config["controls"]
             return Selection(
@@ -380,9 +413,16 @@ class Experiment:
             chosen["benchmark"], tuple(chosen["methods"]), steps, models, chosen.get("reward", "")
         )
 
+    def _section(self, name: str) -> Mapping[str, Any]:
+        key = "compare" if name == COMPARE else name
+        if key not in self.config:
+            raise SpecError(f"{self.file} has no section {key!r}, see workflows/config/tiny.yaml")
+        section: Mapping[str, Any] = self.config[key]
+        return section
+
     def selections(self) -> list[str]:
         """Names of all selections."""
-        own = [self.config["benchmark"], COMPARE, CONTROLS]
+        own = [self.config["benchmark"], COMPARE, CONTROLS, DIVERSITY]
         return [*own, *self.config["sweeps"], *self._given_selections]
 
     def selected_models(self, selection: str) -> list[str]:
@@ -557,6 +597,12 @@ class Experiment:
             swap=self.config["controls"]["prompt_swap"] if selection == CONTROLS else "",
             seed=self.config["seed"],
         )
+
+    def pairs_job(self, images: Sequence[str], *, out: str) -> PairsJob:
+        """Compare images in pairs; raises SpecError where the config does not say how."""
+        comparisons = self._section(DIVERSITY)["comparisons"]
+        specs = {metric: ComparisonSpec(**given) for metric, given in comparisons.items()}
+        return PairsJob(comparisons=specs, images=tuple(images), out=out)
 
     def timed_batch_size(self, selection: str) -> int:
         """Images that one timed call of a selection's methods makes."""

@@ -13,6 +13,7 @@ import yaml
 from harness.experiment import (
     COMPARE,
     CONTROLS,
+    DIVERSITY,
     NO_REWARD,
     REGULARISATION,
     Experiment,
@@ -29,6 +30,7 @@ AUDITS = "results/audits/{model}/{reward}/{method}.parquet"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{selection}/{model}.parquet"
+PAIRS = "results/pairs/{selection}/{model}.parquet"
 TIMINGS = "results/timings/{selection}/{model}.parquet"
 
 # Verbs, and rules of the same name, whose jobs can be checked before any other has run.
@@ -216,6 +218,7 @@ def frames_of(selection, *kinds):
     }
     files["scores"] = expand(SCORES, selection=selection, model=models)
     files["timings"] = expand(TIMINGS, selection=selection, model=models)
+    files["pairs"] = expand(PAIRS, selection=selection, model=models)
     return {kind: files[kind] for kind in kinds}
 
 
