@@ -25,14 +25,15 @@ class DataFile:
         repository: owner/name on GitHub.
         commit: where its path in the repository is looked up.
         path: there.
-        sha256: of its contents, which no repository can change.
+        sha256: of its contents, which no repository can change. Empty where no trustworthy source
+            has it: then the file is taken from the folder as it is, and never downloaded.
     """
 
     name: str
     repository: str
     commit: str
     path: str
-    sha256: str
+    sha256: str = ""
 
     @property
     def url(self) -> str:
@@ -51,10 +52,22 @@ def locate(file: DataFile) -> Path:
         ValueError: the file, or what was downloaded, is another one: both hashes are named.
         FileNotFoundError: it is neither here nor to be downloaded.
     """
+    path = folder() / file.name
+    if not file.sha256:
+        return _as_it_is(file, path)
     pinned = PinnedFile(file.url, file.sha256)
     try:
-        return pinned.fetch(folder() / file.name)
+        return pinned.fetch(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error}, or name a folder that has {file.name} in {VARIABLE}"
         ) from error
+
+
+def _as_it_is(file: DataFile, path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get it "
+            f"from {file.url} and put it there, or name a folder that has it in {VARIABLE}"
+        )
+    return path
