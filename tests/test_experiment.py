@@ -20,6 +20,14 @@ CONFIG_FOLDER = Path(__file__).parents[1] / "workflows" / "config"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "paper" / "hyperparameters.csv"
 FILE = "some.yaml"
 NOWHERE = {"out": "out", "work": "work"}
+AUDIT = {
+    "methods": ["hypernoise"],
+    "prompts": {"target": "harness.prompts:subset", "arguments": {"of": "a:b", "n": 2}},
+    "n_images": 2,
+    "checkpoints": 1,
+    "precision": "float64",
+    "options": {"probes": 4},
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -121,6 +129,8 @@ def test_a_fault_in_the_config_is_named_with_its_file(
             {"compare": {"benchmark": "shapeworld", "methods": ["renno"], "batch_size": 2}},
             ["method in compare 'renno'", "'reno'"],
         ),
+        ({"audit": {**AUDIT, "methods": ["hypernose"]}}, ["in audit 'hypernose'", "'hypernoise'"]),
+        ({"audit": {**AUDIT, "methods": ["lora_finetune"]}}, ["'lora_finetune' in audit"]),
         ({"training": {"default": {}, "hypernose": {}}}, ["'hypernose'", "'hypernoise'"]),
         ({"arguments": {"reno": {"learning_rat": 1}}}, ["'learning_rat'", "'learning_rate'"]),
         ({"arguments": {"tiny_sd": {"n": 1}}}, ["'tiny_sd'", "one method"]),
@@ -288,6 +298,19 @@ def test_a_sweep_cannot_hide_a_benchmark(config: dict[str, Any], registry: Regis
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     with pytest.raises(SpecError, match="'shapeworld' has the name of a benchmark"):
         experiment(config, registry, sweeps={"shapeworld": sweep}).check()
+
+
+def test_an_audit_looks_into_a_methods_training_with_its_temperature(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    training = {"default": {"steps": 4, "temperature": 0.5}, "tiny_sd": {"l2_reduction": "mean"}}
+    made = experiment(config, registry, audit=AUDIT, training=training)
+    job = made.audit_job("tiny_sd", "matcher", "hypernoise", "folder", **NOWHERE)
+    assert (job.training, job.precision, job.options) == ("folder", "float64", {"probes": 4})
+    assert made.temperatures() == {
+        "tiny_sd": {"hypernoise": (0.5, "mean")},
+        "tiny_sana": {"hypernoise": (0.5, "sum")},
+    }
 
 
 def test_missing_local_weights_are_still_asked_for(
