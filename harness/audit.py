@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from harness.statistics import mean_interval
 from harness.targets import unknown
 from harness.train import STEPS_FILE
 from harness.work import Work
-from hypernoise.adapter import load_trained
+from hypernoise import kinds
 from hypernoise.kl_audit import Audit, AuditOptions, audit, dropped_bound
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_noise, image_seed
@@ -62,7 +62,10 @@ TABLE_COLUMNS = (
 )
 
 
+@runtime_checkable
 class _NoiseNetwork(Protocol):
+    generator: Generator
+
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor: ...
 
 
@@ -150,8 +153,8 @@ def _audit_checkpoint(
     if not wanted:
         return
     generator = build_generator(job.model, default_device())
-    network = load_trained(str(job.method.trains), generator, folder)
-    if not hasattr(network, "delta"):
+    network = kinds.load(str(job.method.trains), generator, folder)
+    if not isinstance(network, _NoiseNetwork):
         raise SpecError(f"method {job.method.name!r} does not move noise: nothing to audit")
     conditioning = _in_precision(job, generator, plan)
     for row, prompt, index in wanted:
@@ -183,8 +186,9 @@ def _audit_noise(
         return network.delta(noise, conditioning.rows([0] * len(noise)))
 
     who = (job.seed, prompt.prompt_id, index)
-    shape = network.generator.noise_shape  # type: ignore[attr-defined]
-    noise = image_noise(*who, shape).to(default_device(), getattr(torch, job.precision))
+    noise = image_noise(*who, network.generator.noise_shape).to(
+        default_device(), getattr(torch, job.precision)
+    )
     return audit(displacement, noise, plan.options, image_seed(*who, "audit"))
 
 

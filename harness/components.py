@@ -25,7 +25,8 @@ from harness.specs import (
     unknown,
 )
 from harness.targets import prefix
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, load_trained
+from hypernoise import kinds
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.checkpoints import PinnedFile
 from hypernoise.methods.protocol import Method
 from hypernoise.models import random_weights
@@ -237,7 +238,8 @@ def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) ->
     if spec.trains is None:
         method: Method = factory(**arguments)
         return method
-    trained = load_trained(spec.trains, generator, _adapter_folder(spec, Path(adapter or "")))
+    folder = _adapter_folder(spec, Path(adapter or ""))
+    trained = kinds.load(spec.trains, generator, folder)
     method = factory(trained, **arguments)
     return method
 
@@ -272,7 +274,7 @@ def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
         raise FileNotFoundError(f"adapter folder {folder} of method {spec.name!r} is missing")
     folder = _adapter_folder(spec, folder)
     if not (folder / CONFIG_FILE).is_file():
-        raise FileNotFoundError(f"no PEFT adapter in {folder}: {CONFIG_FILE} is missing")
+        raise FileNotFoundError(f"no trained network in {folder}: {CONFIG_FILE} is missing")
     check_file(folder / WEIGHTS_FILE)
 
 

@@ -559,10 +559,12 @@ class Experiment:
             work=work,
         )
 
-    def temperatures(self, models: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
-        """Model -> method -> (temperature, L2 reduction) of its training, where they are given."""
-        reward = self.config["reward"]
-        options = {m: {t: self.options(m, reward, t) for t in methods} for m in models}
+    def temperatures(self) -> dict[str, Any]:
+        """Model -> audited method -> (temperature, L2 reduction) of its training, if given."""
+        reward, methods = self.config["reward"], self.config["audit"]["methods"]
+        options = {
+            m: {t: self.options(m, reward, t) for t in methods} for m in self.config["models"]
+        }
         return {
             model: {
                 method: (given["temperature"], given.get("l2_reduction", "sum"))

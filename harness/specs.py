@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 Arguments = Mapping[str, Any]
-Trainable = Literal["hypernoise", "lora_finetune"]
+Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
 
 #: What a method can have trained before it runs.
-TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune")
+TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune", "low_frequency")
 #: Arguments of a reward that name files, in the forms of :mod:`hypernoise.checkpoints`.
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.

@@ -26,7 +26,8 @@ from harness.encodings import prepare
 from harness.jobs import TrainJob, job_hash
 from harness.specs import SpecError, unknown
 from harness.work import Work
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, build
+from hypernoise import kinds
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.processes import Processes, joined
 from hypernoise.training import (
     CHECKPOINTS,
@@ -79,8 +80,7 @@ def _train(job: TrainJob, processes: Processes) -> None:
     reward = build_reward(job.reward, device)
     judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
     options = plan.options
-    kind = str(job.method.trains)
-    objective = build(kind, generator, options.rank, options.alpha, options.seed)
+    objective = kinds.build(str(job.method.trains), generator, options)
     trained = train(
         objective,
         generator,
@@ -166,7 +166,7 @@ def _publish(job: TrainJob, trained: Trained, folder: Path) -> None:
 
 
 def copy_adapter(source: Path, target: Path) -> None:
-    """Copy a PEFT adapter's two files into a folder, which is made."""
+    """Copy a trained network's two files into a folder, which is made."""
     target.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         shutil.copyfile(source / name, target / name)

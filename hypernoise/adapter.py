@@ -38,18 +38,44 @@ _OTHER_LORA = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
 
 
 class Drawn(NamedTuple):
-    """Images [B, 3, H, W] in [0, 1], and how far their noise was moved: [B, *noise_shape]."""
+    """Images [B, 3, H, W] in [0, 1], and how far their noise was moved: [B, *noise_shape].
+
+    ``kl`` is the integrand of the moved noise's KL per image, [B] in nats, of networks that know it
+    exactly; for others half the squared norm of ``delta`` stands for it.
+    """
 
     images: Tensor
     delta: Tensor | None
+    kl: Tensor | None = None
 
 
 class Trainable(Protocol):
-    """What is trained: a way of drawing images that has an adapter's parameters."""
+    """What is trained: a way of drawing images that has parameters of its own.
+
+    Attributes:
+        kind: its name in declarations (:mod:`hypernoise.kinds`).
+        generator: the frozen generator.
+        shape: training options that its size follows from -> their values.
+    """
 
     kind: ClassVar[str]
     generator: Generator
-    adapter: Adapter
+
+    @property
+    def shape(self) -> Mapping[str, float]: ...
+
+    def parameters(self) -> list[nn.Parameter]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None:
+        """Read weights of the same shape.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated, or of another shape.
+        """
+        ...
 
     def draw(
         self,
@@ -95,6 +121,11 @@ class Adapter:
 
     def parameters(self) -> list[nn.Parameter]:
         return list(self.named_weights().values())
+
+    @property
+    def shape(self) -> dict[str, float]:
+        """Rank and alpha."""
+        return {"rank": self.config.r, "alpha": self.config.lora_alpha}
 
     @property
     def n_parameters(self) -> int:
@@ -322,6 +353,11 @@ class NoiseNetwork:
     def n_parameters(self) -> int:
         return self.adapter.n_parameters
 
+    @property
+    def shape(self) -> dict[str, float]:
+        """Rank and alpha of the LoRA."""
+        return self.adapter.shape
+
     def parameters(self) -> list[nn.Parameter]:
         return self.adapter.parameters()
 
@@ -446,6 +482,11 @@ class FineTuner:
     @property
     def n_parameters(self) -> int:
         return self.adapter.n_parameters
+
+    @property
+    def shape(self) -> dict[str, float]:
+        """Rank and alpha of the LoRA."""
+        return self.adapter.shape
 
     def parameters(self) -> list[nn.Parameter]:
         return self.adapter.parameters()

@@ -146,7 +146,8 @@ def jacobian(displacement: Displacement, noise: Tensor, batch_size: int = 64) ->
     A batch of copies of the noise is pulled back along as many unit vectors, so f needs reverse
     mode only.
     """
-    rows = torch.eye(noise.numel(), device=noise.device, dtype=noise.dtype).split(batch_size)
+    identity = torch.eye(noise.numel(), device=noise.device, dtype=noise.dtype)
+    rows = torch.split(identity, batch_size)
     return torch.cat([Linearized(displacement, noise, len(part)).pull(part) for part in rows])
 
 

@@ -97,6 +97,14 @@ def l2_penalty(delta: Tensor, reduction: Reduction = "sum") -> Tensor:
     Raises:
         ValueError: unknown reduction.
     """
+    return reduced(squared_norm(delta), delta[0].numel(), reduction)
+
+
+def reduced(nats: Tensor, n_dimensions: int, reduction: Reduction) -> Tensor:
+    """A KL per image, in nats, as the training loss counts it; see :func:`l2_penalty`.
+
+    Raises:
+        ValueError: unknown reduction.
+    """
     check_choice("L2 reduction", reduction, REDUCTIONS)
-    penalty = squared_norm(delta)
-    return penalty if reduction == "sum" else penalty / delta[0].numel()
+    return nats if reduction == "sum" else nats / n_dimensions

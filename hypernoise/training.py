@@ -32,7 +32,7 @@ from hypernoise.noise import (
     batch_noise,
     clip_each,
     image_seed,
-    l2_penalty,
+    reduced,
     squared_norm,
 )
 from hypernoise.processes import ALONE, Processes
@@ -48,6 +48,10 @@ STANDARD_ERROR = "_se"
 _STATE_FILE = "training_state.pt"
 _ROWS_FILE = "rows.json"
 _ENCODE_BATCH = 64
+#: Options that only one kind of network or the other has.
+_SIZES = ("rank", "alpha", "frequencies", "width", "depth")
+#: Measured for ``delta_rms``, which is not a mean over images.
+_HALF_SQUARED_NORM = "half_squared_norm"
 
 Prompt = tuple[str, str]
 
@@ -70,6 +74,9 @@ class TrainingOptions:
             others, those few would otherwise make up the whole gradient. Noise networks only.
         rank: LoRA rank.
         alpha: LoRA alpha.
+        frequencies: per axis, that a low-frequency network moves.
+        width: of a low-frequency network's hidden layers.
+        depth: residual blocks of a low-frequency network.
         l2_reduction: ``"sum"`` over the noise dimensions (the paper) or ``"mean"`` (its code).
         temperature: alpha of the paper's tilted law; the reward is divided by it.
         precision: ``"fp32"``, or ``"bf16"`` autocast; LoRA weights and penalty stay float32.
@@ -94,6 +101,9 @@ class TrainingOptions:
     image_grad_clip: float | None = None
     rank: int = 8
     alpha: float = 16.0
+    frequencies: int = 4
+    width: int = 256
+    depth: int = 2
     l2_reduction: Reduction = "sum"
     temperature: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -111,7 +121,8 @@ class TrainingOptions:
         check_choice("L2 reduction", self.l2_reduction, REDUCTIONS)
         check_choice("precision", self.precision, PRECISIONS)
         counts = ("steps", "batch_size", "accumulation", "rank", "sampling_steps")
-        for name in (*counts, "checkpoint_every", "validate_every"):
+        sizes = ("frequencies", "width", "depth")
+        for name in (*counts, *sizes, "checkpoint_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "grad_clip", "alpha", "temperature"):
@@ -201,7 +212,7 @@ def train(
     killed and continued ends with exactly the weights of one that was not.
 
     Args:
-        objective: what is trained, freshly built with ``options.rank`` and ``options.alpha``.
+        objective: what is trained, freshly built with the options' sizes.
         generator: the frozen generator that ``objective`` was built on.
         reward: what to raise.
         prompts: (prompt_id, text); each is encoded once.
@@ -242,7 +253,7 @@ def train(
             bar.set_postfix(reward=f"{row.values['reward']:.3f}", refresh=False)
     kept = run.keep()
     if processes.is_first:
-        objective.adapter.save(folder)
+        objective.save(folder)
     processes.wait()
     return Trained((*run.rows, kept), tuple(checkpoints_in(folder).values()))
 
@@ -281,7 +292,7 @@ class _Run:
         self.rows: list[Row] = []
         self.checkpoint: Path | None = None
         self.fingerprint = _fingerprint(objective, reward, prompts, options)
-        self.parameters = objective.adapter.parameters()
+        self.parameters = objective.parameters()
         self.optimizer = _optimizer(self.parameters, options)
         self.device = self.parameters[0].device
         self.order = _Order(len(prompts), options.seed)
@@ -350,19 +361,22 @@ class _Run:
                 drawn.delta.register_hook(  # type: ignore[no-untyped-call]
                     lambda gradient: clip_each(gradient, limit)
                 )
-            penalty = l2_penalty(drawn.delta, options.l2_reduction).mean()
+            nats = _nats(drawn.delta, drawn.kl)
+            kl = nats["kl_nats"]
+            penalty = reduced(kl, drawn.delta[0].numel(), options.l2_reduction).mean()
             loss = loss + penalty
-            measured |= {"penalty": penalty, "kl_nats": squared_norm(drawn.delta).mean()}
+            measured |= {"penalty": penalty, **{name: each.mean() for name, each in nats.items()}}
         (loss * (share / options.accumulation)).backward()  # type: ignore[no-untyped-call]
         return {
             n: value.detach().float() * share for n, value in {"loss": loss, **measured}.items()
         }
 
     def _with_rms(self, values: dict[str, float]) -> dict[str, float]:
-        if "kl_nats" not in values:
+        if _HALF_SQUARED_NORM not in values:
             return values
         n_dimensions = math.prod(self.generator.noise_shape)
-        return {**values, "delta_rms": math.sqrt(2 * values["kl_nats"] / n_dimensions)}
+        rest = {name: value for name, value in values.items() if name != _HALF_SQUARED_NORM}
+        return {**rest, "delta_rms": math.sqrt(2 * values[_HALF_SQUARED_NORM] / n_dimensions)}
 
     def validate(self) -> None:
         """Measure the objective on the validation prompts."""
@@ -382,7 +396,7 @@ class _Run:
         if self.options.keep == "best":
             saved = checkpoints_in(self.folder)
             step = max(saved.keys() & validated.keys(), key=lambda s: validated[s]["reward"])
-            self.objective.adapter.load(saved[step])
+            self.objective.load(saved[step])
         return Row("kept", step, validated.get(step, {}))
 
     def save(self) -> None:
@@ -396,7 +410,7 @@ class _Run:
     def _write(self, folder: Path) -> None:
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        self.objective.adapter.save(partial)
+        self.objective.save(partial)
         (partial / _ROWS_FILE).write_text(json.dumps(self.rows))
         state = {
             "step": self.step,
@@ -429,7 +443,7 @@ class _Run:
         _check_same_training(state["fingerprint"], self.fingerprint, folder)
         if state["step"] > self.options.steps:
             raise ValueError(f"{folder} is beyond the {self.options.steps} steps asked for")
-        self.objective.adapter.load(folder)
+        self.objective.load(folder)
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda":
@@ -471,7 +485,7 @@ class _Validator:
 
     @torch.no_grad()
     def measure(self, objective: Trainable) -> dict[str, float]:
-        device = objective.adapter.parameters()[0].device
+        device = objective.parameters()[0].device
         collected: dict[str, list[Tensor]] = {}
         for start in range(0, len(self.rows), self.batch_size):
             chosen = slice(start, start + self.batch_size)
@@ -488,7 +502,8 @@ class _Validator:
                     scores = shaped_score(reward, drawn.images, features)
                     collected.setdefault(name, []).append(scores)
             if drawn.delta is not None:
-                collected.setdefault("kl_nats", []).append(squared_norm(drawn.delta))
+                for name, each in _nats(drawn.delta, drawn.kl).items():
+                    collected.setdefault(name, []).append(each)
         sums = {name: self._by_prompt(torch.cat(values)) for name, values in collected.items()}
         self.processes.sum(list(sums.values()))
         means = {name: value.sum().item() / self.n_images for name, value in sums.items()}
@@ -552,6 +567,13 @@ def encode_in_chunks(
     return Conditioning(tensors, tuple(texts))
 
 
+def _nats(delta: Tensor, kl: Tensor | None) -> dict[str, Tensor]:
+    """Per image the KL that is penalised, and half the squared norm, which stands for it."""
+    half_squared_norm = squared_norm(delta)
+    kl_nats = half_squared_norm if kl is None else kl
+    return {"kl_nats": kl_nats, _HALF_SQUARED_NORM: half_squared_norm}
+
+
 def _mean_of(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
@@ -578,11 +600,10 @@ def _texts(prompts: Sequence[Prompt], what: str) -> list[str]:
 def _check_objective(objective: Trainable, generator: Generator, options: TrainingOptions) -> None:
     if objective.generator is not generator:
         raise ValueError("what is trained belongs to another generator")
-    config = objective.adapter.config
-    if (config.r, config.lora_alpha) != (options.rank, options.alpha):
+    asked = {name: getattr(options, name) for name in objective.shape}
+    if objective.shape != asked:
         raise ValueError(
-            f"the adapter has rank {config.r} and alpha {config.lora_alpha:g}, the options say "
-            f"rank {options.rank} and alpha {options.alpha:g}"
+            f"the network has {_named(objective.shape)}, the options say {_named(asked)}"
         )
     if options.gradient_checkpointing:
         check_repeatable(generator)
@@ -594,13 +615,18 @@ def _check_objective(objective: Trainable, generator: Generator, options: Traini
         )
 
 
+def _named(shape: Mapping[str, float]) -> str:
+    return " and ".join(f"{name} {value:g}" for name, value in shape.items())
+
+
 def _fingerprint(
     objective: Trainable, reward: Reward, prompts: Sequence[Prompt], options: TrainingOptions
 ) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
-    # More steps, other checkpoints, or less memory are the same training.
-    free = {"checkpoint_every", "keep", "gradient_checkpointing"}
+    # More steps, other checkpoints, or less memory are the same training; sizes that the network
+    # does not have change nothing.
+    free = {"checkpoint_every", "keep", "gradient_checkpointing", *_SIZES} - {*objective.shape}
     if options.decay == "none":
         # A decay knows where it ends.
         free.add("steps")

@@ -151,7 +151,7 @@ def test_gradients_survive_switching_off_before_the_backward_pass(network: Noise
     generator = network.generator
     stir(network.adapter, scale=0.05)
     conditioning = encode(generator)
-    images, delta = network.draw(noise_for(generator, 2), conditioning)
+    images, delta, _ = network.draw(noise_for(generator, 2), conditioning)
     assert delta is not None
     assert all(layer.disable_adapters for layer in network.adapter.layers.values())
     assert all(parameter.requires_grad for parameter in network.parameters())
@@ -162,7 +162,7 @@ def test_gradients_survive_switching_off_before_the_backward_pass(network: Noise
 
 
 def test_the_first_gradient_reaches_the_last_layer(network: NoiseNetwork) -> None:
-    images, _ = network.draw(noise_for(network.generator, 2), encode(network.generator))
+    images = network.draw(noise_for(network.generator, 2), encode(network.generator)).images
     images.square().mean().backward()
     last = network.adapter.layers[network.generator.last_layer].lora_B["hypernoise"].weight
     assert last.grad is not None
@@ -171,7 +171,7 @@ def test_the_first_gradient_reaches_the_last_layer(network: NoiseNetwork) -> Non
 
 def test_fine_tuning_gets_gradients_in_every_layer(tuner: FineTuner) -> None:
     stir(tuner.adapter, scale=0.05)
-    images, delta = tuner.draw(noise_for(tuner.generator, 2), encode(tuner.generator))
+    images, delta, _ = tuner.draw(noise_for(tuner.generator, 2), encode(tuner.generator))
     assert delta is None
     images.square().mean().backward()
     weights = tuner.adapter.named_weights()
@@ -229,7 +229,7 @@ def test_adapter_weights_are_float32_on_a_bfloat16_backbone() -> None:
     network = NoiseNetwork(generator, rank=4, alpha=8.0)
     stir(network.adapter, scale=0.05)
     assert {p.dtype for p in network.parameters()} == {torch.float32}
-    images, delta = network.draw(noise_for(generator, 2), encode(generator))
+    images, delta, _ = network.draw(noise_for(generator, 2), encode(generator))
     assert delta is not None
     assert delta.dtype == torch.float32
     images.float().mean().backward()

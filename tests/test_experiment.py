@@ -21,6 +21,14 @@ CONFIG_FOLDER = Path(__file__).parents[1] / "workflows" / "config"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "paper" / "hyperparameters.csv"
 FILE = "some.yaml"
 NOWHERE = {"out": "out", "work": "work"}
+AUDIT = {
+    "methods": ["hypernoise"],
+    "prompts": {"target": "harness.prompts:subset", "arguments": {"of": "a:b", "n": 2}},
+    "n_images": 2,
+    "checkpoints": 1,
+    "precision": "float64",
+    "options": {"probes": 4},
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -133,6 +141,8 @@ def test_a_fault_in_the_config_is_named_with_its_file(
             {"compare": {"benchmark": "shapeworld", "methods": ["renno"], "batch_size": 2}},
             ["method in compare 'renno'", "'reno'"],
         ),
+        ({"audit": {**AUDIT, "methods": ["hypernose"]}}, ["in audit 'hypernose'", "'hypernoise'"]),
+        ({"audit": {**AUDIT, "methods": ["lora_finetune"]}}, ["'lora_finetune' in audit"]),
         ({"training": {"default": {}, "hypernose": {}}}, ["'hypernose'", "'hypernoise'"]),
         ({"arguments": {"reno": {"learning_rat": 1}}}, ["'learning_rat'", "'learning_rate'"]),
         ({"arguments": {"tiny_sd": {"n": 1}}}, ["'tiny_sd'", "one method"]),
@@ -368,7 +378,7 @@ def test_a_variant_named_after_a_rank_must_be_trained_with_it(
     assert made.ranks("tiny_sd", methods) == {"hypernoise": 4, "hypernoise_rank_8": 8}
     assert made.family([*methods, "lora_finetune"], "hypernoise") == methods
     made = experiment(config, registry, training={"default": {**steps, "rank": 4}})
-    with pytest.raises(SpecError, match="hypernoise_rank_8 on tiny_sd .* with rank 4"):
+    with pytest.raises(SpecError, match=r"hypernoise_rank_8 on tiny_sd .* with rank 4"):
         made.ranks("tiny_sd", methods)
 
 
@@ -390,6 +400,19 @@ def test_a_config_leaves_whole_keys_to_the_one_that_it_extends(tmp_path: Path) -
         extended({"extends": "c.yaml"}, tmp_path, read)
     with pytest.raises(SpecError, match=r"d\.yaml, which another one extends, is missing"):
         extended({"extends": "d.yaml"}, tmp_path, read)
+
+
+def test_an_audit_looks_into_a_methods_training_with_its_temperature(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    training = {"default": {"steps": 4, "temperature": 0.5}, "tiny_sd": {"l2_reduction": "mean"}}
+    made = experiment(config, registry, audit=AUDIT, training=training)
+    job = made.audit_job("tiny_sd", "matcher", "hypernoise", "folder", **NOWHERE)
+    assert (job.training, job.precision, job.options) == ("folder", "float64", {"probes": 4})
+    assert made.temperatures() == {
+        "tiny_sd": {"hypernoise": (0.5, "mean")},
+        "tiny_sana": {"hypernoise": (0.5, "sum")},
+    }
 
 
 def test_missing_local_weights_are_still_asked_for(

@@ -36,5 +36,5 @@ class LoraFinetune:
     ) -> Generated:
         if self._tuner.generator is not generator:
             raise ValueError("the fine-tuned adapter belongs to another generator")
-        images, _ = self._tuner.draw(noise, conditioning, steps, seeds)
+        images = self._tuner.draw(noise, conditioning, steps, seeds).images
         return Generated(images, noise, Spent(nfe=steps))

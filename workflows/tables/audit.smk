@@ -4,8 +4,8 @@ add_table("audit", target="harness.audit:table", version=1)
 
 def audit_frames():
     """The audits that the config asks for."""
-    given = config["audit"]
-    return expand(AUDITS, model=given["models"], reward=config["reward"], method=given["methods"])
+    models, methods = config["models"], config["audit"]["methods"]
+    return expand(AUDITS, model=models, reward=config["reward"], method=methods)
 
 
 rule audit:
@@ -27,11 +27,9 @@ rule audit:
             "audit",
             "results/tables/audit",
             {"audits": audit_frames()},
-            models=config["audit"]["models"],
+            models=config["models"],
             methods=config["audit"]["methods"],
-            temperatures=experiment.temperatures(
-                config["audit"]["models"], config["audit"]["methods"]
-            ),
+            temperatures=experiment.temperatures(),
         ),
     message:
         "tabulate the audit"
