@@ -169,6 +169,40 @@ class ProfileJob:
 
 
 @dataclass(frozen=True)
+class LatencyJob:
+    """Measure what methods cost, stage by stage. Trained methods run with untrained networks: what
+    they cost does not depend on the values of weights.
+
+    Attributes:
+        methods: they take turns.
+        reward: searched by methods that need one; None where none does.
+        prompts: whose texts are drawn.
+        batch_sizes, sampling_steps: every combination is measured; no steps are the model's own.
+        sizes_px, precisions: of the generator; empty for the model's own.
+        modes: keys of :data:`hypernoise.compilation.MODES`.
+        repeats: calls of a fast method; a slow one gets fewer, at least 3.
+        rank: LoRA rank of the untrained networks.
+        device: torch device; empty for the GPU where there is one.
+        out: path of the latencies' parquet.
+    """
+
+    model: ModelSpec
+    methods: tuple[MethodSpec, ...]
+    prompts: PromptsSpec
+    out: str
+    reward: RewardSpec | None = None
+    batch_sizes: tuple[int, ...] = (1,)
+    sampling_steps: tuple[int, ...] = ()
+    sizes_px: tuple[int, ...] = ()
+    precisions: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ("eager",)
+    repeats: int = 20
+    rank: int = 8
+    device: str = ""
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class TableJob:
     """Make one table or figure.
 
@@ -182,7 +216,9 @@ class TableJob:
     out: str
 
 
-Job: TypeAlias = PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | ProfileJob | TableJob
+Job: TypeAlias = (
+    PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | ProfileJob | LatencyJob | TableJob
+)
 
 #: Verb of the command line -> its job.
 JOBS: dict[str, type[Any]] = {
@@ -192,6 +228,7 @@ JOBS: dict[str, type[Any]] = {
     "generate": GenerateJob,
     "score": ScoreJob,
     "profile": ProfileJob,
+    "latency": LatencyJob,
     "table": TableJob,
     "figure": TableJob,
 }
@@ -252,7 +289,7 @@ def fingerprint(path: str) -> list[Any]:
 
 
 def _check_numbers(job: Job) -> None:
-    for name in ("threads", "steps", "batch_size", "repeats", "validation_images"):
+    for name in ("threads", "steps", "batch_size", "repeats", "rank", "validation_images"):
         value = getattr(job, name, 1)
         if value < 1:
             raise SpecError(f"{type(job).__name__}.{name} is {value}, must be at least 1")
@@ -262,6 +299,7 @@ __all__ = [
     "JOBS",
     "GenerateJob",
     "Job",
+    "LatencyJob",
     "MatchJob",
     "PretrainJob",
     "ProfileJob",
