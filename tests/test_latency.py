@@ -344,7 +344,9 @@ def test_a_user_profiles_a_model_by_name(
 
 def toy_pipeline() -> Any:
     torch.manual_seed(0)
-    return SimpleNamespace(unet=nn.Sequential(nn.Linear(4, 4), nn.Tanh()), vae=None)
+    decoder = nn.Sequential(nn.Linear(4, 4), nn.SiLU())
+    unet = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    return SimpleNamespace(unet=unet, vae=SimpleNamespace(decoder=decoder))
 
 
 def test_compiled_networks_give_the_same_values_and_gradients_and_only_inside(
@@ -359,7 +361,7 @@ def test_compiled_networks_give_the_same_values_and_gradients_and_only_inside(
     noise = torch.randn(3, 4, requires_grad=True)
 
     def values() -> tuple[torch.Tensor, torch.Tensor]:
-        out = pipeline.unet(noise)
+        out = pipeline.vae.decoder(pipeline.unet(noise))
         return out, torch.autograd.grad(out.square().sum(), noise)[0]
 
     compiled, eager = Compiled(pipeline, "compiled", reward), values()
@@ -368,6 +370,9 @@ def test_compiled_networks_give_the_same_values_and_gradients_and_only_inside(
         assert "score" in vars(reward)
         # Fused operations round otherwise.
         torch.testing.assert_close(values(), eager, rtol=1e-5, atol=1e-6)
+        with torch.no_grad():
+            decoded = pipeline.vae.decoder(noise)
+    torch.testing.assert_close(decoded, pipeline.vae.decoder(noise), rtol=1e-5, atol=1e-6)
     assert "forward" not in vars(pipeline.unet)
     assert "score" not in vars(reward)
 
