@@ -7,7 +7,7 @@ metadata, and is written in one go: a killed job leaves no half of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -275,14 +275,14 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """What a frame file says about its making; empty for a foreign parquet file."""
-    return provenance.parse(_metadata(_open(Path(path)).schema))
+    return provenance.parse(_metadata(_open(Path(path), pq.read_schema)))
 
 
-def _open(path: Path) -> pa.Table:
+def _open(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"frame {path} is missing")
     try:
-        return pq.read_table(path)
+        return read(path)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is truncated or not parquet: {error}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import frames
+from harness import frames, versions
 from harness.jobs import TableJob
 from harness.targets import SpecError, prefix, resolve, unknown
 
@@ -21,13 +21,14 @@ def call(job: TableJob) -> Any:
 
     Raises:
         SpecError: the target is unknown, does not take one of the declared arguments, or needs
-            a kind of frame that the job does not list.
+            a kind of frame that the job does not list; or frames mix versions of a component.
         FileNotFoundError, ValueError: a frame is missing or broken (:func:`frames.read`), or
             what the target itself says about the frames.
     """
     function = resolve(job.table.target)
     needed = _needed(function, job)
     _check_arguments(function, job)
+    versions.check(path for kind in needed for path in job.inputs[kind])
     return function(
         **{kind: _read(job.inputs[kind], kind) for kind in needed}, **job.table.arguments
     )

@@ -50,6 +50,11 @@ class Paired:
     pictures: pd.DataFrame
     scores: Mapping[str, Floats]
 
+    @property
+    def benchmark(self) -> str:
+        """The benchmark of all pictures."""
+        return str(self.pictures["benchmark"].iloc[0])
+
 
 def pair(
     scores: pd.DataFrame,

@@ -1,8 +1,16 @@
 """The uncertainty of every number: intervals that respect which images share a prompt.
 
 Images of one prompt succeed and fail together, so the prompt, not the image, is the unit that
-was sampled: it is the *cluster*. All intervals are ``estimate ± t * standard error`` with a
-cluster-robust (sandwich) standard error and Student's t, because there are often so few
+was sampled: it is the *cluster*. What is used where:
+
+- the share of right images in one task: Wilson's interval (:func:`proportion_interval`);
+- a score over tasks, and every difference from a baseline, image by image on the same noise:
+  ``estimate ± t * standard error`` (:func:`task_mean_interval`, :func:`paired_gain`);
+- means of rewards and of scores that are no proportion: the bootstrap over prompts
+  (:func:`bootstrap_interval`);
+- p values of many differences in one table: Holm's correction (:func:`holm`).
+
+The standard errors are cluster-robust (sandwich), with Student's t, because there are often so few
 clusters that the normal quantile is too small.
 
 A score with tasks is the plain mean of the per-task means. Tasks are fixed, prompts are
@@ -12,21 +20,27 @@ be the alternative; it is the worse one here, since resampling G prompts loses t
 (G - 1) / G of the variance (a quarter at G = 4) and its percentiles know no t quantile: at
 four prompts per task a nominal 95 % interval of it covers about 88 %, this one about 95 %.
 
-Where every cluster has the same mean, the variance estimate is 0 and the interval collapses
-to its centre; that says that the sample cannot tell, not that the number is exact.
+Where every cluster has the same mean, the variance estimate is 0 and such an interval collapses
+to its centre; that says that the sample cannot tell, not that the number is exact. Wilson's does
+not collapse.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, stdtrit  # type: ignore[import-untyped]
+from scipy.special import bdtr, ndtr, stdtr, stdtrit  # type: ignore[import-untyped]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
+
+#: Resamples of a bootstrap: at 2000 its bounds move by some hundredths of their width.
+RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
@@ -74,6 +88,89 @@ def mean_interval(values: npt.ArrayLike, clusters: npt.ArrayLike, level: float =
     return _interval(estimate, estimate.clusters - 1, len(numbers), level)
 
 
+def proportion_interval(
+    values: npt.ArrayLike, clusters: npt.ArrayLike, level: float = 0.95
+) -> Interval:
+    """Wilson's (1927) score interval of a proportion, for the sample size that the clusters leave.
+
+    Rows of one cluster are alike, so n of them count as ``n * (independent variance) / (clustered
+    variance)``, but as no fewer than there are clusters and no more than there are rows; with
+    Student's t, as Dean and Pagano (2015) advise for surveys. Where all rows are alike, only the
+    clusters count. Unlike the t interval it stays in [0, 1], and is no point at 0 or 1.
+
+    Args:
+        values: [n] booleans, or numbers that are 0 or 1.
+        clusters: [n] integers or strings, the prompt of each row.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The interval; NaN bounds for one cluster.
+
+    Raises:
+        ValueError: a value is neither 0 nor 1, or as in :func:`mean_interval`.
+    """
+    numbers = _numbers(values, "values")
+    bad = numbers[(numbers != 0) & (numbers != 1)]
+    if len(bad):
+        raise ValueError(f"value {bad[0]:g} is neither 0 nor 1")
+    codes = _codes(clusters, len(numbers), "clusters")
+    share, variance, n_clusters = _clustered_mean(numbers, codes)
+    if n_clusters < 2:
+        return Interval(share, math.nan, math.nan, len(numbers), n_clusters)
+    size = share * (1 - share) / variance if variance else n_clusters
+    size = min(max(size, n_clusters), len(numbers))
+    squared = _quantile(n_clusters - 1, level) ** 2 / size
+    centre = (share + squared / 2) / (1 + squared)
+    half = math.sqrt(squared * share * (1 - share) + squared**2 / 4) / (1 + squared)
+    # Rounding must not push a bound past the share itself.
+    low, high = max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    return Interval(share, low, high, len(numbers), n_clusters)
+
+
+def bootstrap_interval(
+    values: npt.ArrayLike, clusters: npt.ArrayLike, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The mean of all rows, with percentiles of a bootstrap that draws whole clusters.
+
+    Percentiles are taken further out, for the share of the variance that drawing G clusters loses
+    and for Student's t: Hesterberg's (2015) expanded percentile interval. No shape of the values'
+    distribution is assumed.
+
+    Args:
+        values: [n] finite numbers, any unit.
+        clusters: [n] integers or strings, the prompt of each row.
+        level: confidence level in (0, 1).
+        seed: of the :data:`RESAMPLES` draws; same seed and clusters, same draws.
+
+    Returns:
+        The interval; NaN bounds for one cluster.
+
+    Raises:
+        ValueError: as in :func:`mean_interval`.
+    """
+    numbers = _numbers(values, "values")
+    codes = _codes(clusters, len(numbers), "clusters")
+    n_clusters, mean = int(codes.max()) + 1, float(numbers.mean())
+    if n_clusters < 2:
+        return Interval(mean, math.nan, math.nan, len(numbers), n_clusters)
+    draws = _draws(n_clusters, seed)
+    # From the mean: else the rounding of large values would look like spread.
+    sums, sizes = np.bincount(codes, weights=numbers - mean), np.bincount(codes)
+    means = mean + (draws @ sums) / (draws @ sizes)
+    expansion = math.sqrt(n_clusters / (n_clusters - 1))
+    tail = float(ndtr(-expansion * _quantile(n_clusters - 1, level)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), len(numbers), n_clusters)
+
+
+@lru_cache(maxsize=4)
+def _draws(n_clusters: int, seed: int) -> Floats:
+    """[RESAMPLES, n_clusters], how often each cluster is drawn."""
+    rng = np.random.default_rng(seed)
+    shares = np.full(n_clusters, 1 / n_clusters)
+    return rng.multinomial(n_clusters, shares, size=RESAMPLES).astype(np.float64)
+
+
 def task_mean_interval(
     values: npt.ArrayLike,
     tasks: npt.ArrayLike,
@@ -96,19 +193,8 @@ def task_mean_interval(
         ValueError: as in :func:`mean_interval`, or a cluster has rows in two tasks.
     """
     numbers = _numbers(values, "values")
-    task_codes = _codes(tasks, len(numbers), "tasks")
-    codes = _codes(clusters, len(numbers), "clusters")
-    _check_nested(codes, task_codes, clusters)
-    parts = [
-        _clustered_mean(numbers[rows], np.unique(codes[rows], return_inverse=True)[1])
-        for rows in (task_codes == task for task in range(task_codes.max() + 1))
-    ]
-    total = _Estimate(
-        mean=math.fsum(part.mean for part in parts) / len(parts),
-        variance=math.fsum(part.variance for part in parts) / len(parts) ** 2,
-        clusters=sum(part.clusters for part in parts),
-    )
-    return _interval(total, _satterthwaite(parts), len(numbers), level)
+    total, freedom = _task_mean(numbers, tasks, clusters)
+    return _interval(total, freedom, len(numbers), level)
 
 
 def paired_gain(
@@ -163,6 +249,52 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(np.median(ordered)), float(low), float(high), n, n)
 
 
+def gain_p(
+    values: npt.ArrayLike, baseline: npt.ArrayLike, tasks: npt.ArrayLike, clusters: npt.ArrayLike
+) -> float:
+    """Two-sided p value of "no gain": the test that belongs to :func:`paired_gain`'s interval.
+
+    Returns:
+        In [0, 1]; 1 where all differences are 0, NaN where too few clusters leave the variance
+        unknown.
+
+    Raises:
+        ValueError: as in :func:`paired_gain`.
+    """
+    numbers, reference = _numbers(values, "values"), _numbers(baseline, "baseline")
+    _check_length(len(reference), len(numbers), "baseline")
+    total, freedom = _task_mean(numbers - reference, tasks, clusters)
+    if math.isnan(total.variance):
+        return math.nan
+    if not total.variance:
+        return float(total.mean == 0)
+    return float(2 * stdtr(freedom, -abs(total.mean) / math.sqrt(total.variance)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) step-down correction: p values that hold for all tests of a table together.
+
+    Args:
+        p_values: [n] in [0, 1]; NaN stands for no test, and counts for none.
+
+    Returns:
+        [n], at least as large as given and at most 1; NaN stays NaN.
+
+    Raises:
+        ValueError: a p value is outside [0, 1].
+    """
+    numbers = np.asarray(p_values, dtype=np.float64)
+    bad = numbers[(numbers < 0) | (numbers > 1)]
+    if len(bad):
+        raise ValueError(f"p value {bad[0]:g} is not in [0, 1]")
+    order = [int(place) for place in np.argsort(numbers) if not np.isnan(numbers[place])]
+    corrected, largest = np.full(len(numbers), np.nan), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * float(numbers[place])))
+        corrected[place] = largest
+    return [float(value) for value in corrected]
+
+
 def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """How often a positive scores above a negative, ties counting half: in [0, 1].
 
@@ -212,6 +344,25 @@ def auc_interval(
     return found._replace(low=float(low), high=float(high))
 
 
+def _task_mean(
+    numbers: Floats, tasks: npt.ArrayLike, clusters: npt.ArrayLike
+) -> tuple[_Estimate, float]:
+    """The plain mean of the per-task means, and its degrees of freedom."""
+    task_codes = _codes(tasks, len(numbers), "tasks")
+    codes = _codes(clusters, len(numbers), "clusters")
+    _check_nested(codes, task_codes, clusters)
+    parts = [
+        _clustered_mean(numbers[rows], np.unique(codes[rows], return_inverse=True)[1])
+        for rows in (task_codes == task for task in range(task_codes.max() + 1))
+    ]
+    total = _Estimate(
+        mean=math.fsum(part.mean for part in parts) / len(parts),
+        variance=math.fsum(part.variance for part in parts) / len(parts) ** 2,
+        clusters=sum(part.clusters for part in parts),
+    )
+    return total, _satterthwaite(parts)
+
+
 def _clustered_mean(values: Floats, codes: Codes) -> _Estimate:
     mean = float(values.mean())
     # A constant sample must have variance 0: the rounding of its mean is no evidence.
@@ -236,13 +387,16 @@ def _satterthwaite(parts: list[_Estimate]) -> float:
 
 
 def _interval(estimate: _Estimate, freedom: float, n: int, level: float) -> Interval:
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level is {level}, must be between 0 and 1")
-    half = math.nan
-    if freedom > 0:
-        half = float(stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(estimate.variance)
+    quantile = _quantile(freedom, level)
+    half = quantile * math.sqrt(estimate.variance) if freedom > 0 else math.nan
     mean = estimate.mean
     return Interval(mean, mean - half, mean + half, n, estimate.clusters)
+
+
+def _quantile(freedom: float, level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level is {level}, must be between 0 and 1")
+    return float(stdtrit(freedom, 0.5 + level / 2)) if freedom > 0 else math.nan
 
 
 def _wins(scores: Floats, others: Floats) -> Floats:

@@ -2,7 +2,13 @@
 
 A column ``..._ci_low`` and the ``..._ci_high`` after it are the 95 % interval of the column just
 before them. For people the three become one, ``0.792 [0.76, 0.82]``; an interval that is a point
-says nothing and is left out.
+says nothing and is left out. So do the columns of a published number, ``0.750 (-0.008, inside)``
+(:mod:`harness.published`).
+
+A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences),
+what its intervals are where they are not those of images (``intervals``, a sentence), and
+in which columns the best value of each model is marked (``best``: column -> ``"highest"`` or
+``"lowest"``). Values whose interval holds the best one are marked too: they may be as good.
 """
 
 from __future__ import annotations
@@ -19,11 +25,17 @@ from harness import frames, provenance
 from harness.jobs import TableJob
 
 _LOW, _HIGH = "_ci_low", "_ci_high"
+_PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
 _INTERVALS = "Intervals in brackets: 95 %, images of one prompt taken as one cluster."
+_BEST = "Bold: the best of each model, and whatever has the best value in its interval."
+_CORRECTED = "p_holm: of no gain, corrected by Holm's method for all gains of this table."
 _TEX = {
     "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     _MISSING: "--",
@@ -36,6 +48,7 @@ caption { text-align: left; font-weight: 600; padding-bottom: .6em; }
 th, td { padding: .3em .7em; text-align: left; white-space: nowrap; }
 th { border-bottom: 2px solid #222; vertical-align: bottom; }
 .number { text-align: right; }
+.best { font-weight: 700; }
 tr.group td { border-top: 1px solid #999; }
 tbody tr:hover { background: #eef4fa; }
 .scroll { overflow-x: auto; }
@@ -79,10 +92,14 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     cells: dict[str, list[str]] = {}
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
-        if name.endswith((_LOW, _HIGH)):
+        if name.endswith((_LOW, _HIGH, _DIFFERENCE, _WITHIN)):
             continue
         form = _form(name, table[name])
         texts = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
+        if name.endswith(_PUBLISHED):
+            differences = table[name.removesuffix(_PUBLISHED) + _DIFFERENCE]
+            within = table[name.removesuffix(_PUBLISHED) + _WITHIN]
+            texts = list(map(_compared, texts, differences, within))
         if after.endswith(_LOW):
             high = after.removesuffix(_LOW) + _HIGH
             texts = list(map(_beside, texts, table[name], table[after], table[high]))
@@ -90,23 +107,50 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(cells, dtype="str")
 
 
+def best(table: pd.DataFrame) -> pd.DataFrame:
+    """Which cells of :func:`for_people` are marked as best: booleans of the same shape."""
+    marks = pd.DataFrame(False, index=range(len(table)), columns=for_people(table).columns)
+    for name, which in table.attrs.get("best", {}).items():
+        if name in marks and len(table) > 1:
+            marks[name] = _best_of(table.reset_index(drop=True), name, which)
+    return marks
+
+
+def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
+    sign = {"highest": 1.0, "lowest": -1.0}[which]
+    values = sign * table[name]
+    after = list(table)[list(table).index(name) + 1 :][:2]
+    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(str(bound))]
+    # Whichever bound is the further one reaches up to the best value.
+    reach = pd.concat([values, *bounds], axis=1).max(axis=1)
+    groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
+    return reach >= values.groupby(groups).transform("max")
+
+
+def _is_bound(name: str) -> bool:
+    return name.endswith((_LOW, _HIGH))
+
+
 def markdown(table: pd.DataFrame, origin: str) -> str:
     """A pipe table, and below it what the intervals are and where it comes from."""
     texts = for_people(table)
     marks = ["--:" if _is_number(table[name]) else ":--" for name in texts.columns]
-    rows = [list(texts.columns), marks, *texts.to_numpy().tolist()]
-    lines = ["| " + " | ".join(_in_pipes(cell) for cell in row) + " |" for row in rows]
+    cells = _marked(texts.map(_in_pipes), best(table), "**{}**")
+    rows = [list(texts.columns), marks, *cells]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n\n".join(["\n".join(lines), *_notes(table, origin)]) + "\n"
 
 
 def latex(table: pd.DataFrame, origin: str) -> str:
     r"""A ``tabular`` that needs the booktabs package, with a rule between models."""
     texts = for_people(table)
+    rows = _marked(texts.map(_in_tex), best(table), r"\textbf{{{}}}")
     shape = "".join("r" if _is_number(table[name]) else "l" for name in texts.columns)
     notes = (*_notes(table, origin), r"Needs \usepackage{booktabs}.")
     lines = [f"% {note}" for note in notes]
-    lines += [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", _tex_row(list(texts.columns))]
-    for starts, row in zip(_starts(table), texts.to_numpy().tolist(), strict=True):
+    head = _tex_row([_in_tex(name) for name in texts.columns])
+    lines += [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", head]
+    for starts, row in zip(_starts(table), rows, strict=True):
         lines += [r"\midrule"] * starts + [_tex_row(row)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -114,11 +158,14 @@ def latex(table: pd.DataFrame, origin: str) -> str:
 def page(table: pd.DataFrame, title: str, origin: str) -> str:
     """A self-contained HTML page, as Snakemake's report shows it."""
     texts = for_people(table)
-    kinds = [' class="number"' if _is_number(table[name]) else "" for name in texts.columns]
-    head = _html_row("th", kinds, [name.replace("_", " ") for name in texts.columns], "")
+    numbers = [_is_number(table[name]) for name in texts.columns]
+    names = [name.replace("_", " ") for name in texts.columns]
+    head = _html_row("th", [_classes(number) for number in numbers], names, "")
     body = [
-        _html_row("td", kinds, row, ' class="group"' if starts else "")
-        for starts, row in zip(_starts(table), texts.to_numpy().tolist(), strict=True)
+        _html_row("td", list(map(_classes, numbers, marks)), row, _classes(group=starts))
+        for starts, row, marks in zip(
+            _starts(table), texts.to_numpy().tolist(), best(table).to_numpy().tolist(), strict=True
+        )
     ]
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in _notes(table, origin))
     return (
@@ -133,6 +180,11 @@ def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
     """How a column's numbers are rounded; its name tells the unit."""
     if not _is_number(values) or pd.api.types.is_integer_dtype(values):
         return str
+    if name.endswith(_PUBLISHED):
+        # As printed: a further digit would feign one.
+        return lambda value: f"{value:.6g}"
+    if name.startswith("p_holm"):
+        return lambda value: "<0.001" if value < 0.001 else f"{value:.3f}"
     if name.endswith("_ms"):
         return _three_digits
     if name.startswith("gain"):
@@ -156,6 +208,14 @@ def _beside(text: str, value: float, low: float, high: float) -> str:
     return f"{text} [{_bound(low, sign)}, {_bound(high, sign)}]"
 
 
+def _compared(text: str, difference: float, within: Any) -> str:
+    """A published number, how far ours is above it, and whether our interval holds it."""
+    if text == _MISSING:
+        return text
+    inside = "" if pd.isna(within) else ", inside" if within else ", outside"
+    return f"{text} ({difference:+z.3g}{inside})"
+
+
 def _bound(value: float, sign: str) -> str:
     if pd.isna(value):
         return _MISSING
@@ -175,8 +235,14 @@ def _starts(table: pd.DataFrame) -> list[bool]:
 
 
 def _notes(table: pd.DataFrame, origin: str) -> list[str]:
-    has_intervals = any(str(name).endswith(_LOW) for name in table.columns)
-    return [_INTERVALS, origin] if has_intervals else [origin]
+    said = {
+        table.attrs.get("intervals", _INTERVALS): any(
+            str(name).endswith(_LOW) for name in table.columns
+        ),
+        _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
+        _BEST: bool(table.attrs.get("best")),
+    }
+    return [*(note for note, holds in said.items() if holds), *table.attrs.get("notes", ()), origin]
 
 
 def _origin(job: TableJob) -> str:
@@ -198,9 +264,28 @@ def _in_pipes(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+def _in_tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def _marked(texts: pd.DataFrame, marks: pd.DataFrame, form: str) -> list[list[str]]:
+    """The rows of texts, the marked ones in a form that holds ``{}``."""
+    pairs = zip(texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True)
+    return [
+        [form.format(text) if mark else text for text, mark in zip(*row, strict=True)]
+        for row in pairs
+    ]
+
+
 def _tex_row(cells: list[str]) -> str:
-    escaped = ["".join(_TEX.get(character, character) for character in cell) for cell in cells]
-    return " & ".join(escaped) + r" \\"
+    return " & ".join(cells) + r" \\"
+
+
+def _classes(number: bool = False, best: bool = False, group: bool = False) -> str:
+    """The attribute that gives an HTML element its classes, or nothing."""
+    flags = {"number": number, "best": best, "group": group}
+    names = [name for name, is_given in flags.items() if is_given]
+    return f' class="{" ".join(names)}"' if names else ""
 
 
 def _html_row(tag: str, kinds: list[str], cells: list[str], row_class: str) -> str:

@@ -8,11 +8,13 @@ returns a DataFrame. It may live in any package; a declaration names it as ``tar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from harness import frames, published, versions
 from harness.benchmarks.geneval import TASKS
 from harness.inputs import call
 from harness.jobs import TableJob
@@ -32,28 +34,43 @@ from harness.paired import (
     stop_on,
     without_baseline,
 )
-from harness.statistics import Interval, paired_gain, task_mean_interval
+from harness.statistics import (
+    Interval,
+    bootstrap_interval,
+    gain_p,
+    holm,
+    paired_gain,
+    proportion_interval,
+    task_mean_interval,
+)
 from harness.table_formats import write
 
 #: The metrics (:data:`harness.frames.METRICS`) that tables are made of.
 CORRECT, TRAIN, JUDGE = "geneval_correct", "train_reward", "judge_reward"
 
+
+def with_interval(column: str, stem: str = "") -> tuple[str, str, str]:
+    """A column and those of its interval, ``<stem>_ci_low`` and ``<stem>_ci_high``."""
+    return column, f"{stem or column}_ci_low", f"{stem or column}_ci_high"
+
+
 TABLE1_COLUMNS = (
     *CELL,
+    "world",
     "nfe",
     "params_m",
     "latency_ms",
     "n_images",
-    "geneval_mean",
-    "geneval_mean_ci_low",
-    "geneval_mean_ci_high",
-    *(f"geneval_{task}" for task in TASKS),
-    "gain_over_base",
-    "gain_ci_low",
-    "gain_ci_high",
-    "train_reward_mean",
-    "judge_reward_mean",
+    "n_prompts",
+    *with_interval("geneval_mean"),
+    *(column for task in TASKS for column in with_interval(f"geneval_{task}")),
+    *with_interval("gain_over_base", "gain"),
+    "p_holm",
+    *with_interval("train_reward_mean"),
+    *with_interval("judge_reward_mean"),
 )
+#: Columns of score rows that :func:`load` adds to those of a frame.
+LOADED = ("selection", "file", "benchmark_version", "commit", "written")
 _TIMED = (*CELL, "batch_size", "repeat", "latency_ms", "params_m", "threads")
 
 
@@ -92,9 +109,12 @@ def table1(
         batch_size: the timings to show; None takes the largest that was timed.
 
     Returns:
-        One row per model, method, reward and steps, with :data:`TABLE1_COLUMNS`. GenEval is in
-        [0, 1], its mean the plain one of the six tasks; intervals are at 95 %, clustered by
-        prompt; latency_ms is the median per image, params_m in millions.
+        One row per model, method, reward and steps, with :data:`TABLE1_COLUMNS`, and where the
+        benchmark is the paper's the published numbers beside ours
+        (:func:`harness.published.beside`). GenEval is in [0, 1], its mean the plain one of the six
+        tasks; intervals are at 95 %, clustered by prompt (:mod:`harness.statistics`); p_holm is
+        that of no gain, corrected for all gains of the table; latency_ms is the median per image,
+        params_m in millions.
 
     Raises:
         FrameError: a method or its baseline is missing, two methods have different images, a
@@ -113,7 +133,56 @@ def table1(
     kept = choose(table, None, methods)
     order = [rank(kept["model"], models), kept["steps"]]
     order += [rank(kept["method"], methods or [baseline]), kept["reward"]]
-    return _sorted(kept, order)[list(TABLE1_COLUMNS)]
+    made = in_order(kept, order).assign(world=published.world(paired.benchmark))
+    made["p_holm"] = holm(made["p_holm"].where(made["method"] != baseline).to_list())
+    best = ["geneval_mean", *(f"geneval_{task}" for task in TASKS), "gain_over_base"]
+    best += ["train_reward_mean", "judge_reward_mean"]
+    return finished(made[list(TABLE1_COLUMNS)], "table1", paired.benchmark, best)
+
+
+def finished(table: pd.DataFrame, name: str, benchmark: str, best: Sequence[str]) -> pd.DataFrame:
+    """A table with published numbers beside ours, and what its files say below it.
+
+    Args:
+        table: as for :func:`harness.published.beside`.
+        name: of the published table.
+        benchmark: whose images it is about.
+        best: columns, higher is better, in which each model's best value is marked.
+    """
+    table = published.beside(table, name, benchmark)
+    table.attrs = {"notes": [published.note(benchmark)], "best": dict.fromkeys(best, "highest")}
+    return table
+
+
+def load(results: str | Path = "results") -> pd.DataFrame:
+    """All score rows of a run, e.g. for a notebook; no Snakemake is needed.
+
+    Args:
+        results: the folder that the workflow wrote.
+
+    Returns:
+        The columns of :data:`harness.frames.SCORES`, and :data:`LOADED`: the selection and the
+        file that a row is from, the version of its benchmark, and commit and time of scoring. An
+        image of several selections has a row in each.
+
+    Raises:
+        FileNotFoundError: there are no scores.
+        ValueError: a file is broken (:func:`harness.frames.read`), or two files mix versions of
+            a component (:func:`harness.versions.check`).
+    """
+    paths = sorted(Path(results, "scores").glob("*/*.parquet"))
+    if not paths:
+        raise FileNotFoundError(f"there are no scores in {Path(results, 'scores')}")
+    versions.check(paths)
+    return pd.concat([_loaded(path) for path in paths], ignore_index=True)
+
+
+def _loaded(path: Path) -> pd.DataFrame:
+    origin = frames.read_provenance(path)
+    version = origin.get("spec", {}).get("benchmark", {}).get("version")
+    values = (path.parent.name, str(path), version, origin.get("commit"), origin.get("written"))
+    added = dict(zip(LOADED, values, strict=True))
+    return frames.read(path, frames.SCORES).assign(**added)
 
 
 def sweep(
@@ -133,8 +202,8 @@ def sweep(
 
     Returns:
         One row per model, method, reward and steps, by rising value, those without one first:
-        what identifies it, the value, n_images, geneval_mean with its 95 % interval,
-        train_reward_mean and judge_reward_mean.
+        what identifies it, the value, n_images, n_prompts, geneval_mean, train_reward_mean and
+        judge_reward_mean, each with its 95 % interval.
 
     Raises:
         FrameError: a method is missing, or as in :func:`table1`.
@@ -148,7 +217,8 @@ def sweep(
     setting = paired.cells["method"].map(numbers).rename(parameter)
     table = pd.concat([paired.cells, setting, measured], axis=1)
     order = [rank(table["model"], models), table["steps"], setting.fillna(-np.inf), table["method"]]
-    return _sorted(table, order).drop(columns=[f"geneval_{task}" for task in TASKS])
+    of_tasks = [column for task in TASKS for column in with_interval(f"geneval_{task}")]
+    return in_order(table, order).drop(columns=of_tasks)
 
 
 def curve(
@@ -188,7 +258,7 @@ def curve(
     wide = rows.pivot(index=key, columns="name", values="value").sort_index(axis=1)
     table = wide.add_prefix("validation_").rename_axis(columns=None).reset_index()
     order = [rank(table["model"], models), rank(table["method"], methods)]
-    return _sorted(table, [*order, table["reward"], table["step"]])
+    return in_order(table, [*order, table["reward"], table["step"]])
 
 
 def _pair(
@@ -209,10 +279,11 @@ def _pair(
     if images is not None:
         images = choose(images, models, methods)
     paired, found = pair(chosen, (CORRECT, TRAIN, JUDGE), images, baseline)
-    return paired, faults + found + _not_geneval(paired)
+    return paired, faults + found + not_geneval(paired)
 
 
-def _not_geneval(paired: Paired) -> list[str]:
+def not_geneval(paired: Paired) -> list[str]:
+    """What keeps scores from being verdicts of one benchmark with GenEval's tasks, a line each."""
     pictures = paired.pictures
     faults = []
     benchmarks = sorted(pictures["benchmark"].unique())
@@ -242,26 +313,33 @@ def _not_geneval(paired: Paired) -> list[str]:
 def _measures(paired: Paired, cell: int, base: int | None) -> dict[str, float]:
     correct = paired.scores[CORRECT][cell]
     have = ~np.isnan(correct)
-    tasks, prompts = (_codes(paired.pictures[name][have]) for name in ("task", "prompt_id"))
+    tasks, prompts = (codes_of(paired.pictures[name][have]) for name in ("task", "prompt_id"))
     mean = task_mean_interval(correct[have], tasks, prompts)
-    row: dict[str, float] = {"n_images": mean.n, **_interval("geneval_mean", "geneval_mean", mean)}
+    row: dict[str, float] = {"n_images": mean.n, "n_prompts": mean.clusters}
+    row |= columns_of(mean, "geneval_mean")
     for task in TASKS:
-        of_task = (paired.pictures["task"] == task).to_numpy() & have
-        row[f"geneval_{task}"] = float(correct[of_task].mean())
+        of_task = (paired.pictures["task"][have] == task).to_numpy()
+        share = proportion_interval(correct[have][of_task], prompts[of_task])
+        row |= columns_of(share, f"geneval_{task}")
     if base is not None:
-        gain = paired_gain(correct[have], paired.scores[CORRECT][base][have], tasks, prompts)
-        row |= _interval("gain_over_base", "gain", gain)
-    row["train_reward_mean"] = float(paired.scores[TRAIN][cell][have].mean())
-    row["judge_reward_mean"] = float(paired.scores[JUDGE][cell][have].mean())
+        other = paired.scores[CORRECT][base][have]
+        gain = paired_gain(correct[have], other, tasks, prompts)
+        row |= columns_of(gain, "gain_over_base", "gain")
+        row["p_holm"] = gain_p(correct[have], other, tasks, prompts)
+    for metric in (TRAIN, JUDGE):
+        reward = bootstrap_interval(paired.scores[metric][cell][have], prompts)
+        row |= columns_of(reward, f"{metric}_mean")
     return row
 
 
-def _interval(name: str, stem: str, interval: Interval) -> dict[str, float]:
-    bounds = {f"{stem}_ci_low": interval.low, f"{stem}_ci_high": interval.high}
-    return {name: interval.mean, **bounds}
+def columns_of(interval: Interval, column: str, stem: str = "") -> dict[str, float]:
+    """An interval under the names of :func:`with_interval`."""
+    values = (interval.mean, interval.low, interval.high)
+    return dict(zip(with_interval(column, stem), values, strict=True))
 
 
-def _codes(names: pd.Series[str]) -> Integers:
+def codes_of(names: pd.Series[str]) -> Integers:
+    """Numbers instead of names, in sorted order."""
     # Numbers are a hundred times faster to group by than names.
     return pd.factorize(names, sort=True)[0].astype(np.int64)
 
@@ -305,5 +383,6 @@ def _double_or_broken(rows: pd.DataFrame, key: Sequence[str], column: str = "val
     return faults
 
 
-def _sorted(table: pd.DataFrame, keys: Sequence[pd.Series[Any]]) -> pd.DataFrame:
+def in_order(table: pd.DataFrame, keys: Sequence[pd.Series[Any]]) -> pd.DataFrame:
+    """The rows sorted by some keys, the first one the most important, and numbered anew."""
     return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)

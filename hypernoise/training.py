@@ -153,8 +153,8 @@ class Row(NamedTuple):
     ``kind`` is ``"train"`` (loss, reward, penalty, kl_nats, delta_rms, grad_norm, learning_rate,
     seconds), ``"validation"`` (reward, one value per judge, kl_nats, delta_rms) or, once at the
     end, ``"kept"``: the step that became the result, with its validation. Values are means over the
-    images; ``grad_norm`` is taken before clipping, and ``seconds`` are a mean over the steps between
-    two waits for the device. Fine-tuning has no penalty, kl_nats and delta_rms.
+    images; ``grad_norm`` is taken before clipping, and ``seconds`` are a mean over the steps
+    between two waits for the device. Fine-tuning has no penalty, kl_nats and delta_rms.
     """
 
     kind: str

@@ -279,6 +279,15 @@ def test_ratios_are_paired_so_that_drift_cancels_and_the_budget_is_counted() -> 
     assert noise["images_per_s"] == pytest.approx(1000 / noise["latency_ms"])
 
 
+def test_the_papers_seconds_stand_beside_the_models_random_twin() -> None:
+    rows = calls(np.ones(12)).replace({"model": {"m": "sd_turbo_random"}})
+    rows = rows.replace({"method": {"hypernoise": "hypernoise:merged=per_layer"}})
+    table = latency_table(rows).set_index("method")
+    assert table["paper_ms"].to_dict() == {"base": 200.0, "hypernoise:merged=per_layer": 300.0}
+    assert any("another GPU" in note for note in table.attrs["notes"])
+    assert latency_table(calls(np.ones(12)))["paper_ms"].isna().all()
+
+
 def calls(drift: Any) -> pd.DataFrame:
     """Base and hypernoise in turns on a machine that gets slower."""
     stages = {

@@ -14,8 +14,12 @@ from harness.statistics import (
     Interval,
     auc,
     auc_interval,
+    bootstrap_interval,
+    gain_p,
+    holm,
     mean_interval,
     paired_gain,
+    proportion_interval,
     task_mean_interval,
 )
 
@@ -242,6 +246,10 @@ def test_auc_interval_stays_within_zero_and_one() -> None:
         (lambda: task_mean_interval([1.0], ["a", "b"], [1]), "tasks have 2 rows"),
         (lambda: paired_gain([1.0], [1.0, 2.0], ["a"], [1]), "baseline have 2 rows"),
         (lambda: paired_gain([1.0], [math.nan], ["a"], [1]), r"baseline\[0\] is nan"),
+        (lambda: proportion_interval([0.5], [1]), "value 0.5 is neither 0 nor 1"),
+        (lambda: bootstrap_interval([], []), "values are empty"),
+        (lambda: gain_p([1.0], [1.0, 2.0], ["a"], [1]), "baseline have 2 rows"),
+        (lambda: holm([1.5]), r"p value 1.5 is not in \[0, 1\]"),
         (lambda: auc([1.0, 2.0], [1, 1]), "all 2 labels are 1; an AUC needs both"),
         (lambda: auc([1.0, 2.0], [0, 2]), "label 2 is neither"),
         (lambda: auc([1.0, 2.0], [0]), "labels have 1 rows"),
@@ -251,3 +259,70 @@ def test_auc_interval_stays_within_zero_and_one() -> None:
 def test_bad_input_is_refused_by_name(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_wilson_is_the_published_one_where_every_row_is_a_cluster() -> None:
+    # 8 of 10: Wilson's centre and half width by hand, with t(9) = 2.2621572 for z.
+    found = proportion_interval([1] * 8 + [0] * 2, range(10))
+    z2 = 2.2621572**2 / 10  # the effective size is clipped to the ten clusters
+    half = math.sqrt(z2 * 0.16 + z2**2 / 4) / (1 + z2)
+    centre = (0.8 + z2 / 2) / (1 + z2)
+    assert found == pytest.approx((0.8, centre - half, centre + half, 10, 10), abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_wilson_of_all_alike_counts_clusters_not_images(share: float) -> None:
+    few, many = (proportion_interval([share] * 80, np.arange(80) // size) for size in (20, 4))
+    assert few.mean == many.mean == share
+    assert few.high - few.low > many.high - many.low > 0.1
+    assert few.low >= 0.0 and few.high <= 1.0
+
+
+def test_wilson_covers_where_few_prompts_almost_always_succeed() -> None:
+    rng = np.random.default_rng(3)
+
+    def draw() -> Interval:
+        values, _, clusters = binary_world(rng, (16,), (0.96,))
+        return proportion_interval(values, clusters)
+
+    assert coverage(draw, 0.96) > 0.92
+
+
+def test_the_bootstrap_of_many_clusters_is_the_t_interval() -> None:
+    rng = np.random.default_rng(0)
+    values, clusters = rng.normal(size=1200), np.arange(1200) // 4
+    drawn, analytic = bootstrap_interval(values, clusters), mean_interval(values, clusters)
+    assert drawn.mean == analytic.mean
+    width = analytic.high - analytic.low
+    # 2000 draws leave a standard error of about 2 % of the width on each bound.
+    assert drawn[1:3] == pytest.approx(analytic[1:3], abs=0.08 * width)
+    assert bootstrap_interval(values, clusters) == drawn
+
+
+def test_the_bootstrap_covers_at_eight_skewed_clusters() -> None:
+    rng = np.random.default_rng(1)
+
+    def draw() -> Interval:
+        return bootstrap_interval(rng.exponential(size=8).repeat(3), np.arange(8).repeat(3))
+
+    assert 0.87 < coverage(draw, 1.0) <= 0.98
+
+
+def test_the_p_value_and_the_interval_agree_on_zero() -> None:
+    rng = np.random.default_rng(2)
+    tasks, clusters = np.repeat([0, 1], 20), np.arange(40) // 2
+    for shift in (0.0, 0.2, 0.4, 0.8):
+        values = rng.normal(shift, 1, 40)
+        p = gain_p(values, np.zeros(40), tasks, clusters)
+        gain = paired_gain(values, np.zeros(40), tasks, clusters, level=1 - p)
+        assert min(abs(gain.low), abs(gain.high)) == pytest.approx(0, abs=1e-9)
+    assert gain_p(np.ones(40), np.ones(40), tasks, clusters) == 1
+    assert math.isnan(gain_p([1.0, 0.0], [0.0, 0.0], [0, 0], [0, 0]))
+
+
+def test_holm_is_the_textbook_step_down_and_skips_what_is_no_test() -> None:
+    assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx(
+        [0.03, math.nan, 0.06, 0.06], nan_ok=True
+    )
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

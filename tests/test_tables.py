@@ -22,7 +22,7 @@ from harness.jobs import TableJob
 from harness.paired import FrameError
 from harness.specs import SpecError, TableSpec
 from harness.table_formats import for_people, latex, markdown, page, write
-from harness.tables import TABLE1_COLUMNS, curve, run, sweep, table1
+from harness.tables import TABLE1_COLUMNS, curve, run, sweep, table1, with_interval
 
 Frames = dict[str, pd.DataFrame]
 
@@ -68,10 +68,17 @@ def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method(
     table = table1(**world())
     assert tuple(table.columns) == TABLE1_COLUMNS
     assert " ".join(TABLE1_COLUMNS) == (
-        "model method reward steps nfe params_m latency_ms n_images geneval_mean "
-        "geneval_mean_ci_low geneval_mean_ci_high geneval_single_object geneval_two_object "
-        "geneval_counting geneval_colors geneval_position geneval_color_attr gain_over_base "
-        "gain_ci_low gain_ci_high train_reward_mean judge_reward_mean"
+        "model method reward steps world nfe params_m latency_ms n_images n_prompts "
+        "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
+        "geneval_single_object geneval_single_object_ci_low geneval_single_object_ci_high "
+        "geneval_two_object geneval_two_object_ci_low geneval_two_object_ci_high "
+        "geneval_counting geneval_counting_ci_low geneval_counting_ci_high "
+        "geneval_colors geneval_colors_ci_low geneval_colors_ci_high "
+        "geneval_position geneval_position_ci_low geneval_position_ci_high "
+        "geneval_color_attr geneval_color_attr_ci_low geneval_color_attr_ci_high "
+        "gain_over_base gain_ci_low gain_ci_high p_holm "
+        "train_reward_mean train_reward_mean_ci_low train_reward_mean_ci_high "
+        "judge_reward_mean judge_reward_mean_ci_low judge_reward_mean_ci_high"
     )
     assert list(zip(table["model"], table["method"], strict=True)) == [
         (model, method) for model in measured.MODELS for method in measured.METHODS
@@ -410,9 +417,10 @@ def test_sweep_orders_settings_by_value_after_the_method_without_one() -> None:
     values = {"reno": 0.02, "hypernoise": 0.5, "base": None}
     table = sweep(measured.shuffled(measured.scores()), values=values, models=["tiny_b", "tiny_a"])
     assert list(table.columns) == [
-        *("model", "method", "reward", "steps", "learning_rate", "n_images"),
-        *("geneval_mean", "geneval_mean_ci_low", "geneval_mean_ci_high"),
-        *("train_reward_mean", "judge_reward_mean"),
+        *("model", "method", "reward", "steps", "learning_rate", "n_images", "n_prompts"),
+        *with_interval("geneval_mean"),
+        *with_interval("train_reward_mean"),
+        *with_interval("judge_reward_mean"),
     ]
     assert list(table["model"]) == ["tiny_b"] * 3 + ["tiny_a"] * 3
     assert list(table["method"]) == ["base", "reno", "hypernoise"] * 2
@@ -505,10 +513,13 @@ def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
     table = small_table()
     table["reward"] = table["reward"].replace("matcher", "a|b")
     lines = markdown(table, "made by a test").splitlines()
-    assert lines[0].startswith("| model | method | reward | steps | nfe | params_m | latency_ms |")
-    assert lines[1].startswith("| :-- | :-- | :-- | --: |")
-    assert lines[3].startswith(r"| tiny_a | hypernoise | a\|b | 1 | 2 | 2.5 | 4.50 | 24 | 0.750 [0")
-    assert "| +0.250 [+0.0003, +0.50] |" in lines[3]
+    head = "| model | method | reward | steps | world | nfe | params_m | latency_ms | n_images |"
+    assert lines[0].startswith(head)
+    assert lines[1].startswith("| :-- | :-- | :-- | --: | :-- |")
+    assert lines[3].startswith(
+        r"| tiny_a | hypernoise | a\|b | 1 | shapes | 2 | 2.5 | 4.50 | 24 | 12 | **0.750 [0"
+    )
+    assert "| **+0.250 [+0.0003, +0.50]** |" in lines[3]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[:8]}) == 1
     assert lines[-1] == "made by a test"
     assert any("95 %" in line for line in lines)
@@ -574,10 +585,9 @@ def test_files_keep_every_digit_and_say_where_they_come_from(tmp_path: Path) -> 
     with files[0].open(encoding="utf-8", newline="") as lines:
         as_csv = list(csv.DictReader(lines))
     assert list(as_csv[0]) == list(table.columns)
-    numbers = table.columns[3:]
-    assert [[float(line[name]) for name in numbers] for line in as_csv] == (
-        table[numbers].to_numpy(dtype=float).tolist()
-    )
+    numbers = table.columns[5:]
+    found = [[float(line[name] or "nan") for name in numbers] for line in as_csv]
+    np.testing.assert_array_equal(found, table[numbers].to_numpy(dtype=float))
     origin = frames.read_provenance(files[-1])
     assert origin["kind"] == "table mine"
     assert origin["spec"]["table"]["version"] == 3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema
+from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema, extended
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -110,13 +110,21 @@ add_table = declaring(registry.add_table)
 def insist(check, *arguments):
     """Call a check; what it finds stops the workflow."""
     try:
-        check(*arguments)
+        return check(*arguments)
     except SpecError as error:
         refuse(error)
 
 
+def read_yaml(path):
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
 config_files = ", ".join(os.path.relpath(file) for file in workflow.configfiles)
-schema = yaml.safe_load(Path("workflows/config/schema.yaml").read_text(encoding="utf-8"))
+# In place: Snakemake's report shows this very dictionary.
+whole = insist(extended, config, Path(workflow.configfiles[-1]).parent, read_yaml)
+config.clear()
+config.update(whole)
+schema = read_yaml("workflows/config/schema.yaml")
 insist(check_schema, config, schema, config_files)
 experiment = Experiment(config, registry, config_files)
 gpus = int(shutil.which("nvidia-smi") is not None) if config["gpus"] == "auto" else config["gpus"]
@@ -188,7 +196,7 @@ def image_frames(selection, model):
 
 def frames_of(selection, *kinds):
     """Frames of a selection, by kind: what tables are made of."""
-    models = config["models"]
+    models = experiment.selected_models(selection)
     runs = [run for model in models for run in experiment.runs(selection, model)]
     searched = [run for run in runs if registry.methods[run.method].needs_reward]
     folders = {"images": runs, "trajectories": searched}
@@ -219,6 +227,34 @@ def sweep_job(name):
     scores = expand(SCORES, selection=name, model=config["models"])
     arguments = {"values": values, "parameter": sweep["parameter"], "models": config["models"]}
     return table_job("sweep", f"results/tables/{name}", {"scores": scores}, **arguments)
+
+
+def frames_for(table, *kinds):
+    """Frames of all selections that a table is made of, by kind."""
+    selections = registry.tables[table].selections
+    for selection in selections:
+        insist(experiment.check_selection, selection, table)
+    parts = [frames_of(selection, *kinds) for selection in selections]
+    return {kind: list(dict.fromkeys(f for part in parts for f in part[kind])) for kind in kinds}
+
+
+def runs_job(name, out, kind=None, **arguments):
+    """The job of a table or figure of all images in its selections, or of those of the base and of
+    the methods that train one kind of network; as JSON."""
+    selections = registry.tables[name].selections
+    models = experiment.selected_models(selections[0])
+    runs = experiment.shown(selections, models[0])
+    if kind:
+        runs = {method: runs[method] for method in experiment.family(runs, kind)}
+    ranks = {model: experiment.ranks(model, runs) for model in models}
+    inputs = frames_for(name, "scores", "images")
+    return table_job(name, out, inputs, models=models, runs=runs, ranks=ranks, **arguments)
+
+
+def metric_of(table):
+    """What the benchmark of a table's images calls its score."""
+    benchmark = experiment.selection(registry.tables[table].selections[0]).benchmark
+    return registry.benchmarks[benchmark].metric
 
 
 def table_job(name, out, inputs, **arguments):
