@@ -1,6 +1,7 @@
 """``python -m harness VERB ...``: argument parsing, nothing else.
 
-Verbs of the workflow take ``--job JSON_OR_PATH``, the others (:mod:`harness.commands`) their own.
+Verbs of the workflow take ``--job JSON_OR_PATH``, the others (:mod:`harness.commands`) their own
+options. A verb may be both: with ``--job`` it is the workflow's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _HELP = {
     "generate": "make a benchmark's images with one method",
     "score": "score images with a benchmark's scorer and with rewards",
     "pairs": "compare the images of each prompt with one another",
-    "profile": "time methods against one another",
+    "profile": "time methods against one another; with --model: measure what they cost",
+    "latency": "measure what methods cost, stage by stage",
     "table": "make a table from frames",
     "figure": "make a figure from frames",
     "gallery": "lay images and their scores out as a page to look through",
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, or 2 for a job that cannot be carried out."""
     options = _parser().parse_args(arguments)
     try:
-        if options.verb in COMMANDS:
+        if options.verb in COMMANDS and getattr(options, "job", None) is None:
             return _command(options)
         _job(options)
     except (ValueError, OSError) as error:
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    given = {k: v for k, v in vars(options).items() if k not in ("verb", "traceback")}
+    not_its_own = ("verb", "traceback", "job", "check")
+    given = {k: v for k, v in vars(options).items() if k not in not_its_own}
     return resolve(COMMANDS[options.verb].target)(**given) or 0
 
 
@@ -89,17 +92,20 @@ def _parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(verb, help=_HELP[verb], description=_HELP[verb])
         sub.add_argument(
             "--job",
-            required=True,
+            required=verb not in COMMANDS,
             metavar="JSON_OR_PATH",
             help=f"the job as JSON, or a file that holds it (harness.jobs.{JOBS[verb].__name__})",
         )
-        if any(entry.name == "threads" for entry in fields(JOBS[verb])):
+        has_threads = any(entry.name == "threads" for entry in fields(JOBS[verb]))
+        if has_threads and verb not in COMMANDS:
             sub.add_argument("--threads", type=_positive, help="torch's threads, not the job's")
         # Tables and figures take no long work that a check could spare.
         if verb not in _MODULES:
             sub.add_argument("--check", action="store_true", help="check the job, do no work")
     for verb, command in COMMANDS.items():
-        command.add_options(verbs.add_parser(verb, help=command.help, description=command.help))
+        own = verbs.choices.get(verb)
+        own = own or verbs.add_parser(verb, help=command.help, description=command.help)
+        command.add_options(own)
     for sub in verbs.choices.values():
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
     return parser

@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,41 @@ def _compare(parser: ArgumentParser) -> None:
     )
 
 
+def _profile_options(parser: ArgumentParser) -> None:
+    many: dict[str, Any] = {"nargs": "+", "default": ()}
+    numbers: dict[str, Any] = {**many, "type": int, "metavar": "N"}
+    parser.add_argument("--model", nargs="+", metavar="NAME", help="models, e.g. sd_turbo_random")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        default=("base", "hypernoise"),
+        help="methods that take turns; with arguments as in hypernoise:merged=true",
+    )
+    parser.add_argument("--batch-sizes", **{**numbers, "default": (1,)}, help="images per call")
+    parser.add_argument("--steps", **numbers, help="sampling steps; the model's own without")
+    parser.add_argument("--sizes-px", **numbers, help="image sizes; the model's own without")
+    parser.add_argument("--precisions", **many, help="float32, bfloat16, float16; default: its own")
+    parser.add_argument(
+        "--modes", **{**many, "default": ("eager",)}, help="eager, compiled, cuda_graphs"
+    )
+    parser.add_argument("--reward", default="", metavar="NAME", help="what searches ask")
+    parser.add_argument("--benchmark", default="shapeworld", metavar="NAME", help="its prompts")
+    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="calls per method")
+    parser.add_argument("--rank", type=int, default=8, metavar="N", help="of untrained LoRA")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch's threads")
+    parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
+    folder = Path("results/latencies")
+    parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="gets the rows")
+    parser.add_argument(
+        "--components",
+        type=Path,
+        default=Path("workflows"),
+        metavar="FOLDER",
+        help="where the models and methods are declared",
+    )
+
+
 #: Name of the verb -> its command.
 COMMANDS: dict[str, Command] = {
     "geneval": Command(
@@ -91,5 +127,10 @@ COMMANDS: dict[str, Command] = {
         "recompute every table of a results folder and say which numbers cannot be traced",
         "harness.verify:run",
         _verify,
+    ),
+    "profile": Command(
+        "measure what methods cost, stage by stage",
+        "harness.latency_command:run",
+        _profile_options,
     ),
 }

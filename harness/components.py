@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psutil
 import torch
@@ -26,13 +26,13 @@ from harness.specs import (
 )
 from harness.targets import prefix
 from hypernoise import kinds
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, Trainable
 from hypernoise.checkpoints import PinnedFile
 from hypernoise.methods.protocol import Method
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
-from hypernoise.training import checkpoints_in
+from hypernoise.training import TrainingOptions, checkpoints_in
 from hypernoise.weights import check_file, check_pipeline
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -114,7 +114,7 @@ def check_memory(model: ModelSpec, device: str) -> None:
         ValueError: it has not, or the architecture is unknown.
     """
     n_parameters = sum(random_weights.n_parameters(model.architecture).values())
-    dtype = _dtype(model.arguments.get("dtype", "float32"), model.file)
+    dtype = dtype_of(model.arguments.get("dtype", "float32"), model.file)
     needed_gib = n_parameters * dtype.itemsize / 2**30
     free_gib = free_memory_bytes(device) / 2**30
     if needed_gib > free_gib:
@@ -231,16 +231,35 @@ def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) ->
         ValueError: an adapter file is truncated.
     """
     check_method(spec, adapter)
-    factory = resolve(spec.target)
+    folder = _adapter_folder(spec, Path(adapter or ""))
+    trained = kinds.load(spec.trains, generator, folder) if spec.trains else None
+    return _assembled(spec, generator, trained)
+
+
+class Untrained(NamedTuple):
+    """A method, and the parameters of its untrained network."""
+
+    method: Method
+    n_parameters: int
+
+
+def build_untrained_method(spec: MethodSpec, generator: Generator, rank: int) -> Untrained:
+    """A method whose network, if it has one, is not trained: it costs what a trained one costs."""
+    check_keywords(spec)
+    if spec.trains is None:
+        return Untrained(_assembled(spec, generator, None), 0)
+    fresh = kinds.build(spec.trains, generator, TrainingOptions(steps=1, rank=rank, alpha=rank))
+    # A method may use its network up.
+    n_parameters = fresh.n_parameters
+    return Untrained(_assembled(spec, generator, fresh), n_parameters)
+
+
+def _assembled(spec: MethodSpec, generator: Generator, trained: Trainable | None) -> Method:
     arguments = dict(spec.arguments)
     if spec.searcher is not None:
         arguments["search"] = build_method(spec.searcher, generator, None)
-    if spec.trains is None:
-        method: Method = factory(**arguments)
-        return method
-    folder = _adapter_folder(spec, Path(adapter or ""))
-    trained = kinds.load(spec.trains, generator, folder)
-    method = factory(trained, **arguments)
+    factory = resolve(spec.target)
+    method: Method = factory(**arguments) if trained is None else factory(trained, **arguments)
     return method
 
 
@@ -250,6 +269,16 @@ def check_method(spec: MethodSpec, adapter: str | None) -> None:
     Raises: as :func:`build_method`, and what the target itself says about its arguments.
     """
     check_adapter(spec, adapter)
+    check_keywords(spec)
+
+
+def check_keywords(spec: MethodSpec) -> None:
+    """Check a method's arguments and those of its search, without a generator.
+
+    Raises:
+        SpecError: the target does not take one of them.
+        ValueError: what the target itself says about them.
+    """
     factory = resolve(spec.target)
     _check_keywords(spec.target, spec.arguments, inspect.signature(factory).parameters, spec.file)
     if spec.searcher is not None:
@@ -317,7 +346,7 @@ def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> An
     if "device" in parameters:
         arguments.setdefault("device", device)
     if "dtype" in arguments:
-        arguments["dtype"] = _dtype(arguments["dtype"], file)
+        arguments["dtype"] = dtype_of(arguments["dtype"], file)
     _check_keywords(target, arguments, parameters, file)
     return factory(**arguments)
 
@@ -335,7 +364,8 @@ def _check_keywords(
             raise unknown(f"keyword for {target}:", name, parameters, file)
 
 
-def _dtype(name: object, file: str) -> torch.dtype:
+def dtype_of(name: object, file: str) -> torch.dtype:
+    """The dtype of a name that declarations use; SpecError for an unknown one."""
     if name not in _DTYPES:
         raise unknown("dtype", name, _DTYPES, file)
     return _DTYPES[str(name)]

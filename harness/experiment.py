@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from harness.declared import method_variant
 from harness.jobs import (
     AuditJob,
     GenerateJob,
+    LatencyJob,
     PairsJob,
     PretrainJob,
     ProfileJob,
@@ -185,6 +187,8 @@ class Experiment:
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
+        for text in config["latency"]["methods"] if "latency" in config else ():
+            method_variant(registry, text, self.file)
         self._check_matching()
         self._check_checkpoints()
         self._check_searches()
@@ -626,6 +630,24 @@ class Experiment:
             steps=self.steps(model),
             out=out,
             threads=timing["threads"],
+        )
+
+    def latency_job(self, model: str, *, out: str) -> LatencyJob:
+        """Measure what the config's latency methods cost, as declared and as their names say."""
+        given, registry = self.config["latency"], self.registry
+        methods = [method_variant(registry, text, self.file) for text in given["methods"]]
+        searches = any(method.needs_reward for method in methods)
+        return LatencyJob(
+            model=registry.models[model],
+            methods=tuple(methods),
+            prompts=registry.benchmarks[self.config["timing"]["benchmark"]].prompts,
+            out=out,
+            reward=registry.reward(self.config["reward"]) if searches else None,
+            batch_sizes=tuple(given["batch_sizes"]),
+            modes=tuple(given["modes"]),
+            repeats=given["repeats"],
+            rank=given["rank"],
+            threads=self.config["timing"]["threads"],
         )
 
     def pretrain_job(self, name: str, *, out: str, made: str = "") -> PretrainJob:

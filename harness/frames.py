@@ -117,6 +117,38 @@ TIMINGS = Schema(
     ),
     ("model", "method", "reward", "steps", "batch_size", "repeat"),
 )
+LATENCIES = Schema(
+    "latencies",
+    (
+        *_WHO,
+        Column("steps", "int64", "sampling steps", "of the generator"),
+        Column("batch_size", "int64", "images", "made by one call"),
+        Column("size_px", "int64", "pixels", "width and height of an image"),
+        Column("precision", "string", "", "dtype of the generator's networks"),
+        Column("mode", "string", "", "eager, compiled or cuda_graphs"),
+        Column("device", "string", "", "cpu or cuda"),
+        Column("stage", "string", "", "one of harness.stages, end_to_end and generation included"),
+        Column("repeat", "int64", "", "number of the timing, from 0"),
+        Column("turn", "int64", "", "place of the call among all methods' calls, from 0"),
+        Column("latency_ms", "float64", "ms per image", "time of the stage in one call / batch"),
+        Column(
+            "gflops", "float64", "10^9 per image", "operations of the stage, 2 per multiply-add"
+        ),
+        Column("nfe", "float64", "backbone passes per image", "noise network and generator alike"),
+        Column("params_m", "float64", "millions", "parameters of the pipeline and the adapter"),
+        Column(
+            "peak_memory_mib",
+            "float64",
+            "MiB",
+            "most that one eager call held in tensors besides what was loaded before it",
+        ),
+        Column("threads", "int64", "threads", "torch's, within an operator"),
+    ),
+    (
+        *("model", "method", "reward", "steps", "batch_size", "size_px"),
+        *("precision", "mode", "device", "stage", "repeat"),
+    ),
+)
 TRAINING = Schema(
     "training",
     (
@@ -209,7 +241,7 @@ PAIRS = Schema(
 )
 SCHEMAS = {
     schema.kind: schema
-    for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, AUDITS, PAIRS)
+    for schema in (IMAGES, SCORES, TIMINGS, LATENCIES, TRAINING, TRAJECTORIES, AUDITS, PAIRS)
 }
 
 #: Metrics of score frames that tables know, and their meaning.

@@ -238,6 +238,40 @@ class ProfileJob:
 
 
 @dataclass(frozen=True)
+class LatencyJob:
+    """Measure what methods cost, stage by stage. Trained methods run with untrained networks: what
+    they cost does not depend on the values of weights.
+
+    Attributes:
+        methods: they take turns.
+        reward: searched by methods that need one; None where none does.
+        prompts: whose texts are drawn.
+        batch_sizes, sampling_steps: every combination is measured; no steps are the model's own.
+        sizes_px, precisions: of the generator; empty for the model's own.
+        modes: keys of :data:`hypernoise.compilation.MODES`.
+        repeats: calls of a fast method; a slow one gets fewer, at least 3.
+        rank: LoRA rank of the untrained networks.
+        device: torch device; empty for the GPU where there is one.
+        out: path of the latencies' parquet.
+    """
+
+    model: ModelSpec
+    methods: tuple[MethodSpec, ...]
+    prompts: PromptsSpec
+    out: str
+    reward: RewardSpec | None = None
+    batch_sizes: tuple[int, ...] = (1,)
+    sampling_steps: tuple[int, ...] = ()
+    sizes_px: tuple[int, ...] = ()
+    precisions: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ("eager",)
+    repeats: int = 20
+    rank: int = 8
+    device: str = ""
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class TableJob:
     """Make one table, figure or gallery.
 
@@ -264,6 +298,7 @@ Job: TypeAlias = (
     | ScoreJob
     | PairsJob
     | ProfileJob
+    | LatencyJob
     | TableJob
 )
 
@@ -277,6 +312,7 @@ JOBS: dict[str, type[Any]] = {
     "score": ScoreJob,
     "pairs": PairsJob,
     "profile": ProfileJob,
+    "latency": LatencyJob,
     "table": TableJob,
     "figure": TableJob,
     "gallery": TableJob,
@@ -339,7 +375,7 @@ def fingerprint(path: str) -> list[Any]:
 
 def _check_numbers(job: Job) -> None:
     counts = ("threads", "steps", "batch_size", "repeats", "validation_images", "checkpoints")
-    for name in (*counts, "n_images"):
+    for name in (*counts, "rank", "n_images"):
         value = getattr(job, name, 1)
         if value < 1:
             raise SpecError(f"{type(job).__name__}.{name} is {value}, must be at least 1")
@@ -350,6 +386,7 @@ __all__ = [
     "AuditJob",
     "GenerateJob",
     "Job",
+    "LatencyJob",
     "MatchJob",
     "PairsJob",
     "PretrainJob",

@@ -34,7 +34,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtr, stdtrit  # type: ignore[import-untyped]
+from scipy.special import bdtr, ndtr, stdtr, stdtrit  # type: ignore[import-untyped]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
@@ -237,6 +237,31 @@ def paired_gain(
     numbers, reference = _numbers(values, "values"), _numbers(baseline, "baseline")
     _check_length(len(reference), len(numbers), "baseline")
     return task_mean_interval(numbers - reference, tasks, clusters, level)
+
+
+def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """The median of independent values, between two of them that hold it at the given level.
+
+    The number of values below the true median is binomial, whatever their distribution: the
+    interval is the narrowest symmetric pair of order statistics that covers at least ``level``.
+
+    Args:
+        values: [n] finite numbers, any unit.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The interval; NaN bounds where too few values reach the level (fewer than 6 at 95 %).
+
+    Raises:
+        ValueError: the input is empty, not 1-D or not finite.
+    """
+    ordered = np.sort(_numbers(values, "values"))
+    n = len(ordered)
+    # The largest rank from either end that leaves at most half of the rest outside.
+    outside = bdtr(np.arange(n // 2 + 1), n, 0.5)
+    rank = int((outside <= (1 - level) / 2).sum())
+    low, high = (ordered[rank - 1], ordered[n - rank]) if rank else (math.nan, math.nan)
+    return Interval(float(np.median(ordered)), float(low), float(high), n, n)
 
 
 def gain_p(

@@ -5,7 +5,8 @@ before them. For people the three become one, ``0.792 [0.76, 0.82]``; an interva
 says nothing and is left out. So do the columns of a published number, ``0.750 (-0.008, inside)``
 (:mod:`harness.published`).
 
-A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences) and
+A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences),
+what its intervals are where they are not those of images (``intervals``, a sentence), and
 in which columns the best value of each model is marked (``best``: column -> ``"highest"`` or
 ``"lowest"``). Values whose interval holds the best one are marked too: they may be as good.
 """
@@ -235,7 +236,9 @@ def _starts(table: pd.DataFrame) -> list[bool]:
 
 def _notes(table: pd.DataFrame, origin: str) -> list[str]:
     said = {
-        _INTERVALS: any(str(name).endswith(_LOW) for name in table.columns),
+        table.attrs.get("intervals", _INTERVALS): any(
+            str(name).endswith(_LOW) for name in table.columns
+        ),
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
         _BEST: bool(table.attrs.get("best")),
     }

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -63,6 +63,9 @@ class Trainable(Protocol):
 
     @property
     def shape(self) -> Mapping[str, float]: ...
+
+    @property
+    def n_parameters(self) -> int: ...
 
     def parameters(self) -> list[nn.Parameter]: ...
 
@@ -434,7 +437,94 @@ def _at_least_single(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+class LayerwiseNoiseNetwork:
+    """A trained noise network for inference that needs no second copy of the backbone.
+
+    As :class:`MergedNoiseNetwork`, but a layer's merged weight is made when the noise pass reaches
+    the layer and dropped behind it. That costs 2 rank operations for each weight and no work on
+    activations: less than LoRA's branch wherever an image has more tokens than half the layer's
+    width. LoRA is rounded to the backbone's dtype.
+
+    Args:
+        network: the noise network; it cannot be used afterwards.
+    """
+
+    def __init__(self, network: NoiseNetwork) -> None:
+        self.generator = network.generator
+        adapter = network.adapter
+        self._forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = []
+        self._branches: list[tuple[nn.Module, nn.Module]] = []
+        for name, layer in adapter.layers.items():
+            base = layer.get_base_layer()
+            if isinstance(layer, GroupedLora):
+                self._branches.append((base, layer.frozen_branch(adapter.name)))
+                continue
+            change = _low_rank(layer, adapter.name, base.weight.dtype)
+            is_last = name == self.generator.last_layer
+            self._forwards.append((base, _merging_forward(base, change, is_last)))
+        adapter.remove()
+
+    def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """As :meth:`NoiseNetwork.delta`, without gradients."""
+        with torch.no_grad(), ExitStack() as stack:
+            for layer, branch in self._branches:
+                stack.enter_context(_added(layer, branch))
+            for layer, forward in self._forwards:
+                layer.__dict__["forward"] = forward
+                stack.callback(layer.__dict__.pop, "forward")
+            return self.generator.predict(noise, conditioning).float()
+
+
 _Parameters = dict[str, nn.Parameter | None]
+
+
+class _LowRank(NamedTuple):
+    """The factors of a weight's change: [outputs, rank], LoRA's scale in it, and [rank, rest]."""
+
+    b: Tensor
+    a: Tensor
+
+
+def _low_rank(layer: Any, name: str, dtype: torch.dtype) -> _LowRank:
+    b, a = (getattr(layer, half)[name].weight.detach() for half in ("lora_B", "lora_A"))
+    return _LowRank((b.flatten(1) * layer.scaling[name]).to(dtype), a.flatten(1).to(dtype))
+
+
+def _merging_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Callable[..., Tensor]:
+    own = dict(base._parameters)
+
+    def forward(*inputs: Tensor) -> Tensor:
+        frozen = cast(Tensor, own["weight"])
+        flat = frozen.flatten(1)
+        merged = change.b @ change.a if is_last else torch.addmm(flat, change.b, change.a)
+        base._parameters["weight"] = merged.view_as(frozen)  # type: ignore[assignment]
+        if is_last:
+            base._parameters["bias"] = None
+        try:
+            return cast(Tensor, type(base).forward(base, *inputs))
+        finally:
+            base._parameters.update(own)
+
+    return forward
+
+
+def inference_network(
+    network: NoiseNetwork, merged: bool | str
+) -> NoiseNetwork | MergedNoiseNetwork | LayerwiseNoiseNetwork:
+    """The form in which a trained noise network runs.
+
+    Args:
+        network: the trained network; used up unless ``merged`` is False.
+        merged: True: merged once, in a second copy of the adapted weights; ``"per_layer"``: merged
+            again in every pass, one layer at a time; False: a branch beside each layer.
+
+    Raises:
+        ValueError: ``merged`` is another text.
+    """
+    if isinstance(merged, str):
+        check_choice("value of merged", merged, ("per_layer",))
+        return LayerwiseNoiseNetwork(network)
+    return MergedNoiseNetwork(network) if merged else network
 
 
 def _merged(base: nn.Module, change: Tensor, is_last: bool) -> _Parameters:

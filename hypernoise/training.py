@@ -85,6 +85,9 @@ class TrainingOptions:
         sampling_steps: the generator's steps during training.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
+        sync_every: steps between waits for the device: until then what was measured stays there,
+            unlogged, and a loss that is not finite goes unnoticed. Before a validation and a
+            checkpoint there is always one.
         keep: what becomes the result, the ``"last"`` checkpoint or the one of ``"best"`` validation
             reward.
         seed: seed of prompts' order, of noise and of the LoRA's initial weights.
@@ -111,6 +114,7 @@ class TrainingOptions:
     sampling_steps: int = 1
     checkpoint_every: int = 50
     validate_every: int = 50
+    sync_every: int = 10
     keep: Literal["last", "best"] = "last"
     seed: int = 0
 
@@ -122,7 +126,7 @@ class TrainingOptions:
         check_choice("precision", self.precision, PRECISIONS)
         counts = ("steps", "batch_size", "accumulation", "rank", "sampling_steps")
         sizes = ("frequencies", "width", "depth")
-        for name in (*counts, *sizes, "checkpoint_every", "validate_every"):
+        for name in (*counts, *sizes, "checkpoint_every", "validate_every", "sync_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "grad_clip", "alpha", "temperature"):
@@ -163,8 +167,9 @@ class Row(NamedTuple):
     seconds), ``"validation"`` (reward, one value per judge, kl_nats, delta_rms) or, once at the
     end, ``"kept"``: the step that became the result, with its validation. Values are means over the
     images; those of rewards in a validation have a standard error besides (``reward_se``, ...),
-    with the prompt as what was sampled. ``grad_norm`` is taken before clipping. Fine-tuning has no
-    penalty, kl_nats and delta_rms.
+    with the prompt as what was sampled. ``grad_norm`` is taken before clipping, and ``seconds`` are
+    a mean over the steps between two waits for the device. Fine-tuning has no penalty, kl_nats and
+    delta_rms.
     """
 
     kind: str
@@ -183,7 +188,7 @@ class TrainingDiverged(RuntimeError):
     """A loss or gradient was not finite.
 
     Attributes:
-        step: the optimizer step that was not taken.
+        step: the optimizer step whose loss or gradient it was.
         checkpoint: the last good checkpoint, or None.
     """
 
@@ -248,9 +253,10 @@ def train(
     )
     with recomputed(generator), bar:
         while run.step < options.steps:
-            row = run.advance()
+            rows = run.advance()
             bar.update()
-            bar.set_postfix(reward=f"{row.values['reward']:.3f}", refresh=False)
+            if rows:
+                bar.set_postfix(reward=f"{rows[-1].values['reward']:.3f}", refresh=False)
     kept = run.keep()
     if processes.is_first:
         objective.save(folder)
@@ -261,6 +267,15 @@ def train(
 class _Prompts(NamedTuple):
     conditioning: Encoded
     features: Features
+
+
+class _Unread(NamedTuple):
+    """What a step measured, still on the device: one tensor, a value for each name."""
+
+    step: int
+    learning_rate: float
+    names: tuple[str, ...]
+    values: Tensor
 
 
 class _Run:
@@ -290,6 +305,8 @@ class _Run:
         self.processes = processes
         self.step = 0
         self.rows: list[Row] = []
+        self.unread: list[_Unread] = []
+        self.read_at = time.perf_counter()
         self.checkpoint: Path | None = None
         self.fingerprint = _fingerprint(objective, reward, prompts, options)
         self.parameters = objective.parameters()
@@ -304,36 +321,56 @@ class _Run:
         if validation:
             self.validator = _Validator(validation, generator, reward, options, processes)
 
-    def advance(self) -> Row:
-        """Take one optimizer step; then validate and save where it is time."""
-        started = time.perf_counter()
-        step = self.step + 1
-        rate = self.options.learning_rate_at(step)
+    def advance(self) -> list[Row]:
+        """Take one optimizer step; then validate and save where it is time.
+
+        Returns:
+            The train rows of this and earlier steps that have been read from the device.
+        """
+        if not self.unread:
+            self.read_at = time.perf_counter()
+        options, step = self.options, self.step + 1
+        rate = options.learning_rate_at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        parts = [self._micro_batch(step, part) for part in range(self.options.accumulation)]
+        parts = [self._micro_batch(step, part) for part in range(options.accumulation)]
         means = _mean_of(parts)
         self.processes.sum(list(means.values()))
         self.processes.sum([p.grad for p in self.parameters if p.grad is not None])
-        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.options.grad_clip)
-        # The one wait for the device in a step: everything that is logged or checked.
-        values = torch.stack([*means.values(), grad_norm.float()]).tolist()
-        measured = self._with_rms(dict(zip([*means, "grad_norm"], values, strict=True)))
-        for name in ("loss", "grad_norm"):
-            if not math.isfinite(measured[name]):
-                raise TrainingDiverged(step, f"{name} is {measured[name]}", self.checkpoint)
+        means["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, options.grad_clip).float()
+        self.unread.append(_Unread(step, rate, tuple(means), torch.stack(list(means.values()))))
         self.optimizer.step()
         self.step = step
-        seconds = time.perf_counter() - started
-        row = Row("train", step, {**measured, "learning_rate": rate, "seconds": seconds})
-        self._add(row)
-        is_end = step == self.options.steps
-        if is_end or step % self.options.validate_every == 0:
+        is_end = step == options.steps
+        validates = is_end or step % options.validate_every == 0
+        saves = is_end or step % options.checkpoint_every == 0
+        rows = self._read() if validates or saves or step % options.sync_every == 0 else []
+        if validates:
             self.validate()
-        if is_end or step % self.options.checkpoint_every == 0:
+        if saves:
             self.save()
-        return row
+        return rows
+
+    def _read(self) -> list[Row]:
+        """Wait for the device and log the steps since the last wait.
+
+        Raises:
+            TrainingDiverged: a loss or gradient was not finite.
+        """
+        unread, self.unread = self.unread, []
+        measured = torch.stack([each.values for each in unread]).tolist()
+        seconds = (time.perf_counter() - self.read_at) / len(unread)
+        rows = []
+        for each, values in zip(unread, measured, strict=True):
+            named = self._with_rms(dict(zip(each.names, values, strict=True)))
+            for name in ("loss", "grad_norm"):
+                if not math.isfinite(named[name]):
+                    raise TrainingDiverged(each.step, f"{name} is {named[name]}", self.checkpoint)
+            named |= {"learning_rate": each.learning_rate, "seconds": seconds}
+            rows.append(Row("train", each.step, named))
+            self._add(rows[-1])
+        return rows
 
     def _micro_batch(self, step: int, part: int) -> dict[str, Tensor]:
         options = self.options
@@ -626,7 +663,8 @@ def _fingerprint(
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
     # More steps, other checkpoints, or less memory are the same training; sizes that the network
     # does not have change nothing.
-    free = {"checkpoint_every", "keep", "gradient_checkpointing", *_SIZES} - {*objective.shape}
+    free = {"checkpoint_every", "keep", "gradient_checkpointing", "sync_every"}
+    free |= {*_SIZES} - {*objective.shape}
     if options.decay == "none":
         # A decay knows where it ends.
         free.add("steps")

@@ -107,12 +107,15 @@ def test_hypernoise_draws_from_the_moved_noise_for_one_more_pass(network: NoiseN
     assert not generated.images.requires_grad
 
 
-def test_merged_hypernoise_draws_what_the_adapter_draws(generator: Generator) -> None:
+@pytest.mark.parametrize("form", [True, "per_layer"])
+def test_merged_hypernoise_draws_what_the_adapter_draws(
+    generator: Generator, form: bool | str
+) -> None:
     network = NoiseNetwork(generator, 4, 8.0)
     stir(network.adapter, 0.05)
     expected = run(HyperNoise(network), generator, steps=2)
     before = {name: weight.clone() for name, weight in generator.backbone.named_parameters()}
-    merged = HyperNoise(network, merged=True)
+    merged = HyperNoise(network, merged=form)
     generated = run(merged, generator, steps=2)
     moved = expected.noise - noise_for(generator, 3)
     assert moved.abs().max() > 0.01
@@ -126,6 +129,11 @@ def test_merged_hypernoise_draws_what_the_adapter_draws(generator: Generator) ->
         torch.equal(weight, before[_lora_name(name, before)]) for name, weight in plain.items()
     )
     assert torch.equal(run(Base(), generator).images, sampled(generator, noise_for(generator, 3)))
+
+
+def test_an_unknown_form_of_merging_is_refused(network: NoiseNetwork) -> None:
+    with pytest.raises(ValueError, match=r"unknown value of merged 'per_model'.*per_layer"):
+        HyperNoise(network, merged="per_model")
 
 
 def _lora_name(name: str, names: Container[str]) -> str:

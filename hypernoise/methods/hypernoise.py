@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.adapter import MergedNoiseNetwork, NoiseNetwork
+from hypernoise.adapter import NoiseNetwork, inference_network
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward
@@ -18,12 +18,16 @@ class HyperNoise:
 
     Args:
         network: noise network of the generator that ``run`` is given.
-        merged: hold a second copy of the adapted weights with the LoRA merged in, for speed
-            (:class:`hypernoise.adapter.MergedNoiseNetwork`); ``network`` is used up by it.
+        merged: merge the LoRA into the weights, for speed: True in a second copy of them,
+            ``"per_layer"`` again in every pass (:func:`hypernoise.adapter.inference_network`);
+            ``network`` is used up by either.
+
+    Raises:
+        ValueError: ``merged`` is another text.
     """
 
-    def __init__(self, network: NoiseNetwork, merged: bool = False) -> None:
-        self._network = MergedNoiseNetwork(network) if merged else network
+    def __init__(self, network: NoiseNetwork, merged: bool | str = False) -> None:
+        self._network = inference_network(network, merged)
 
     @torch.no_grad()
     def run(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.adapter import MergedNoiseNetwork, NoiseNetwork
+from hypernoise.adapter import NoiseNetwork, inference_network
 from hypernoise.methods.best_of_n import BestOfN
-from hypernoise.methods.candidates import Network, check_generator
+from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward
@@ -24,8 +24,8 @@ class WarmStart:
         merged: as for :class:`hypernoise.methods.hypernoise.HyperNoise`.
     """
 
-    def __init__(self, network: NoiseNetwork, search: Method, merged: bool = False) -> None:
-        self._network = _ready(network, merged)
+    def __init__(self, network: NoiseNetwork, search: Method, merged: bool | str = False) -> None:
+        self._network = inference_network(network, merged)
         self._search = search
 
     def run(
@@ -45,7 +45,7 @@ class WarmStart:
         return found._replace(spent=found.spent._replace(nfe=found.spent.nfe + 1))
 
 
-def warm_best_of_n(network: NoiseNetwork, search: BestOfN, merged: bool = False) -> BestOfN:
+def warm_best_of_n(network: NoiseNetwork, search: BestOfN, merged: bool | str = False) -> BestOfN:
     """Best-of-N over HyperNoise's images: every candidate's noise is moved by the network.
 
     Args:
@@ -53,8 +53,4 @@ def warm_best_of_n(network: NoiseNetwork, search: BestOfN, merged: bool = False)
         search: the search whose settings are taken; it starts from the same noises.
         merged: as for :class:`hypernoise.methods.hypernoise.HyperNoise`.
     """
-    return search.moved_by(_ready(network, merged))
-
-
-def _ready(network: NoiseNetwork, merged: bool) -> Network:
-    return MergedNoiseNetwork(network) if merged else network
+    return search.moved_by(inference_network(network, merged))

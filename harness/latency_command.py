@@ -1,0 +1,82 @@
+"""``python -m harness profile --model … --methods …``: latencies without any workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import frames, latency
+from harness.declared import declared, method_variant
+from harness.jobs import LatencyJob
+from harness.latency_table import latency as latency_table
+from harness.table_formats import for_people
+
+#: Columns that are printed; the file has them all.
+_SHOWN = (
+    "model",
+    "method",
+    "mode",
+    "batch_size",
+    "latency_ms",
+    "latency_ms_ci_low",
+    "latency_ms_ci_high",
+    "ratio_to_base",
+    "ratio_to_base_ci_low",
+    "ratio_to_base_ci_high",
+    "nfe",
+    "gflops",
+    "peak_memory_mib",
+)
+
+
+def run(
+    model: Sequence[str] | None,
+    methods: Sequence[str],
+    out: Path,
+    components: Path,
+    reward: str = "",
+    benchmark: str = "shapeworld",
+    batch_sizes: Sequence[int] = (1,),
+    steps: Sequence[int] = (),
+    sizes_px: Sequence[int] = (),
+    precisions: Sequence[str] = (),
+    modes: Sequence[str] = ("eager",),
+    repeats: int = 20,
+    rank: int = 8,
+    threads: int = 1,
+    device: str = "",
+) -> None:
+    """Measure models one after another; a file each in ``out``, and a table on the screen.
+
+    Raises:
+        ValueError, FileNotFoundError: a name or value is wrong; nothing has been measured then.
+    """
+    if not model:
+        raise ValueError("name a model with --model, or give the workflow's job with --job")
+    registry = declared(components)
+    jobs = [
+        LatencyJob(
+            model=registry.find(registry.models, "model", name),
+            methods=tuple(method_variant(registry, text) for text in methods),
+            prompts=registry.find(registry.benchmarks, "benchmark", benchmark).prompts,
+            out=str(out / f"{name}.parquet"),
+            reward=registry.reward(reward) if reward else None,
+            batch_sizes=tuple(batch_sizes),
+            sampling_steps=tuple(steps),
+            sizes_px=tuple(sizes_px),
+            precisions=tuple(precisions),
+            modes=tuple(modes),
+            repeats=repeats,
+            rank=rank,
+            device=device,
+            threads=threads,
+        )
+        for name in model
+    ]
+    for job in jobs:
+        latency.check(job)
+    for job in jobs:
+        latency.run(job)
+        table = latency_table(frames.read(job.out, "latencies"), methods=methods)
+        print(for_people(table[list(_SHOWN)]).to_string(index=False))
+        print(f"rows: {job.out}")

@@ -1,0 +1,174 @@
+"""The table of what methods cost: latency, its ratio to the base, operations, memory.
+
+A pure function of frames, like those of :mod:`harness.tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.paired import choose, missing, rank, stop_on
+from harness.published import SOURCE, joined
+from harness.stages import BACKBONE, END_TO_END, NOISE_NETWORK, STAGES
+from harness.statistics import Interval, median_interval
+
+#: What a measurement is of; the rows of one are stages and repeats.
+SETTING = ("model", "steps", "size_px", "precision", "device", "mode", "batch_size")
+CONTENDER = (*SETTING, "method", "reward")
+COLUMNS = (
+    *CONTENDER,
+    "n_timings",
+    "latency_ms",
+    "latency_ms_ci_low",
+    "latency_ms_ci_high",
+    "p90_ms",
+    "p99_ms",
+    "images_per_s",
+    "ratio_to_base",
+    "ratio_to_base_ci_low",
+    "ratio_to_base_ci_high",
+    "ratio_to_budget",
+    "ratio_to_budget_ci_low",
+    "ratio_to_budget_ci_high",
+    *(f"{stage}_ms" for stage in STAGES),
+    "nfe",
+    "gflops",
+    "peak_memory_mib",
+    "params_m",
+    "threads",
+    "paper_ms",
+)
+_INTERVALS = "Intervals in brackets: 95 %, of a median, from order statistics of the timings."
+_NOTES = (
+    "Latencies are from text to image, text encoding included, in ms per image; ratio_to_base "
+    "pairs each timing with the base's nearest one; ratio_to_budget is to the base plus one "
+    "backbone pass plus the noise network's further operations at that pass's speed.",
+    f"paper_ms: printed in {SOURCE}, table 1, measured there on another GPU than here.",
+)
+Floats = npt.NDArray[np.float64]
+
+
+def latency(
+    latencies: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str = "base",
+) -> pd.DataFrame:
+    """What every method costs in every setting, from text to image.
+
+    Each timing is divided by the base's that was taken nearest to it, so that drift of the machine
+    cancels. The budget of a noise network is the base's time, plus that of its one backbone pass,
+    plus what the network's further operations would take at that pass's own speed.
+
+    Args:
+        latencies: rows of :data:`harness.frames.LATENCIES`.
+        models, methods: what to show, in this order; None shows all, by name and the base first.
+        baseline: the method that ratios are to, in the same setting.
+
+    Returns:
+        One row per setting and method with :data:`COLUMNS`: medians per image with 95 % intervals
+        from order statistics, percentiles and throughput of the end-to-end latency, medians of the
+        stages (NaN where a method has none), costs as in the frame, and what the paper prints for
+        the model and method, on its own GPU. Ratios are NaN where the base was not measured.
+
+    Raises:
+        FrameError: a model or method was not measured.
+    """
+    stop_on(missing(latencies, models, methods), "latency")
+    kept = choose(latencies, models, None)
+    rows: list[dict[str, Any]] = []
+    for key, setting in kept.groupby(list(SETTING), sort=False):
+        base = _Calls(setting[setting["method"] == baseline])
+        for who, own in setting.groupby(["method", "reward"], sort=False):
+            identity = dict(zip(CONTENDER, (*key, *who), strict=True))
+            rows.append(identity | _measures(_Calls(own), base))
+    table = choose(pd.DataFrame(rows), None, methods)
+    order = [rank(table["model"], models), *(table[name] for name in SETTING[1:])]
+    order += [rank(table["method"], methods or [baseline]), table["reward"]]
+    keys = [pd.factorize(column, sort=True)[0] for column in order]
+    table = table.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
+    table["paper_ms"] = _printed_ms(table)
+    table = table[list(COLUMNS)]
+    table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
+    return table
+
+
+def _printed_ms(table: pd.DataFrame) -> pd.Series[float]:
+    """The printed time of each row's method; how a noise network is merged changes no method."""
+    plain = table["method"].str.replace(r":merged=\w+$", "", regex=True)
+    models = table["model"].str.removesuffix("_random")
+    named = table[["steps", "latency_ms"]].assign(model=models, method=plain)
+    pairs = joined(named, "table1", "geneval").set_index("row")
+    return pairs["published"].astype("float64").reindex(table.index)
+
+
+class _Calls:
+    """The rows of one method in one setting: a column of times and operations per stage."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows = rows
+        self.ms = rows.pivot(index="turn", columns="stage", values="latency_ms")
+        self.gflops = rows.groupby("stage")["gflops"].first()
+
+    def __len__(self) -> int:
+        return len(self.ms)
+
+    @property
+    def turns(self) -> Floats:
+        return self.ms.index.to_numpy(dtype=np.float64)
+
+    def times(self, stage: str) -> Floats:
+        return self.ms[stage].to_numpy(dtype=np.float64)
+
+
+def _measures(own: _Calls, base: _Calls) -> dict[str, Any]:
+    times = own.times(END_TO_END)
+    median = median_interval(times)
+    ratio = budget = Interval(np.nan, np.nan, np.nan, 0, 0)
+    if len(base):
+        near = np.abs(own.turns[:, None] - base.turns[None]).argmin(axis=1)
+        ratio = median_interval(times / base.times(END_TO_END)[near])
+        if NOISE_NETWORK in own.ms:
+            budget = median_interval(times / _budget(own, base)[near])
+    first = own.rows.iloc[0]
+    stages = {f"{stage}_ms": _median(own, stage) for stage in STAGES}
+    return {
+        "n_timings": len(own),
+        **_bounds("latency_ms", median),
+        "p90_ms": float(np.percentile(times, 90)),
+        "p99_ms": float(np.percentile(times, 99)),
+        "images_per_s": 1000 / median.mean,
+        **_bounds("ratio_to_base", ratio),
+        **_bounds("ratio_to_budget", budget),
+        **stages,
+        **{name: first[name] for name in ("nfe", "peak_memory_mib", "params_m", "threads")},
+        "gflops": float(own.gflops[END_TO_END]),
+    }
+
+
+def _budget(own: _Calls, base: _Calls) -> Floats:
+    """What each of the base's calls would have taken with a noise network's work, ms."""
+    passes = max(1.0, float(base.rows["steps"].iloc[0]))
+    one_pass_ms = base.times(BACKBONE) / passes
+    one_pass_gflops = float(base.gflops[BACKBONE]) / passes
+    # The noise network's pass and, where LoRA is not merged, whatever the generator's own passes
+    # have more than the base's.
+    more = float(own.gflops[NOISE_NETWORK]) - one_pass_gflops
+    further: Floats = one_pass_ms * max(0.0, more / one_pass_gflops)
+    budget: Floats = base.times(END_TO_END) + one_pass_ms + further
+    return budget
+
+
+def _median(calls: _Calls, stage: str) -> float:
+    return float(np.median(calls.times(stage))) if stage in calls.ms else np.nan
+
+
+def _bounds(name: str, interval: Interval) -> dict[str, float]:
+    bounds = {f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
+    return {name: interval.mean, **bounds}

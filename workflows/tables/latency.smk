@@ -1,0 +1,52 @@
+# What methods cost stage by stage, and against the base: `snakemake latency`.
+add_table("latency", target="harness.latency_table:latency", version=1)
+
+LATENCIES = "results/latencies/{model}.parquet"
+
+
+# Timings run alone, as those of `rule profile`.
+rule measure_latency:
+    input:
+        lambda w: experiment.weight_files(
+            w.model, *[r.name for r in [experiment.latency_job(w.model, out="").reward] if r]
+        ),
+    output:
+        LATENCIES,
+    log:
+        "results/logs/latencies/{model}.log",
+    threads: lambda wildcards: workflow.cores
+    resources:
+        gpu=gpus,
+    params:
+        job=lambda w: to_json(experiment.latency_job(w.model, out=LATENCIES.format(**w))),
+    message:
+        "measure what methods cost on {wildcards.model}"
+    shell:
+        "python -m harness latency --job {params.job:q} 2>&1 | tee {log}"
+
+
+rule latency:
+    input:
+        expand(LATENCIES, model=config["models"]),
+    output:
+        multiext("results/tables/latency", ".csv", ".md", ".tex", ".parquet"),
+        html=report(
+            "results/tables/latency.html",
+            caption="../report/latency.rst",
+            category="Tables",
+            labels={"what": "What methods cost, stage by stage"},
+        ),
+    log:
+        "results/logs/tables/latency.log",
+    threads: 1
+    params:
+        job=table_job(
+            "latency",
+            "results/tables/latency",
+            {"latencies": expand(LATENCIES, model=config["models"])},
+            models=config["models"],
+        ),
+    message:
+        "tabulate what methods cost"
+    shell:
+        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
