@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 from harness import preflight
 from harness.jobs import to_json
+from harness.specs import Registry
 from hypernoise import hub
 from hypernoise.hub import check_network, check_repository
 
@@ -102,6 +104,30 @@ def test_a_revision_that_is_no_commit_is_refused_without_asking_the_hub(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", raising(AssertionError("asked")))
     with pytest.raises(ValueError, match=r"revision 'main' .*40 hexadecimal digits"):
         check_repository("stabilityai/sd-turbo", "main")
+
+
+@pytest.mark.parametrize(
+    ("revision", "is_commit"),
+    [
+        (COMMIT, True),
+        ("main", False),
+        (COMMIT[:-1], False),
+        (COMMIT + "0", False),
+        (COMMIT.upper(), False),
+        (COMMIT + "\n", False),
+    ],
+)
+def test_declarations_and_the_hub_agree_on_what_a_commit_is(revision: str, is_commit: bool) -> None:
+    # Declarations are read without torch, which every import of hypernoise brings.
+    def declare() -> None:
+        target = "hypernoise.models.unet:SdTurbo"
+        Registry().add_model(
+            "sd", target=target, weights="a/b", revision=revision, size_px=512, version=1
+        )
+
+    for check in (declare, lambda: hub.check_commit("a/b", revision)):
+        with nullcontext() if is_commit else pytest.raises(ValueError, match="is no commit"):
+            check()
 
 
 def test_a_folder_with_a_revision_is_refused(

@@ -75,8 +75,11 @@ def kept_bytes(generator: Generator, batch_size: int, rank: int, recompute: bool
 @pytest.mark.parametrize(
     ("name", "batch_size", "limit_gib"),
     [
+        ("sd_turbo", 1, 80),
         ("sd_turbo", 8, 80),
+        ("sana_sprint_0_6b", 1, 40),
         ("sana_sprint_0_6b", 3, 40),
+        ("sana_sprint_1_6b", 1, 80),
         ("sana_sprint_1_6b", 3, 80),
         ("flux_schnell", 1, 80),
         ("sdxl_turbo", 1, 80),

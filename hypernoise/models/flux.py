@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import FluxPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypernoise.models.loading import load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
@@ -46,8 +46,7 @@ class FluxSchnell:
         device: str = "cpu",
         pipeline: FluxPipeline | None = None,
     ) -> None:
-        self._pipe: Any
-        self._pipe = pipeline or load_pipeline(
+        self.pipeline: Any = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,
@@ -57,23 +56,15 @@ class FluxSchnell:
             dtype=dtype,
             device=device,
         )
+        self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
         self.max_tokens = max_tokens
         # The transformer sees latents in patches of two by two.
-        self._side = latent_side(size_px, self._pipe.vae_scale_factor * 2)
+        self._side = latent_side(size_px, self.pipeline.vae_scale_factor * 2)
         self.noise_shape: tuple[int, ...] = (self._side**2, self.backbone.config.in_channels)
 
-    @property
-    def pipeline(self) -> Any:
-        return self._pipe
-
-    @property
-    def backbone(self) -> Any:
-        backbone: nn.Module = self._pipe.transformer
-        return backbone
-
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        embeds, pooled, _ = self._pipe.encode_prompt(
+        embeds, pooled, _ = self.pipeline.encode_prompt(
             prompt=list(prompts), prompt_2=None, max_sequence_length=self.max_tokens
         )
         tensors = {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
@@ -95,18 +86,20 @@ class FluxSchnell:
         return out
 
     def _image_positions(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        ids: Tensor = self._pipe._prepare_latent_image_ids(1, self._side, self._side, device, dtype)
+        ids: Tensor = self.pipeline._prepare_latent_image_ids(
+            1, self._side, self._side, device, dtype
+        )
         return ids
 
     def grid(self, tokens: Tensor) -> Tensor:
         """Packed latents [B, tokens, 4C] as a grid [B, C, H, W]."""
-        scale = self._pipe.vae_scale_factor
-        grid: Tensor = self._pipe._unpack_latents(tokens, self.size_px, self.size_px, scale)
+        scale = self.pipeline.vae_scale_factor
+        grid: Tensor = self.pipeline._unpack_latents(tokens, self.size_px, self.size_px, scale)
         return grid
 
     def pack(self, grid: Tensor) -> Tensor:
         """A latent grid [B, C, H, W] as packed tokens [B, tokens, 4C]."""
-        tokens: Tensor = self._pipe._pack_latents(grid, *grid.shape)
+        tokens: Tensor = self.pipeline._pack_latents(grid, *grid.shape)
         return tokens
 
     def sample(
@@ -119,7 +112,7 @@ class FluxSchnell:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
-            self._pipe,
+            self.pipeline,
             prompt_embeds=tensors["prompt_embeds"],
             pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
             latents=noise.to(self.backbone.dtype),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypernoise.hub import check_network
 from hypernoise.models.loading import RANDOM, load_pipeline
@@ -57,8 +57,7 @@ class PixartDmd:
         pipeline: PixArtAlphaPipeline | None = None,
     ) -> None:
         from_hub = distilled if pipeline is None and weights != RANDOM else ""
-        self._pipe: Any
-        self._pipe = pipeline or load_pipeline(
+        self.pipeline: Any = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,
@@ -69,10 +68,11 @@ class PixartDmd:
             device=device,
             **(_distilled_parts(from_hub, distilled_revision, dtype) if from_hub else {}),
         )
+        self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
         self.max_tokens = max_tokens
         self.timestep = timestep
-        side = latent_side(size_px, self._pipe.vae_scale_factor)
+        side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
 
     @staticmethod
@@ -85,17 +85,8 @@ class PixartDmd:
         if distilled:
             check_network(distilled, distilled_revision, "transformer")
 
-    @property
-    def pipeline(self) -> Any:
-        return self._pipe
-
-    @property
-    def backbone(self) -> Any:
-        backbone: nn.Module = self._pipe.transformer
-        return backbone
-
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        embeds, mask, _, _ = self._pipe.encode_prompt(
+        embeds, mask, _, _ = self.pipeline.encode_prompt(
             list(prompts), do_classifier_free_guidance=False, max_sequence_length=self.max_tokens
         )
         tensors = {"prompt_embeds": embeds, "prompt_attention_mask": mask}
@@ -126,7 +117,7 @@ class PixartDmd:
             raise ValueError(f"this model is distilled for one step, and was asked for {steps}")
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
-            self._pipe,
+            self.pipeline,
             negative_prompt=None,
             prompt_embeds=tensors["prompt_embeds"],
             prompt_attention_mask=tensors["prompt_attention_mask"],

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import SanaSprintPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypernoise.models.loading import load_pipeline
 from hypernoise.models.protocol import (
@@ -61,8 +61,7 @@ class SanaSprint:
         device: str = "cpu",
         pipeline: SanaSprintPipeline | None = None,
     ) -> None:
-        self._pipe: Any
-        self._pipe = pipeline or load_pipeline(
+        self.pipeline: Any = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,
@@ -72,25 +71,17 @@ class SanaSprint:
             dtype=dtype,
             device=device,
         )
+        self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
         self.guidance = guidance
         self.max_tokens = max_tokens
         self._instruction = _stock_instruction() if human_instruction else None
         self.intermediate_timestep = intermediate_timestep
-        side = latent_side(size_px, self._pipe.vae_scale_factor)
+        side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
 
-    @property
-    def pipeline(self) -> Any:
-        return self._pipe
-
-    @property
-    def backbone(self) -> Any:
-        backbone: nn.Module = self._pipe.transformer
-        return backbone
-
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        embeds, mask = self._pipe.encode_prompt(
+        embeds, mask = self.pipeline.encode_prompt(
             list(prompts),
             complex_human_instruction=self._instruction,
             max_sequence_length=self.max_tokens,
@@ -127,7 +118,7 @@ class SanaSprint:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
-            self._pipe,
+            self.pipeline,
             prompt_embeds=tensors["prompt_embeds"],
             prompt_attention_mask=tensors["prompt_attention_mask"],
             latents=noise,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionXLPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypernoise.models.loading import load_pipeline
 from hypernoise.models.protocol import (
@@ -50,8 +50,7 @@ class SdxlTurbo:
         device: str = "cpu",
         pipeline: StableDiffusionXLPipeline | None = None,
     ) -> None:
-        self._pipe: Any
-        self._pipe = pipeline or load_pipeline(
+        self.pipeline: Any = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,
@@ -62,23 +61,15 @@ class SdxlTurbo:
             device=device,
             add_watermarker=False,
         )
+        self.backbone: Any = self.pipeline.unet
         self.size_px = size_px
-        side = latent_side(size_px, self._pipe.vae_scale_factor)
+        side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
-        self._pipe.scheduler.set_timesteps(1)
-        self._first_timestep = self._pipe.scheduler.timesteps[0]
-
-    @property
-    def pipeline(self) -> Any:
-        return self._pipe
-
-    @property
-    def backbone(self) -> Any:
-        backbone: nn.Module = self._pipe.unet
-        return backbone
+        self.pipeline.scheduler.set_timesteps(1)
+        self._first_timestep = self.pipeline.scheduler.timesteps[0]
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        embeds, _, pooled, _ = self._pipe.encode_prompt(
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(
             list(prompts), do_classifier_free_guidance=False
         )
         tensors = {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
@@ -99,7 +90,7 @@ class SdxlTurbo:
     def _sizes(self, pooled: Tensor) -> Tensor:
         """The image size that SDXL is conditioned on, uncropped: [B, 6]."""
         size = (self.size_px, self.size_px)
-        ids: Tensor = self._pipe._get_add_time_ids(
+        ids: Tensor = self.pipeline._get_add_time_ids(
             size, (0, 0), size, pooled.dtype, text_encoder_projection_dim=pooled.shape[-1]
         )
         return ids.to(pooled.device).expand(len(pooled), -1)
@@ -115,7 +106,7 @@ class SdxlTurbo:
         tensors = conditioning.to(noise.device).tensors
         generators = image_generators(seeds, noise.device, steps > 1, len(noise))
         return stock_call(
-            self._pipe,
+            self.pipeline,
             prompt_embeds=tensors["prompt_embeds"],
             pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
             latents=noise.to(self.backbone.dtype),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from hypernoise.models.loading import load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
@@ -44,8 +44,7 @@ class SdTurbo:
         device: str = "cpu",
         pipeline: StableDiffusionPipeline | None = None,
     ) -> None:
-        self._pipe: Any
-        self._pipe = pipeline or load_pipeline(
+        self.pipeline: Any = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,
@@ -58,24 +57,16 @@ class SdTurbo:
             safety_checker=None,
             requires_safety_checker=False,
         )
+        self.backbone: Any = self.pipeline.unet
         self.size_px = size_px
-        side = latent_side(size_px, self._pipe.vae_scale_factor)
+        side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
-        self._pipe.scheduler.set_timesteps(1)
-        self._first_timestep = self._pipe.scheduler.timesteps[0]
-
-    @property
-    def pipeline(self) -> Any:
-        return self._pipe
-
-    @property
-    def backbone(self) -> Any:
-        backbone: nn.Module = self._pipe.unet
-        return backbone
+        self.pipeline.scheduler.set_timesteps(1)
+        self._first_timestep = self.pipeline.scheduler.timesteps[0]
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        embeds, _ = self._pipe.encode_prompt(
-            list(prompts), self._pipe.device, 1, do_classifier_free_guidance=False
+        embeds, _ = self.pipeline.encode_prompt(
+            list(prompts), self.pipeline.device, 1, do_classifier_free_guidance=False
         )
         return Conditioning({"prompt_embeds": embeds}, tuple(prompts))
 
@@ -98,7 +89,7 @@ class SdTurbo:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
-            self._pipe,
+            self.pipeline,
             prompt_embeds=tensors["prompt_embeds"],
             latents=noise.to(self.backbone.dtype),
             num_inference_steps=steps,
