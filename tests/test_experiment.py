@@ -64,6 +64,7 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "methods": ["base", "hypernoise", "lora_finetune", "lora_finetune_final", "reno"],
         "tables": ["table1"],
         "sweeps": {},
+        "selections": {},
         "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
         "arguments": {},
@@ -356,7 +357,7 @@ def test_a_variant_named_after_a_rank_must_be_trained_with_it(
     assert made.ranks("tiny_sd", methods) == {"hypernoise": 4, "hypernoise_rank_8": 8}
     assert made.family([*methods, "lora_finetune"], "hypernoise") == methods
     made = experiment(config, registry, training={"default": {**steps, "rank": 4}})
-    with pytest.raises(SpecError, match="hypernoise_rank_8 on tiny_sd .* with rank 4"):
+    with pytest.raises(SpecError, match=r"hypernoise_rank_8 on tiny_sd .* with rank 4"):
         made.ranks("tiny_sd", methods)
 
 
