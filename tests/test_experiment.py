@@ -81,6 +81,7 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "methods": ["base", "hypernoise", "lora_finetune", "lora_finetune_final", "reno"],
         "tables": ["table1"],
         "sweeps": {},
+        "selections": {},
         "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
         "diversity": pairs_of(),
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
