@@ -176,7 +176,6 @@ class Experiment:
         self._known(registry.rewards, "reward in controls", [controls["swapped_reward"]])
         self._check_selections("sweep", config["sweeps"])
         self._check_selections("selection", self._given_selections)
-        self._known(registry.models, "model in audit", config["audit"]["models"])
         self._known(registry.methods, "method in audit", config["audit"]["methods"])
         if diversity := config.get(DIVERSITY):
             where = "in diversity"
