@@ -86,6 +86,8 @@ def controls(
     faults = missing(scores[list(CELL)].drop_duplicates(), models, shown)
     metrics = _metrics(swapped_reward)
     scores, images = (choose(frame, models, shown) for frame in (scores, images))
+    if scores.empty:
+        stop_on(faults, "the controls")
     paired, found = pair(scores, list(metrics), images, baseline)
     stop_on([*faults, *found, *without_baseline(paired.cells, baseline)], "the controls")
     gains = _gains(paired, metrics, baseline)

@@ -493,7 +493,13 @@ class Experiment:
         }
 
     def _regularisation(self, model: str, method: str) -> dict[str, Any]:
-        reward, spec = self.config["reward"], self.registry.methods[method]
+        reward, spec = self._reward, self.registry.methods[method]
+        if spec.state == "matched":
+            raise SpecError(
+                f"{self.file}: {method!r} in selection {REGULARISATION!r} is matched by its reward: "
+                "its steps are known only after training. Name a checkpoint, as in "
+                "'lora_finetune_step_40'"
+            )
         found = {"training": self.training(model, reward, method), "checkpoint": spec.checkpoint}
         if spec.trains != "hypernoise":
             return found

@@ -29,6 +29,12 @@ AUDIT = {
     "precision": "float64",
     "options": {"probes": 4},
 }
+CONTROLLED = {
+    "methods": ["base", "hypernoise"],
+    "swapped_methods": ["hypernoise"],
+    "swapped_reward": "redness",
+    "prompt_swap": "within_task",
+}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -84,6 +90,7 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "selections": {},
         "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
         "diversity": pairs_of(),
+        "controls": CONTROLLED,
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
         "arguments": {},
         "pretrain": {**config["pretrain"], "generators": ["tiny_sd"]},
@@ -144,6 +151,14 @@ def test_a_fault_in_the_config_is_named_with_its_file(
         ),
         ({"audit": {**AUDIT, "methods": ["hypernose"]}}, ["in audit 'hypernose'", "'hypernoise'"]),
         ({"audit": {**AUDIT, "methods": ["lora_finetune"]}}, ["'lora_finetune' in audit"]),
+        (
+            {"controls": {**CONTROLLED, "swapped_methods": ["hypernose"]}},
+            ["method in controls 'hypernose'", "'hypernoise'"],
+        ),
+        (
+            {"controls": {**CONTROLLED, "swapped_reward": "rednes"}},
+            ["reward in controls 'rednes'", "'redness'"],
+        ),
         ({"training": {"default": {}, "hypernose": {}}}, ["'hypernose'", "'hypernoise'"]),
         ({"arguments": {"reno": {"learning_rat": 1}}}, ["'learning_rat'", "'learning_rate'"]),
         ({"arguments": {"tiny_sd": {"n": 1}}}, ["'tiny_sd'", "one method"]),
@@ -303,8 +318,76 @@ def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Re
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     made = experiment(config, registry, sweeps={"more": {**sweep, "steps": [1, 4]}})
     made.check()
-    assert made.selections() == ["shapeworld", "methods", "diversity", "more"]
+    assert made.selections() == ["shapeworld", "methods", "controls", "diversity", "more"]
     assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
+
+
+def test_the_controls_hold_methods_once_more_with_another_reward(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry)
+    runs = made.runs("controls", "tiny_sd")
+    assert [(run.method, run.reward) for run in runs] == [
+        ("base", NO_REWARD),
+        ("hypernoise", "matcher"),
+        ("hypernoise", "redness"),
+    ]
+    # What the main table shows already is not made twice.
+    assert set(runs[:2]) <= set(made.runs("shapeworld", "tiny_sd"))
+    job = made.score_job("controls", ["images.parquet"], out="out")
+    named = {metric: reward.name for metric, reward in job.rewards.items()}
+    assert named["train_reward"] == "matcher"
+    assert named["redness"] == "redness"
+    assert (job.swap, job.seed) == ("within_task", made.config["seed"])
+    assert made.score_job("shapeworld", ["images.parquet"], out="out").swap == ""
+
+
+def test_a_checkpoint_that_no_training_makes_is_refused(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    finetune = "hypernoise.methods.lora_finetune:LoraFinetune"
+    for step in (2, 3):
+        name = f"lora_finetune_step_{step}"
+        registry.add_method(
+            name, target=finetune, trains="lora_finetune", state=f"step_{step}", version=1
+        )
+    chosen = {"benchmark": "shapeworld", "models": ["tiny_sd"]}
+    sound = {"curve": {**chosen, "methods": ["lora_finetune_step_2"]}}
+    made = experiment(config, registry, selections=sound)
+    made.check()
+    assert made.training("tiny_sd", "matcher", "lora_finetune_step_2") == "lora_finetune"
+    broken = {"curve": {**chosen, "methods": ["lora_finetune_step_3"]}}
+    with pytest.raises(SpecError, match=r"uses step 3 .* every 2 steps, up to step 4"):
+        experiment(config, registry, selections=broken).check()
+
+
+def test_regularisations_say_what_tells_methods_apart(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    registry.add_method(
+        "hypernoise_alpha_sum_10",
+        target="hypernoise.methods.hypernoise:HyperNoise",
+        trains="hypernoise",
+        version=1,
+    )
+    options = {"steps": 4, "checkpoint_every": 2, "validate_every": 2}
+    weight = {"l2_reduction": "sum", "temperature": 10.0}
+    training = {"default": options, "hypernoise_alpha_sum_10": weight}
+    methods = ["base", "hypernoise_alpha_sum_10", "lora_finetune_final"]
+    selection = {"benchmark": "shapeworld", "models": ["tiny_sana"], "methods": methods}
+    made = experiment(config, registry, training=training, selections={"regularisation": selection})
+    made.check()
+    trained = "hypernoise_alpha_sum_10"
+    assert made.regularisations() == {
+        "tiny_sana": {
+            trained: {"training": trained, "checkpoint": None, **weight},
+            "lora_finetune_final": {"training": "lora_finetune", "checkpoint": None},
+        }
+    }
+    matched = {**selection, "methods": ["lora_finetune"]}
+    made = experiment(config, registry, selections={"regularisation": matched})
+    with pytest.raises(SpecError, match="'lora_finetune' in selection 'regularisation'"):
+        made.regularisations()
 
 
 def test_a_sweep_cannot_hide_a_benchmark(config: dict[str, Any], registry: Registry) -> None:

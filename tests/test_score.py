@@ -141,6 +141,35 @@ def test_a_reward_may_be_measured_under_its_own_name(images: str) -> None:
     assert set(table["metric"]) == {"number", "judge_reward", "toy_reward"}
 
 
+def test_a_prompt_swap_scores_the_same_images_against_another_prompt(images: str) -> None:
+    before = scored(images)
+    table = scored(images, swap="within_task", seed=3)
+    key = [*frames.SCORES.key]
+    plain = table[~table["metric"].str.endswith(frames.SWAPPED)]
+    pd.testing.assert_frame_equal(
+        plain.sort_values(key, ignore_index=True), before.sort_values(key, ignore_index=True)
+    )
+    rows = table.set_index(["prompt_id", "image_index", "metric"])
+    for row in frames.read(images, "images").itertuples():
+        number, reward = (
+            rows.loc[(row.prompt_id, row.image_index, name + frames.SWAPPED)]
+            for name in ("number", "train_reward")
+        )
+        other = number["detail"].removeprefix("against ")
+        assert other != row.prompt_id
+        place = int(other.removeprefix("toy-"))
+        assert number["value"] == place
+        red = bytes_of(row, images)[..., 0].mean()
+        assert reward["value"] == pytest.approx(red + len(PROMPTS[place]), abs=1e-5)
+
+
+def test_a_prompt_swap_that_cannot_be_is_refused_before_any_scoring(images: str) -> None:
+    for swap, message in (("between_tasks", "cannot be swapped"), ("any", "unknown prompt swap")):
+        with pytest.raises(ValueError, match=message):
+            scored(images, swap=swap)
+    assert harness_toys.Redness.encoded == []
+
+
 def test_a_benchmark_without_a_scorer_is_measured_by_rewards_alone(images: str) -> None:
     benchmark = dataclasses.replace(BENCHMARK, scorer="", metric="")
     assert set(scored(images, benchmark=benchmark)["metric"]) == {"train_reward"}

@@ -64,6 +64,11 @@ def test_keywords_that_the_declaration_does_not_know_become_arguments_of_the_tar
     assert (spec.needs_reward, spec.trains, spec.state) == (True, None, "final")
 
 
+def test_a_state_can_name_the_checkpoint_of_a_step() -> None:
+    assert add_reno(Registry(), state="step_40").checkpoint == 40
+    assert add_reno(Registry(), state="matched").checkpoint is None
+
+
 @pytest.mark.parametrize(
     ("declare", "words"),
     [
@@ -86,6 +91,7 @@ def test_keywords_that_the_declaration_does_not_know_become_arguments_of_the_tar
         (lambda r: add_sd(r, dtype=object()), ["JSON"]),
         (lambda r: add_reno(r, trains="hypernose"), ["'hypernose'", "'hypernoise'"]),
         (lambda r: add_reno(r, state="match"), ["'match'", "'matched'"]),
+        (lambda r: add_reno(r, state="step_0"), ["'step_0'", "step_<optimizer step>"]),
     ],
 )
 def test_a_bad_declaration_names_its_file_the_word_and_a_valid_one(

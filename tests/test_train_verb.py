@@ -22,11 +22,12 @@ import harness
 import hypernoise
 from harness import frames, match, pretrain, train
 from harness.components import build_generator as load_generator
+from harness.components import build_method
 from harness.jobs import MatchJob, PretrainJob, TrainJob, to_json
 from harness.specs import MethodSpec, ModelSpec, PromptsSpec, RewardSpec
 from hypernoise.adapter import WEIGHTS_FILE, load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
-from hypernoise.training import TrainingDiverged
+from hypernoise.training import Row, TrainingDiverged
 
 HYPERNOISE = MethodSpec(
     "hypernoise", "hypernoise.methods.hypernoise:HyperNoise", version=1, trains="hypernoise"
@@ -90,6 +91,27 @@ def test_training_publishes_adapter_checkpoints_and_measurements(
     losses = rows[(rows["kind"] == "train") & (rows["name"] == "loss")]
     assert losses["step"].tolist() == [1, 2, 3, 4]
     load_trained("hypernoise", load_generator(model, "cpu"), tmp_path / "out")
+
+
+def test_a_method_can_use_a_checkpoint_of_its_training(model: ModelSpec, tmp_path: Path) -> None:
+    train.run(train_job(tmp_path, model))
+    generator = load_generator(model, "cpu")
+    early = dataclasses.replace(HYPERNOISE, state="step_2")
+    method: Any = build_method(early, generator, str(tmp_path / "out"))
+    saved = load_file(tmp_path / "out" / "checkpoints" / "step_000002" / WEIGHTS_FILE)
+    assert set(map(float, (w.double().sum() for w in saved.values()))) == set(
+        float(w.detach().double().sum()) for w in method._network.adapter.parameters()
+    )
+    never = dataclasses.replace(HYPERNOISE, state="step_3")
+    with pytest.raises(ValueError, match=r"checkpoint of step 3, .*; there: 2, 4"):
+        build_method(never, generator, str(tmp_path / "out"))
+
+
+def test_rows_of_a_training_have_its_methods_name(model: ModelSpec, tmp_path: Path) -> None:
+    named = dataclasses.replace(HYPERNOISE, name="hypernoise_alpha_1")
+    job = train_job(tmp_path, model, method=named)
+    rows = train.to_frame(job, [Row("train", 1, {"loss": 1.0})])
+    assert rows["method"].to_list() == ["hypernoise_alpha_1"]
 
 
 def in_two_processes(job: TrainJob) -> subprocess.CompletedProcess[str]:
