@@ -250,8 +250,7 @@ METRICS = {
     "t2i_compbench": "product of the probabilities of yes to a prompt's noun chunks",
     "dpg_bench": "share of propositions that hold, in percent, as the published scorer counts",
     "dpg_bench_corrected": "the same without that scorer's faults",
-    "geneval2_gm": "Soft-TIFA: geometric mean of the answers' probabilities, for whole prompts",
-    "geneval2_am": "Soft-TIFA: arithmetic mean of the answers' probabilities, for single atoms",
+    "geneval2": "Soft-TIFA GM: geometric mean of the probabilities of a prompt's right answers",
     "train_reward": "the reward that methods were trained on or searched, on the final PNG",
     "judge_reward": "a differently trained reward that no method saw",
 }

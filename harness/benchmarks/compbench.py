@@ -42,9 +42,9 @@ def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[CompBenchPr
         chunker: see :mod:`harness.benchmarks.noun_chunks`.
 
     Raises:
-        ValueError: an unknown split or chunker, a file is another one, or a prompt has no chunk.
+        ValueError: an unknown split, a chunker that is unknown or not installed, a file is another
+            one, or a prompt has no chunk.
         FileNotFoundError: a file cannot be had; see :mod:`harness.data_files`.
-        ModuleNotFoundError: the chunker is not installed.
     """
     if split not in SPLITS:
         raise unknown("split of T2I-CompBench", split, SPLITS)

@@ -38,7 +38,8 @@ _ADJECTIVES = _words(
     "metallic wooden fluffy woolen wool stainless leather-bound rubber-tipped glassy soft "
     "rectangular spherical triangular pentagonal pyramidal round conical oblong cylindrical cubic "
     "circular oval tall short big small long large narrow tiny little huge wide spacious bright "
-    "dark vivid lush plain clean modern warm cozy hot very whitish matching other same only"
+    "dark vivid lush plain clean modern warm cozy hot very whitish matching other same only "
+    "comfortable stylish beautiful unique fancy unlikely perfect different tasty ample"
 )
 #: Words that describe, and can be what is described.
 _NOMINAL_ADJECTIVES = _words(
@@ -71,14 +72,14 @@ _VERBS = _words(
     "warmed satisfied struggled hosted attached hosting organizing reaching cut cuts slice slices "
     "cast sit stand hold rest hang mix match style display set measure shape beat dig spray jot "
     "write click stir sleep perch fasten secure serve throw play lie cook cycle walk clean simmer "
-    "show remove toast trail work tie line float cover frame roll seat lead touch "
+    "show remove work float touch "
     "contain contains stacked mounted tied lit potted waving reading propped perched"
 )
 #: Of those, forms that are nouns as often: verbs only before what can follow one.
 _VERBS_OR_NOUNS = _words(
     "cut slice slices sit stand stands hold rest rests hang mix match style display displays set "
     "measure shape beat dig spray write click stir sleep perch serve throw play lie cook cycle "
-    "walk clean show toast trail work tie line float floats cover frame roll seat lead touch drift "
+    "walk clean show work float floats touch drift "
     "support complement press pass glow cast features glide fly flies run runs lay place falls "
     "filled parked placed potted mounted arranged covered adorned reflected stacked cutting reading"
 )
@@ -89,8 +90,7 @@ def noun_chunks(prompt: str, chunker: Chunker = "rules") -> list[str]:
     """Up to eight chunks of a prompt, in its order and spelling, without those of a place.
 
     Raises:
-        ValueError: an unknown chunker.
-        ModuleNotFoundError: spaCy or its model is not installed.
+        ValueError: an unknown chunker, or spaCy or its model is not installed.
     """
     check_choice("chunker", chunker, get_args(Chunker))
     found = _by_spacy(prompt) if chunker == "spacy" else _by_rules(prompt)
@@ -113,7 +113,7 @@ def _spacy() -> Any:
 
         return spacy.load(SPACY_MODEL)
     except (ModuleNotFoundError, OSError) as error:
-        raise ModuleNotFoundError(
+        raise ValueError(
             f"chunker 'spacy' needs spaCy and its model {SPACY_MODEL} "
             f"(`python -m spacy download {SPACY_MODEL}`): {error}"
         ) from error

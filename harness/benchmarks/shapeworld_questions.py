@@ -1,7 +1,8 @@
-"""The embedded world's questions, answered by its detector, and its CompBench and DPG-Bench.
+"""The embedded world's questions, answered by its detector: its CompBench, DPG-Bench, GenEval 2.
 
 Prompts, questions and answerer are the world's own; the protocols are those of
-:mod:`harness.benchmarks.compbench` and :mod:`harness.benchmarks.dpg`.
+:mod:`harness.benchmarks.compbench`, :mod:`~harness.benchmarks.dpg` and
+:mod:`~harness.benchmarks.geneval2`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ CATEGORIES = {
     "color": ("colors", "color_attr"),
     "shape": ("single_object", "two_object"),
 }
+#: Kinds of propositions -> what GenEval 2 calls them; it asks for numbers in another form.
+_SKILLS = {"entity": "object", "attribute": "attribute", "relation": "position"}
 _START = "a photo of "
 _COLOR = f"(?P<color>{'|'.join(COLORS)})"
 _SINGULAR = {plural(shape): shape for shape in SHAPES}
@@ -138,6 +141,27 @@ def dpg(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
         )
         for caption in captions(split)
     )
+
+
+def geneval2(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
+    """Captions as GenEval 2's prompts: every proposition, and one of what is named once.
+
+    Raises:
+        ValueError: the split is unknown.
+    """
+    return tuple(
+        WorldPrompt(f"geneval2_{caption.prompt_id}", caption.text, caption.task, _atoms(caption))
+        for caption in captions(split)
+    )
+
+
+def _atoms(caption: Caption) -> dict[str, Any]:
+    kinds = [(p.question, p.what.split(" ")[0]) for p in propositions(caption)]
+    said = [(question, "Yes", _SKILLS[kind]) for question, kind in kinds if kind in _SKILLS]
+    for subject in caption.subjects:
+        question = f"How many {plural(subject.shape)} are in the image?"
+        said.append((question, NUMBERS.get(subject.count, "one"), "count"))
+    return {"vqa_list": [atom[:2] for atom in said], "skills": [atom[2] for atom in said]}
 
 
 def propositions(caption: Caption) -> list[Proposition]:

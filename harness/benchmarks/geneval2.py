@@ -1,0 +1,125 @@
+"""GenEval 2: prompts of more and more atoms, judged by Soft-TIFA.
+
+Source: Kamath et al., arXiv 2512.16853, and the authors' repository. Every prompt has questions
+with their answers, one per atom (object, attribute, relation, count); an answer's soft score is the
+probability that the VQA model gives it. Soft-TIFA GM, their geometric mean, estimates whether a
+whole prompt is drawn, AM, their arithmetic mean, whether its atoms are; a model's score is the
+mean over prompts. Published scores ask Qwen3-VL-8B-Instruct, one image per prompt.
+
+The authors' README confirms the file's fields, both means and what a soft score is. Their script
+was not at hand: that a question is followed by "Answer in one word.", that the forms of
+:mod:`harness.benchmarks.surface_forms` are summed over the first token, and that a probability of
+0 makes the geometric mean 0 (scipy's ``gmean``), is taken from public code that mirrors it.
+
+The data are CC BY-NC 4.0 and come from the data folder or the authors' repository.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.benchmarks.questions import Images, ask_answers, build_answerer, detail
+from harness.data_files import DataFile, locate
+from harness.targets import SpecError
+
+DATA = DataFile(
+    name="geneval2/geneval2_data.jsonl",
+    repository="facebookresearch/GenEval2",
+    commit="a6e82d2289e8d418f27f0adee77908b07060eea3",
+    path="geneval2_data.jsonl",
+    sha256="09233adbc9f877fba205f1a20efa4a8640e7e62a91dfd55893562bed8a928e43",
+)
+_FIELDS = ("prompt", "atom_count", "vqa_list", "skills")
+
+
+@dataclass(frozen=True)
+class GenEval2Prompt:
+    """One of GenEval 2's prompts; ``task`` is its number of atoms, as ``atoms_7``."""
+
+    prompt_id: str
+    text: str
+    task: str
+    metadata: dict[str, Any]
+
+
+def prompts() -> tuple[GenEval2Prompt, ...]:
+    """The published prompts; an id is the number of its line, from 0.
+
+    Raises:
+        ValueError: another file, or a line of another form.
+        FileNotFoundError: the file cannot be had; see :mod:`harness.data_files`.
+    """
+    return tuple(read_prompts(locate(DATA)))
+
+
+def read_prompts(path: Path) -> list[GenEval2Prompt]:
+    """Prompts of a file in GenEval 2's form, which users may write themselves.
+
+    Raises:
+        ValueError: a line is no JSON, lacks a field, or has other than one skill per question.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [_prompt(line, n, path) for n, line in enumerate(lines) if line.strip()]
+
+
+def score(
+    images: Images, metadata: Sequence[Mapping[str, Any]], answerer: Mapping[str, Any]
+) -> list[tuple[float, str]]:
+    """Soft-TIFA GM per image, in [0, 1]; AM and every answer's probability in the detail.
+
+    Args:
+        images: [N, 3, H, W] in [0, 1].
+        metadata: N mappings with ``vqa_list``, pairs (question, answer), and ``skills``.
+        answerer: see :mod:`harness.benchmarks.questions`; it has to be an AnswerJudge.
+    """
+    asked = [[(pair[0], pair[1]) for pair in record["vqa_list"]] for record in metadata]
+    answers = ask_answers(build_answerer(answerer), images, asked)
+    scored = []
+    for record, those, said in zip(metadata, asked, answers, strict=True):
+        soft = [said[pair] for pair in those]
+        means = {"geometric": geometric_mean(soft), "arithmetic": sum(soft) / len(soft)}
+        skills = zip(those, record["skills"], strict=True)
+        atoms = [[*pair, said[pair], skill] for pair, skill in skills]
+        scored.append((means["geometric"], detail(**means, atoms=atoms)))
+    return scored
+
+
+def check_score(answerer: Mapping[str, Any]) -> None:
+    """Check the arguments of :func:`score` before any image is made; nothing is loaded.
+
+    Raises:
+        SpecError, ValueError, FileNotFoundError: the answerer knows yes and no alone, or as
+            :func:`harness.benchmarks.questions.build_answerer`.
+    """
+    if not callable(getattr(build_answerer(answerer), "answer_probability", None)):
+        raise SpecError(f"Soft-TIFA needs an answerer with answer_probability, not {answerer}")
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean of values >= 0; 0 where one of them is 0."""
+    if min(values) == 0:
+        return 0.0
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def _prompt(line: str, number: int, path: Path) -> GenEval2Prompt:
+    where = f"{path}, line {number + 1}"
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: not JSON: {error}") from error
+    missing = [name for name in _FIELDS if name not in record]
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    if not record["vqa_list"] or len(record["vqa_list"]) != len(record["skills"]):
+        raise ValueError(
+            f"{where}: vqa_list and skills must be as long as each other, and not empty"
+        )
+    metadata = {"vqa_list": record["vqa_list"], "skills": record["skills"]}
+    task = f"atoms_{record['atom_count']}"
+    return GenEval2Prompt(f"{number:05}", record["prompt"], task, metadata)
