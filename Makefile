@@ -22,7 +22,7 @@ help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
 	@echo "make test    set up, lint, run the tests"
 	@echo "make lint    ruff, mypy --strict, snakefmt, snakemake --lint"
-	@echo "make bench   the speed benchmarks alone"
+	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make clean   delete .venv and caches, but no result"
 
@@ -41,7 +41,8 @@ lint: $(VENV)/.installed-dev
 	snakemake --lint
 
 bench: $(VENV)/.installed-dev
-	python -m pytest --benchmark-enable --benchmark-only
+	python -m pytest tests/benchmarks/bench_speed.py --benchmark-enable --benchmark-only \
+		--benchmark-autosave --benchmark-storage=file://./results/benchmarks $(BENCH)
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

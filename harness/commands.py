@@ -89,13 +89,32 @@ def _profile_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--modes", **{**many, "default": ("eager",)}, help="eager, compiled, cuda_graphs"
     )
-    parser.add_argument("--reward", default="", metavar="NAME", help="what searches ask")
+    _measuring_options(parser, reward="", repeats=20, rank=8, out="results/latencies")
+
+
+def _snapshot_options(parser: ArgumentParser) -> None:
+    published = ("sd_turbo_random", "sana_sprint_0_6b_random", "flux_schnell_random")
+    parser.add_argument("--models", nargs="+", default=published, metavar="NAME", help="models")
+    parser.add_argument("--minutes", type=float, default=10.0, help="nothing is begun after these")
+    parser.add_argument(
+        "--modes", nargs="+", default=("eager", "compiled"), help="eager, compiled, cuda_graphs"
+    )
+    parser.add_argument("--largest-batch", type=int, default=64, metavar="N", help="to try")
+    _measuring_options(parser, reward="redness", repeats=12, rank=128, out="results/snapshots")
+
+
+def _measuring_options(
+    parser: ArgumentParser, reward: str, repeats: int, rank: int, out: str
+) -> None:
+    parser.add_argument("--reward", default=reward, metavar="NAME", help="what searches ask")
     parser.add_argument("--benchmark", default="shapeworld", metavar="NAME", help="its prompts")
-    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="calls per method")
-    parser.add_argument("--rank", type=int, default=8, metavar="N", help="of untrained LoRA")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, metavar="N", help="calls per method"
+    )
+    parser.add_argument("--rank", type=int, default=rank, metavar="N", help="of untrained LoRA")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch's threads")
     parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
-    folder = Path("results/latencies")
+    folder = Path(out)
     parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="gets the rows")
     parser.add_argument(
         "--components",
@@ -132,5 +151,10 @@ COMMANDS: dict[str, Command] = {
         "measure what methods cost, stage by stage",
         "harness.latency_command:run",
         _profile_options,
+    ),
+    "snapshot": Command(
+        "measure published models on this machine within minutes, for results/snapshots",
+        "harness.snapshot:run",
+        _snapshot_options,
     ),
 }
