@@ -16,13 +16,14 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench format clean
+.PHONY: help run test lint bench full-size format clean
 
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
 	@echo "make test    set up, lint, run the tests"
 	@echo "make lint    ruff, mypy --strict, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
+	@echo "make full-size  draw and train every published architecture that fits this machine"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make clean   delete .venv and caches, but no result"
 
@@ -43,6 +44,10 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	python -m pytest tests/benchmarks/bench_speed.py --benchmark-enable --benchmark-only \
 		--benchmark-autosave --benchmark-storage=file://./results/benchmarks $(BENCH)
+
+# Gigabytes and minutes each; PICK='-k NAME' takes one of them.
+full-size: $(VENV)/.installed-dev
+	python -m pytest -m full_size -s tests/test_full_size.py $(PICK)
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .
