@@ -189,6 +189,19 @@ class ProfileJob:
 
 
 @dataclass(frozen=True)
+class OverlapJob:
+    """Check that no prompt is both trained and evaluated on.
+
+    Attributes:
+        trainings: what messages call a training -> its prompts.
+        benchmarks: name of a benchmark -> its prompts.
+    """
+
+    trainings: Mapping[str, PromptsSpec]
+    benchmarks: Mapping[str, PromptsSpec]
+
+
+@dataclass(frozen=True)
 class TableJob:
     """Make one table or figure.
 
@@ -203,7 +216,15 @@ class TableJob:
 
 
 Job: TypeAlias = (
-    PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | PairsJob | ProfileJob | TableJob
+    PretrainJob
+    | TrainJob
+    | MatchJob
+    | GenerateJob
+    | ScoreJob
+    | PairsJob
+    | ProfileJob
+    | OverlapJob
+    | TableJob
 )
 
 #: Verb of the command line -> its job.
@@ -215,6 +236,7 @@ JOBS: dict[str, type[Any]] = {
     "score": ScoreJob,
     "pairs": PairsJob,
     "profile": ProfileJob,
+    "overlap": OverlapJob,
     "table": TableJob,
     "figure": TableJob,
 }
@@ -286,6 +308,7 @@ __all__ = [
     "GenerateJob",
     "Job",
     "MatchJob",
+    "OverlapJob",
     "PairsJob",
     "PretrainJob",
     "ProfileJob",
