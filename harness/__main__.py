@@ -24,6 +24,7 @@ _HELP = {
     "generate": "make a benchmark's images with one method",
     "score": "score images with a benchmark's scorer and with rewards",
     "pairs": "compare the images of each prompt with one another",
+    "overlap": "check that no prompt is both trained and evaluated on",
     "profile": "time methods against one another; with --model: measure what they cost",
     "latency": "measure what methods cost, stage by stage",
     "table": "make a table from frames",

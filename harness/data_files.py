@@ -9,11 +9,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hypernoise.checkpoints import PinnedFile
 
 VARIABLE = "HYPERNOISE_DATA"
 DEFAULT_FOLDER = Path("data")
+Host = Literal["github", "hub_dataset"]
+#: Where a repository's file is.
+HOSTS: dict[Host, str] = {
+    "github": "https://github.com/{repository}/raw/{commit}/{path}",
+    "hub_dataset": "https://huggingface.co/datasets/{repository}/resolve/{commit}/{path}",
+}
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,12 @@ class DataFile:
 
     Attributes:
         name: its path in a data folder.
-        repository: owner/name on GitHub.
+        repository: owner/name.
         commit: where its path in the repository is looked up.
         path: there.
         sha256: of its contents, which no repository can change. Empty where no trustworthy source
             has it: then the file is taken from the folder as it is, and never downloaded.
+        host: which site has the repository, one of :data:`HOSTS`.
     """
 
     name: str
@@ -34,10 +42,11 @@ class DataFile:
     commit: str
     path: str
     sha256: str = ""
+    host: Host = "github"
 
     @property
     def url(self) -> str:
-        return f"https://github.com/{self.repository}/raw/{self.commit}/{self.path}"
+        return HOSTS[self.host].format(**vars(self))
 
 
 def folder() -> Path:

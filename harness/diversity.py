@@ -46,7 +46,10 @@ def table(
     stop_on(faults + _faults(chosen), "table7")
     means = chosen.groupby(_KEY)["value"].agg(["mean", "size"]).reset_index()
     cells = means[list(CELL)].drop_duplicates().reset_index(drop=True)
-    rows = [{**cell, **_measures(means, cell, baseline)} for cell in cells.to_dict("records")]
+    rows = []
+    for values in cells.itertuples(index=False, name=None):
+        cell = dict(zip(CELL, values, strict=True))
+        rows.append({**cell, **_measures(means, cell, baseline)})
     shown = pd.DataFrame(rows)
     order = [rank(shown["model"], models), shown["steps"]]
     order += [rank(shown["method"], methods or [baseline]), shown["reward"]]

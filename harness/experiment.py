@@ -21,6 +21,7 @@ from harness.jobs import (
     AuditJob,
     GenerateJob,
     LatencyJob,
+    OverlapJob,
     PairsJob,
     PretrainJob,
     ProfileJob,
@@ -582,6 +583,19 @@ class Experiment:
             }
             for model, of_model in options.items()
         }
+
+    def overlap_job(
+        self, trainings: Iterable[tuple[str, str, str]], benchmarks: Iterable[str]
+    ) -> OverlapJob:
+        """Check that no prompt of some trainings (model, reward, training) is in a benchmark."""
+        trained: dict[str, PromptsSpec] = {}
+        for names in trainings:
+            spec = PromptsSpec(**self._layered("prompts", *names)["train"])
+            # Most trainings share their prompts: the first one stands for all.
+            if spec not in trained.values():
+                trained[f"training {' '.join(names)}"] = spec
+        found = {name: self.registry.benchmarks[name].prompts for name in sorted(set(benchmarks))}
+        return OverlapJob(trained, found)
 
     def generate_job(self, run: Run, adapter: str | None, *, out: str, work: str) -> GenerateJob:
         """Generate images."""

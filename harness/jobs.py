@@ -272,6 +272,19 @@ class LatencyJob:
 
 
 @dataclass(frozen=True)
+class OverlapJob:
+    """Check that no prompt is both trained and evaluated on.
+
+    Attributes:
+        trainings: what messages call a training -> its prompts.
+        benchmarks: name of a benchmark -> its prompts.
+    """
+
+    trainings: Mapping[str, PromptsSpec]
+    benchmarks: Mapping[str, PromptsSpec]
+
+
+@dataclass(frozen=True)
 class TableJob:
     """Make one table, figure or gallery.
 
@@ -299,6 +312,7 @@ Job: TypeAlias = (
     | PairsJob
     | ProfileJob
     | LatencyJob
+    | OverlapJob
     | TableJob
 )
 
@@ -313,6 +327,7 @@ JOBS: dict[str, type[Any]] = {
     "pairs": PairsJob,
     "profile": ProfileJob,
     "latency": LatencyJob,
+    "overlap": OverlapJob,
     "table": TableJob,
     "figure": TableJob,
     "gallery": TableJob,
@@ -388,6 +403,7 @@ __all__ = [
     "Job",
     "LatencyJob",
     "MatchJob",
+    "OverlapJob",
     "PairsJob",
     "PretrainJob",
     "ProfileJob",

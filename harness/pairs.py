@@ -71,7 +71,8 @@ def _compared(
     rows["other_index"] = images["image_index"].to_numpy()[other]
     parts = []
     for metric, comparison in comparisons.items():
-        vectors = [comparison.embed(batch.to(device)) for batch in pixels.split(batch_size)]
+        batches = [pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size)]
+        vectors = [comparison.embed(batch.to(device)) for batch in batches]
         values = all_pairs(comparison, torch.cat(vectors)).double().cpu().numpy()
         if not np.isfinite(values).all():
             raise ValueError(f"{metric} of prompt {rows['prompt_id'][0]!r} is not finite")

@@ -11,8 +11,8 @@ import importlib
 import sys
 from collections.abc import Iterable
 
-from harness import generate, train
-from harness.jobs import GenerateJob, TrainJob, load_job
+from harness import generate, overlap, train
+from harness.jobs import GenerateJob, OverlapJob, TrainJob, load_job
 from harness.specs import BenchmarkSpec
 from harness.targets import SpecError, resolve, unknown
 
@@ -33,12 +33,14 @@ def run(lines: Iterable[str]) -> None:
         check(verb, load_job(verb, text))
 
 
-def check(verb: str, job: TrainJob | GenerateJob) -> None:
-    """Check one job of the verbs ``train`` and ``generate``; raises as :func:`run`."""
+def check(verb: str, job: TrainJob | GenerateJob | OverlapJob) -> None:
+    """Check one job of the verbs train, generate and overlap; raises as :func:`run`."""
     if isinstance(job, TrainJob):
         train.check(job)
+    elif isinstance(job, OverlapJob):
+        overlap.check(job)
     elif not isinstance(job, GenerateJob):
-        raise unknown("verb to check ahead", verb, ("generate", "train"))
+        raise unknown("verb to check ahead", verb, ("generate", "overlap", "train"))
     elif job.adapter is None:
         generate.check(job)
         resolve(job.method.target)(**job.method.arguments)

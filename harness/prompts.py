@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any
 
 from harness.targets import resolve
+
+
+def normalised(text: str) -> str:
+    """A prompt's text without case, punctuation and needless whitespace: equal for equal prompts.
+
+    Apostrophes vanish, other punctuation parts words. A text without any letter or digit stays as
+    it is, but for whitespace around it.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    bare = folded.translate(dict.fromkeys(map(ord, "'\N{RIGHT SINGLE QUOTATION MARK}")))
+    words = "".join(letter if letter.isalnum() else " " for letter in bare).split()
+    return " ".join(words) or text.strip()
 
 
 def subset(of: str, n: int, **arguments: Any) -> tuple[Any, ...]:

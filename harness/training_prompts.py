@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import data_files
 from harness.data_files import DataFile
+from harness.prompts import normalised
 from harness.targets import resolve, unknown
 
 _COMPBENCH_SHA256 = {
@@ -86,7 +87,12 @@ def pick_a_pic() -> tuple[TrainingPrompt, ...]:
     return tuple(_lines(path, "pick_a_pic"))
 
 
-def preference(n: int, apart_from: str) -> tuple[TrainingPrompt, ...]:
+def t2i_compbench_val() -> tuple[TrainingPrompt, ...]:
+    """T2I-CompBench's validation prompts, on which it is evaluated; raises as :func:`abc_6k`."""
+    return t2i_compbench("val")
+
+
+def preference(n: int, apart_from: str | Sequence[str]) -> tuple[TrainingPrompt, ...]:
     """The paper's mixture: T2I-CompBench, ABC-6K, then Pick-a-Pic up to ``n`` prompts.
 
     Every text is taken once. Prompts that are evaluated on are left out, and listed on standard
@@ -94,19 +100,20 @@ def preference(n: int, apart_from: str) -> tuple[TrainingPrompt, ...]:
 
     Args:
         n: how many prompts.
-        apart_from: target of the evaluation's prompts.
+        apart_from: target, or targets, of the evaluation's prompts.
 
     Raises:
         ValueError: there are fewer than ``n``, or as :func:`t2i_compbench`.
         FileNotFoundError: a file cannot be had.
     """
-    evaluated = {_folded(prompt.text) for prompt in resolve(apart_from)()}
+    targets = [apart_from] if isinstance(apart_from, str) else apart_from
+    evaluated = {normalised(p.text) for target in targets for p in resolve(target)()}
     chosen: dict[str, TrainingPrompt] = {}
     for prompt in (*t2i_compbench("train"), *abc_6k(), *pick_a_pic()):
-        if _folded(prompt.text) in evaluated:
+        if normalised(prompt.text) in evaluated:
             print(f"evaluated on, so not trained on: {prompt.text!r}", file=sys.stderr)
         else:
-            chosen.setdefault(_folded(prompt.text), prompt)
+            chosen.setdefault(normalised(prompt.text), prompt)
     if len(chosen) < n:
         raise ValueError(f"there are {len(chosen)} different training prompts, not {n}")
     return tuple(chosen.values())[:n]
@@ -128,7 +135,3 @@ def _lines(path: Path, task: str) -> Iterator[TrainingPrompt]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         if line.strip():
             yield TrainingPrompt(f"{task}_{number:05}", line.strip(), task)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().strip(" .").split())

@@ -206,6 +206,15 @@ def test_one_file_adds_a_model(folder: Path) -> None:
     assert counts(done)["generate"] == 6
 
 
+def test_a_run_that_would_evaluate_on_training_prompts_stops_and_lists_them(folder: Path) -> None:
+    prompts = {"default": {"train": few("evaluation"), "validation": few("validation")}}
+    done = snakemake(folder, "--cores", "2", "table1", config={**MICRO, "prompts": prompts})
+    assert done.returncode != 0
+    assert "prompts are both trained and evaluated on" in said(done)
+    assert "training tiny_sana matcher hypernoise and micro: 'a photo of" in said(done)
+    assert not (folder / "results" / "training").exists()
+
+
 def test_a_truncated_weight_file_stops_before_any_training(folder: Path) -> None:
     # The packages are links: a folder of our own takes the place of one model's weights.
     weights = Path("weights", "of", "tiny_sd")

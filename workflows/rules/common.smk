@@ -67,15 +67,26 @@ def hold_alone():
 
 def check_ahead(jobs):
     """Look at weights, prompts and options of every job before the first one starts."""
-    pending = [(job.rule.name, job.params.job) for job in jobs if job.rule.name in CHECKED_AHEAD]
+    ahead = [job for job in jobs if job.rule.name in CHECKED_AHEAD]
+    pending = [(job.rule.name, job.params.job) for job in ahead]
     if not pending:
         return
+    pending.append(("overlap", to_json(overlap_of(ahead))))
     lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
     print(f"Checking weights, prompts and options of {len(pending)} jobs...", file=sys.stderr)
     command = [sys.executable, "-m", "harness.preflight"]
     done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         refuse(done.stderr.strip())
+
+
+def overlap_of(jobs):
+    """The check that nothing is evaluated on that these jobs, or the trainings behind them, train on."""
+    runs = [run_of(job.wildcards) for job in jobs if job.rule.name == "generate"]
+    trained = [tuple(job.wildcards) for job in jobs if job.rule.name == "train"]
+    trained += [(r.model, r.reward, r.method) for r in runs if registry.methods[r.method].trains]
+    benchmarks = [config["benchmark"], *(run.benchmark for run in runs)]
+    return experiment.overlap_job(trained, benchmarks)
 
 
 def faults(snakemake_logs):

@@ -1,0 +1,24 @@
+# HPSv2.1 of each style, where the config's benchmark is hpsv2.
+add_table("hpsv2_styles", target="harness.benchmarks.hpsv2:table", version=1)
+
+
+rule hpsv2_styles:
+    input:
+        **main_frames("scores"),
+    output:
+        multiext("results/tables/hpsv2_styles", ".csv", ".md", ".tex", ".html", ".parquet"),
+    log:
+        "results/logs/tables/hpsv2_styles.log",
+    threads: 1
+    params:
+        job=table_job(
+            "hpsv2_styles",
+            "results/tables/hpsv2_styles",
+            main_frames("scores"),
+            models=config["models"],
+            methods=config["methods"],
+        ),
+    message:
+        "tabulate HPSv2 by style"
+    shell:
+        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
