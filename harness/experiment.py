@@ -33,6 +33,8 @@ CONTROLS = "controls"
 REGULARISATION = "regularisation"
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK = "_rank_"
+#: Arguments of methods that change how fast they are, and not what they make.
+_COMPUTING = ("batch_size", "merged")
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -416,6 +418,17 @@ class Experiment:
         pairs = {name: self.registry.methods[name].search for name in compared}
         return {warm: cold for warm, cold in pairs.items() if cold in compared}
 
+    def settings(self, selection: str) -> dict[str, str]:
+        """Method of a selection -> its arguments in words, by model where models differ."""
+        models, reward = self.selected_models(selection), self._reward
+        found = {}
+        for name in self.selection(selection).methods:
+            words = [_in_words(self.method(name, model, reward)) for model in models]
+            alike = len(set(words)) == 1
+            own = [f"{model} {text}".strip() for model, text in zip(models, words, strict=True)]
+            found[name] = words[0] if alike else "; ".join(own)
+        return found
+
     def runs(self, selection: str, model: str) -> list[Run]:
         """The images of a selection that one model makes."""
         chosen = self.selection(selection)
@@ -442,8 +455,8 @@ class Experiment:
         reward, spec = self._reward, self.registry.methods[method]
         if spec.state == "matched":
             raise SpecError(
-                f"{self.file}: {method!r} in selection {REGULARISATION!r} is matched by its reward: "
-                "its steps are known only after training. Name a checkpoint, as in "
+                f"{self.file}: {method!r} in selection {REGULARISATION!r} is matched by its "
+                "reward, so its steps are known only after training; name a checkpoint, as in "
                 "'lora_finetune_step_40'"
             )
         found = {"training": self.training(model, reward, method), "checkpoint": spec.checkpoint}
@@ -540,6 +553,8 @@ class Experiment:
             steps=self.steps(model),
             out=out,
             threads=timing["threads"],
+            # Nothing shows them there, and single images of long searches take minutes.
+            single_images=selection != COMPARE,
         )
 
     def pretrain_job(self, name: str, *, out: str, made: str = "") -> PretrainJob:
@@ -559,6 +574,14 @@ class Experiment:
             changes=given["changes"].get(name, {}),
             models=tuple(replace(models[t], weights=f"{made}/{t}") for t in teachers),
         )
+
+
+def _in_words(method: MethodSpec) -> str:
+    """What an author would say of a method's settings; how it is computed is left out."""
+    if method.searcher is not None:
+        return f"then {method.searcher.name}"
+    given = {k: v for k, v in method.arguments.items() if k not in _COMPUTING}
+    return ", ".join(f"{name} {value}" for name, value in given.items())
 
 
 def _pinned_place(text: str) -> str:
