@@ -27,14 +27,15 @@ class DataFile:
         repository: owner/name on GitHub.
         commit: where its path in the repository is looked up.
         path: there.
-        sha256: of its contents, which no repository can change.
+        sha256: of its contents, which no repository can change. Empty where no trustworthy source
+            has it: then the file is taken from the folder as it is, and never downloaded.
     """
 
     name: str
     repository: str
     commit: str
     path: str
-    sha256: str
+    sha256: str = ""
 
     @property
     def url(self) -> str:
@@ -56,11 +57,17 @@ def locate(file: DataFile) -> Path:
     path = folder() / file.name
     if not path.is_file():
         _download(file, path)
-    _check(path.read_bytes(), file, str(path))
+    if file.sha256:
+        _check(path.read_bytes(), file, str(path))
     return path
 
 
 def _download(file: DataFile, path: Path) -> None:
+    if not file.sha256:
+        raise FileNotFoundError(
+            f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get it "
+            f"from {file.url} and put it there, or name a folder that has it in {VARIABLE}"
+        )
     try:
         with urllib.request.urlopen(file.url, timeout=_TIMEOUT_S) as response:
             contents: bytes = response.read()

@@ -156,6 +156,11 @@ SCHEMAS = {schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING,
 #: Metrics of score frames that tables know, and their meaning.
 METRICS = {
     "geneval_correct": "1 where the image shows what the prompt asks for, else 0",
+    "t2i_compbench": "product of the probabilities of yes to a prompt's noun chunks",
+    "dpg_bench": "share of propositions that hold, in percent, as the published scorer counts",
+    "dpg_bench_corrected": "the same without that scorer's faults",
+    "geneval2_gm": "Soft-TIFA: geometric mean of the answers' probabilities, for whole prompts",
+    "geneval2_am": "Soft-TIFA: arithmetic mean of the answers' probabilities, for single atoms",
     "train_reward": "the reward that methods were trained on or searched, on the final PNG",
     "judge_reward": "a differently trained reward that no method saw",
 }

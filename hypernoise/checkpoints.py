@@ -111,7 +111,7 @@ class PinnedFile:
 def read(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file or of a PyTorch one, which may run no code.
 
-    A dictionary that some trainings wrap them in under ``state_dict`` is taken off.
+    A dictionary that some trainings wrap them in, under ``state_dict`` or ``model``, is taken off.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing, truncated, or holds something else.
@@ -123,8 +123,9 @@ def read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise ValueError(f"weight file {path} holds more than tensors: {error}") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"weight file {path} holds no dictionary of tensors")
     return dict(content)
