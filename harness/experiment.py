@@ -16,8 +16,23 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.jobs import (
+    GenerateJob,
+    PairsJob,
+    PretrainJob,
+    ProfileJob,
+    ScoreJob,
+    Timed,
+    TrainJob,
+)
+from harness.specs import (
+    WEIGHT_ARGUMENTS,
+    ComparisonSpec,
+    MethodSpec,
+    PromptsSpec,
+    Registry,
+    RewardSpec,
+)
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
@@ -29,6 +44,8 @@ _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 COMPARE = "methods"
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK = "_rank_"
+#: Name of the selection whose images are compared in pairs (config section ``diversity``).
+DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -143,6 +160,12 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
+        if diversity := config.get(DIVERSITY):
+            where = "in diversity"
+            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
+            self._known(registry.methods, f"method {where}", diversity["methods"])
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
         self._check_selections("sweep", config["sweeps"])
         self._check_selections("selection", self._given_selections)
         pretrain = config["pretrain"]
@@ -166,7 +189,7 @@ class Experiment:
         taken = {
             **dict.fromkeys(registry.benchmarks, "a benchmark"),
             **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
-            COMPARE: "the comparison",
+            **dict.fromkeys((COMPARE, DIVERSITY), "a section of the config"),
         }
         for name, chosen in given.items():
             if name in taken:
@@ -248,10 +271,13 @@ class Experiment:
     def _check_prompts(self) -> None:
         for given in self.config["prompts"].values():
             for prompts in given.values():
-                parameters = check_target(prompts["target"], self.file)
-                if parameters is not None and not parameters.any_keyword:
-                    where = f"argument of {prompts['target']}:"
-                    self._known(dict.fromkeys(parameters.names), where, prompts["arguments"])
+                self._check_target(prompts)
+
+    def _check_target(self, called: Mapping[str, Any]) -> None:
+        parameters = check_target(called["target"], self.file)
+        if parameters is not None and not parameters.any_keyword:
+            where = f"argument of {called['target']}:"
+            self._known(dict.fromkeys(parameters.names), where, called["arguments"])
 
     def _layered(self, section: str, *names: str) -> dict[str, Any]:
         # A layer whose key names more is the more special one; of two that name equally many,
@@ -316,10 +342,14 @@ class Experiment:
 
     def selection(self, name: str) -> Selection:
         """The images behind a table: a sweep's or a selection's of the config, those of
-        :data:`COMPARE`, or the config's own under its benchmark's name."""
-        if name == COMPARE:
-            compare = self.config["compare"]
-            return Selection(compare["benchmark"], tuple(compare["methods"]))
+        :data:`COMPARE` or :data:`DIVERSITY`, or the config's own under its benchmark's name.
+
+        Raises:
+            SpecError: the config has no such section.
+        """
+        if name in (COMPARE, DIVERSITY):
+            section = self._section(name)
+            return Selection(section["benchmark"], tuple(section["methods"]))
         given = {**self.config["sweeps"], **self._given_selections}
         if name not in given:
             return Selection(self.config["benchmark"], tuple(self.config["methods"]))
@@ -329,9 +359,16 @@ class Experiment:
             chosen["benchmark"], tuple(chosen["methods"]), steps, models, chosen.get("reward", "")
         )
 
+    def _section(self, name: str) -> Mapping[str, Any]:
+        key = "compare" if name == COMPARE else name
+        if key not in self.config:
+            raise SpecError(f"{self.file} has no section {key!r}, see workflows/config/tiny.yaml")
+        section: Mapping[str, Any] = self.config[key]
+        return section
+
     def selections(self) -> list[str]:
         """Names of all selections."""
-        own = [self.config["benchmark"], COMPARE]
+        own = [self.config["benchmark"], COMPARE, DIVERSITY]
         return [*own, *self.config["sweeps"], *self._given_selections]
 
     def selected_models(self, selection: str) -> list[str]:
@@ -450,6 +487,12 @@ class Experiment:
             images=tuple(images),
             out=out,
         )
+
+    def pairs_job(self, images: Sequence[str], *, out: str) -> PairsJob:
+        """Compare images in pairs; raises SpecError where the config does not say how."""
+        comparisons = self._section(DIVERSITY)["comparisons"]
+        specs = {metric: ComparisonSpec(**given) for metric, given in comparisons.items()}
+        return PairsJob(comparisons=specs, images=tuple(images), out=out)
 
     def timed_batch_size(self, selection: str) -> int:
         """Images that one timed call of a selection's methods makes."""

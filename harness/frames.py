@@ -151,7 +151,24 @@ TRAJECTORIES = Schema(
     ),
     (*_IDENTITY_NAMES, "iteration"),
 )
-SCHEMAS = {schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES)}
+PAIRS = Schema(
+    "pairs",
+    (
+        *IDENTITY,
+        Column("other_index", "int64", "", "number of the other image of the prompt, the larger"),
+        Column("metric", "string", "", "what was compared: ..._distance or ..._similarity"),
+        Column(
+            "value",
+            "float64",
+            "the metric's",
+            "of a distance, higher is more diverse; of a similarity, higher is less diverse",
+        ),
+    ),
+    (*_IDENTITY_NAMES, "other_index", "metric"),
+)
+SCHEMAS = {
+    schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, PAIRS)
+}
 
 #: Metrics of score frames that tables know, and their meaning.
 METRICS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ NOWHERE = {"out": "out", "work": "work"}
 def load(name: str) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((CONFIG_FOLDER / name).read_text(encoding="utf-8"))
     return content
+
+
+def pairs_of(
+    methods: Sequence[str] = ("base",),
+    target: str = "harness.comparisons.matcher:MatcherDistance",
+) -> dict[str, Any]:
+    comparisons = {"matcher_distance": {"target": target, "arguments": {}}}
+    return {"benchmark": "shapeworld", "methods": list(methods), "comparisons": comparisons}
 
 
 @pytest.fixture
@@ -66,6 +75,7 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "sweeps": {},
         "selections": {},
         "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
+        "diversity": pairs_of(),
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
         "arguments": {},
         "pretrain": {**config["pretrain"], "generators": ["tiny_sd"]},
@@ -115,6 +125,8 @@ def test_a_fault_in_the_config_is_named_with_its_file(
         ({"methods": ["renno"]}, ["method 'renno'", "'reno'"]),
         ({"reward": "machter"}, ["reward 'machter'", "'matcher'"]),
         ({"judges": {"judge_reward": "judge"}}, ["reward 'judge'"]),
+        ({"diversity": pairs_of(methods=["bse"])}, ["method in diversity 'bse'", "'base'"]),
+        ({"diversity": pairs_of(target="harness.comparisons.matcher:Matcher")}, ["'Matcher"]),
         ({"benchmark": "shapewrld"}, ["benchmark 'shapewrld'", "'shapeworld'"]),
         ({"tables": ["tabel1"]}, ["table 'tabel1'", "'table1'"]),
         ({"steps": {"tiny_flx": 2}}, ["'tiny_flx'"]),
@@ -281,7 +293,7 @@ def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Re
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     made = experiment(config, registry, sweeps={"more": {**sweep, "steps": [1, 4]}})
     made.check()
-    assert made.selections() == ["shapeworld", "methods", "more"]
+    assert made.selections() == ["shapeworld", "methods", "diversity", "more"]
     assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
 
 
@@ -466,3 +478,23 @@ def test_a_sum_with_a_missing_part_stops_the_check(
     registry.add_reward("sum", target=ensemble, parts={"rednes": 1.0}, version=1, file="sum.smk")
     with pytest.raises(SpecError, match=r"sum\.smk: .*'rednes'.*'redness'"):
         experiment(config, registry).check()
+
+
+def test_images_are_compared_as_the_config_says(config: dict[str, Any], registry: Registry) -> None:
+    made = experiment(config, registry)
+    job = made.pairs_job(["images.parquet"], out="pairs.parquet")
+    assert set(job.comparisons) == {"matcher_distance"}
+    assert [run.method for run in made.runs("diversity", "tiny_sd")] == ["base"]
+    assert from_json(to_json(job), type(job)) == job
+
+
+def test_a_config_without_diversity_says_so_when_it_is_asked_for(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry)
+    without = {k: v for k, v in made.config.items() if k != "diversity"}
+    check_schema(without, load("schema.yaml"), FILE)
+    bare = Experiment(without, registry, FILE)
+    bare.check()
+    with pytest.raises(SpecError, match="no section 'diversity'"):
+        bare.selection("diversity")

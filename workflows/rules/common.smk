@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema, extended
+from harness.experiment import COMPARE, DIVERSITY, NO_REWARD, Experiment, Run, check_schema, extended
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -19,6 +19,7 @@ TRAINING = "results/training/{model}/{reward}/{training}"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{selection}/{model}.parquet"
+PAIRS = "results/pairs/{selection}/{model}.parquet"
 TIMINGS = "results/timings/{selection}/{model}.parquet"
 
 # Verbs, and rules of the same name, whose jobs can be checked before any other has run.
@@ -206,6 +207,7 @@ def frames_of(selection, *kinds):
     }
     files["scores"] = expand(SCORES, selection=selection, model=models)
     files["timings"] = expand(TIMINGS, selection=selection, model=models)
+    files["pairs"] = expand(PAIRS, selection=selection, model=models)
     return {kind: files[kind] for kind in kinds}
 
 
