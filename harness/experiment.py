@@ -164,6 +164,7 @@ class Experiment:
             where = "in diversity"
             self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
             self._known(registry.methods, f"method {where}", diversity["methods"])
+            self._known(registry.models, f"model {where}", diversity.get("models", ()))
             for comparison in diversity["comparisons"].values():
                 self._check_target(comparison)
         self._check_selections("sweep", config["sweeps"])
@@ -349,7 +350,8 @@ class Experiment:
         """
         if name in (COMPARE, DIVERSITY):
             section = self._section(name)
-            return Selection(section["benchmark"], tuple(section["methods"]))
+            models = tuple(section.get("models", ()))
+            return Selection(section["benchmark"], tuple(section["methods"]), models=models)
         given = {**self.config["sweeps"], **self._given_selections}
         if name not in given:
             return Selection(self.config["benchmark"], tuple(self.config["methods"]))

@@ -285,18 +285,19 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
 
 
-def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
+def test_the_papers_experiment_is_planned_whole(folder: Path) -> None:
     paper = ("--dry-run", "--cores", "2", "--configfile", "workflows/config/paper.yaml")
-    done = snakemake(finished, *paper, "--printshellcmds", config=MICRO)
+    done = snakemake(folder, *paper, "--printshellcmds")
     planned = counts(done)
     # Hypernoise and fine-tuning on three models, both for redness, and both in three further ranks.
     assert planned["train"] == 8 + 6
     # On SANA-Sprint: four methods at 2 and 4 steps and two at 8, 16 and 32 (base, hypernoise), six
-    # variants in rank at 1 and 4 steps; three methods for the four redness prompts. On each
-    # model its six methods.
-    steps = 4 * 2 + 2 * 3
-    assert planned["generate"] == 3 * 6 + steps + 6 * 2 + 3
-    assert planned["score"] == 3 + 4
+    # variants in rank at 1 and 4 steps; three methods for the four redness prompts; base and
+    # hypernoise for diversity, and at 1, 2 and 4 steps for two other benchmarks. On each model its
+    # six methods.
+    of_geneval = 3 * 6 + (4 * 2 + 2 * 3) + 6 * 2
+    assert planned["generate"] == of_geneval + 3 + 2 + 2 * 3 * 2
+    assert (planned["score"], planned["pairs"]) == (3 + 6, 1)
     config = yaml.safe_load((REPOSITORY / paper[-1]).read_text(encoding="utf-8"))
     drawn = [name for name in config["tables"] if name != "grids"]
     assert {planned[name] for name in drawn} == {1}
@@ -304,8 +305,10 @@ def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
     jobs = set(re.findall(r"harness generate --threads \d+ --job '(.*?)' 2>&1", said(done)))
     benchmarks = [json.loads(job)["benchmark"] for job in jobs]
     images = [(benchmark["name"], benchmark["n_images"]) for benchmark in benchmarks]
-    assert images.count(("geneval", 4)) == planned["generate"] - 3
+    assert images.count(("geneval", 4)) == of_geneval
+    assert images.count(("geneval_diversity", 50)) == 2
     assert images.count(("redness_prompts", 1)) == 3
+    assert images.count(("dpg_bench", 4)) == 6
 
 
 def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_the_default(
@@ -318,9 +321,10 @@ def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_t
     config = yaml.safe_load((REPOSITORY / full).read_text(encoding="utf-8"))
     assert config["extends"] == "tiny.yaml"
     assert {planned[name] for name in config["tables"] if name != "grids"} == {1}
-    # Besides the default run's: eight ranks; seven settings of steps more on four and two methods.
+    # Besides the default run's: eight ranks at two numbers of steps, four methods at two and two at
+    # three more; redness, diversity of three models, two other benchmarks at three.
     assert planned["train"] == 8 + 8
-    assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3
+    assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3 + 2 * 3 + 2 * 3 * 2
 
 
 def test_a_table_without_its_selection_says_what_the_config_lacks(folder: Path) -> None:
