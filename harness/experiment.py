@@ -52,6 +52,8 @@ CONTROLS = "controls"
 REGULARISATION = "regularisation"
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK = "_rank_"
+#: Arguments of methods that change how fast they are, and not what they make.
+_COMPUTING = ("batch_size", "merged")
 #: Name of the selection whose images are compared in pairs (config section ``diversity``).
 DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
@@ -171,19 +173,21 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
-        controls = config["controls"]
-        self._known(registry.methods, "method in controls", controls["methods"])
-        self._known(registry.methods, "method in controls", controls["swapped_methods"])
-        self._known(registry.rewards, "reward in controls", [controls["swapped_reward"]])
-        self._check_selections("sweep", config["sweeps"])
-        self._check_selections("selection", self._given_selections)
-        self._known(registry.methods, "method in audit", config["audit"]["methods"])
+        if controls := config.get(CONTROLS):
+            where = "in controls"
+            self._known(registry.methods, f"method {where}", controls["methods"])
+            self._known(registry.methods, f"method {where}", controls["swapped_methods"])
+            self._known(registry.rewards, f"reward {where}", [controls["swapped_reward"]])
         if diversity := config.get(DIVERSITY):
             where = "in diversity"
             self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
             self._known(registry.methods, f"method {where}", diversity["methods"])
+            self._known(registry.models, f"model {where}", diversity.get("models", ()))
             for comparison in diversity["comparisons"].values():
                 self._check_target(comparison)
+        self._check_selections("sweep", config["sweeps"])
+        self._check_selections("selection", self._given_selections)
+        self._known(registry.methods, "method in audit", config["audit"]["methods"])
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
@@ -209,9 +213,7 @@ class Experiment:
         taken = {
             **dict.fromkeys(registry.benchmarks, "a benchmark"),
             **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
-            COMPARE: "the comparison",
-            CONTROLS: "the controls",
-            DIVERSITY: "the diversity",
+            **dict.fromkeys((COMPARE, CONTROLS, DIVERSITY), "a section of the config"),
         }
         for name, chosen in given.items():
             if name in taken:
@@ -260,6 +262,7 @@ class Experiment:
         runs = [
             run
             for selection in self.selections()
+            if selection not in (CONTROLS, DIVERSITY) or selection in self.config
             for model in self.selected_models(selection)
             for run in self.runs(selection, model)
         ]
@@ -397,17 +400,18 @@ class Experiment:
         Raises:
             SpecError: the config has no such section.
         """
-        if name in (COMPARE, DIVERSITY):
-            section = self._section(name)
-            return Selection(section["benchmark"], tuple(section["methods"]))
         if name == CONTROLS:
-            controls = self.config["controls"]
+            section = self._section(name)
             return Selection(
                 self.config["benchmark"],
-                tuple(controls["methods"]),
-                swapped_methods=tuple(controls["swapped_methods"]),
-                swapped_reward=controls["swapped_reward"],
+                tuple(section["methods"]),
+                swapped_methods=tuple(section["swapped_methods"]),
+                swapped_reward=section["swapped_reward"],
             )
+        if name in (COMPARE, DIVERSITY):
+            section = self._section(name)
+            models = tuple(section.get("models", ()))
+            return Selection(section["benchmark"], tuple(section["methods"]), models=models)
         given = {**self.config["sweeps"], **self._given_selections}
         if name not in given:
             return Selection(self.config["benchmark"], tuple(self.config["methods"]))
@@ -471,6 +475,17 @@ class Experiment:
         pairs = {name: self.registry.methods[name].search for name in compared}
         return {warm: cold for warm, cold in pairs.items() if cold in compared}
 
+    def settings(self, selection: str) -> dict[str, str]:
+        """Method of a selection -> its arguments in words, by model where models differ."""
+        models, reward = self.selected_models(selection), self._reward
+        found = {}
+        for name in self.selection(selection).methods:
+            words = [_in_words(self.method(name, model, reward)) for model in models]
+            alike = len(set(words)) == 1
+            own = [f"{model} {text}".strip() for model, text in zip(models, words, strict=True)]
+            found[name] = words[0] if alike else "; ".join(own)
+        return found
+
     def runs(self, selection: str, model: str) -> list[Run]:
         """The images of a selection that one model makes."""
         chosen = self.selection(selection)
@@ -497,8 +512,8 @@ class Experiment:
         reward, spec = self._reward, self.registry.methods[method]
         if spec.state == "matched":
             raise SpecError(
-                f"{self.file}: {method!r} in selection {REGULARISATION!r} is matched by its reward: "
-                "its steps are known only after training. Name a checkpoint, as in "
+                f"{self.file}: {method!r} in selection {REGULARISATION!r} is matched by its "
+                "reward, so its steps are known only after training; name a checkpoint, as in "
                 "'lora_finetune_step_40'"
             )
         found = {"training": self.training(model, reward, method), "checkpoint": spec.checkpoint}
@@ -649,6 +664,8 @@ class Experiment:
             steps=self.steps(model),
             out=out,
             threads=timing["threads"],
+            # Nothing shows them there, and single images of long searches take minutes.
+            single_images=selection != COMPARE,
         )
 
     def latency_job(self, model: str, *, out: str) -> LatencyJob:
@@ -686,6 +703,14 @@ class Experiment:
             changes=given["changes"].get(name, {}),
             models=tuple(replace(models[t], weights=f"{made}/{t}") for t in teachers),
         )
+
+
+def _in_words(method: MethodSpec) -> str:
+    """What an author would say of a method's settings; how it is computed is left out."""
+    if method.searcher is not None:
+        return f"then {method.searcher.name}"
+    given = {k: v for k, v in method.arguments.items() if k not in _COMPUTING}
+    return ", ".join(f"{name} {value}" for name, value in given.items())
 
 
 def _pinned_place(text: str) -> str:

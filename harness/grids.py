@@ -30,6 +30,8 @@ from harness.paired import CELL, PICTURE, FrameError, require, stop_on
 from harness.tables import CORRECT
 
 _GAP_INCHES = 0.16
+#: Of the legend's font size.
+_CHARACTERS_PER_INCH = 14
 
 
 class Column(NamedTuple):
@@ -96,7 +98,8 @@ def side_by_side(
                 )
                 lines = [f"{name} {numbers[m][column, prompt]:.3g}" for m, name in shown.items()]
                 _draw_values(axes[i, j + 1], lines)
-        figure.supxlabel(_legend(bool(judged)), fontsize=7)
+        width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
+        figure.supxlabel(_legend(bool(judged), width), fontsize=7)
     return figure
 
 
@@ -138,10 +141,10 @@ def _draw_values(panel: Axes, lines: Sequence[str]) -> None:
         panel.text(0.5, -0.1, "\n".join(lines), style, transform=panel.transAxes)
 
 
-def _legend(judged: bool) -> str:
-    noise = "the same noise along each row, for each model and number of the noise"
-    if not judged:
-        return noise
-    return (
-        f"{noise}\n{YES} solid frame: what the prompt asks for; {NO} dashed frame: something else"
-    )
+def _legend(judged: bool, width: int) -> str:
+    """What the figure shows, in lines of at most ``width`` characters."""
+    sentences = ["the same noise along each row, for each model and number of the noise"]
+    if judged:
+        sentences += [f"{YES} solid frame: what the prompt asks for"]
+        sentences += [f"{NO} dashed frame: something else"]
+    return "\n".join(line for text in sentences for line in textwrap.wrap(text, width))

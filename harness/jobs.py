@@ -221,7 +221,8 @@ class ProfileJob:
     Attributes:
         reward: searched by methods that need one, and the name of the trained ones' reward.
         benchmark: whose prompts are used.
-        batch_size: the evaluation's; batch size 1 is timed besides.
+        batch_size: the evaluation's.
+        single_images: time single images besides.
         repeats: timings of a fast method; a slow one gets fewer, at least 3.
         out: path of the timings' parquet.
     """
@@ -235,6 +236,7 @@ class ProfileJob:
     steps: int
     out: str
     threads: int = 1
+    single_images: bool = True
 
 
 @dataclass(frozen=True)

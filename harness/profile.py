@@ -58,7 +58,7 @@ class Contender:
 
 
 def run(job: ProfileJob) -> None:
-    """Time every method at the job's batch size and at batch size 1.
+    """Time every method at the job's batch size and, if asked to, at batch size 1.
 
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
@@ -67,7 +67,8 @@ def run(job: ProfileJob) -> None:
     items = check(job)
     contenders = _contenders(job, items)
     rows: list[dict[str, Any]] = []
-    for batch_size in sorted({job.batch_size, 1}, reverse=True):
+    singles = {1} if job.single_images else set()
+    for batch_size in sorted({job.batch_size} | singles, reverse=True):
         rows += _time_all(job, contenders, items[:batch_size])
     frames.write(pd.DataFrame(rows), job.out, frames.TIMINGS, job)
 

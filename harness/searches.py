@@ -14,8 +14,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from harness.figures import RC, draw_legend, look_of, plain_log_ticks
+from harness.figures import RC, Look, draw_legend, look_of, plain_log_ticks
 from harness.paired import CELL, PICTURE, FrameError, choose, missing, rank, require, stop_on
 from harness.statistics import mean_interval
 from harness.tables import table1
@@ -198,6 +199,71 @@ def curves(
             panel.set_ylabel("reward of the best so far")
         draw_legend(figure, drawn)
     return figure
+
+
+def pareto(
+    scores: pd.DataFrame,
+    images: pd.DataFrame,
+    timings: pd.DataFrame,
+    *,
+    settings: Mapping[str, str],
+    models: Sequence[str] | None = None,
+    baseline: str = "base",
+    batch_size: int | None = None,
+) -> Figure:
+    """GenEval, and the reward of a judge, against time per image (logarithmic).
+
+    Args:
+        settings: method -> its settings in words, for the legend; the methods to show, in their
+            order.
+        models: a column each, in this order; all by name if None.
+
+    Others, and errors, as for :func:`methods`.
+    """
+    table = methods(
+        scores,
+        images,
+        timings,
+        models=models,
+        methods=list(settings),
+        baseline=baseline,
+        batch_size=batch_size,
+    )
+    shown = list(dict.fromkeys(table["model"]))
+    with rc_context(RC):
+        figure, axes = _grid(shown)
+        for column, model in enumerate(shown):
+            for row in table[table["model"] == model].itertuples():
+                look = look_of(str(row.method), list(settings))
+                _point(axes[:, column], row, look)
+            axes[0, column].set_title(model)
+            axes[1, column].set_xlabel("ms per image (log scale)")
+            for panel in axes[:, column]:
+                panel.set_xscale("log")
+                plain_log_ticks(panel)
+        axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
+        axes[1, 0].set_ylabel("judge reward")
+        figure.legend(handles=_named(settings), loc="outside lower left", ncols=2, fontsize=7)
+    return figure
+
+
+def _point(axes: Sequence[Axes], row: Any, look: Look) -> None:
+    mean, low, high = row.geneval_mean, row.geneval_mean_ci_low, row.geneval_mean_ci_high
+    style: dict[str, Any] = {"color": look.color, "marker": look.marker, "ms": 6, "ls": ""}
+    spread = [[mean - low], [high - mean]]
+    axes[0].errorbar([row.latency_ms], [mean], yerr=spread, lw=1, capsize=2, **style)
+    axes[1].plot([row.latency_ms], [row.judge_reward_mean], **style)
+
+
+def _named(settings: Mapping[str, str]) -> list[Line2D]:
+    looks = {name: look_of(name, list(settings)) for name in settings}
+    return [
+        Line2D([], [], color=look.color, marker=look.marker, ls="", ms=5, label=label)
+        for label, look in (
+            (f"{name}: {settings[name]}" if settings[name] else name, look)
+            for name, look in looks.items()
+        )
+    ]
 
 
 def _at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:

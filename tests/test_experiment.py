@@ -250,12 +250,20 @@ def test_a_warm_search_has_the_settings_of_the_cold_one(
     assert warm.searcher == made.method("reno", "tiny_sd")
     assert warm.searcher.arguments["iterations"] == 3
     assert made.warm_starts() == {"hypernoise_reno": "reno"}
+    assert made.settings("methods") == {
+        "base": "",
+        "hypernoise_reno": "then reno",
+        "reno": "tiny_sd iterations 3; tiny_sana",
+    }
     assert made.training("tiny_sd", "matcher", "hypernoise_reno") == "hypernoise"
     run = next(r for r in made.runs("methods", "tiny_sd") if r.method == "hypernoise_reno")
     job = made.generate_job(run, "adapter", **NOWHERE)
     assert from_json(to_json(job), type(job)) == job
     assert made.timed_batch_size("methods") == 2
     assert made.timed_batch_size("shapeworld") == config["timing"]["batch_size"]
+    timed = {name: made.profile_job(name, "tiny_sd", {}, out="out") for name in made.selections()}
+    assert not timed["methods"].single_images
+    assert timed["shapeworld"].single_images
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ def test_methods_take_turns(tmp_path: Path) -> None:
     assert "".join(labels).count("ababababab") == 2
 
 
+def test_single_images_are_timed_unless_that_is_not_asked_for(tmp_path: Path) -> None:
+    both = timed(tmp_path, method("a"))
+    assert set(both["batch_size"]) == {1, 4}
+    assert set(timed(tmp_path, method("a"), single_images=False)["batch_size"]) == {4}
+
+
 def test_equal_methods_alternate_and_a_rare_one_is_spread_over_the_rounds() -> None:
     assert profile.interleaved([3, 3]) == [0, 1, 0, 1, 0, 1]
     order = profile.interleaved([12, 3, 12])

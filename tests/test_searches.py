@@ -11,7 +11,7 @@ import pytest
 
 from harness.figures import LOOKS
 from harness.paired import FrameError
-from harness.searches import METHODS_COLUMNS, curves, methods, search_curve, warm_start
+from harness.searches import METHODS_COLUMNS, curves, methods, pareto, search_curve, warm_start
 from harness.tables import table1
 
 PAIRS = {"hypernoise_reno": "reno"}
@@ -121,3 +121,20 @@ def test_curves_of_a_search_without_timing_are_refused() -> None:
     untimed = untimed[untimed["method"] == "reno"]
     with pytest.raises(FrameError, match="tiny_a hypernoise_reno: no timing"):
         curves(measured.trajectories(), untimed)
+
+
+def test_pareto_draws_every_method_with_its_settings() -> None:
+    settings = {"base": "", "reno": "iterations 50", "hypernoise": ""}
+    given = measured.scores(), measured.images(), measured.timings()
+    figure = pareto(*map(measured.shuffled, given), settings=settings, batch_size=64)
+    above, below = figure.axes[0], figure.axes[len(measured.MODELS)]
+    assert above.get_xscale() == below.get_xscale() == "log"
+    for panel, y in ((above, [0.5, 0.0, 0.75]), (below, [5.0, 5.0, 5.0])):
+        drawn = {line.get_color(): line for line in panel.lines if line.get_marker() in "ovD"}
+        for name, value, latency_ms in zip(settings, y, (2.0, 100.0, 4.5), strict=True):
+            line = drawn[LOOKS[name].color]
+            np.testing.assert_allclose(line.get_xdata(), [latency_ms])
+            np.testing.assert_allclose(line.get_ydata(), [value], atol=1e-9)
+    (legend,) = figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["base", "reno: iterations 50", "hypernoise"]

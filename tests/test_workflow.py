@@ -144,7 +144,28 @@ def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> N
     assert planned["generate"] == 3 * len(methods)
     assert planned["score"] == planned["profile"] == 3
     assert planned["methods"] == planned["warm_start"] == planned["curves"] == 1
+    assert planned["pareto_methods"] == 1
     assert "table1" not in planned
+
+
+def test_controls_add_networks_for_another_reward_and_their_images(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "controls")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    # Beyond the six trainings and eighteen runs of images of `rule all`: one of each per model.
+    assert (planned["train"], planned["generate"]) == (6 + 3, 18 + 3)
+    assert (planned["score"], planned["controls"]) == (3, 1)
+    assert "profile" not in planned
+
+
+def test_the_sweep_of_regularisations_shares_what_it_can(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "regularisation")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    # Ten weights, one of them the default's; nine checkpoints of one fine-tuning.
+    assert (planned["train"], planned["generate"]) == (10 + 1, 1 + 10 + 9)
+    assert planned["regularisation_table"] == planned["frontier"] == 1
+    assert "match" not in planned
 
 
 @pytest.mark.parametrize(
@@ -294,18 +315,19 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
 
 
-def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
+def test_the_papers_experiment_is_planned_whole(folder: Path) -> None:
     paper = ("--dry-run", "--cores", "2", "--configfile", "workflows/config/paper.yaml")
-    done = snakemake(finished, *paper, "--printshellcmds", config=MICRO)
+    done = snakemake(folder, *paper, "--printshellcmds")
     planned = counts(done)
     # Hypernoise and fine-tuning on three models, both for redness, and both in three further ranks.
     assert planned["train"] == 8 + 6
     # On SANA-Sprint: four methods at 2 and 4 steps and two at 8, 16 and 32 (base, hypernoise), six
-    # variants in rank at 1 and 4 steps; three methods for the four redness prompts. On each
-    # model its six methods.
-    steps = 4 * 2 + 2 * 3
-    assert planned["generate"] == 3 * 6 + steps + 6 * 2 + 3
-    assert planned["score"] == 3 + 4
+    # variants in rank at 1 and 4 steps; three methods for the four redness prompts; base and
+    # hypernoise for diversity, and at 1, 2 and 4 steps for two other benchmarks. On each model its
+    # six methods.
+    of_geneval = 3 * 6 + (4 * 2 + 2 * 3) + 6 * 2
+    assert planned["generate"] == of_geneval + 3 + 2 + 2 * 3 * 2
+    assert (planned["score"], planned["pairs"]) == (3 + 6, 1)
     config = yaml.safe_load((REPOSITORY / paper[-1]).read_text(encoding="utf-8"))
     drawn = [name for name in config["tables"] if name != "grids"]
     assert {planned[name] for name in drawn} == {1}
@@ -313,8 +335,10 @@ def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
     jobs = set(re.findall(r"harness generate --threads \d+ --job '(.*?)' 2>&1", said(done)))
     benchmarks = [json.loads(job)["benchmark"] for job in jobs]
     images = [(benchmark["name"], benchmark["n_images"]) for benchmark in benchmarks]
-    assert images.count(("geneval", 4)) == planned["generate"] - 3
+    assert images.count(("geneval", 4)) == of_geneval
+    assert images.count(("geneval_diversity", 50)) == 2
     assert images.count(("redness_prompts", 1)) == 3
+    assert images.count(("dpg_bench", 4)) == 6
 
 
 def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_the_default(
@@ -327,9 +351,10 @@ def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_t
     config = yaml.safe_load((REPOSITORY / full).read_text(encoding="utf-8"))
     assert config["extends"] == "tiny.yaml"
     assert {planned[name] for name in config["tables"] if name != "grids"} == {1}
-    # Besides the default run's: eight ranks; seven settings of steps more on four and two methods.
+    # Besides the default run's: eight ranks at two numbers of steps, four methods at two and two at
+    # three more; redness, diversity of three models, two other benchmarks at three.
     assert planned["train"] == 8 + 8
-    assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3
+    assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3 + 2 * 3 + 2 * 3 * 2
 
 
 def test_a_table_without_its_selection_says_what_the_config_lacks(folder: Path) -> None:

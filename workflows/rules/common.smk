@@ -251,7 +251,7 @@ def regularisation_inputs():
     used = sorted({(m, own["training"]) for m in settings for own in settings[m].values()})
     reward = config["reward"]
     folders = [TRAINING.format(model=m, reward=reward, training=name) for m, name in used]
-    kinds = ["scores", *(["pairs"] if "diversity" in config else [])]
+    kinds = ["scores", *(["pairs"] if DIVERSITY in config else [])]
     return {**frames_of(REGULARISATION, *kinds), "trainings": folders}
 
 

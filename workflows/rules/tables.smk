@@ -30,4 +30,4 @@ for sweep_name in config["sweeps"]:
 rule compare:
     input:
         expand("results/tables/{table}.html", table=["methods", "warm_start"]),
-        "results/figures/curves.png",
+        expand("results/figures/{figure}.png", figure=["curves", "pareto_methods"]),

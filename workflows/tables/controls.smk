@@ -4,7 +4,7 @@ add_table("controls", target="harness.controls:controls", version=1)
 
 rule controls:
     input:
-        **frames_of(CONTROLS, "scores", "images"),
+        unpack(lambda w: frames_of(CONTROLS, "scores", "images")),
     output:
         multiext("results/tables/controls", ".csv", ".md", ".tex", ".parquet"),
         html=report(
@@ -17,7 +17,7 @@ rule controls:
         "results/logs/tables/controls.log",
     threads: 1
     params:
-        job=table_job(
+        job=lambda w: table_job(
             "controls",
             "results/tables/controls",
             frames_of(CONTROLS, "scores", "images"),

@@ -21,7 +21,7 @@ rule table7:
             "table7",
             "results/tables/table7",
             frames_of(DIVERSITY, "pairs"),
-            models=config["models"],
+            models=experiment.selected_models(DIVERSITY),
             methods=config["diversity"]["methods"],
         ),
     message:
