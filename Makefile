@@ -16,13 +16,14 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench format clean
+.PHONY: help run test lint bench browser format clean
 
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
 	@echo "make test    set up, lint, run the tests"
 	@echo "make lint    ruff, mypy --strict, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone"
+	@echo "make browser get a Chromium where none is, and test the gallery in it"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make clean   delete .venv and caches, but no result"
 
@@ -42,6 +43,11 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	python -m pytest --benchmark-enable --benchmark-only
+
+# Tests that need a browser are skipped, and say so, where there is none.
+browser: $(VENV)/.installed-dev
+	command -v chromium >/dev/null || python -m playwright install --with-deps chromium
+	python -m pytest tests/test_browser.py
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

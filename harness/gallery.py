@@ -244,6 +244,7 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with Image.open(source) as image:
+            image.load()
             if max(image.size) <= THUMBNAIL_PX:
                 shutil.copyfile(source, target.with_name(f"{target.name}{source.suffix}"))
                 return source.suffix, max(image.size)
