@@ -16,7 +16,7 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench full-size format clean
+.PHONY: help run test lint bench browser full-size format clean
 
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
 	@echo "make full-size  draw and train every published architecture that fits this machine"
+	@echo "make browser get a Chromium where none is, and test the gallery in it"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make clean   delete .venv and caches, but no result"
 
@@ -48,6 +49,11 @@ bench: $(VENV)/.installed-dev
 # Gigabytes and minutes each; PICK='-k NAME' takes one of them.
 full-size: $(VENV)/.installed-dev
 	python -m pytest -m full_size -s tests/test_full_size.py $(PICK)
+
+# Tests that need a browser are skipped, and say so, where there is none.
+browser: $(VENV)/.installed-dev
+	command -v chromium >/dev/null || python -m playwright install --with-deps chromium
+	python -m pytest tests/test_browser.py
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

@@ -15,7 +15,7 @@ from harness.commands import COMMANDS
 from harness.jobs import JOBS, load_job
 from harness.targets import resolve
 
-_MODULES = {"table": "tables", "figure": "figures", "gallery": "gallery"}
+_MODULES = {"table": "tables", "figure": "figures", "gallery": "gallery", "origins": "origins"}
 _HELP = {
     "pretrain": "train a tiny generator or matcher of the embedded world from scratch",
     "train": "train a noise network, or fine-tune the generator, on a reward",
@@ -29,6 +29,7 @@ _HELP = {
     "latency": "measure what methods cost, stage by stage",
     "table": "make a table from frames",
     "figure": "make a figure from frames",
+    "origins": "write down which code, machine and settings results come from",
     "gallery": "lay images and their scores out as a page to look through",
 }
 #: Errors that are known by name only, so that no module is imported for them, and what helps.

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from harness.benchmarks.geneval import TASKS
 from harness.inputs import call
 from harness.jobs import TableJob
 from harness.lineage import SIDECAR
+from harness.pages import template
 from harness.paired import (
     CELL,
     PICTURE,
@@ -244,6 +244,7 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with Image.open(source) as image:
+            image.load()
             if max(image.size) <= THUMBNAIL_PX:
                 shutil.copyfile(source, target.with_name(f"{target.name}{source.suffix}"))
                 return source.suffix, max(image.size)
@@ -260,13 +261,9 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
 def _page(data: dict[str, Any]) -> str:
     # "<" could end the element that holds the data.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
-    page = _template("gallery.html").replace("/*STYLE*/", _template("gallery.css"))
+    page = template("gallery.html").replace("/*STYLE*/", template("gallery.css"))
     # The data comes last: a prompt that holds a placeholder must stay as it is.
-    return page.replace("/*SCRIPT*/", _template("gallery.js")).replace("{/*DATA*/}", text)
-
-
-def _template(name: str) -> str:
-    return resources.files("harness").joinpath("templates", name).read_text(encoding="utf-8")
+    return page.replace("/*SCRIPT*/", template("gallery.js")).replace("{/*DATA*/}", text)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -333,6 +333,7 @@ JOBS: dict[str, type[Any]] = {
     "table": TableJob,
     "figure": TableJob,
     "gallery": TableJob,
+    "origins": TableJob,
 }
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 
 from harness import frames, provenance
 from harness.jobs import TableJob
+from harness.pages import document
 
 _LOW, _HIGH = "_ci_low", "_ci_high"
 _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
@@ -41,19 +42,6 @@ _TEX = {
     _MISSING: "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
-_STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5em; color: #222; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding-bottom: .6em; }
-th, td { padding: .3em .7em; text-align: left; white-space: nowrap; }
-th { border-bottom: 2px solid #222; vertical-align: bottom; }
-.number { text-align: right; }
-.best { font-weight: 700; }
-tr.group td { border-top: 1px solid #999; }
-tbody tr:hover { background: #eef4fa; }
-.scroll { overflow-x: auto; }
-p { color: #555; max-width: 60em; }
-"""
 
 
 def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
@@ -168,11 +156,10 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
         )
     ]
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in _notes(table, origin))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
-        f'\n<style>{_STYLE}</style>\n<div class="scroll">\n<table>\n'
-        f"<caption>{escape(title)}</caption>\n<thead>\n{head}</thead>\n<tbody>\n{''.join(body)}"
-        f"</tbody>\n</table>\n</div>\n{notes}</html>\n"
+    return document(
+        title,
+        f'<div class="scroll">\n<table>\n<caption>{escape(title)}</caption>\n'
+        f"<thead>\n{head}</thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n</div>\n{notes}",
     )
 
 

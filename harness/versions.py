@@ -48,12 +48,18 @@ def check(paths: Iterable[str | Path]) -> None:
 
 def components(spec: Any) -> Iterator[tuple[str, str, int]]:
     """(kind, name, version) of every declaration inside a job, as far down as they go."""
+    for kind, declared in declarations(spec):
+        yield kind, str(declared["name"]), int(declared["version"])
+
+
+def declarations(spec: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, declaration) of every component inside a job, as far down as they go."""
     if isinstance(spec, list | tuple):
         for item in spec:
-            yield from components(item)
+            yield from declarations(item)
     elif isinstance(spec, dict):
         for kind, sign in _SIGNS.items():
             if sign in spec and "version" in spec:
-                yield kind, str(spec["name"]), int(spec["version"])
+                yield kind, spec
         for value in spec.values():
-            yield from components(value)
+            yield from declarations(value)

@@ -69,7 +69,8 @@
 
   function ordered(pictures) {
     const column = chosen();
-    if (state.order === "prompt" || !column) return pictures;
+    const task = (i) => data.pictures[i][1];
+    if (state.order === "prompt" || !column) return pictures.toSorted((i, j) => task(i) - task(j));
     const base = baseOf(column);
     const gain = (i) => value(column, gainMetric(), i) - value(base, gainMetric(), i);
     const sign = state.order === "gain" ? -1 : 1;
@@ -142,7 +143,7 @@
     );
   }
 
-  /** The baseline's image and another's, large; arrow keys lead to the other methods. */
+  /** The baseline's image and another's, large; buttons and arrow keys lead to other methods. */
   function zoom(column, i) {
     const dialog = at("zoom");
     at("zoom-title").textContent = data.pictures[i][0];
@@ -151,11 +152,15 @@
       make("p", { className: "meta", textContent: metaOf(i) }),
       make("ul", { className: "shots" }, ...pair.map((one) => shot(one, i, true))),
     );
-    dialog.onkeydown = (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
+    const move = (step) => {
       const row = model().columns.filter((one) => value(one, data.verdict, i) !== null);
       zoom(row[(row.indexOf(column) + step + row.length) % row.length], i);
+    };
+    at("before").onclick = () => move(-1);
+    at("after").onclick = () => move(1);
+    dialog.onkeydown = (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step) move(step);
     };
     if (!dialog.open) dialog.showModal();
   }
@@ -174,7 +179,7 @@
       });
       return made;
     };
-    for (const nav of document.querySelectorAll(".pages")) {
+    for (const nav of document.querySelectorAll("main .pages")) {
       const place = make("span", { textContent: `page ${state.page + 1} of ${last + 1}` });
       nav.replaceChildren(button("← Previous", -1), place, button("Next →", 1));
     }
@@ -210,7 +215,7 @@
       at("cards").append(make("p", { className: "empty", textContent: "No image fits these filters." }));
     }
     at("count").textContent = shown.length
-      ? `${first + 1} to ${first + shown.length} of ${kept.length} noises and prompts` : "none";
+      ? `${first + 1} to ${first + shown.length} of ${kept.length} (a row per prompt and noise)` : "none";
     remember();
   }
 

@@ -1,0 +1,41 @@
+"""HTML pages that stand alone: their style and script are inside, nothing is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+
+
+def template(name: str) -> str:
+    """A file that ships with the package, in ``templates``."""
+    return resources.files("harness").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def document(title: str, body: str) -> str:
+    """A whole page; its tables can be sorted by a click, or a key, on a column's head.
+
+    Args:
+        title: plain text.
+        body: HTML; a table with head and body for each thing to be sorted.
+    """
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
+        f"<style>\n{template('table.css')}</style>\n{body}"
+        f"<script>\n{template('table.js')}</script>\n</html>\n"
+    )
+
+
+def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A sortable table of plain text."""
+    return (
+        f'<div class="scroll">\n<table>\n<caption>{escape(caption)}</caption>\n<thead>\n'
+        f"{_row('th', head)}</thead>\n<tbody>\n{''.join(_row('td', row) for row in rows)}"
+        "</tbody>\n</table>\n</div>\n"
+    )
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>\n"

@@ -1,0 +1,44 @@
+"use strict";
+/* Sorts tables by a column: a first click downwards, a second upwards, a third as it was made. */
+(() => {
+  /** What a cell is sorted by: the number that it starts with, else its text; gaps come last. */
+  function keyOf(row, column) {
+    const text = row.cells[column].textContent.trim();
+    if (text === "" || text === "–") return null;
+    const number = Number.parseFloat(text.replace(/^</, "").replace("−", "-"));
+    return /^[<+\-−]?[\d.]/.test(text) && !Number.isNaN(number) ? number : text;
+  }
+
+  function compare(a, b) {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a).localeCompare(String(b), "en", { numeric: true });
+  }
+
+  function sort(table, column, direction, made) {
+    const body = table.tBodies[0];
+    const keyed = made.map((row) => [keyOf(row, column), row]);
+    const gaps = keyed.filter(([key]) => key === null);
+    const rest = keyed.filter(([key]) => key !== null);
+    rest.sort(([a], [b]) => direction * compare(a, b));
+    body.append(...(direction ? [...rest, ...gaps] : keyed).map(([, row]) => row));
+    table.classList.toggle("sorted", direction !== 0);
+  }
+
+  for (const table of document.querySelectorAll("table")) {
+    const made = [...table.tBodies[0].rows];
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const now = head.getAttribute("aria-sort");
+        const next = { descending: "ascending", ascending: null }[now] ?? (now ? null : "descending");
+        for (const other of heads) other.removeAttribute("aria-sort");
+        if (next) head.setAttribute("aria-sort", next);
+        sort(table, column, { descending: -1, ascending: 1 }[next] ?? 0, made);
+      });
+    });
+  }
+})();
