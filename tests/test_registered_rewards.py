@@ -67,3 +67,12 @@ def test_human_preference_has_the_papers_weights() -> None:
         "pickscore": 0.05,
         "clip_score": 0.01,
     }
+
+
+def test_genevals_colours_are_seen_by_the_clip_of_aesthetic() -> None:
+    made = Registry()
+    path = FOLDER.parent / "benchmarks" / "geneval.smk"
+    code = compile(path.read_text(encoding="utf-8"), path, "exec")
+    exec(code, {"add_benchmark": made.add_benchmark})
+    clip = made.benchmarks["geneval"].scorer_arguments["clip"]
+    assert clip == REGISTRY.rewards["aesthetic"].arguments["weights"]

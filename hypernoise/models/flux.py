@@ -46,7 +46,8 @@ class FluxSchnell:
         device: str = "cpu",
         pipeline: FluxPipeline | None = None,
     ) -> None:
-        self.pipeline: Any = pipeline or load_pipeline(
+        self.pipeline: Any
+        self.pipeline = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,

@@ -57,7 +57,8 @@ class PixartDmd:
         pipeline: PixArtAlphaPipeline | None = None,
     ) -> None:
         from_hub = distilled if pipeline is None and weights != RANDOM else ""
-        self.pipeline: Any = pipeline or load_pipeline(
+        self.pipeline: Any
+        self.pipeline = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,

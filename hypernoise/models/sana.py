@@ -61,7 +61,8 @@ class SanaSprint:
         device: str = "cpu",
         pipeline: SanaSprintPipeline | None = None,
     ) -> None:
-        self.pipeline: Any = pipeline or load_pipeline(
+        self.pipeline: Any
+        self.pipeline = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,

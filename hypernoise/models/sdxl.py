@@ -50,7 +50,8 @@ class SdxlTurbo:
         device: str = "cpu",
         pipeline: StableDiffusionXLPipeline | None = None,
     ) -> None:
-        self.pipeline: Any = pipeline or load_pipeline(
+        self.pipeline: Any
+        self.pipeline = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,

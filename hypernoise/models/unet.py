@@ -44,7 +44,8 @@ class SdTurbo:
         device: str = "cpu",
         pipeline: StableDiffusionPipeline | None = None,
     ) -> None:
-        self.pipeline: Any = pipeline or load_pipeline(
+        self.pipeline: Any
+        self.pipeline = pipeline or load_pipeline(
             self.pipeline_class,
             weights,
             revision=revision,
