@@ -33,13 +33,12 @@ MAX_TOKENS = 35
 MAX_WORDS = 50
 #: ViT-B/16 as BLIP builds it, at the size of the published fine-tuning.
 VISION: Mapping[str, Any] = {
+    **imagereward.VISION,
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
     "image_size": 480,
-    "patch_size": 16,
-    "layer_norm_eps": 1e-6,
 }
 _POSITIONS = "vision_model.embeddings.position_embedding"
 _VISUAL = "visual_encoder."
