@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms import functional as transforms
-from torchvision.transforms.functional import InterpolationMode
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
 
 from harness.benchmarks.questions import Images, Probabilities, grouped, pairs
@@ -33,13 +33,12 @@ MAX_TOKENS = 35
 MAX_WORDS = 50
 #: ViT-B/16 as BLIP builds it, at the size of the published fine-tuning.
 VISION: Mapping[str, Any] = {
+    **imagereward.VISION,
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
     "image_size": 480,
-    "patch_size": 16,
-    "layer_norm_eps": 1e-6,
 }
 _POSITIONS = "vision_model.embeddings.position_embedding"
 _VISUAL = "visual_encoder."
@@ -100,7 +99,8 @@ class BlipVqa:
     @torch.no_grad()
     def _see(self, images: Images) -> Tensor:
         vision = self.network.vision_model
-        parts = torch.from_numpy(images).split(self._batch_size)
+        starts = range(0, len(images), self._batch_size)
+        parts = [torch.from_numpy(images[start : start + self._batch_size]) for start in starts]
         return torch.cat([vision(self._pixels(part)).last_hidden_state for part in parts])
 
     def _pixels(self, images: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class BlipVqa:
         text = {**self._text, "vocab_size": first + 2, "bos_token_id": first}
         config = BlipConfig(text_config=text, vision_config=dict(self._vision))
         with init_empty_weights(include_buffers=False):
-            network = BlipForQuestionAnswering(config)
+            network: Any = BlipForQuestionAnswering(config)
         fill(network, self._tensors(network), self._weights.place)
         return network.to(self._device)
 
@@ -206,6 +206,6 @@ def resized_positions(positions: Tensor, n_patches: int) -> Tensor:
     if n_given == n_patches:
         return positions
     given, wanted = (int(np.sqrt(n)) for n in (n_given, n_patches))
-    grid = positions[:, 1:].unflatten(1, (given, given)).movedim(-1, 1)
+    grid = positions[:, 1:].reshape(len(positions), given, given, -1).movedim(-1, 1)
     grid = functional.interpolate(grid.float(), (wanted, wanted), mode="bicubic")
     return torch.cat([positions[:, :1], grid.movedim(1, -1).flatten(1, 2)], dim=1)

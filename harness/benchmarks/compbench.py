@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from harness import data_files
 from harness.benchmarks.noun_chunks import Chunker, check_chunker, noun_chunks
-from harness.benchmarks.questions import Images, ask, build_answerer, detail
+from harness.benchmarks.questions import (
+    Images,
+    QuestionedPrompt,
+    ask,
+    build_answerer,
+    check_answerer,
+    detail,
+)
 from harness.targets import unknown
 from harness.training_prompts import SPLITS, compbench_file
 
@@ -24,18 +30,8 @@ from harness.training_prompts import SPLITS, compbench_file
 CATEGORIES = ("color", "shape", "texture")
 
 
-@dataclass(frozen=True)
-class CompBenchPrompt:
-    """One of T2I-CompBench's prompts; ``task`` is its category, ``metadata`` its chunks."""
-
-    prompt_id: str
-    text: str
-    task: str
-    metadata: dict[str, Any]
-
-
-def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[CompBenchPrompt, ...]:
-    """The published prompts of the three categories, with the chunks to ask about.
+def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[QuestionedPrompt, ...]:
+    """The published prompts of the three categories (task), with the chunks to ask about.
 
     Args:
         split: ``"val"``, 300 of each category, or ``"train"``, 700.
@@ -76,21 +72,15 @@ def score(
     return scored
 
 
-def check_score(answerer: Mapping[str, Any]) -> None:
-    """Check the arguments of :func:`score` before any image is made; nothing is loaded.
-
-    Raises:
-        SpecError, ValueError, FileNotFoundError: as
-            :func:`harness.benchmarks.questions.build_answerer`.
-    """
-    build_answerer(answerer)
+# Found by its name.
+check_score = check_answerer
 
 
-def _prompt(text: str, prompt_id: str, category: str, chunker: Chunker) -> CompBenchPrompt:
+def _prompt(text: str, prompt_id: str, category: str, chunker: Chunker) -> QuestionedPrompt:
     chunks = noun_chunks(text, chunker)
     if not chunks:
         raise ValueError(f"prompt {prompt_id} has no noun chunk to ask about: {text!r}")
-    return CompBenchPrompt(prompt_id, text, category, {"chunks": chunks})
+    return QuestionedPrompt(prompt_id, text, category, {"chunks": chunks})
 
 
 def _lines(category: str, split: str) -> list[str]:

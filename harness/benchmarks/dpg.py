@@ -29,7 +29,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from harness.benchmarks.questions import Images, ask, build_answerer, detail
+from harness.benchmarks.questions import (
+    Images,
+    QuestionedPrompt,
+    ask,
+    build_answerer,
+    check_answerer,
+    detail,
+)
 from harness.data_files import DataFile, locate
 from hypernoise.choices import check_choice
 
@@ -64,17 +71,9 @@ class Proposition:
     question: str
 
 
-@dataclass(frozen=True)
-class DpgPrompt:
-    """One of DPG-Bench's prompts, with its propositions as metadata."""
-
-    prompt_id: str
-    text: str
-    task: str
-    metadata: dict[str, Any]
-
-
-def prompts(variant: Variant = "published", questions_sha256: str = "") -> tuple[DpgPrompt, ...]:
+def prompts(
+    variant: Variant = "published", questions_sha256: str = ""
+) -> tuple[QuestionedPrompt, ...]:
     """The prompts of the question table, in its order.
 
     Args:
@@ -90,7 +89,7 @@ def prompts(variant: Variant = "published", questions_sha256: str = "") -> tuple
     return tuple(read_prompts(path, variant))
 
 
-def read_prompts(path: Path, variant: Variant) -> list[DpgPrompt]:
+def read_prompts(path: Path, variant: Variant) -> list[QuestionedPrompt]:
     """Prompts of a question table; one that ``published`` leaves out is named on standard error.
 
     Of rows with the same prompt and number the last one counts, as in the original.
@@ -106,7 +105,7 @@ def read_prompts(path: Path, variant: Variant) -> list[DpgPrompt]:
         said = _proposition(row, path)
         tables.setdefault(row["item_id"], {})[said.number] = said
     return [
-        DpgPrompt(name, texts[name], TASK, graph(list(table.values()), variant))
+        QuestionedPrompt(name, texts[name], TASK, graph(list(table.values()), variant))
         for name, table in tables.items()
         if not _is_left_out(name, table, variant, path)
     ]
@@ -159,14 +158,8 @@ def score(
     return scored
 
 
-def check_score(answerer: Mapping[str, Any]) -> None:
-    """Check the arguments of :func:`score` before any image is made; nothing is loaded.
-
-    Raises:
-        SpecError, ValueError, FileNotFoundError: as
-            :func:`harness.benchmarks.questions.build_answerer`.
-    """
-    build_answerer(answerer)
+# Found by its name.
+check_score = check_answerer
 
 
 def holds(

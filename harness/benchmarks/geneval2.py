@@ -19,11 +19,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.benchmarks.questions import Images, ask_answers, build_answerer, detail
+from harness.benchmarks.questions import (
+    Images,
+    QuestionedPrompt,
+    ask_answers,
+    build_answerer,
+    detail,
+)
 from harness.data_files import DataFile, locate
 from harness.targets import SpecError
 
@@ -37,18 +42,8 @@ DATA = DataFile(
 _FIELDS = ("prompt", "atom_count", "vqa_list", "skills")
 
 
-@dataclass(frozen=True)
-class GenEval2Prompt:
-    """One of GenEval 2's prompts; ``task`` is its number of atoms, as ``atoms_7``."""
-
-    prompt_id: str
-    text: str
-    task: str
-    metadata: dict[str, Any]
-
-
-def prompts() -> tuple[GenEval2Prompt, ...]:
-    """The published prompts; an id is the number of its line, from 0.
+def prompts() -> tuple[QuestionedPrompt, ...]:
+    """The published prompts; an id is the number of its line, a task its atoms, as ``atoms_7``.
 
     Raises:
         ValueError: another file, or a line of another form.
@@ -57,7 +52,7 @@ def prompts() -> tuple[GenEval2Prompt, ...]:
     return tuple(read_prompts(locate(DATA)))
 
 
-def read_prompts(path: Path) -> list[GenEval2Prompt]:
+def read_prompts(path: Path) -> list[QuestionedPrompt]:
     """Prompts of a file in GenEval 2's form, which users may write themselves.
 
     Raises:
@@ -107,7 +102,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def _prompt(line: str, number: int, path: Path) -> GenEval2Prompt:
+def _prompt(line: str, number: int, path: Path) -> QuestionedPrompt:
     where = f"{path}, line {number + 1}"
     try:
         record = json.loads(line)
@@ -122,4 +117,4 @@ def _prompt(line: str, number: int, path: Path) -> GenEval2Prompt:
         )
     metadata = {"vqa_list": record["vqa_list"], "skills": record["skills"]}
     task = f"atoms_{record['atom_count']}"
-    return GenEval2Prompt(f"{number:05}", record["prompt"], task, metadata)
+    return QuestionedPrompt(f"{number:05}", record["prompt"], task, metadata)

@@ -14,6 +14,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -29,6 +30,16 @@ Images: TypeAlias = NDArray[np.float32]
 #: The same for every image: as many values as it was asked questions, in their order.
 Probabilities: TypeAlias = list[list[float]]
 _Question = TypeVar("_Question", str, tuple[str, str])
+
+
+@dataclass(frozen=True)
+class QuestionedPrompt:
+    """A prompt of a benchmark; ``metadata`` says what its images are asked."""
+
+    prompt_id: str
+    text: str
+    task: str
+    metadata: dict[str, Any]
 
 
 class Answerer(Protocol):
@@ -78,6 +89,14 @@ def _built(declaration: str, device: str) -> Any:
     if "device" in parameters:
         arguments.setdefault("device", device)
     return factory(**arguments)
+
+
+def check_answerer(answerer: Mapping[str, Any]) -> None:
+    """Check a declared answerer before any image is made; nothing is loaded.
+
+    Raises: as :func:`build_answerer`.
+    """
+    build_answerer(answerer)
 
 
 def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> list[dict[str, float]]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from harness.benchmarks.dpg import Proposition, graph
 from harness.benchmarks.geneval import relations
 from harness.benchmarks.noun_chunks import noun_chunks
-from harness.benchmarks.questions import Images, Probabilities
+from harness.benchmarks.questions import Images, Probabilities, QuestionedPrompt
 from hypernoise.shapeworld.captions import (
     COLORS,
     NUMBERS,
@@ -44,16 +43,6 @@ _OTHER = f"(?P<other>{'|'.join(SHAPES)})"
 _NUMBER_OF = {word: number for number, word in NUMBERS.items()} | {"one": 1}
 _NUMBER = f"(?P<number>{'|'.join(_NUMBER_OF)})"
 _RELATION = f"(?P<relation>{'|'.join(RELATIONS)})"
-
-
-@dataclass(frozen=True)
-class WorldPrompt:
-    """A caption as a prompt of another benchmark."""
-
-    prompt_id: str
-    text: str
-    task: str
-    metadata: dict[str, Any]
 
 
 class DetectorAnswerer:
@@ -107,7 +96,7 @@ def answer(question: str, found: Sequence[Detection]) -> float:
     )
 
 
-def compbench(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
+def compbench(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
     """Captions as T2I-CompBench's prompts: tasks color and shape, noun chunks to ask about.
 
     Raises:
@@ -115,7 +104,7 @@ def compbench(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
     """
     category_of = {task: name for name, tasks in CATEGORIES.items() for task in tasks}
     return tuple(
-        WorldPrompt(
+        QuestionedPrompt(
             f"compbench_{caption.prompt_id}",
             caption.text,
             category_of[caption.task],
@@ -126,14 +115,14 @@ def compbench(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
     )
 
 
-def dpg(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
+def dpg(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
     """Captions as DPG-Bench's prompts: objects exist, then have a colour, a number, a place.
 
     Raises:
         ValueError: the split is unknown.
     """
     return tuple(
-        WorldPrompt(
+        QuestionedPrompt(
             f"dpg_{caption.prompt_id}",
             caption.text,
             caption.task,
@@ -143,14 +132,16 @@ def dpg(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
     )
 
 
-def geneval2(split: str = "evaluation") -> tuple[WorldPrompt, ...]:
+def geneval2(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
     """Captions as GenEval 2's prompts: every proposition, and one of what is named once.
 
     Raises:
         ValueError: the split is unknown.
     """
     return tuple(
-        WorldPrompt(f"geneval2_{caption.prompt_id}", caption.text, caption.task, _atoms(caption))
+        QuestionedPrompt(
+            f"geneval2_{caption.prompt_id}", caption.text, caption.task, _atoms(caption)
+        )
         for caption in captions(split)
     )
 

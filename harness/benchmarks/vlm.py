@@ -123,7 +123,8 @@ class Vlm:
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        processor: Any = AutoProcessor.from_pretrained(self._weights, **self._source)
+        load: Any = AutoProcessor.from_pretrained
+        processor = load(self._weights, **self._source)
         # The answer follows the last token, so padding stands before the first.
         processor.tokenizer.padding_side = "left"
         network: Any = AutoModelForImageTextToText.from_pretrained(
