@@ -277,7 +277,7 @@ def runs_job(name, out, kind=None, **arguments):
     runs = experiment.shown(selections, models[0])
     if kind:
         runs = {method: runs[method] for method in experiment.family(runs, kind)}
-    ranks = {model: experiment.ranks(model, runs) for model in models}
+    ranks = {model: insist(experiment.ranks, model, runs) for model in models}
     inputs = frames_for(name, "scores", "images")
     return table_job(name, out, inputs, models=models, runs=runs, ranks=ranks, **arguments)
 
