@@ -133,8 +133,8 @@ def test_pareto_draws_every_method_with_its_settings() -> None:
         drawn = {line.get_color(): line for line in panel.lines if line.get_marker() in "ovD"}
         for name, value, latency_ms in zip(settings, y, (2.0, 100.0, 4.5), strict=True):
             line = drawn[LOOKS[name].color]
-            np.testing.assert_allclose(line.get_xdata(), [latency_ms])
-            np.testing.assert_allclose(line.get_ydata(), [value], atol=1e-9)
+            assert [float(x) for x in line.get_xdata()] == pytest.approx([latency_ms])
+            assert [float(y) for y in line.get_ydata()] == pytest.approx([value])
     (legend,) = figure.legends
     said = [text.get_text() for text in legend.get_texts()]
     assert said == ["base", "reno: iterations 50", "hypernoise"]
