@@ -13,6 +13,8 @@ from pathlib import Path
 import galleries
 import pytest
 
+from harness.pages import document, table
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -204,4 +206,37 @@ def test_of_thousands_of_images_only_a_page_is_drawn(
     assert opened.page.locator("img").count() == PER_PAGE * METHODS
     read = [url for url in opened.asked if url.endswith(".png")]
     assert len(read) <= PER_PAGE * METHODS
+    opened.page.close()
+
+
+@pytest.fixture(scope="module")
+def sorted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [
+        ["b", "0.90 [0.8, 1.0]"],
+        ["a", "\N{EN DASH}"],
+        ["c", "-0.5"],
+        ["d", "10"],
+        ["e", "<0.001"],
+    ]
+    path = tmp_path_factory.mktemp("table") / "t.html"
+    path.write_text(document("T", table("T", ("name", "value"), rows)), encoding="utf-8")
+    return path
+
+
+def test_tables_sort_by_number_and_by_name_and_back(
+    browser: playwright.Browser, sorted_page: Path
+) -> None:
+    opened = Opened(browser, sorted_page, PHONE)
+    head = opened.page.get_by_role("button", name="value")
+    seen = []
+    for _ in range(3):
+        head.focus()
+        opened.page.keyboard.press("Enter")
+        seen.append("".join(opened.page.locator("td:first-child").all_inner_texts()))
+    # Downwards, upwards, as made; what has no value comes last either way.
+    assert seen == ["dbeca", "cebda", "bacde"]
+    opened.page.get_by_role("button", name="name").click()
+    assert opened.page.locator("th").first.get_attribute("aria-sort") == "descending"
+    assert opened.page.locator("td:first-child").all_inner_texts() == list("edcba")
+    assert opened.said == []
     opened.page.close()

@@ -17,6 +17,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from harness.lineage import survey
+from harness.verify import verify
+
 REPOSITORY = Path(__file__).parents[1]
 CAPTIONS = "hypernoise.shapeworld.captions:captions"
 CONFIG = "workflows/config/tiny.yaml"
@@ -272,6 +275,12 @@ def test_the_workflow_makes_table_and_figures(finished: Path) -> None:
     for figure in ("figure4.png", "figure4.pdf", "grid_tiny_sana.png", "pareto.png"):
         assert (finished / "results" / "figures" / figure).stat().st_size > 1000
     assert not list((finished / "results" / "work").rglob("*.parquet"))
+
+
+def test_every_number_of_a_run_can_be_traced(finished: Path) -> None:
+    found = survey(finished / "results")
+    assert {"table table1", "figure figure4", "gallery"} <= {made.kind for made in found.made}
+    assert [str(finding) for finding in verify(found)] == []
 
 
 def test_a_second_run_does_nothing(finished: Path) -> None:

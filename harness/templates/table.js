@@ -24,6 +24,22 @@
     table.classList.toggle("sorted", direction !== 0);
   }
 
+  /** Names stay in sight while a wide table is scrolled: its first two columns, if they are words. */
+  function fix(table, heads) {
+    const seen = table.parentElement.clientWidth;
+    if (seen < 700 || table.offsetWidth <= seen) return;
+    let left = 0;
+    for (const head of heads.slice(0, 2)) {
+      if (head.classList.contains("number")) return;
+      for (const row of table.rows) {
+        const cell = row.cells[head.cellIndex];
+        cell.classList.add("fixed");
+        cell.style.left = `${left}px`;
+      }
+      left += head.offsetWidth;
+    }
+  }
+
   for (const table of document.querySelectorAll("table")) {
     const made = [...table.tBodies[0].rows];
     const heads = [...table.tHead.rows[0].cells];
@@ -40,5 +56,6 @@
         sort(table, column, { descending: -1, ascending: 1 }[next] ?? 0, made);
       });
     });
+    fix(table, heads);
   }
 })();
