@@ -7,6 +7,7 @@ options. A verb may be both: with ``--job`` it is the workflow's.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -43,6 +44,8 @@ _REMEDIES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, or 2 for a job that cannot be carried out."""
     options = _parser().parse_args(arguments)
+    if options.data:
+        _use_data(options.data)
     try:
         if options.verb in COMMANDS and getattr(options, "job", None) is None:
             return _command(options)
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
-    not_its_own = ("verb", "traceback", "job", "check")
+    not_its_own = ("verb", "traceback", "job", "check", "data")
     given = {k: v for k, v in vars(options).items() if k not in not_its_own}
     return resolve(COMMANDS[options.verb].target)(**given) or 0
 
@@ -69,6 +72,13 @@ def _job(options: argparse.Namespace) -> None:
         job = replace(job, threads=options.threads)
     module = f"harness.{_MODULES.get(options.verb, options.verb)}"
     resolve(f"{module}:{'check' if getattr(options, 'check', False) else 'run'}")(job)
+
+
+def _use_data(folder: str) -> None:
+    # Not at the top: it brings torch. Jobs of this process read the variable.
+    from harness.data_files import VARIABLE
+
+    os.environ[VARIABLE] = folder
 
 
 def _fail(error: Exception, traceback: bool, remedy: str = "") -> int:
@@ -109,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         own = own or verbs.add_parser(verb, help=command.help, description=command.help)
         command.add_options(own)
     for sub in verbs.choices.values():
+        sub.add_argument("--data", metavar="FOLDER", help="published files, before HYPERNOISE_DATA")
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")
     return parser
 

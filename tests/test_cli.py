@@ -78,6 +78,20 @@ def _code(path: Path) -> int:
     return len(str(path))
 
 
+def test_a_data_folder_on_the_command_line_goes_before_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness import data_files
+
+    monkeypatch.setenv(data_files.VARIABLE, "elsewhere")
+    seen: list[Path] = []
+    monkeypatch.setattr(generate, "run", lambda _job: seen.append(data_files.folder()))
+    job = to_json(generate_job(tmp_path))
+    assert main(["generate", "--job", job]) == 0
+    assert main(["generate", "--job", job, "--data", "mine"]) == 0
+    assert seen == [Path("elsewhere"), Path("mine")]
+
+
 def test_a_check_does_no_work(tmp_path: Path) -> None:
     assert main(["generate", "--check", "--job", to_json(generate_job(tmp_path))]) == 0
     assert harness_toys.ToyGenerator.built == 0

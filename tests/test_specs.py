@@ -18,6 +18,8 @@ from harness.jobs import (
     JOBS,
     AuditJob,
     MatchJob,
+    OverlapJob,
+    PairsJob,
     PretrainJob,
     ProfileJob,
     ScoreJob,
@@ -29,7 +31,7 @@ from harness.jobs import (
     load_job,
     to_json,
 )
-from harness.specs import PromptsSpec, Registry, SpecError, TableSpec, resolve
+from harness.specs import ComparisonSpec, PromptsSpec, Registry, SpecError, TableSpec, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 SD = "hypernoise.models.unet:SdTurbo"
@@ -203,6 +205,8 @@ def jobs(folder: Path) -> dict[str, Any]:
         ),
         "generate": generate_job(folder, reward=REWARD, adapter="somewhere"),
         "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
+        "pairs": PairsJob({"a_distance": ComparisonSpec("a:B", {"n": 2})}, ("a",), "o"),
+        "overlap": OverlapJob({"t": prompts}, {"b": prompts}),
         "profile": ProfileJob(
             MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
         ),
