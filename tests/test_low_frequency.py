@@ -170,7 +170,7 @@ def test_the_kl_has_gradients_of_finite_differences(tiny_sd: Generator) -> None:
     network, noise, conditioning = stirred(tiny_sd), noise_for(tiny_sd, 2), encode(tiny_sd)
     network.network.double()
     noise = noise.double()
-    bias = network.network.inner[0].bias
+    bias: Any = network.network.blocks[0].inner.bias
 
     def kl() -> Tensor:
         coefficients, prompt = network.inputs(noise, conditioning)
