@@ -144,6 +144,15 @@ def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> N
     assert "table1" not in planned
 
 
+def test_the_audit_looks_into_the_trainings_of_the_other_tables(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "audit")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    assert planned["train"] == planned["audit_network"] == 3
+    assert planned["audit"] == 1
+    assert "generate" not in planned
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
