@@ -103,7 +103,7 @@ class PromptPooling(nn.Module):
     """Encoded prompts of any length as one vector, through learned queries.
 
     Args:
-        n_tokens_width: width of a token.
+        token_width: width of a token.
         width: of the result.
     """
 
@@ -124,6 +124,29 @@ class PromptPooling(nn.Module):
         return functional.silu(self.mix(pooled.flatten(1)))
 
 
+class GatedBlock(nn.Module):
+    """A gated residual block whose two branches both see the prompt.
+
+    Their product lets the prompt choose how coefficients move one another: a sum inside a
+    nonlinearity hardly does, and a shift by the prompt alone earns next to nothing.
+
+    Args:
+        width: of the hidden layer and the pooled prompt.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, 2 * width)
+        self.condition = nn.Linear(width, 2 * width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor, prompt: Tensor) -> Tensor:
+        """[..., width] from hidden values and a pooled prompt [..., width]."""
+        value, gate = (self.inner(hidden) + self.condition(prompt)).chunk(2, dim=-1)
+        added: Tensor = self.outer(value * functional.silu(gate))
+        return hidden + added
+
+
 class CoefficientNetwork(nn.Module):
     """h(c, prompt): a residual network on coefficients, zero before training.
 
@@ -138,18 +161,16 @@ class CoefficientNetwork(nn.Module):
         super().__init__()
         self.pooling = PromptPooling(token_width, width)
         self.first = nn.Linear(n_coefficients, width)
-        self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.conditions = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.outer = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.blocks = nn.ModuleList(GatedBlock(width) for _ in range(depth))
         self.last = nn.Linear(width, n_coefficients)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, coefficients: Tensor, prompt: Tensor) -> Tensor:
         """The displacement [..., k] of coefficients [..., k] for a pooled prompt [..., width]."""
-        hidden = self.first(coefficients) + prompt
-        for inner, condition, outer in zip(self.inner, self.conditions, self.outer, strict=True):
-            hidden = hidden + outer(functional.silu(inner(hidden) + condition(prompt)))
+        hidden = self.first(coefficients)
+        for block in self.blocks:
+            hidden = block(hidden, prompt)
         moved: Tensor = self.last(hidden)
         return moved
 

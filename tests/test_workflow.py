@@ -171,6 +171,15 @@ def test_the_sweep_of_regularisations_shares_what_it_can(folder: Path) -> None:
     assert "match" not in planned
 
 
+def test_the_audit_looks_into_the_trainings_of_the_other_tables(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "audit")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    assert planned["train"] == planned["audit_network"] == 3
+    assert planned["audit"] == 1
+    assert "generate" not in planned
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
