@@ -101,10 +101,11 @@ def test_published_numbers_are_joined_by_table_model_method_steps_and_rank() -> 
     inside = ours["geneval_mean_ci_low"] <= 0.77 <= ours["geneval_mean_ci_high"]
     assert ours["geneval_mean_published_within"] == inside
     assert set(table["world"]) == {"paper"}
+    assert for_people(table)["geneval_mean_published"][0].startswith("0.70 (")
     text = for_people(table)["geneval_mean_published"]
     words = "inside" if inside else "outside"
     assert text[table.index[(table["method"] == "hypernoise") & (table["steps"] == 4)][0]] == (
-        f"0.77 ({ours['geneval_mean'] - 0.77:+.3g}, {words})"
+        f"0.77 ({ours['geneval_mean'] - 0.77:+.3f}, {words})"
     )
 
 
