@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from harness import frames, machine
@@ -40,6 +39,7 @@ from harness.stages import (
     STAGES,
     Meter,
     Spans,
+    flop_counter,
     flop_meter,
     stopwatch,
     watched,
@@ -268,7 +268,7 @@ class Costs:
 
 def costs_of(contender: Contender, task: Task) -> Costs:
     """Count one eager call."""
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
     spans = Spans(flop_meter(counter))
     with watched(spans, contender.generator, contender.reward), counter:
         made = contender.call(task, spans)
