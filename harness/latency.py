@@ -144,7 +144,9 @@ def check(job: LatencyJob) -> None:
 def _models(job: LatencyJob) -> list[ModelSpec]:
     """The job's model at every size and precision; its encodings are not kept, but timed."""
     sizes = job.sizes_px or (job.model.size_px,)
-    plain = replace(job.model, encodings="")
+    # The modes are the job's to choose.
+    own = {name: value for name, value in job.model.arguments.items() if name != "mode"}
+    plain = replace(job.model, encodings="", arguments=own)
     dtypes: list[Mapping[str, Any]] = [{"dtype": name} for name in job.precisions] or [{}]
     return [
         replace(plain, size_px=size, arguments={**plain.arguments, **dtype})
