@@ -22,6 +22,7 @@ _HELP = {
     "match": "pick the fine-tuning checkpoint with the noise network's validation reward",
     "generate": "make a benchmark's images with one method",
     "score": "score images with a benchmark's scorer and with rewards",
+    "pairs": "compare the images of each prompt with one another",
     "profile": "time methods against one another; with --model: measure what they cost",
     "latency": "measure what methods cost, stage by stage",
     "table": "make a table from frames",

@@ -17,8 +17,24 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from harness.declared import method_variant
-from harness.jobs import GenerateJob, LatencyJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.jobs import (
+    GenerateJob,
+    LatencyJob,
+    PairsJob,
+    PretrainJob,
+    ProfileJob,
+    ScoreJob,
+    Timed,
+    TrainJob,
+)
+from harness.specs import (
+    WEIGHT_ARGUMENTS,
+    ComparisonSpec,
+    MethodSpec,
+    PromptsSpec,
+    Registry,
+    RewardSpec,
+)
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
@@ -30,6 +46,8 @@ _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 COMPARE = "methods"
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK = "_rank_"
+#: Name of the selection whose images are compared in pairs (config section ``diversity``).
+DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
@@ -144,6 +162,13 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
+        if diversity := config.get(DIVERSITY):
+            where = "in diversity"
+            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
+            self._known(registry.methods, f"method {where}", diversity["methods"])
+            self._known(registry.models, f"model {where}", diversity.get("models", ()))
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
         self._check_selections("sweep", config["sweeps"])
         self._check_selections("selection", self._given_selections)
         pretrain = config["pretrain"]
@@ -169,7 +194,7 @@ class Experiment:
         taken = {
             **dict.fromkeys(registry.benchmarks, "a benchmark"),
             **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
-            COMPARE: "the comparison",
+            **dict.fromkeys((COMPARE, DIVERSITY), "a section of the config"),
         }
         for name, chosen in given.items():
             if name in taken:
@@ -251,10 +276,13 @@ class Experiment:
     def _check_prompts(self) -> None:
         for given in self.config["prompts"].values():
             for prompts in given.values():
-                parameters = check_target(prompts["target"], self.file)
-                if parameters is not None and not parameters.any_keyword:
-                    where = f"argument of {prompts['target']}:"
-                    self._known(dict.fromkeys(parameters.names), where, prompts["arguments"])
+                self._check_target(prompts)
+
+    def _check_target(self, called: Mapping[str, Any]) -> None:
+        parameters = check_target(called["target"], self.file)
+        if parameters is not None and not parameters.any_keyword:
+            where = f"argument of {called['target']}:"
+            self._known(dict.fromkeys(parameters.names), where, called["arguments"])
 
     def _layered(self, section: str, *names: str) -> dict[str, Any]:
         # A layer whose key names more is the more special one; of two that name equally many,
@@ -319,10 +347,15 @@ class Experiment:
 
     def selection(self, name: str) -> Selection:
         """The images behind a table: a sweep's or a selection's of the config, those of
-        :data:`COMPARE`, or the config's own under its benchmark's name."""
-        if name == COMPARE:
-            compare = self.config["compare"]
-            return Selection(compare["benchmark"], tuple(compare["methods"]))
+        :data:`COMPARE` or :data:`DIVERSITY`, or the config's own under its benchmark's name.
+
+        Raises:
+            SpecError: the config has no such section.
+        """
+        if name in (COMPARE, DIVERSITY):
+            section = self._section(name)
+            models = tuple(section.get("models", ()))
+            return Selection(section["benchmark"], tuple(section["methods"]), models=models)
         given = {**self.config["sweeps"], **self._given_selections}
         if name not in given:
             return Selection(self.config["benchmark"], tuple(self.config["methods"]))
@@ -332,9 +365,16 @@ class Experiment:
             chosen["benchmark"], tuple(chosen["methods"]), steps, models, chosen.get("reward", "")
         )
 
+    def _section(self, name: str) -> Mapping[str, Any]:
+        key = "compare" if name == COMPARE else name
+        if key not in self.config:
+            raise SpecError(f"{self.file} has no section {key!r}, see workflows/config/tiny.yaml")
+        section: Mapping[str, Any] = self.config[key]
+        return section
+
     def selections(self) -> list[str]:
         """Names of all selections."""
-        own = [self.config["benchmark"], COMPARE]
+        own = [self.config["benchmark"], COMPARE, DIVERSITY]
         return [*own, *self.config["sweeps"], *self._given_selections]
 
     def selected_models(self, selection: str) -> list[str]:
@@ -356,7 +396,7 @@ class Experiment:
         return [*(m.name for m in specs if m.trains is None), *trained]
 
     def ranks(self, model: str, methods: Iterable[str]) -> dict[str, int]:
-        """Method -> LoRA rank of what is trained for it, without methods that train nothing.
+        """Method -> LoRA rank of what is trained for it; only methods that train something.
 
         Raises:
             SpecError: a method is named after another rank than it is trained with.
@@ -368,8 +408,8 @@ class Experiment:
             _, is_variant, named = name.partition(RANK)
             if is_variant and named != str(rank):
                 raise SpecError(
-                    f"{self.file}: {name} on {model} would be trained with rank {rank}; give it its "
-                    "own in config section 'training', under its name"
+                    f"{self.file}: {name} on {model} would be trained with rank {rank}; give it "
+                    "its own in config section 'training', under its name"
                 )
         return ranks
 
@@ -453,6 +493,12 @@ class Experiment:
             images=tuple(images),
             out=out,
         )
+
+    def pairs_job(self, images: Sequence[str], *, out: str) -> PairsJob:
+        """Compare images in pairs; raises SpecError where the config does not say how."""
+        comparisons = self._section(DIVERSITY)["comparisons"]
+        specs = {metric: ComparisonSpec(**given) for metric, given in comparisons.items()}
+        return PairsJob(comparisons=specs, images=tuple(images), out=out)
 
     def timed_batch_size(self, selection: str) -> int:
         """Images that one timed call of a selection's methods makes."""

@@ -18,6 +18,7 @@ from harness.codec import from_json, to_json
 from harness.specs import (
     Arguments,
     BenchmarkSpec,
+    ComparisonSpec,
     MethodSpec,
     ModelSpec,
     PromptsSpec,
@@ -138,6 +139,25 @@ class ScoreJob:
 
 
 @dataclass(frozen=True)
+class PairsJob:
+    """Compare the images of each prompt with one another.
+
+    Attributes:
+        comparisons: metric -> comparison; the metric's name says what a higher value means
+            (:data:`harness.comparisons.protocol.ENDINGS`).
+        images: paths of ``images.parquet`` files.
+        batch_size: images that are embedded together.
+        out: path of the pairs' parquet.
+    """
+
+    comparisons: Mapping[str, ComparisonSpec]
+    images: tuple[str, ...]
+    out: str
+    threads: int = 1
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
 class Timed:
     """A method to time, with the folder of its trained network, if any."""
 
@@ -217,7 +237,15 @@ class TableJob:
 
 
 Job: TypeAlias = (
-    PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | ProfileJob | LatencyJob | TableJob
+    PretrainJob
+    | TrainJob
+    | MatchJob
+    | GenerateJob
+    | ScoreJob
+    | PairsJob
+    | ProfileJob
+    | LatencyJob
+    | TableJob
 )
 
 #: Verb of the command line -> its job.
@@ -227,6 +255,7 @@ JOBS: dict[str, type[Any]] = {
     "match": MatchJob,
     "generate": GenerateJob,
     "score": ScoreJob,
+    "pairs": PairsJob,
     "profile": ProfileJob,
     "latency": LatencyJob,
     "table": TableJob,
@@ -301,6 +330,7 @@ __all__ = [
     "Job",
     "LatencyJob",
     "MatchJob",
+    "PairsJob",
     "PretrainJob",
     "ProfileJob",
     "ScoreJob",

@@ -55,14 +55,12 @@ class Measure(NamedTuple):
         column: its name.
         ending: of the gain's columns, where a table has several measures.
         tasks: the tasks whose images count; None for all.
-        factor: what scores are multiplied by.
         is_task_mean: whether it is the plain mean of the tasks' means, or the mean of all images.
     """
 
     column: str
     ending: str = ""
     tasks: tuple[str, ...] | None = None
-    factor: float = 1.0
     is_task_mean: bool = False
 
 
@@ -137,10 +135,9 @@ def dpg(
     """DPG-Bench by sampling steps: table 6; arguments of :func:`geneval`.
 
     Args:
-        metric: the metric of the scores, in [0, 1]; its mean over images is ``dpg_bench``, in
-            [0, 100].
+        metric: the metric of the scores, in [0, 100]; its mean over images is ``dpg_bench``.
     """
-    measures = [Measure("dpg_bench", factor=100.0)]
+    measures = [Measure("dpg_bench")]
     return _table(scores, images, metric, measures, printed_as, runs, models, ranks, baseline)
 
 
@@ -227,10 +224,10 @@ def _row(
     for measure in measures:
         rows = have & _in_tasks(paired, measure.tasks)
         groups = _groups(paired, rows, measure)
-        own = measure.factor * values[rows]
+        own = values[rows]
         row |= columns_of(_value(own, *groups, measure), measure.column)
         if base is not None:
-            other = measure.factor * paired.scores[metric][base][rows]
+            other = paired.scores[metric][base][rows]
             row |= columns_of(paired_gain(own, other, *groups), *_gain(measure))
             row[f"p_holm{measure.ending}"] = gain_p(own, other, *groups)
     return row

@@ -22,6 +22,7 @@ __all__ = [
     "TRAINABLE",
     "WEIGHT_ARGUMENTS",
     "BenchmarkSpec",
+    "ComparisonSpec",
     "MethodSpec",
     "ModelSpec",
     "PromptsSpec",
@@ -155,6 +156,14 @@ class PromptsSpec:
 
     Each has ``prompt_id``, ``text``, ``task`` and, where a scorer judges it, ``metadata``.
     """
+
+    target: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ComparisonSpec:
+    """``target(**arguments)`` is a :class:`harness.comparisons.protocol.Comparison`."""
 
     target: str
     arguments: Arguments = field(default_factory=dict)

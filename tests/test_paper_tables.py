@@ -128,7 +128,7 @@ def test_another_world_has_no_published_columns_and_says_so() -> None:
     assert words in markdown(table, "made by a test")
 
 
-def test_compbench_has_a_column_per_category_and_dpg_runs_to_a_hundred() -> None:
+def test_compbench_has_a_column_per_category_and_dpg_one_for_all() -> None:
     runs = {"base": [1, 2], "hypernoise": [1, 2]}
     given = {"metric": "score", "binary": False}
     scores, images = frames_of(runs, ("color", "shape", "texture"), "t2i_compbench", **given)
@@ -146,7 +146,7 @@ def test_compbench_has_a_column_per_category_and_dpg_runs_to_a_hundred() -> None
     scores, images = frames_of(runs, ("entity",), "dpg_bench", **given)
     table = dpg(scores, images, metric="score", runs=runs, models=[MODEL])
     mean = scores[(scores["method"] == "base") & (scores["steps"] == 1)]["value"].mean()
-    assert row(table, "base", 1)["dpg_bench"] == pytest.approx(100 * mean)
+    assert row(table, "base", 1)["dpg_bench"] == pytest.approx(mean)
     assert row(table, "base", 1)["dpg_bench_published"] == 77.59
 
 
@@ -167,6 +167,23 @@ def test_what_is_missing_is_named_and_never_left_out(lost: str, words: str) -> N
     kept = scores.drop(scores.query(lost).index)
     with pytest.raises(FrameError, match=words):
         geneval(kept, images, printed_as="table8", runs=STEPS, models=[MODEL])
+
+
+def test_diversity_is_compared_with_table_7_under_our_names() -> None:
+    table = pd.DataFrame(
+        {
+            **{"model": MODEL, "method": ["base", "hypernoise"], "steps": 1},
+            "lpips_distance_mean": [0.6, 0.7],
+            "lpips_distance_mean_ci_low": [0.59, 0.6],
+            "lpips_distance_mean_ci_high": [0.61, 0.8],
+            "dinov2_similarity_mean": [0.78, 0.9],
+        }
+    )
+    found = published.beside(table.copy(), "table7", "geneval_diversity")
+    assert found["lpips_distance_mean_published"].to_list() == [0.608, 0.592]
+    assert found["lpips_distance_mean_published_within"].to_list() == [True, False]
+    assert found["dinov2_similarity_mean_difference"].to_list() == pytest.approx([0.0, 0.075])
+    assert list(published.beside(table.copy(), "table7", "shapeworld_diversity")) == list(table)
 
 
 def test_table1_shows_published_cost_and_tasks_in_our_units() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -631,3 +633,19 @@ def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="returned Figure, not a DataFrame"):
         run(table_job("harness.figures:pareto", out, **inputs))
     assert not list(tmp_path.glob("table*"))
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex on this machine")
+def test_latex_compiles_whatever_names_and_notes_hold(tmp_path: Path) -> None:
+    table = small_table().assign(reward="<a|b> & 50% of_it #1 {x} ~^\\")
+    assert r"\textbf{" in latex(table, "origin")
+    (tmp_path / "table.tex").write_text(latex(table, "made by a_test, 100 %"), encoding="utf-8")
+    document = (
+        r"\documentclass{article}\usepackage{booktabs}\usepackage[paperwidth=3000mm]{geometry}"
+        r"\begin{document}\noindent\input{table.tex}\end{document}"
+    )
+    (tmp_path / "page.tex").write_text(document)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema, extended
+from harness.experiment import (
+    COMPARE,
+    DIVERSITY,
+    NO_REWARD,
+    Experiment,
+    Run,
+    check_schema,
+    extended,
+)
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -19,6 +27,7 @@ TRAINING = "results/training/{model}/{reward}/{training}"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{selection}/{model}.parquet"
+PAIRS = "results/pairs/{selection}/{model}.parquet"
 TIMINGS = "results/timings/{selection}/{model}.parquet"
 
 # Verbs, and rules of the same name, whose jobs can be checked before any other has run.
@@ -206,6 +215,7 @@ def frames_of(selection, *kinds):
     }
     files["scores"] = expand(SCORES, selection=selection, model=models)
     files["timings"] = expand(TIMINGS, selection=selection, model=models)
+    files["pairs"] = expand(PAIRS, selection=selection, model=models)
     return {kind: files[kind] for kind in kinds}
 
 
@@ -246,9 +256,43 @@ def runs_job(name, out, kind=None, **arguments):
     runs = experiment.shown(selections, models[0])
     if kind:
         runs = {method: runs[method] for method in experiment.family(runs, kind)}
-    ranks = {model: experiment.ranks(model, runs) for model in models}
+    ranks = {model: insist(experiment.ranks, model, runs) for model in models}
     inputs = frames_for(name, "scores", "images")
     return table_job(name, out, inputs, models=models, runs=runs, ranks=ranks, **arguments)
+
+
+def nth_model(table, n):
+    """The config's n-th model, from 0, which a figure is about."""
+    if n >= len(config["models"]):
+        refuse(f"{config_files}: {table} shows model {n + 1}, there are {len(config['models'])}")
+    return config["models"][n]
+
+
+def frames_of_model(model):
+    """Image and score frames of the config's own methods on one model."""
+    benchmark = config["benchmark"]
+    scores = expand(SCORES, selection=benchmark, model=model)
+    return {"images": image_frames(benchmark, model), "scores": scores}
+
+
+def columns(models, methods, steps=(), n_images=1):
+    """Columns of a grid: models, within them noises, within them methods."""
+    return [
+        dict(model=model, method=method, steps=count, image_index=index)
+        for model in models
+        for index in range(n_images)
+        for method in methods
+        for count in steps or [experiment.steps(model)]
+    ]
+
+
+def grid_job(name, methods, **arguments):
+    """The job of a grid of some methods in the figure's one selection, as JSON."""
+    (selection,) = registry.tables[name].selections
+    chosen = experiment.selection(selection)
+    shown = columns(experiment.selected_models(selection), methods, chosen.steps)
+    inputs = frames_for(name, "images", "scores")
+    return table_job(name, f"results/figures/{name}", inputs, columns=shown, **arguments)
 
 
 def metric_of(table):
