@@ -16,7 +16,7 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench browser full-size format clean
+.PHONY: help run test lint bench browser snapshot full-size format clean
 
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
 	@echo "make full-size  draw and train every published architecture that fits this machine"
 	@echo "make browser get a Chromium where none is, and test the gallery in it"
+	@echo "make snapshot  times of the published models on this machine, into results/snapshots"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make clean   delete .venv and caches, but no result"
 
@@ -54,6 +55,10 @@ full-size: $(VENV)/.installed-dev
 browser: $(VENV)/.installed-dev
 	command -v chromium >/dev/null || python -m playwright install --with-deps chromium
 	python -m pytest tests/test_browser.py
+
+# At most about ten minutes on a GPU: nothing is begun after nine.
+snapshot: $(VENV)/.installed
+	python -m harness snapshot --minutes 9 $(SNAPSHOT)
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

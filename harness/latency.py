@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from harness import frames, machine
@@ -40,6 +39,7 @@ from harness.stages import (
     STAGES,
     Meter,
     Spans,
+    flop_counter,
     flop_meter,
     stopwatch,
     watched,
@@ -144,7 +144,9 @@ def check(job: LatencyJob) -> None:
 def _models(job: LatencyJob) -> list[ModelSpec]:
     """The job's model at every size and precision; its encodings are not kept, but timed."""
     sizes = job.sizes_px or (job.model.size_px,)
-    plain = replace(job.model, encodings="")
+    # The modes are the job's to choose.
+    own = {name: value for name, value in job.model.arguments.items() if name != "mode"}
+    plain = replace(job.model, encodings="", arguments=own)
     dtypes: list[Mapping[str, Any]] = [{"dtype": name} for name in job.precisions] or [{}]
     return [
         replace(plain, size_px=size, arguments={**plain.arguments, **dtype})
@@ -268,7 +270,7 @@ class Costs:
 
 def costs_of(contender: Contender, task: Task) -> Costs:
     """Count one eager call."""
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
     spans = Spans(flop_meter(counter))
     with watched(spans, contender.generator, contender.reward), counter:
         made = contender.call(task, spans)

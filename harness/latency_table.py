@@ -47,7 +47,7 @@ _INTERVALS = "Intervals in brackets: 95 %, of a median, from order statistics of
 _NOTES = (
     "Latencies are from text to image, text encoding included, in ms per image; ratio_to_base "
     "pairs each timing with the base's nearest one; ratio_to_budget is to the base plus one "
-    "backbone pass plus the noise network's further operations at that pass's speed.",
+    "backbone pass plus its LoRA's operations at that pass's speed.",
     f"paper_ms: printed in {SOURCE}, table 1, measured there on another GPU than here.",
 )
 Floats = npt.NDArray[np.float64]
@@ -64,7 +64,8 @@ def latency(
 
     Each timing is divided by the base's that was taken nearest to it, so that drift of the machine
     cancels. The budget of a noise network is the base's time, plus that of its one backbone pass,
-    plus what the network's further operations would take at that pass's own speed.
+    plus what LoRA's operations would take at that pass's own speed: those of the same network with
+    LoRA beside the weights where that was measured, else its own further operations.
 
     Args:
         latencies: rows of :data:`harness.frames.LATENCIES`.
@@ -84,10 +85,14 @@ def latency(
     kept = choose(latencies, models, None)
     rows: list[dict[str, Any]] = []
     for key, setting in kept.groupby(list(SETTING), sort=False):
-        base = _Calls(setting[setting["method"] == baseline])
-        for who, own in setting.groupby(["method", "reward"], sort=False):
+        groups = setting.groupby(["method", "reward"], sort=False)
+        calls = {who: _Calls(own) for who, own in groups}
+        base = next((own for who, own in calls.items() if who[0] == baseline), None)
+        for who, own in calls.items():
             identity = dict(zip(CONTENDER, (*key, *who), strict=True))
-            rows.append(identity | _measures(_Calls(own), base))
+            # Of a merged network, the budget is that of its LoRA beside the weights.
+            beside = calls.get((str(who[0]).partition(":merged=")[0], who[1]), own)
+            rows.append(identity | _measures(own, base, beside))
     table = choose(pd.DataFrame(rows), None, methods)
     order = [rank(table["model"], models), *(table[name] for name in SETTING[1:])]
     order += [rank(table["method"], methods or [baseline]), table["reward"]]
@@ -127,15 +132,15 @@ class _Calls:
         return self.ms[stage].to_numpy(dtype=np.float64)
 
 
-def _measures(own: _Calls, base: _Calls) -> dict[str, Any]:
+def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any]:
     times = own.times(END_TO_END)
     median = median_interval(times)
     ratio = budget = Interval(np.nan, np.nan, np.nan, 0, 0)
-    if len(base):
+    if base is not None:
         near = np.abs(own.turns[:, None] - base.turns[None]).argmin(axis=1)
         ratio = median_interval(times / base.times(END_TO_END)[near])
         if NOISE_NETWORK in own.ms:
-            budget = median_interval(times / _budget(own, base)[near])
+            budget = median_interval(times / _budget(beside, base)[near])
     first = own.rows.iloc[0]
     stages = {f"{stage}_ms": _median(own, stage) for stage in STAGES}
     return {
@@ -152,14 +157,12 @@ def _measures(own: _Calls, base: _Calls) -> dict[str, Any]:
     }
 
 
-def _budget(own: _Calls, base: _Calls) -> Floats:
+def _budget(beside: _Calls, base: _Calls) -> Floats:
     """What each of the base's calls would have taken with a noise network's work, ms."""
     passes = max(1.0, float(base.rows["steps"].iloc[0]))
     one_pass_ms = base.times(BACKBONE) / passes
     one_pass_gflops = float(base.gflops[BACKBONE]) / passes
-    # The noise network's pass and, where LoRA is not merged, whatever the generator's own passes
-    # have more than the base's.
-    more = float(own.gflops[NOISE_NETWORK]) - one_pass_gflops
+    more = float(beside.gflops[NOISE_NETWORK]) - one_pass_gflops
     further: Floats = one_pass_ms * max(0.0, more / one_pass_gflops)
     budget: Floats = base.times(END_TO_END) + one_pass_ms + further
     return budget

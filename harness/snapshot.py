@@ -269,7 +269,9 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     if snapshot.rows:
         rows = pd.concat(snapshot.rows, ignore_index=True)
-        frames.check(rows, "latencies", "snapshot").to_csv(folder / "latencies.csv", index=False)
+        frames.check(rows, "latencies", "snapshot").to_csv(
+            folder / "latencies.csv", index=False, float_format="%.4g"
+        )
         table = latency_table(rows)
         table.to_csv(folder / "latency.csv", index=False)
         text = markdown(table, "The rows are in latencies.csv, the machine in provenance.json.")

@@ -427,14 +427,18 @@ class MergedNoiseNetwork:
         with ExitStack() as stack:
             for layer, branch in self._branches:
                 stack.enter_context(_added(layer, branch))
-            for layer, own, merged in self._swaps:
-                stack.callback(layer._parameters.update, own)
+            stack.callback(self._restore)
+            for layer, _, merged in self._swaps:
                 layer._parameters.update(merged)
             return _at_least_single(self.generator.predict(noise, conditioning))
 
 
 def _at_least_single(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
+
+    def _restore(self) -> None:
+        for layer, own, _ in self._swaps:
+            layer._parameters.update(own)
 
 
 class LayerwiseNoiseNetwork:
@@ -469,10 +473,14 @@ class LayerwiseNoiseNetwork:
         with torch.no_grad(), ExitStack() as stack:
             for layer, branch in self._branches:
                 stack.enter_context(_added(layer, branch))
+            stack.callback(self._restore)
             for layer, forward in self._forwards:
                 layer.__dict__["forward"] = forward
-                stack.callback(layer.__dict__.pop, "forward")
             return self.generator.predict(noise, conditioning).float()
+
+    def _restore(self) -> None:
+        for layer, _ in self._forwards:
+            layer.__dict__.pop("forward", None)
 
 
 _Parameters = dict[str, nn.Parameter | None]

@@ -38,7 +38,7 @@ class Compiled:
     """
 
     def __init__(self, pipeline: Any, mode: str, reward: Any = None) -> None:
-        check_choice("way to run", mode, MODES)
+        check_choice("mode", mode, MODES)
         if mode == "cuda_graphs" and not torch.cuda.is_available():
             raise ValueError("cuda_graphs needs a GPU; on a CPU run 'compiled' or 'eager'")
         self._swaps: list[tuple[Any, str, Callable[..., Any]]] = []

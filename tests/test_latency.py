@@ -17,7 +17,7 @@ import pytest
 import torch
 from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, ToyGenerator
 from torch import nn
-from toys import ToyReward, encode, noise_for
+from toys import PROMPTS, ToyReward, build_generator, encode, noise_for
 
 from harness import frames, latency
 from harness.__main__ import main
@@ -199,6 +199,20 @@ def test_operations_are_counted_per_image_and_stage(tmp_path: Path) -> None:
     params = rows.groupby("method")["params_m"].first()
     assert params["hypernoise:merged=true"] > params["base"]
     assert (rows["peak_memory_mib"] > 0).all()
+
+
+@pytest.mark.parametrize("family", ["tiny_sd", "tiny_flux"])
+def test_the_operations_of_a_search_with_gradients_are_counted(family: str) -> None:
+    # tiny_flux hands the noise itself to its first layer.
+    generator, reward = build_generator(family), ToyReward()
+    contender = latency.Contender(
+        method("reno"), "eager", Reno(3), generator, reward, Compiled(None, "eager"), 1.0, "cpu"
+    )
+    costs = latency.costs_of(contender, latency.Task(PROMPTS[:1], (("a", 0),), 1))
+    assert costs.nfe == 3
+    # Two gradients for three passes; each repeats at least the forward pass's operations.
+    forward = costs.gflops[BACKBONE] + costs.gflops[VAE]
+    assert costs.gflops[BACKWARD] >= 0.6 * forward > 0
 
 
 def test_methods_in_place_get_a_backbone_of_their_own_and_share_the_rest(

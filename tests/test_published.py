@@ -158,6 +158,18 @@ def test_an_image_of_no_whole_number_of_latents_is_refused() -> None:
         SdTurbo(pipeline=pipeline, size_px=500)
 
 
+def test_a_model_can_run_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_weights, "parts_of", small_parts)
+    monkeypatch.setattr(torch, "compile", lambda function, mode, dynamic: ("compiled", mode))
+    make = {"weights": RANDOM_WEIGHTS, "architecture": "sd_turbo", "size_px": SIZE_PX}
+    made = SdTurbo(**make, mode="compiled")
+    assert made.backbone.forward == ("compiled", "default")
+    assert "forward" in vars(made.pipeline.vae.decoder)
+    assert "forward" not in vars(SdTurbo(**make).backbone)
+    with pytest.raises(ValueError, match="unknown mode 'compile'"):
+        SdTurbo(**make, mode="compile")
+
+
 def test_vae_savings_are_switched_on_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_weights, "parts_of", small_parts)
     make = {"weights": RANDOM_WEIGHTS, "architecture": "sd_turbo", "size_px": SIZE_PX}

@@ -25,6 +25,7 @@ class FluxSchnell:
         architecture: with ``weights="random"``, the published architecture to build.
         vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
             (:data:`hypernoise.models.loading.VAE_SAVINGS`).
+        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
         dtype: dtype of all networks.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
@@ -42,6 +43,7 @@ class FluxSchnell:
         variant: str = "",
         architecture: str = "",
         vae_savings: Sequence[str] = (),
+        mode: str = "eager",
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: FluxPipeline | None = None,
@@ -54,6 +56,7 @@ class FluxSchnell:
             variant=variant,
             architecture=architecture,
             vae_savings=vae_savings,
+            mode=mode,
             dtype=dtype,
             device=device,
         )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hypernoise.choices import check_choice
+from hypernoise.compilation import MODES, Compiled
 from hypernoise.models.random_weights import random_pipeline
 from hypernoise.weights import check_pipeline
 
@@ -30,6 +31,7 @@ def load_pipeline(
     variant: str = "",
     architecture: str = "",
     vae_savings: Sequence[str] = (),
+    mode: str = "eager",
     **components: Any,
 ) -> Any:
     """Load a frozen pipeline; weights are safetensors, and code of a repository is never run.
@@ -44,6 +46,7 @@ def load_pipeline(
         variant: e.g. ``"fp16"`` for files that are named so.
         architecture: what to build with random weights (:mod:`hypernoise.models.random_weights`).
         vae_savings: any of :data:`VAE_SAVINGS`.
+        mode: how the backbone and the VAE's decoder run (:data:`hypernoise.compilation.MODES`).
         components: components that replace the pipeline's own; None leaves one out.
 
     Raises:
@@ -53,6 +56,7 @@ def load_pipeline(
     """
     for saving in vae_savings:
         check_choice("saving of VAE memory", saving, VAE_SAVINGS)
+    check_choice("mode", mode, MODES)
     if weights == RANDOM:
         pipeline = random_pipeline(pipeline_class, architecture, dtype, device)
     else:
@@ -69,6 +73,7 @@ def load_pipeline(
     freeze(pipeline).to(device)
     for saving in vae_savings:
         getattr(pipeline.vae, f"enable_{saving}")()
+    Compiled(pipeline, mode).install()
     return pipeline
 
 

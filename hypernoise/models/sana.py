@@ -37,6 +37,7 @@ class SanaSprint:
         architecture: with ``weights="random"``, the published architecture to build.
         vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
             (:data:`hypernoise.models.loading.VAE_SAVINGS`).
+        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
         dtype: dtype of all networks; float16 overflows, use bfloat16 or float32.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
@@ -57,6 +58,7 @@ class SanaSprint:
         variant: str = "",
         architecture: str = "",
         vae_savings: Sequence[str] = (),
+        mode: str = "eager",
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: SanaSprintPipeline | None = None,
@@ -69,6 +71,7 @@ class SanaSprint:
             variant=variant,
             architecture=architecture,
             vae_savings=vae_savings,
+            mode=mode,
             dtype=dtype,
             device=device,
         )

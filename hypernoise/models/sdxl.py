@@ -30,6 +30,7 @@ class SdxlTurbo:
         architecture: with ``weights="random"``, the published architecture to build.
         vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
             (:data:`hypernoise.models.loading.VAE_SAVINGS`).
+        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
         dtype: dtype of all networks; the VAE overflows in float16.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
@@ -46,6 +47,7 @@ class SdxlTurbo:
         variant: str = "",
         architecture: str = "",
         vae_savings: Sequence[str] = (),
+        mode: str = "eager",
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: StableDiffusionXLPipeline | None = None,
@@ -58,6 +60,7 @@ class SdxlTurbo:
             variant=variant,
             architecture=architecture,
             vae_savings=vae_savings,
+            mode=mode,
             dtype=dtype,
             device=device,
             add_watermarker=False,

@@ -24,6 +24,7 @@ class SdTurbo:
         architecture: with ``weights="random"``, the published architecture to build.
         vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
             (:data:`hypernoise.models.loading.VAE_SAVINGS`).
+        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
         dtype: dtype of all networks.
         device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
@@ -40,6 +41,7 @@ class SdTurbo:
         variant: str = "",
         architecture: str = "",
         vae_savings: Sequence[str] = (),
+        mode: str = "eager",
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         pipeline: StableDiffusionPipeline | None = None,
@@ -52,6 +54,7 @@ class SdTurbo:
             variant=variant,
             architecture=architecture,
             vae_savings=vae_savings,
+            mode=mode,
             dtype=dtype,
             device=device,
             # It would paint suspected images black, and no gradient passes through black.
