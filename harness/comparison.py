@@ -50,7 +50,7 @@ _LEGEND = (
     "n_redrawn: of the paired images, those with other pixels."
 )
 #: Parts of a job that say where, not what.
-_PLACES = ("out", "work", "threads", "file", "images", "inputs", "finetune", "hypernoise")
+_PLACES = ("out", "work", "threads", "file", "images", "inputs")
 
 
 class Comparison(NamedTuple):

@@ -212,6 +212,8 @@ def jobs(folder: Path) -> dict[str, Any]:
         ),
         "table": table,
         "figure": table,
+        "gallery": table,
+        "origins": table,
     }
 
 

@@ -169,6 +169,17 @@ def test_provenance_without_a_commit_is_no_provenance(
     assert found.endswith("provenance lacks commit: cannot be traced")
 
 
+def test_uncommitted_code_is_a_note_but_no_finding(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "f" * 40, "dirty": True})
+    tables.run(table_job())
+    assert main(["verify", "results"]) == 0
+    printed = capsys.readouterr().out
+    assert "made by code with uncommitted changes" in printed
+    assert "ffffffffffff" in printed
+
+
 def test_a_table_without_its_parquet_cannot_be_traced(results: Path) -> None:
     shutil.copy(results / "tables" / "table1.csv", results / "tables" / "best.csv")
     (found,) = findings(results)
