@@ -432,10 +432,6 @@ class MergedNoiseNetwork:
                 layer._parameters.update(merged)
             return _at_least_single(self.generator.predict(noise, conditioning))
 
-
-def _at_least_single(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
-
     def _restore(self) -> None:
         for layer, own, _ in self._swaps:
             layer._parameters.update(own)
@@ -476,11 +472,15 @@ class LayerwiseNoiseNetwork:
             stack.callback(self._restore)
             for layer, forward in self._forwards:
                 layer.__dict__["forward"] = forward
-            return self.generator.predict(noise, conditioning).float()
+            return _at_least_single(self.generator.predict(noise, conditioning))
 
     def _restore(self) -> None:
         for layer, _ in self._forwards:
             layer.__dict__.pop("forward", None)
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
 
 
 _Parameters = dict[str, nn.Parameter | None]
