@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness import published
 from harness.comparisons.protocol import ENDINGS
 from harness.paired import CELL, choose, missing, name_cell, rank, require, stop_on
 from harness.statistics import Interval, mean_interval
+from harness.tables import finished
 
 _KEY = [*CELL, "metric", "prompt_id"]
 
@@ -30,11 +32,12 @@ def table(
         baseline: the method that changes are measured against, prompt by prompt.
 
     Returns:
-        One row per model, method, reward and steps: n_prompts, n_images (of each prompt), and for
-        each metric its mean over all pairs, with the 95 % interval clustered by prompt; its
+        One row per model, method, reward and steps: world, n_prompts, n_images (of each prompt),
+        and for each metric its mean over all pairs, with the 95 % interval clustered by prompt; its
         standard deviation over prompts (the paper's ±); and its change against the baseline with
         the interval of the paired differences, NaN for the baseline itself. Of a ``_distance``
-        higher is more diverse, of a ``_similarity`` lower is.
+        higher is more diverse, of a ``_similarity`` lower is. Published means stand beside ours
+        where the benchmark is the paper's.
 
     Raises:
         FrameError: a method or a pair is missing, there is more than one benchmark, or methods
@@ -51,7 +54,10 @@ def table(
     order = [rank(shown["model"], models), shown["steps"]]
     order += [rank(shown["method"], methods or [baseline]), shown["reward"]]
     keys = [key.to_numpy() for key in reversed(order)]
-    return shown.iloc[np.lexsort(keys)].reset_index(drop=True)
+    made = shown.iloc[np.lexsort(keys)].reset_index(drop=True)
+    benchmark = str(chosen["benchmark"].iloc[0])
+    made.insert(len(CELL), "world", published.world(benchmark))
+    return finished(made, "table7", benchmark, ())
 
 
 def _faults(pairs: pd.DataFrame) -> list[str]:

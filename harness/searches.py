@@ -74,7 +74,9 @@ def methods(
     spent = images.groupby(key, as_index=False)[["reward_calls", "backward_passes"]].mean()
     timed = _at_batch_size(timings, batch_size)
     held = timed.groupby(key, as_index=False)["peak_memory_mib"].max()
-    return table.merge(spent, on=key).merge(held, on=key)[list(METHODS_COLUMNS)]
+    made = table.merge(spent, on=key).merge(held, on=key)[list(METHODS_COLUMNS)]
+    made.attrs = table.attrs
+    return made
 
 
 def search_curve(

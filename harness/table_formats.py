@@ -180,8 +180,8 @@ def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
     if not _is_number(values) or pd.api.types.is_integer_dtype(values):
         return str
     if name.endswith(_PUBLISHED):
-        # As printed: a further digit would feign one.
-        return lambda value: f"{value:.6g}"
+        # As printed, where shares have two digits or more: further ones would be feigned.
+        return lambda value: max(f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len)
     if name.startswith("p_holm"):
         return lambda value: "<0.001" if value < 0.001 else f"{value:.3f}"
     if name.endswith("_ms"):
@@ -212,7 +212,8 @@ def _compared(text: str, difference: float, within: Any) -> str:
     if text == _MISSING:
         return text
     inside = "" if pd.isna(within) else ", inside" if within else ", outside"
-    return f"{text} ({difference:+z.3g}{inside})"
+    above = f"{difference:+z.3f}" if abs(difference) < 1 else f"{difference:+.3g}"
+    return f"{text} ({above}{inside})"
 
 
 def _bound(value: float, sign: str) -> str:

@@ -101,10 +101,11 @@ def test_published_numbers_are_joined_by_table_model_method_steps_and_rank() -> 
     inside = ours["geneval_mean_ci_low"] <= 0.77 <= ours["geneval_mean_ci_high"]
     assert ours["geneval_mean_published_within"] == inside
     assert set(table["world"]) == {"paper"}
+    assert for_people(table)["geneval_mean_published"][0].startswith("0.70 (")
     text = for_people(table)["geneval_mean_published"]
     words = "inside" if inside else "outside"
     assert text[table.index[(table["method"] == "hypernoise") & (table["steps"] == 4)][0]] == (
-        f"0.77 ({ours['geneval_mean'] - 0.77:+.3g}, {words})"
+        f"0.77 ({ours['geneval_mean'] - 0.77:+.3f}, {words})"
     )
 
 
@@ -167,6 +168,23 @@ def test_what_is_missing_is_named_and_never_left_out(lost: str, words: str) -> N
     kept = scores.drop(scores.query(lost).index)
     with pytest.raises(FrameError, match=words):
         geneval(kept, images, printed_as="table8", runs=STEPS, models=[MODEL])
+
+
+def test_diversity_is_compared_with_table_7_under_our_names() -> None:
+    table = pd.DataFrame(
+        {
+            **{"model": MODEL, "method": ["base", "hypernoise"], "steps": 1},
+            "lpips_distance_mean": [0.6, 0.7],
+            "lpips_distance_mean_ci_low": [0.59, 0.6],
+            "lpips_distance_mean_ci_high": [0.61, 0.8],
+            "dinov2_similarity_mean": [0.78, 0.9],
+        }
+    )
+    found = published.beside(table.copy(), "table7", "geneval_diversity")
+    assert found["lpips_distance_mean_published"].to_list() == [0.608, 0.592]
+    assert found["lpips_distance_mean_published_within"].to_list() == [True, False]
+    assert found["dinov2_similarity_mean_difference"].to_list() == pytest.approx([0.0, 0.075])
+    assert list(published.beside(table.copy(), "table7", "shapeworld_diversity")) == list(table)
 
 
 def test_table1_shows_published_cost_and_tasks_in_our_units() -> None:

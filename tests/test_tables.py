@@ -618,6 +618,23 @@ def test_run_makes_the_table_of_the_files(tmp_path: Path) -> None:
     assert_frame_equal(pd.read_parquet(tmp_path / "table1.parquet"), table1(**world()))
 
 
+def test_run_names_the_files_that_a_fault_is_about(tmp_path: Path) -> None:
+    inputs = written(tmp_path, world())
+    files = []
+    for name in measured.MODELS:
+        scores = measured.scores()
+        lost = picture("reno", "train_reward")(scores)
+        path = tmp_path / "scores" / f"{name}.parquet"
+        frames.write(scores[~lost & (scores["model"] == name)], path, "scores", {})
+        files.append(str(path))
+    inputs["scores"] = tuple(files)
+    with pytest.raises(FrameError) as caught:
+        run(table_job("harness.tables:table1", tmp_path / "table1", **inputs))
+    assert "train_reward: image without a score: prompt 'counting-0'" in str(caught.value)
+    # Only tiny_a's images lack one.
+    assert files[0] in str(caught.value) and files[1] not in str(caught.value)
+
+
 def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
     inputs = written(tmp_path, world())
     out, target = tmp_path / "table", "harness.tables:table1"
