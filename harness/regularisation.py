@@ -125,7 +125,7 @@ def _of_model(
     # The baseline has neither reduction nor steps, and comes first; fine-tuning has steps only.
     order = ["is_tuned", "l2_reduction", "temperature", "training_steps"]
     tuned = table["l2_reduction"].eq("") & table["training_steps"].gt(0)
-    table = table.assign(is_tuned=tuned).sort_values(order, ascending=[True, True, True, True])
+    table = table.assign(is_tuned=tuned).sort_values(order)
     first = [*CELL, "l2_reduction", "temperature", "training_steps", "kl_nats"]
     return table[[*first, *(name for name in table if name not in {*first, "is_tuned"})]]
 
