@@ -16,6 +16,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 
 from harness.jobs import (
     JOBS,
+    LatencyJob,
     MatchJob,
     PretrainJob,
     ProfileJob,
@@ -195,6 +196,9 @@ def jobs(folder: Path) -> dict[str, Any]:
         "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
         "profile": ProfileJob(
             MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
+        ),
+        "latency": LatencyJob(
+            MODEL, (METHOD, trained), prompts, "o", REWARD, (1, 8), (1, 2), (), ("float32",)
         ),
         "table": table,
         "figure": table,
