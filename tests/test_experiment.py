@@ -89,6 +89,7 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "sweeps": {},
         "selections": {},
         "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
+        "latency": {**config["latency"], "methods": ["base", "reno:iterations=5"]},
         "diversity": pairs_of(),
         "controls": CONTROLLED,
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
@@ -145,6 +146,10 @@ def test_a_fault_in_the_config_is_named_with_its_file(
         ({"benchmark": "shapewrld"}, ["benchmark 'shapewrld'", "'shapeworld'"]),
         ({"tables": ["tabel1"]}, ["table 'tabel1'", "'table1'"]),
         ({"steps": {"tiny_flx": 2}}, ["'tiny_flx'"]),
+        (
+            {"latency": {"methods": ["base", "renno:iterations=5"]}},
+            ["unknown method 'renno'", "'reno'"],
+        ),
         (
             {"compare": {"benchmark": "shapeworld", "methods": ["renno"], "batch_size": 2}},
             ["method in compare 'renno'", "'reno'"],
@@ -612,3 +617,13 @@ def test_a_config_without_diversity_says_so_when_it_is_asked_for(
     bare.check()
     with pytest.raises(SpecError, match="no section 'diversity'"):
         bare.selection("diversity")
+
+
+def test_latencies_are_of_the_methods_as_their_names_say(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    job = experiment(config, registry).latency_job("tiny_sd", out="o")
+    assert [method.name for method in job.methods] == ["base", "reno:iterations=5"]
+    assert job.methods[1].arguments["iterations"] == 5
+    assert job.reward == registry.reward("matcher")
+    assert job.batch_sizes == (1, 8)

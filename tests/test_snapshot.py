@@ -28,7 +28,7 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def snapshot(folder: Path, *options: str) -> Path:
     tiny = ["--models", "tiny_sd", "--device", "cpu", "--reward", "matcher", "--rank", "2"]
-    small = ["--repeats", "3", "--largest-batch", "2", "--out", str(folder)]
+    small = ["--repeats", "3", "--largest-batch", "1", "--out", str(folder)]
     assert main(["snapshot", *tiny, *small, *options, "--traceback"]) == 0
     return folder / "cpu"
 

@@ -17,6 +17,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 from harness.jobs import (
     JOBS,
     AuditJob,
+    LatencyJob,
     MatchJob,
     OverlapJob,
     PairsJob,
@@ -209,6 +210,9 @@ def jobs(folder: Path) -> dict[str, Any]:
         "overlap": OverlapJob({"t": prompts}, {"b": prompts}),
         "profile": ProfileJob(
             MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
+        ),
+        "latency": LatencyJob(
+            MODEL, (METHOD, trained), prompts, "o", REWARD, (1, 8), (1, 2), (), ("float32",)
         ),
         "table": table,
         "figure": table,
