@@ -28,7 +28,7 @@ for declared_in in component_files("models", "rewards", "methods", "benchmarks")
 insist(experiment.check)
 
 
-for rules_in in "wildcards pretrain train generate score profile tables".split():
+for rules_in in "wildcards pretrain train generate score pairs profile tables".split():
 
     include: f"workflows/rules/{rules_in}.smk"
 

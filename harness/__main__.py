@@ -21,6 +21,7 @@ _HELP = {
     "match": "pick the fine-tuning checkpoint with the noise network's validation reward",
     "generate": "make a benchmark's images with one method",
     "score": "score images with a benchmark's scorer and with rewards",
+    "pairs": "compare the images of each prompt with one another",
     "profile": "time methods against one another",
     "table": "make a table from frames",
     "figure": "make a figure from frames",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,30 @@ def _compare(parser: ArgumentParser) -> None:
     )
 
 
+def _geneval(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "images", type=Path, help="folder in GenEval's layout, or a results.jsonl to summarise"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("results.jsonl"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--detector",
+        default="",
+        help="folder or hub name of Mask2Former (default: the published one); shapeworld; or "
+        "package.module:function that gives an Evaluator",
+    )
+    parser.add_argument("--revision", default="", help="commit of the detector's hub repository")
+    parser.add_argument("--clip", default="", help="file that tells colours, if not the published")
+    parser.add_argument("--prompts", type=int, help="how many prompts there must be")
+    parser.add_argument("--samples", type=int, help="how many images each prompt must have")
+
+
+def _export_geneval(parser: ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, help="images.parquet of one method")
+    parser.add_argument("out", type=Path, help="folder to make")
+
+
 #: Name of the verb -> its command.
 COMMANDS: dict[str, Command] = {
     "compare": Command(
@@ -56,5 +81,15 @@ COMMANDS: dict[str, Command] = {
         "recompute every table of a results folder and say which numbers cannot be traced",
         "harness.verify:run",
         _verify,
+    ),
+    "geneval": Command(
+        "score a folder of images in GenEval's layout, or summarise its results",
+        "harness.geneval_folder:geneval",
+        _geneval,
+    ),
+    "export-geneval": Command(
+        "write a method's images into GenEval's layout, for other tools",
+        "harness.geneval_folder:export",
+        _export_geneval,
     ),
 }

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import psutil
 import torch
 
+from harness.comparisons.protocol import ENDINGS, Comparison
 from harness.encodings import encoded_once
 from harness.specs import (
     WEIGHT_ARGUMENTS,
+    ComparisonSpec,
     MethodSpec,
     ModelSpec,
     PromptsSpec,
@@ -90,9 +92,17 @@ def check_weights(model: ModelSpec, rewards: Iterable[RewardSpec] = ()) -> None:
             check_memory(model, default_device())
         if not model.is_random:
             check_pipeline(model.weights, model.revision, str(model.arguments.get("variant", "")))
+            _check_further_sources(model)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"weights of model {model.name!r}: {error}") from error
     check_reward_weights(rewards)
+
+
+def _check_further_sources(model: ModelSpec) -> None:
+    # A family that is put together from several repositories knows which.
+    own_check = getattr(resolve(model.target), "check_sources", None)
+    if own_check is not None:
+        own_check(**model.arguments)
 
 
 def check_memory(model: ModelSpec, device: str) -> None:
@@ -184,6 +194,30 @@ def build_reward(spec: RewardSpec, device: str) -> Reward:
         arguments["parts"] = [(spec.weights_of[name], part) for name, part in parts.items()]
     reward: Reward = _build(spec.target, arguments, device, spec.file)
     return reward
+
+
+def build_comparison(spec: ComparisonSpec, device: str) -> Comparison:
+    """Load a comparison of images. Raises as :func:`build_generator`."""
+    _hush_loading_bars()
+    comparison: Comparison = _build(spec.target, dict(spec.arguments), device, "")
+    return comparison
+
+
+def check_comparison(metric: str, spec: ComparisonSpec) -> None:
+    """Check a comparison's name, target and files, without loading it.
+
+    Raises:
+        SpecError: the metric's name does not say what a higher value means, or there is no such
+            target or argument.
+        ValueError, FileNotFoundError: as :meth:`hypernoise.checkpoints.PinnedFile.check`.
+    """
+    if not metric.endswith(tuple(ENDINGS)):
+        raise SpecError(f"metric {metric!r} of pairs must end in {' or '.join(ENDINGS)}")
+    parameters = inspect.signature(resolve(spec.target)).parameters
+    _check_keywords(spec.target, spec.arguments, parameters, "")
+    for name in WEIGHT_ARGUMENTS:
+        if name in spec.arguments:
+            PinnedFile.parse(str(spec.arguments[name])).check()
 
 
 def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) -> Method:

@@ -6,16 +6,14 @@ The folder is ``data`` in the working directory, or the one that the environment
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from hypernoise.checkpoints import PinnedFile
+
 VARIABLE = "HYPERNOISE_DATA"
 DEFAULT_FOLDER = Path("data")
-_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,15 @@ class DataFile:
         repository: owner/name on GitHub.
         commit: where its path in the repository is looked up.
         path: there.
-        sha256: of its contents, which no repository can change.
+        sha256: of its contents, which no repository can change. Empty where no trustworthy source
+            has it: then the file is taken from the folder as it is, and never downloaded.
     """
 
     name: str
     repository: str
     commit: str
     path: str
-    sha256: str
+    sha256: str = ""
 
     @property
     def url(self) -> str:
@@ -54,29 +53,17 @@ def locate(file: DataFile) -> Path:
         FileNotFoundError: it is neither here nor to be downloaded.
     """
     path = folder() / file.name
-    if not path.is_file():
-        _download(file, path)
-    _check(path.read_bytes(), file, str(path))
-    return path
-
-
-def _download(file: DataFile, path: Path) -> None:
+    if not file.sha256:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get "
+                f"it from {file.url} and put it there, or name a folder that has it in {VARIABLE}"
+            )
+        return path
+    pinned = PinnedFile(file.url, file.sha256)
     try:
-        with urllib.request.urlopen(file.url, timeout=_TIMEOUT_S) as response:
-            contents: bytes = response.read()
-    except (urllib.error.URLError, TimeoutError) as error:
+        return pinned.fetch(path)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{path} is missing, and {file.url} cannot be had ({error}). Put the file there, or "
-            f"name a folder that has it in {VARIABLE}"
+            f"{error}, or name a folder that has {file.name} in {VARIABLE}"
         ) from error
-    _check(contents, file, file.url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(contents)
-    partial.replace(path)
-
-
-def _check(contents: bytes, file: DataFile, source: str) -> None:
-    found = hashlib.sha256(contents).hexdigest()
-    if found != file.sha256:
-        raise ValueError(f"{source} has SHA-256 {found}, not {file.sha256}: it is another file")

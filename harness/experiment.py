@@ -8,7 +8,7 @@ line: a job that gets more of them is the same job.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +16,23 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from harness.jobs import GenerateJob, PretrainJob, ProfileJob, ScoreJob, Timed, TrainJob
-from harness.specs import WEIGHT_ARGUMENTS, MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.jobs import (
+    GenerateJob,
+    PairsJob,
+    PretrainJob,
+    ProfileJob,
+    ScoreJob,
+    Timed,
+    TrainJob,
+)
+from harness.specs import (
+    WEIGHT_ARGUMENTS,
+    ComparisonSpec,
+    MethodSpec,
+    PromptsSpec,
+    Registry,
+    RewardSpec,
+)
 from harness.targets import SpecError, check_target, prefix, unknown
 
 #: In layered sections: the layer that applies everywhere.
@@ -27,17 +42,23 @@ NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 #: Name of the selection behind the comparison of all methods (config section ``compare``).
 COMPARE = "methods"
+#: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
+RANK = "_rank_"
+#: Name of the selection whose images are compared in pairs (config section ``diversity``).
+DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
 
 
 class Selection(NamedTuple):
-    """Images that are scored together: a benchmark, methods, and sampling steps if not the
-    model's own."""
+    """Images that are scored together: a benchmark, methods, and sampling steps, models and reward
+    if they are not the model's and the config's own."""
 
     benchmark: str
     methods: tuple[str, ...]
-    steps: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+    models: tuple[str, ...] = ()
+    reward: str = ""
 
 
 class Run(NamedTuple):
@@ -59,6 +80,33 @@ def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], file: str
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_where)
     if errors:
         raise SpecError("\n".join(f"{prefix(file)}{line}" for e in errors for line in _explain(e)))
+
+
+def extended(
+    config: Mapping[str, Any], folder: Path, read: Callable[[Path], Any]
+) -> dict[str, Any]:
+    """A config with the keys that it does not give itself from the file that it ``extends``.
+
+    Args:
+        config: its ``extends``, if it has one, is the name of another config file.
+        folder: where that file is.
+        read: gives a file's content.
+
+    Raises:
+        SpecError: the file is missing or no config, or configs extend one another in a circle.
+    """
+    seen: list[str] = []
+    while "extends" in config:
+        name = str(config["extends"])
+        if name in seen or not (folder / name).is_file():
+            fault = "extends itself" if name in seen else "is missing"
+            raise SpecError(f"config file {folder / name}, which another one extends, {fault}")
+        seen.append(name)
+        base = read(folder / name)
+        if not isinstance(base, Mapping):
+            raise SpecError(f"config file {folder / name} has no keys")
+        config = {**base, **{key: given for key, given in config.items() if key != "extends"}}
+    return dict(config)
 
 
 def _where(error: ValidationError) -> str:
@@ -112,12 +160,15 @@ class Experiment:
         compare = config["compare"]
         self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
         self._known(registry.methods, "method in compare", compare["methods"])
-        for name, sweep in config["sweeps"].items():
-            if name in registry.benchmarks or name == COMPARE:
-                taken = "the comparison" if name == COMPARE else "a benchmark"
-                raise SpecError(f"{self.file}: sweep {name!r} has the name of {taken}")
-            self._known(registry.benchmarks, f"benchmark of sweep {name}:", [sweep["benchmark"]])
-            self._known(registry.methods, f"method of sweep {name}:", sweep["methods"])
+        if diversity := config.get(DIVERSITY):
+            where = "in diversity"
+            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
+            self._known(registry.methods, f"method {where}", diversity["methods"])
+            self._known(registry.models, f"model {where}", diversity.get("models", ()))
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
+        self._check_selections("sweep", config["sweeps"])
+        self._check_selections("selection", self._given_selections)
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
         self._known(registry.rewards, "reward in pretrain", pretrain["matchers"])
@@ -128,13 +179,46 @@ class Experiment:
         self._check_arguments()
         self._check_prompts()
 
+    @property
+    def _given_selections(self) -> Mapping[str, Any]:
+        given: Mapping[str, Any] = self.config.get("selections", {})
+        return given
+
+    def _check_selections(self, what: str, given: Mapping[str, Any]) -> None:
+        """Check sweeps or selections, which differ in their names only."""
+        registry = self.registry
+        taken = {
+            **dict.fromkeys(registry.benchmarks, "a benchmark"),
+            **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
+            **dict.fromkeys((COMPARE, DIVERSITY), "a section of the config"),
+        }
+        for name, chosen in given.items():
+            if name in taken:
+                raise SpecError(f"{self.file}: {what} {name!r} has the name of {taken[name]}")
+            where = f"of {what} {name}:"
+            self._known(registry.benchmarks, f"benchmark {where}", [chosen["benchmark"]])
+            self._known(registry.methods, f"method {where}", chosen["methods"])
+            self._known(registry.models, f"model {where}", chosen.get("models", ()))
+            self._known(registry.rewards, f"reward {where}", [chosen.get("reward", self._reward)])
+
+    @property
+    def _reward(self) -> str:
+        return str(self.config["reward"])
+
     def check_tables(self) -> None:
-        """Check the names of tables; raises as :meth:`check`.
+        """Check the names of tables, and the selections that they need; raises as :meth:`check`.
 
         A table's file holds its rule, which draws on the rest of the config: so the rest is checked
         before that file is read, and the names of tables after it.
         """
         self._known(self.registry.tables, "table", self.config["tables"])
+        for table in self.config["tables"]:
+            for name in self.registry.tables[table].selections:
+                self.check_selection(name, table)
+
+    def check_selection(self, name: str, table: str) -> None:
+        """Check that the config has a selection that a table needs; raises as :meth:`check`."""
+        self._known(dict.fromkeys(self.selections()), f"selection that {table} needs:", [name])
 
     def _known(self, specs: Mapping[str, Any], what: str, names: Iterable[str]) -> None:
         for name in names:
@@ -188,10 +272,13 @@ class Experiment:
     def _check_prompts(self) -> None:
         for given in self.config["prompts"].values():
             for prompts in given.values():
-                parameters = check_target(prompts["target"], self.file)
-                if parameters is not None and not parameters.any_keyword:
-                    where = f"argument of {prompts['target']}:"
-                    self._known(dict.fromkeys(parameters.names), where, prompts["arguments"])
+                self._check_target(prompts)
+
+    def _check_target(self, called: Mapping[str, Any]) -> None:
+        parameters = check_target(called["target"], self.file)
+        if parameters is not None and not parameters.any_keyword:
+            where = f"argument of {called['target']}:"
+            self._known(dict.fromkeys(parameters.names), where, called["arguments"])
 
     def _layered(self, section: str, *names: str) -> dict[str, Any]:
         # A layer whose key names more is the more special one; of two that name equally many,
@@ -255,21 +342,72 @@ class Experiment:
         return spec.needs_reward or spec.trains is not None
 
     def selection(self, name: str) -> Selection:
-        """The images behind a table: a sweep's, those of :data:`COMPARE`, or the config's own under
-        its benchmark's name."""
-        if name == COMPARE:
-            compare = self.config["compare"]
-            return Selection(compare["benchmark"], tuple(compare["methods"]), ())
-        if name in self.config["sweeps"]:
-            sweep = self.config["sweeps"][name]
-            return Selection(
-                sweep["benchmark"], tuple(sweep["methods"]), tuple(sweep.get("steps", ()))
-            )
-        return Selection(self.config["benchmark"], tuple(self.config["methods"]), ())
+        """The images behind a table: a sweep's or a selection's of the config, those of
+        :data:`COMPARE` or :data:`DIVERSITY`, or the config's own under its benchmark's name.
+
+        Raises:
+            SpecError: the config has no such section.
+        """
+        if name in (COMPARE, DIVERSITY):
+            section = self._section(name)
+            models = tuple(section.get("models", ()))
+            return Selection(section["benchmark"], tuple(section["methods"]), models=models)
+        given = {**self.config["sweeps"], **self._given_selections}
+        if name not in given:
+            return Selection(self.config["benchmark"], tuple(self.config["methods"]))
+        chosen = given[name]
+        steps, models = (tuple(chosen.get(key, ())) for key in ("steps", "models"))
+        return Selection(
+            chosen["benchmark"], tuple(chosen["methods"]), steps, models, chosen.get("reward", "")
+        )
+
+    def _section(self, name: str) -> Mapping[str, Any]:
+        key = "compare" if name == COMPARE else name
+        if key not in self.config:
+            raise SpecError(f"{self.file} has no section {key!r}, see workflows/config/tiny.yaml")
+        section: Mapping[str, Any] = self.config[key]
+        return section
 
     def selections(self) -> list[str]:
         """Names of all selections."""
-        return [self.config["benchmark"], COMPARE, *self.config["sweeps"]]
+        own = [self.config["benchmark"], COMPARE, DIVERSITY]
+        return [*own, *self.config["sweeps"], *self._given_selections]
+
+    def selected_models(self, selection: str) -> list[str]:
+        """The models of a selection, in its order."""
+        return list(self.selection(selection).models or self.config["models"])
+
+    def shown(self, selections: Sequence[str], model: str) -> dict[str, list[int]]:
+        """Method -> its sampling steps, in all images of a model in some selections."""
+        found: dict[str, set[int]] = {}
+        for selection in selections:
+            for run in self.runs(selection, model):
+                found.setdefault(run.method, set()).add(run.steps)
+        return {method: sorted(steps) for method, steps in found.items()}
+
+    def family(self, methods: Iterable[str], kind: str) -> list[str]:
+        """Of some methods the base and those that use the end of a training of one kind."""
+        specs = [self.registry.methods[name] for name in methods]
+        trained = [m.name for m in specs if m.trains == kind and m.state == "final"]
+        return [*(m.name for m in specs if m.trains is None), *trained]
+
+    def ranks(self, model: str, methods: Iterable[str]) -> dict[str, int]:
+        """Method -> LoRA rank of what is trained for it; only methods that train something.
+
+        Raises:
+            SpecError: a method is named after another rank than it is trained with.
+        """
+        trained = [name for name in methods if self.registry.methods[name].trains]
+        options = {name: self.options(model, self._reward, name) for name in trained}
+        ranks = {name: int(given["rank"]) for name, given in options.items() if "rank" in given}
+        for name, rank in ranks.items():
+            _, is_variant, named = name.partition(RANK)
+            if is_variant and named != str(rank):
+                raise SpecError(
+                    f"{self.file}: {name} on {model} would be trained with rank {rank}; give it "
+                    "its own in config section 'training', under its name"
+                )
+        return ranks
 
     def warm_starts(self) -> dict[str, str]:
         """Of the compared methods, those that start a compared search warm -> that search."""
@@ -280,7 +418,7 @@ class Experiment:
     def runs(self, selection: str, model: str) -> list[Run]:
         """The images of a selection that one model makes."""
         chosen = self.selection(selection)
-        reward = self.config["reward"]
+        reward = chosen.reward or self._reward
         return [
             Run(chosen.benchmark, model, m, reward if self.uses_reward(m) else NO_REWARD, steps)
             for m in chosen.methods
@@ -301,9 +439,11 @@ class Experiment:
             places += [_pinned_place(text) for text in named if text]
         return [file for place in places if place for file in _local_files(place)]
 
-    def metrics(self) -> dict[str, str]:
-        """Metric -> reward: the config's judges, and its own reward as ``train_reward``."""
-        return {**self.config["judges"], TRAIN_METRIC: self.config["reward"]}
+    def metrics(self, selection: str = "") -> dict[str, str]:
+        """Metric -> reward: the config's judges, and its own or a selection's reward as
+        ``train_reward``."""
+        own = self.selection(selection).reward if selection else ""
+        return {**self.config["judges"], TRAIN_METRIC: own or self._reward}
 
     def judges(self, reward: str) -> dict[str, RewardSpec]:
         """What training on a reward is watched by besides that reward."""
@@ -345,10 +485,16 @@ class Experiment:
         """Score the images of a selection."""
         return ScoreJob(
             benchmark=self.registry.benchmarks[self.selection(selection).benchmark],
-            rewards={metric: self.registry.reward(n) for metric, n in self.metrics().items()},
+            rewards={m: self.registry.reward(n) for m, n in self.metrics(selection).items()},
             images=tuple(images),
             out=out,
         )
+
+    def pairs_job(self, images: Sequence[str], *, out: str) -> PairsJob:
+        """Compare images in pairs; raises SpecError where the config does not say how."""
+        comparisons = self._section(DIVERSITY)["comparisons"]
+        specs = {metric: ComparisonSpec(**given) for metric, given in comparisons.items()}
+        return PairsJob(comparisons=specs, images=tuple(images), out=out)
 
     def timed_batch_size(self, selection: str) -> int:
         """Images that one timed call of a selection's methods makes."""

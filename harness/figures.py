@@ -14,7 +14,7 @@ import os
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,8 +63,10 @@ RC: dict[Any, Any] = {
     "image.interpolation": "auto",
 }
 _GREEN, _VERMILION, _GREY = "#009E73", "#D55E00", "#555555"
-_YES, _NO = "\N{CHECK MARK}", "\N{BALLOT X}"
+YES, NO = "\N{CHECK MARK}", "\N{BALLOT X}"
 _TEXT_INCHES, _CELL_INCHES = 1.3, 1.05
+#: Room that four names in a row may need.
+_LEGEND_INCHES = 5.0
 #: White space around an image, as a share of its size.
 _MARGIN = 0.03
 
@@ -166,15 +168,15 @@ def figure4(
         ]
     stop_on(faults, "figure 4")
     with rc_context(RC):
-        figure, axes = _panels(shown, width=3.3, height=2.9)
-        for model, panel in zip(shown, axes, strict=True):
+        figure, axes = panels(shown, width=3.3, height=2.9)
+        for model, panel in zip(shown, axes[0], strict=True):
             panel.set(title=model, xlabel=f"{reward} (training reward)")
             for number, method in enumerate(methods):
                 line = table[(table["model"] == model) & (table["method"] == method)]
                 look = look_of(method, methods)
                 _trajectory(panel, line, x, y, look, above=number % 2 == 0)
             panel.margins(0.12)
-        axes[0].set_ylabel(f"{quality} (independent)")
+        axes[0, 0].set_ylabel(f"{quality} (independent)")
         start = Line2D([], [], marker="o", ls="", mfc="white", mec="black", ms=8, label="step 0")
         draw_legend(figure, methods, [start])
         figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
@@ -219,7 +221,7 @@ def grid(
     images = images[chosen]
     if images.empty:
         raise FrameError(f"a grid cannot be made: {model!r} has no image {image_index}")
-    rows = _prompts(images, prompts, prompts_per_task)
+    rows = choose_prompts(images, prompts, prompts_per_task)
     images = images[images["prompt_id"].isin(rows)]
     keys = images[["prompt_id", "seed", "image_index"]].drop_duplicates()
     scores = choose(scores, [model], methods).merge(keys)
@@ -229,20 +231,20 @@ def grid(
     columns = paired.cells.assign(place=places).sort_values(["place", "reward", "steps"])
     correct = pd.DataFrame(paired.scores[CORRECT], columns=paired.pictures["prompt_id"])
     with rc_context(RC):
-        figure, axes = _grid_axes(len(rows), len(columns))
+        figure, axes = grid_axes(len(rows), len(columns))
         for j, (cell, title) in enumerate(zip(columns.index, _titles(columns), strict=True)):
             of_cell = images.merge(columns.loc[[cell], list(CELL)]).set_index("prompt_id")
             axes[0, j + 1].set_title(title, fontsize=8)
             for i, prompt in enumerate(rows):
                 pixels = (load or read_pixels)(str(of_cell.loc[prompt, "path"]))
-                _picture(axes[i, j + 1], pixels, bool(correct.loc[cell, prompt]))
+                draw_picture(axes[i, j + 1], pixels, bool(correct.loc[cell, prompt]))
         texts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
         for i, prompt in enumerate(rows):
-            _caption(axes[i, 0], texts[prompt])
+            draw_caption(axes[i, 0], texts[prompt])
         legend = (
             f"{model}: same noise along each row (image {image_index})",
-            f"{_YES} solid frame: what the prompt asks for (GenEval)",
-            f"{_NO} dashed frame: something else",
+            f"{YES} solid frame: what the prompt asks for (GenEval)",
+            f"{NO} dashed frame: something else",
         )
         figure.supxlabel("\n".join(legend), fontsize=8)
     return figure
@@ -271,8 +273,8 @@ def pareto(
     shown = list(dict.fromkeys(table["model"]))
     drawn = list(dict.fromkeys(table["method"]))
     with rc_context(RC):
-        figure, axes = _panels(shown, width=2.7, height=2.5, share_y=True)
-        for model, panel in zip(shown, axes, strict=True):
+        figure, axes = panels(shown, width=2.7, height=2.5, share_y="row")
+        for model, panel in zip(shown, axes[0], strict=True):
             panel.set_xscale("log")
             panel.set(title=model, xlabel="ms per image (log scale)")
             for method in drawn:
@@ -280,7 +282,7 @@ def pareto(
                 _points(panel, points, look_of(method, drawn))
             panel.margins(x=0.15, y=0.1)
             plain_log_ticks(panel)
-        axes[0].set_ylabel("GenEval mean, 95 % interval")
+        axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
         draw_legend(figure, drawn)
     return figure
 
@@ -301,14 +303,22 @@ def read_pixels(path: str) -> Pixels:
         raise ValueError(f"image {path} is truncated or no image: {error}") from error
 
 
-def _panels(
-    names: Sequence[str], width: float, height: float, share_y: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A row of panels; sizes in inches, the legend's line comes on top of ``height``."""
-    figure = Figure(figsize=(max(width * len(names), 4.2), height + 0.35), layout="constrained")
+def panels(
+    names: Sequence[str],
+    width: float,
+    height: float,
+    n_rows: int = 1,
+    share_y: Literal["none", "row"] = "none",
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """A column of panels for each name: axes [n_rows, names].
+
+    Args:
+        width, height: of one panel, in inches; the legend's line comes on top.
+    """
+    size = (max(width * len(names), 4.2), height * n_rows + 0.35)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(names), squeeze=False, sharey=share_y)
-    return figure, list(axes[0])
+    return figure, figure.subplots(n_rows, len(names), squeeze=False, sharey=share_y)
 
 
 def _trajectory(panel: Axes, line: pd.DataFrame, x: str, y: str, look: Look, above: bool) -> None:
@@ -357,7 +367,8 @@ def draw_legend(figure: Figure, methods: Sequence[str], extra: Sequence[Line2D] 
     """A line per method above the panels, and further ones after them."""
     looks = [(name, look_of(name, methods)) for name in methods]
     lines = [Line2D([], [], color=c, marker=m, ms=5, lw=1.5, label=name) for name, (c, m) in looks]
-    figure.legend(handles=[*lines, *extra], loc="outside upper center", ncols=4)
+    ncols = 4 if figure.get_figwidth() > _LEGEND_INCHES else 3
+    figure.legend(handles=[*lines, *extra], loc="outside upper center", ncols=ncols)
 
 
 def look_of(method: str, methods: Sequence[str]) -> Look:
@@ -368,7 +379,12 @@ def look_of(method: str, methods: Sequence[str]) -> Look:
     return _SPARE[strange.index(method) % len(_SPARE)]
 
 
-def _prompts(images: pd.DataFrame, prompts: Sequence[str] | None, per_task: int) -> list[str]:
+def choose_prompts(images: pd.DataFrame, prompts: Sequence[str] | None, per_task: int) -> list[str]:
+    """The prompts asked for, or the first ids of each task.
+
+    Raises:
+        FrameError: a prompt has no image, or ``per_task`` is below 1.
+    """
     known = images[["task", "prompt_id"]].drop_duplicates()
     if prompts is not None:
         valid = set(known["prompt_id"])
@@ -393,9 +409,18 @@ def _titles(columns: pd.DataFrame) -> list[str]:
     return titles
 
 
-def _grid_axes(n_rows: int, n_columns: int) -> tuple[Figure, npt.NDArray[Any]]:
+def grid_axes(
+    n_rows: int, n_columns: int, below_inches: float = 0.0
+) -> tuple[Figure, npt.NDArray[Any]]:
+    """A figure with a column for captions and one for each of ``n_columns``: axes [rows, 1 + n].
+
+    Args:
+        below_inches: room for words below each image.
+    """
     width = max(_TEXT_INCHES + n_columns * _CELL_INCHES, 3.4)
-    figure = Figure(figsize=(width, n_rows * _CELL_INCHES + 0.9), layout="constrained")
+    figure = Figure(
+        figsize=(width, n_rows * (_CELL_INCHES + below_inches) + 0.9), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     ratios = [_TEXT_INCHES / _CELL_INCHES, *[1.0] * n_columns]
     axes = figure.subplots(n_rows, n_columns + 1, squeeze=False, width_ratios=ratios)
@@ -404,13 +429,17 @@ def _grid_axes(n_rows: int, n_columns: int) -> tuple[Figure, npt.NDArray[Any]]:
     return figure, axes
 
 
-def _picture(panel: Axes, pixels: Pixels, correct: bool) -> None:
+def draw_picture(panel: Axes, pixels: Pixels, correct: bool | None) -> None:
+    """An image [H, W, 3] with the frame and sign of a verdict; None for one without."""
     panel.imshow(pixels)
     # Frame and sign stand in a margin, so that they hide nothing.
     height, width = pixels.shape[:2]
     panel.set_xlim(-0.5 - _MARGIN * width, width - 0.5 + _MARGIN * width)
     panel.set_ylim(height - 0.5 + _MARGIN * height, -0.5 - _MARGIN * height)
-    color, line, sign = (_GREEN, "-", _YES) if correct else (_VERMILION, (0, (3, 1.5)), _NO)
+    if correct is None:
+        panel.axis("off")
+        return
+    color, line, sign = (_GREEN, "-", YES) if correct else (_VERMILION, (0, (3, 1.5)), NO)
     for spine in panel.spines.values():
         spine.set(visible=True, color=color, linewidth=2.0, linestyle=line)
     box = {"boxstyle": "square,pad=0.15", "facecolor": color, "edgecolor": "none"}
@@ -418,7 +447,8 @@ def _picture(panel: Axes, pixels: Pixels, correct: bool) -> None:
     panel.text(1.0, 0.0, sign, style, ha="center", va="center", transform=panel.transAxes)
 
 
-def _caption(panel: Axes, text: str) -> None:
+def draw_caption(panel: Axes, text: str) -> None:
+    """A prompt beside its row."""
     panel.axis("off")
     wrapped, place = textwrap.fill(text, 19), panel.transAxes
     panel.text(0.97, 0.5, wrapped, fontsize=8, ha="right", va="center", transform=place)

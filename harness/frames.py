@@ -151,11 +151,33 @@ TRAJECTORIES = Schema(
     ),
     (*_IDENTITY_NAMES, "iteration"),
 )
-SCHEMAS = {schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES)}
+PAIRS = Schema(
+    "pairs",
+    (
+        *IDENTITY,
+        Column("other_index", "int64", "", "number of the other image of the prompt, the larger"),
+        Column("metric", "string", "", "what was compared: ..._distance or ..._similarity"),
+        Column(
+            "value",
+            "float64",
+            "the metric's",
+            "of a distance, higher is more diverse; of a similarity, higher is less diverse",
+        ),
+    ),
+    (*_IDENTITY_NAMES, "other_index", "metric"),
+)
+SCHEMAS = {
+    schema.kind: schema for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, PAIRS)
+}
 
 #: Metrics of score frames that tables know, and their meaning.
 METRICS = {
     "geneval_correct": "1 where the image shows what the prompt asks for, else 0",
+    "t2i_compbench": "product of the probabilities of yes to a prompt's noun chunks",
+    "dpg_bench": "share of propositions that hold, in percent, as the published scorer counts",
+    "dpg_bench_corrected": "the same without that scorer's faults",
+    "geneval2_gm": "Soft-TIFA: geometric mean of the answers' probabilities, for whole prompts",
+    "geneval2_am": "Soft-TIFA: arithmetic mean of the answers' probabilities, for single atoms",
     "train_reward": "the reward that methods were trained on or searched, on the final PNG",
     "judge_reward": "a differently trained reward that no method saw",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from harness import frames, versions
 from harness.jobs import TableJob
-from harness.paired import FrameError
+from harness.paired import FrameError, examples
 from harness.targets import SpecError, prefix, resolve, unknown
 
 
@@ -24,18 +25,25 @@ def call(job: TableJob) -> Any:
         SpecError: the target is unknown, does not take one of the declared arguments, or needs
             a kind of frame that the job does not list; or frames mix versions of a component.
         FileNotFoundError, ValueError: a frame is missing or broken (:func:`frames.read`), or
-            what the target itself says about the frames.
+            what the target itself says about the frames, with the files that it is about.
     """
     function = resolve(job.table.target)
     needed = _needed(function, job)
     _check_arguments(function, job)
     versions.check(path for kind in needed for path in job.inputs[kind])
-    read = {kind: _read(job.inputs[kind], kind) for kind in needed}
+    given = {kind: _read(job.inputs[kind], kind) for kind in needed}
     try:
-        return function(**read, **job.table.arguments)
+        return function(**given, **job.table.arguments)
     except FrameError as error:
-        files = ", ".join(file for kind in needed for file in job.inputs[kind])
-        raise FrameError(f"{error}\nin {files}") from error
+        files = [file for kind in needed for file in job.inputs[kind]]
+        raise FrameError(f"{error}\n- see {examples(_about(str(error), files))}") from error
+
+
+def _about(fault: str, files: Sequence[str]) -> list[str]:
+    """The files whose folders and names a fault speaks of most: a model's, a method's."""
+    words = set(re.findall(r"\w+", fault))
+    hits = [len(words & set(Path(file).with_suffix("").parts)) for file in files]
+    return [file for file, n in zip(files, hits, strict=True) if n == max(hits)]
 
 
 def _needed(function: Callable[..., Any], job: TableJob) -> list[str]:

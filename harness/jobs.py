@@ -19,6 +19,7 @@ from harness.codec import from_json, to_json
 from harness.specs import (
     Arguments,
     BenchmarkSpec,
+    ComparisonSpec,
     MethodSpec,
     ModelSpec,
     PromptsSpec,
@@ -150,6 +151,25 @@ class ScoreJob:
 
 
 @dataclass(frozen=True)
+class PairsJob:
+    """Compare the images of each prompt with one another.
+
+    Attributes:
+        comparisons: metric -> comparison; the metric's name says what a higher value means
+            (:data:`harness.comparisons.protocol.ENDINGS`).
+        images: paths of ``images.parquet`` files.
+        batch_size: images that are embedded together.
+        out: path of the pairs' parquet.
+    """
+
+    comparisons: Mapping[str, ComparisonSpec]
+    images: tuple[str, ...]
+    out: str
+    threads: int = 1
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
 class Timed:
     """A method to time, with the folder of its trained network, if any."""
 
@@ -198,7 +218,9 @@ class TableJob:
         return tuple(dict.fromkeys(file for files in self.inputs.values() for file in files))
 
 
-Job: TypeAlias = PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | ProfileJob | TableJob
+Job: TypeAlias = (
+    PretrainJob | TrainJob | MatchJob | GenerateJob | ScoreJob | PairsJob | ProfileJob | TableJob
+)
 
 #: Verb of the command line -> its job.
 JOBS: dict[str, type[Any]] = {
@@ -207,6 +229,7 @@ JOBS: dict[str, type[Any]] = {
     "match": MatchJob,
     "generate": GenerateJob,
     "score": ScoreJob,
+    "pairs": PairsJob,
     "profile": ProfileJob,
     "table": TableJob,
     "figure": TableJob,
@@ -281,6 +304,7 @@ __all__ = [
     "GenerateJob",
     "Job",
     "MatchJob",
+    "PairsJob",
     "PretrainJob",
     "ProfileJob",
     "ScoreJob",

@@ -138,23 +138,34 @@ def load_images(paths: Sequence[str | Path]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2) / np.float32(255))
 
 
-def _images(job: ScoreJob) -> pd.DataFrame:
-    if not job.images:
+def read_images(paths: Sequence[str]) -> pd.DataFrame:
+    """The rows of image frames, ``path`` made usable from here.
+
+    Raises:
+        ValueError: no frame is given, or as :func:`frames.read`.
+        FileNotFoundError: a frame or an image is missing.
+    """
+    if not paths:
         raise ValueError("no image frames to score")
     parts = []
-    for path in job.images:
+    for path in paths:
         part = frames.read(path, frames.IMAGES)
         part["path"] = [str(Path(path).parent / name) for name in part["path"]]
         parts.append(part)
-    table = frames.check(pd.concat(parts, ignore_index=True), frames.IMAGES, ", ".join(job.images))
+    table = frames.check(pd.concat(parts, ignore_index=True), frames.IMAGES, ", ".join(paths))
+    for path in table["path"]:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"image {path} is missing")
+    return table
+
+
+def _images(job: ScoreJob) -> pd.DataFrame:
+    table = read_images(job.images)
     for name in table["benchmark"].unique():
         if name != job.benchmark.name:
             raise ValueError(
                 f"images of benchmark {name!r} cannot be scored as {job.benchmark.name!r}"
             )
-    for path in table["path"]:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"image {path} is missing")
     return table
 
 

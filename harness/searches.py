@@ -72,7 +72,9 @@ def methods(
     spent = images.groupby(key, as_index=False)[["reward_calls", "backward_passes"]].mean()
     timed = _at_batch_size(timings, batch_size)
     held = timed.groupby(key, as_index=False)["peak_memory_mib"].max()
-    return table.merge(spent, on=key).merge(held, on=key)[list(METHODS_COLUMNS)]
+    made = table.merge(spent, on=key).merge(held, on=key)[list(METHODS_COLUMNS)]
+    made.attrs = table.attrs
+    return made
 
 
 def search_curve(
@@ -113,14 +115,14 @@ def search_curve(
 def warm_start(
     trajectories: pd.DataFrame,
     *,
-    pairs: Mapping[str, str],
+    starts: Mapping[str, str],
     models: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """How many iterations a trained noise network saves a search.
 
     Args:
         trajectories: trajectory rows of both methods of each pair, on the same images.
-        pairs: warm method -> the search that it starts.
+        starts: warm method -> the search that it starts.
         models: the models to show, in this order; all by name if None.
 
     Returns:
@@ -131,16 +133,16 @@ def warm_start(
         which the cold one is as good as the warm one at its first; NaN where that is never.
 
     Raises:
-        FrameError: there are no pairs, a search is missing, or the two have other images.
+        FrameError: there are no starts, a search is missing, or the two have other images.
     """
-    if not pairs:
+    if not starts:
         raise FrameError("no warm search is compared with its cold one")
-    named = list(dict.fromkeys(name for pair in pairs.items() for name in pair))
+    named = list(dict.fromkeys(name for pair in starts.items() for name in pair))
     curve = search_curve(trajectories, models=models, methods=named)
     rows, faults = [], []
     for model in dict.fromkeys(curve["model"]):
         of_model = curve[curve["model"] == model]
-        for warm, cold in pairs.items():
+        for warm, cold in starts.items():
             one, two = (of_model[of_model["method"] == name] for name in (cold, warm))
             faults += _unlike(trajectories, model, cold, warm)
             rows.append({"model": model, "search": cold, "warm": warm, **_compared(one, two)})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,6 +22,7 @@ __all__ = [
     "TRAINABLE",
     "WEIGHT_ARGUMENTS",
     "BenchmarkSpec",
+    "ComparisonSpec",
     "MethodSpec",
     "ModelSpec",
     "PromptsSpec",
@@ -161,6 +162,14 @@ class PromptsSpec:
 
 
 @dataclass(frozen=True)
+class ComparisonSpec:
+    """``target(**arguments)`` is a :class:`harness.comparisons.protocol.Comparison`."""
+
+    target: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class BenchmarkSpec:
     """Prompts, and how images of them are scored.
 
@@ -189,13 +198,19 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table or figure: ``target`` makes it from frames, with ``arguments``."""
+    """A table or figure: ``target`` makes it from frames, with ``arguments``.
+
+    Attributes:
+        selections: names in the config's section ``selections`` of the images that it is made of,
+            where it is not made of the config's own models and methods.
+    """
 
     name: str
     target: str
     version: int
     arguments: Arguments = field(default_factory=dict)
     file: str = ""
+    selections: tuple[str, ...] = ()
 
 
 Spec = TypeVar("Spec", ModelSpec, RewardSpec, MethodSpec, BenchmarkSpec, TableSpec)
@@ -371,12 +386,20 @@ class Registry:
         return _add(self.benchmarks, "benchmark", spec)
 
     def add_table(
-        self, name: str, *, target: str, version: int, file: str = "", **arguments: Any
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        selections: Sequence[str] = (),
+        file: str = "",
+        **arguments: Any,
     ) -> TableSpec:
         """Declare a table or figure; see :class:`TableSpec`."""
-        _check_arguments(target, set(arguments), ("target", "version"), file)
+        _check_arguments(target, set(arguments), ("target", "version", "selections"), file)
         _at_least_one(file, name, version=version)
-        return _add(self.tables, "table", TableSpec(name, target, version, arguments, file))
+        spec = TableSpec(name, target, version, arguments, file, tuple(selections))
+        return _add(self.tables, "table", spec)
 
     @staticmethod
     def find(specs: Mapping[str, Spec], what: str, name: str, file: str = "") -> Spec:

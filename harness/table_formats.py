@@ -106,8 +106,8 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
 def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
     sign = {"highest": 1.0, "lowest": -1.0}[which]
     values = sign * table[name]
-    after = table.columns[int(table.columns.get_loc(name)) + 1 :][:2]
-    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(bound)]
+    after = list(table)[list(table).index(name) + 1 :][:2]
+    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(str(bound))]
     # Whichever bound is the further one reaches up to the best value.
     reach = pd.concat([values, *bounds], axis=1).max(axis=1)
     groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
@@ -166,6 +166,9 @@ def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
     """How a column's numbers are rounded; its name tells the unit."""
     if not _is_number(values) or pd.api.types.is_integer_dtype(values):
         return str
+    if name.endswith(_PUBLISHED):
+        # As printed, where shares have two digits or more: further ones would be feigned.
+        return lambda value: max(f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len)
     if name.startswith("p_holm"):
         return lambda value: "<0.001" if value < 0.001 else f"{value:.3f}"
     if name.endswith("_ms"):
@@ -196,7 +199,8 @@ def _compared(text: str, difference: float, within: Any) -> str:
     if text == _MISSING:
         return text
     inside = "" if pd.isna(within) else ", inside" if within else ", outside"
-    return f"{text} ({difference:+z.3g}{inside})"
+    above = f"{difference:+z.3f}" if abs(difference) < 1 else f"{difference:+.3g}"
+    return f"{text} ({above}{inside})"
 
 
 def _bound(value: float, sign: str) -> str:

@@ -150,7 +150,10 @@ def finished(table: pd.DataFrame, name: str, benchmark: str, best: Sequence[str]
         best: columns, higher is better, in which each model's best value is marked.
     """
     table = published.beside(table, name, benchmark)
-    table.attrs = {"notes": [published.note(benchmark)], "best": dict.fromkeys(best, "highest")}
+    table.attrs = {
+        "notes": published.notes(table, benchmark),
+        "best": dict.fromkeys(best, "highest"),
+    }
     return table
 
 
@@ -218,7 +221,9 @@ def sweep(
     table = pd.concat([paired.cells, setting, measured], axis=1)
     order = [rank(table["model"], models), table["steps"], setting.fillna(-np.inf), table["method"]]
     of_tasks = [column for task in TASKS for column in with_interval(f"geneval_{task}")]
-    return in_order(table, order).drop(columns=of_tasks)
+    table = in_order(table, order).drop(columns=of_tasks)
+    table.attrs = {"notes": published.notes(table, paired.benchmark)}
+    return table
 
 
 def curve(
@@ -279,10 +284,11 @@ def _pair(
     if images is not None:
         images = choose(images, models, methods)
     paired, found = pair(chosen, (CORRECT, TRAIN, JUDGE), images, baseline)
-    return paired, faults + found + _not_geneval(paired)
+    return paired, faults + found + not_geneval(paired)
 
 
-def _not_geneval(paired: Paired) -> list[str]:
+def not_geneval(paired: Paired) -> list[str]:
+    """What keeps scores from being verdicts of one benchmark with GenEval's tasks, a line each."""
     pictures = paired.pictures
     faults = []
     benchmarks = sorted(pictures["benchmark"].unique())

@@ -61,7 +61,7 @@ def t2i_compbench(split: str = "train") -> tuple[TrainingPrompt, ...]:
         prompt
         for category in CATEGORIES
         for prompt in _lines(
-            data_files.locate(_compbench(category, split)), f"compbench_{category}_{split}"
+            data_files.locate(compbench_file(category, split)), f"compbench_{category}_{split}"
         )
     )
 
@@ -112,7 +112,8 @@ def preference(n: int, apart_from: str) -> tuple[TrainingPrompt, ...]:
     return tuple(chosen.values())[:n]
 
 
-def _compbench(category: str, split: str) -> DataFile:
+def compbench_file(category: str, split: str) -> DataFile:
+    """The published prompts of one of T2I-CompBench's categories."""
     name = f"{category}_{split}"
     return DataFile(
         name=f"t2i_compbench/{name}.txt",

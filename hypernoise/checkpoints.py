@@ -1,4 +1,4 @@
-"""Published weights: named together with their hash, downloaded, checked and read.
+"""Published files: named together with their hash, downloaded, checked, and weights read.
 
 A *pinned file* is one text: where the file is, and the SHA-256 that it must have::
 
@@ -13,6 +13,7 @@ a hash: whoever names it has chosen it.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 import zipfile
@@ -36,7 +37,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """A weight or vocabulary file: ``place`` and, unless it is local, its SHA-256."""
+    """A weight, vocabulary or data file: ``place`` and, unless it is local, its SHA-256."""
 
     place: str
     sha256: str = ""
@@ -56,8 +57,8 @@ class PinnedFile:
             raise ValueError(f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits")
         if not pinned.is_local and not sha256:
             raise ValueError(
-                f"{text!r} has no '#sha256=': give the hash of the file that you trust, "
-                "or the path of a copy on this machine"
+                f"{text!r} has no '#sha256=': end it with '#sha256=' and the hash that "
+                "`sha256sum` prints of a copy that you trust, or give that copy's path instead"
             )
         return pinned
 
@@ -66,24 +67,59 @@ class PinnedFile:
         return not self.place.startswith(("hf://", "https://"))
 
     def check(self) -> None:
-        """Find a missing or truncated local file, before any work.
+        """Find a local file that is not whole, or a file that the hub does not give, before work.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is truncated.
+            FileNotFoundError: there is no such local file.
+            ValueError: it is truncated, or as :func:`hypernoise.hub.check_file`.
         """
         if self.is_local:
             _check_whole(Path(self.place))
+        elif found := _HUB.fullmatch(self.place):
+            # Not at the top: local files are checked without the hub's client.
+            from hypernoise.hub import check_file
 
-    def fetch(self) -> Path:
-        """The file on this machine, downloaded into the cache where it is not there yet.
+            check_file(found["repository"], found["revision"], found["path"], self.sha256)
+
+    def fetch(self, path: Path | None = None) -> Path:
+        """The file on this machine, downloaded where it is not there yet.
+
+        Args:
+            path: where a file of the web is kept; in torch's cache unless given.
 
         Raises:
-            FileNotFoundError: a local file is missing.
-            ValueError: it is truncated, or its SHA-256 is another one.
+            FileNotFoundError: a local file is missing, or the web does not give one.
+            ValueError: it is truncated, the hub does not give it, or its SHA-256 is another one.
         """
-        self.check()
-        path = self._download()
+        if self.is_local:
+            self.check()
+            return self._checked(Path(self.place))
+        if found := _HUB.fullmatch(self.place):
+            return self._checked(_of_hub(**found.groupdict()))
+        return self._of_web(path or self._cached)
+
+    @property
+    def _cached(self) -> Path:
+        folder = Path(torch.hub.get_dir(), "hypernoise", self.sha256[:16])
+        return folder / self.place.rpartition("/")[2]
+
+    def _of_web(self, path: Path) -> Path:
+        if path.is_file():
+            return self._checked(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Whole and checked, or not there at all.
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            torch.hub.download_url_to_file(self.place, str(partial), progress=False)
+            return self._checked(partial).replace(path)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"{path} is missing, and {self.place} cannot be had ({error}): put the file there"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _checked(self, path: Path) -> Path:
         found = _sha256(path) if self.sha256 else ""
         if found != self.sha256:
             raise ValueError(
@@ -91,27 +127,11 @@ class PinnedFile:
             )
         return path
 
-    def _download(self) -> Path:
-        from huggingface_hub import hf_hub_download
-
-        if self.is_local:
-            return Path(self.place)
-        hub = _HUB.fullmatch(self.place)
-        if hub:
-            revision = hub["revision"]
-            return Path(hf_hub_download(hub["repository"], hub["path"], revision=revision))
-        folder = Path(torch.hub.get_dir(), "hypernoise", self.sha256[:16])
-        path = folder / self.place.rpartition("/")[2]
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(self.place, str(path), progress=False)
-        return path
-
 
 def read(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file or of a PyTorch one, which may run no code.
 
-    A dictionary that some trainings wrap them in under ``state_dict`` is taken off.
+    A dictionary that some trainings wrap them in, under ``state_dict`` or ``model``, is taken off.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing, truncated, or holds something else.
@@ -123,8 +143,9 @@ def read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise ValueError(f"weight file {path} holds more than tensors: {error}") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"weight file {path} holds no dictionary of tensors")
     return dict(content)
@@ -158,6 +179,15 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None
     floats = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
     network.load_state_dict(floats, assign=True)
     network.requires_grad_(False).eval()
+
+
+def _of_hub(repository: str, revision: str, path: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    from hypernoise.hub import explained
+
+    with explained(repository, revision, path):
+        return Path(hf_hub_download(repository, path, revision=revision))
 
 
 def _some(names: list[str]) -> str:

@@ -12,9 +12,17 @@ from pathlib import Path
 import huggingface_hub as hub
 from huggingface_hub import errors
 
-from hypernoise.weights import INDEX, check_folder, check_safetensors, component_names
+from hypernoise.weights import (
+    INDEX,
+    check_component,
+    check_folder,
+    check_safetensors,
+    component_names,
+)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PAGES = "https://huggingface.co/"
 #: What the hub's client lets through where there is no connection.
 _UNREACHABLE = (OSError, errors.HTTPError)  # type: ignore[attr-defined]
 
@@ -30,30 +38,78 @@ def check_repository(repository: str, revision: str, variant: str = "") -> None:
             open to this user, the hub is out of reach, or weights are pickled or lack the variant.
         FileNotFoundError: a component has no weights at all.
     """
+    _check_names(repository, revision)
+    index = _fetch(repository, revision, INDEX)
+    try:
+        # The index is cached in the snapshot's own folder.
+        check_folder(str(index.parent))
+    except FileNotFoundError:
+        _check_listing(repository, index, _listing(repository, revision), variant)
+
+
+@cache
+def check_network(repository: str, revision: str, folder: str = "") -> None:
+    """Check that a repository has one network, there or in a folder of it, as safetensors.
+
+    For repositories that are no whole pipeline. Raises and remembers as :func:`check_repository`.
+    """
+    _check_names(repository, revision)
+    inside = f"{folder}/" if folder else ""
+    config = _fetch(repository, revision, f"{inside}config.json")
+    try:
+        check_component(config.parent)
+    except FileNotFoundError:
+        files = [file for file in _listing(repository, revision) if file.startswith(inside)]
+        check_safetensors(f"{repository}/{folder}".rstrip("/"), files)
+
+
+@cache
+def check_file(repository: str, revision: str, file: str, sha256: str) -> None:
+    """Check that a single file can be had, and that the hub says it is the expected one.
+
+    A file that is in the local cache is not looked up, and none twice in a process.
+
+    Raises:
+        ValueError: as :func:`check_repository`, or the hub's file has another SHA-256.
+    """
+    if isinstance(hub.try_to_load_from_cache(repository, file, revision=revision), str):
+        return
+    with explained(repository, revision, file):
+        address = hub.hf_hub_url(repository, file, revision=revision)
+        etag = hub.get_hf_file_metadata(address).etag or ""
+    # Of large files, which weights are; of small ones it is git's hash.
+    if _SHA256.fullmatch(etag) and etag != sha256:
+        raise ValueError(
+            f"{file} of {repository} has the SHA-256 {etag} at {revision}, expected {sha256}"
+        )
+
+
+def _check_names(repository: str, revision: str) -> None:
     check_commit(repository, revision)
     if Path(repository).exists():
         raise ValueError(
             f"{repository} is a folder here, and a folder has no revision: leave the revision out, "
             "or run where no such folder is"
         )
-    with _explained(repository, revision):
-        index = Path(hub.hf_hub_download(repository, INDEX, revision=revision))
-    try:
-        # The index is cached in the snapshot's own folder.
-        check_folder(str(index.parent))
-    except FileNotFoundError:
-        with _explained(repository, revision):
-            files = hub.HfApi().list_repo_files(repository, revision=revision)
-        _check_listing(repository, index, files, variant)
 
 
 def check_commit(repository: str, revision: str) -> None:
     """Raise ValueError unless a revision is a commit: branches and tags move."""
     if not _COMMIT.fullmatch(revision):
         raise ValueError(
-            f"revision {revision!r} of {repository} is no commit: give its 40 hexadecimal digits, "
-            "because branches and tags move"
+            f"revision {revision!r} of {repository} is no commit: give its 40 hexadecimal digits "
+            f"(see {_PAGES}{repository}/commits), because branches and tags move"
         )
+
+
+def _fetch(repository: str, revision: str, file: str) -> Path:
+    with explained(repository, revision, file):
+        return Path(hub.hf_hub_download(repository, file, revision=revision))
+
+
+def _listing(repository: str, revision: str) -> list[str]:
+    with explained(repository, revision):
+        return hub.HfApi().list_repo_files(repository, revision=revision)
 
 
 def _check_listing(repository: str, index: Path, files: list[str], variant: str) -> None:
@@ -66,9 +122,9 @@ def _check_listing(repository: str, index: Path, files: list[str], variant: str)
 
 
 @contextmanager
-def _explained(repository: str, revision: str) -> Iterator[None]:
-    """Turn the client's errors into one sentence that says what to do."""
-    page = f"https://huggingface.co/{repository}"
+def explained(repository: str, revision: str, file: str = "") -> Iterator[None]:
+    """Turn the client's errors into a ValueError: one sentence that says what to do."""
+    page = _PAGES + repository
     try:
         yield
     except errors.GatedRepoError as error:
@@ -84,9 +140,8 @@ def _explained(repository: str, revision: str) -> Iterator[None]:
             "or log in with `hf auth login`"
         ) from error
     except errors.RemoteEntryNotFoundError as error:
-        raise ValueError(
-            f"{repository} holds no diffusers pipeline at {revision}: {INDEX} is missing"
-        ) from error
+        what = "holds no diffusers pipeline" if file == INDEX else "lacks a file"
+        raise ValueError(f"{repository} {what} at {revision}: {file} is missing") from error
     except _UNREACHABLE as error:
         raise ValueError(
             f"{repository} at {revision} is not (completely) in the local cache, and the hub is "

@@ -43,6 +43,8 @@ DECAYS = ("none", "linear")
 KEEPS = ("last", "best")
 PRECISIONS = ("fp32", "bf16")
 CHECKPOINTS = "checkpoints"
+#: Ends the name of a validation value's standard error.
+STANDARD_ERROR = "_se"
 _STATE_FILE = "training_state.pt"
 _ROWS_FILE = "rows.json"
 _ENCODE_BATCH = 64
@@ -149,8 +151,9 @@ class Row(NamedTuple):
     ``kind`` is ``"train"`` (loss, reward, penalty, kl_nats, delta_rms, grad_norm, learning_rate,
     seconds), ``"validation"`` (reward, one value per judge, kl_nats, delta_rms) or, once at the
     end, ``"kept"``: the step that became the result, with its validation. Values are means over the
-    images; ``grad_norm`` is taken before clipping. Fine-tuning has no penalty, kl_nats
-    and delta_rms.
+    images; those of rewards in a validation have a standard error besides (``reward_se``, ...),
+    with the prompt as what was sampled. ``grad_norm`` is taken before clipping. Fine-tuning has no
+    penalty, kl_nats and delta_rms.
     """
 
     kind: str
@@ -460,7 +463,7 @@ class _Validator:
         }
         indices = range(validation.images_per_prompt)
         images = [(prompt_id, index) for prompt_id, _ in validation.prompts for index in indices]
-        self.n_images = len(images)
+        self.n_prompts, self.n_images = len(texts), len(images)
         images = list(processes.share(images))
         self.rows = list(processes.share([row for row in range(len(texts)) for _ in indices]))
         self.noise = batch_noise(options.seed, images, generator.noise_shape, "validation")
@@ -486,9 +489,25 @@ class _Validator:
                     collected.setdefault(name, []).append(scores)
             if drawn.delta is not None:
                 collected.setdefault("kl_nats", []).append(squared_norm(drawn.delta))
-        sums = {name: torch.cat(values).float().sum() for name, values in collected.items()}
+        sums = {name: self._by_prompt(torch.cat(values)) for name, values in collected.items()}
         self.processes.sum(list(sums.values()))
-        return {name: value.item() / self.n_images for name, value in sums.items()}
+        means = {name: value.sum().item() / self.n_images for name, value in sums.items()}
+        return means | {
+            f"{name}{STANDARD_ERROR}": _standard_error(sums[name]) / self.n_images
+            for name in self.rewards
+            if self.n_prompts > 1
+        }
+
+    def _by_prompt(self, values: Tensor) -> Tensor:
+        """Values of this process's images, summed over those of each prompt: [prompts]."""
+        sums = torch.zeros(self.n_prompts, device=values.device)
+        return sums.index_add_(0, torch.tensor(self.rows, device=values.device), values.float())
+
+
+def _standard_error(sums: Tensor) -> float:
+    """Of the sum over prompts, which are what was sampled: all have equally many images."""
+    n = len(sums)
+    return math.sqrt(n / (n - 1) * float((sums - sums.mean()).double().square().sum()))
 
 
 class _Order:

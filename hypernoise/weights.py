@@ -48,7 +48,7 @@ def check_folder(weights: str) -> None:
     if not index.is_file():
         raise FileNotFoundError(f"no diffusers pipeline in {folder}: {INDEX} is missing")
     for name in component_names(json.loads(index.read_text(encoding="utf-8"))):
-        _check_component(folder / name)
+        check_component(folder / name)
 
 
 def component_names(index: Mapping[str, Any]) -> Iterator[str]:
@@ -77,7 +77,8 @@ def check_safetensors(where: str, files: Iterable[str]) -> None:
     raise FileNotFoundError(f"no safetensors weights in {where}")
 
 
-def _check_component(folder: Path) -> None:
+def check_component(folder: Path) -> None:
+    """Check one component of a pipeline in its folder; raises as :func:`check_folder`."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder.parent} names a component {folder.name!r} that is missing"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import torch
 from accelerate import init_empty_weights
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from torch import nn
 
 from hypernoise.checkpoints import PinnedFile, fill, read
+from hypernoise.hub import check_file
 
 HASH = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -46,7 +50,7 @@ def test_a_wrong_hash_stops_with_both_hashes(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"hf://owner/name@{COMMIT}/file.pt", "no '#sha256='"),
+        (f"hf://owner/name@{COMMIT}/file.pt", r"no '#sha256='.*sha256sum"),
         (f"hf://owner/name/file.pt#sha256={HASH}", "owner/name@COMMIT/file"),
         (f"hf://owner/name@main/file.pt#sha256={HASH}", "owner/name@COMMIT/file"),
         (f"hf://owner/name@{COMMIT}/file.pt#sha256=abc", "64 hexadecimal digits, not 'abc'"),
@@ -93,6 +97,47 @@ def test_a_file_of_the_web_is_downloaded_once_and_checked_every_time(
     pinned.fetch().write_bytes(b"something else")
     with pytest.raises(ValueError, match=f"expected {digest(file)}"):
         pinned.fetch()
+
+
+def test_a_file_that_the_web_does_not_give_says_what_to_do_and_leaves_nothing(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(address: str, path: str, progress: bool) -> None:
+        Path(path).write_bytes(b"a part")
+        raise URLError("no route")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    pinned = PinnedFile.parse(f"https://host/weights.safetensors#sha256={digest(file)}")
+    with pytest.raises(FileNotFoundError, match=r"kept/weights.* no route.*put the file there"):
+        pinned.fetch(tmp_path / "kept" / "weights.safetensors")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_the_hub_is_asked_for_a_files_hash_before_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [SimpleNamespace(etag=HASH), SimpleNamespace(etag="0" * 64), LocalEntryNotFoundError]
+
+    def head(address: str) -> Any:
+        assert address == f"https://huggingface.co/owner/name/resolve/{COMMIT}/file.pt"
+        answer = answers.pop(0)
+        if answer is LocalEntryNotFoundError:
+            raise LocalEntryNotFoundError("offline")
+        return answer
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", head)
+    pinned = PinnedFile.parse(f"hf://owner/name@{COMMIT}/file.pt#sha256={HASH}")
+    check_file.cache_clear()
+    pinned.check()
+    pinned.check()
+    for message in (f"has the SHA-256 {'0' * 64} at {COMMIT}, expected {HASH}", "out of reach"):
+        check_file.cache_clear()
+        with pytest.raises(ValueError, match=message):
+            pinned.check()
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(file))
+    pinned.check()
+    check_file.cache_clear()
+    assert answers == []
 
 
 @pytest.mark.parametrize("name", ["missing.pt", "missing.safetensors"])

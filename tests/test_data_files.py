@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,13 +30,13 @@ def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DataFile:
 def answer(monkeypatch: pytest.MonkeyPatch, contents: bytes | Exception) -> list[str]:
     asked: list[str] = []
 
-    def open_url(url: str, **_: Any) -> io.BytesIO:
+    def download(url: str, path: str, progress: bool) -> None:
         asked.append(url)
         if isinstance(contents, Exception):
             raise contents
-        return io.BytesIO(contents)
+        Path(path).write_bytes(contents)
 
-    monkeypatch.setattr(urllib.request, "urlopen", open_url)
+    monkeypatch.setattr("torch.hub.download_url_to_file", download)
     return asked
 
 
@@ -67,12 +64,15 @@ def test_a_wrong_file_is_refused_with_both_hashes_and_not_kept(
     file: DataFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, b"something else")
-    with pytest.raises(ValueError, match=rf"github\.com.* has SHA-256 \w+, not {file.sha256}"):
+    with pytest.raises(
+        ValueError, match=rf"github\.com.* has the SHA-256 \w+, expected {file.sha256}"
+    ):
         locate(file)
-    assert not (tmp_path / file.name).exists()
-    (tmp_path / "geneval").mkdir()
+    assert list((tmp_path / "geneval").iterdir()) == []
     (tmp_path / file.name).write_bytes(b"something else")
-    with pytest.raises(ValueError, match=rf"prompts\.txt has SHA-256 \w+, not {file.sha256}"):
+    with pytest.raises(
+        ValueError, match=rf"prompts\.txt .*the SHA-256 \w+, expected {file.sha256}"
+    ):
         locate(file)
 
 
@@ -80,5 +80,5 @@ def test_without_network_the_message_says_what_to_do(
     file: DataFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, urllib.error.URLError("no route"))
-    with pytest.raises(FileNotFoundError, match=r"no route.*HYPERNOISE_DATA"):
+    with pytest.raises(FileNotFoundError, match=r"no route.*put the file there.*HYPERNOISE_DATA"):
         locate(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from harness.codec import from_json, to_json
-from harness.experiment import NO_REWARD, Experiment, Run, check_schema
+from harness.experiment import NO_REWARD, Experiment, Run, check_schema, extended
 from harness.specs import Registry, SpecError
 from hypernoise.training import TrainingOptions
 
@@ -25,6 +26,14 @@ NOWHERE = {"out": "out", "work": "work"}
 def load(name: str) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((CONFIG_FOLDER / name).read_text(encoding="utf-8"))
     return content
+
+
+def pairs_of(
+    methods: Sequence[str] = ("base",),
+    target: str = "harness.comparisons.matcher:MatcherDistance",
+) -> dict[str, Any]:
+    comparisons = {"matcher_distance": {"target": target, "arguments": {}}}
+    return {"benchmark": "shapeworld", "methods": list(methods), "comparisons": comparisons}
 
 
 @pytest.fixture
@@ -64,7 +73,9 @@ def experiment(config: dict[str, Any], registry: Registry, **changes: Any) -> Ex
         "methods": ["base", "hypernoise", "lora_finetune", "lora_finetune_final", "reno"],
         "tables": ["table1"],
         "sweeps": {},
+        "selections": {},
         "compare": {"benchmark": "shapeworld", "methods": ["base", "reno"], "batch_size": 2},
+        "diversity": pairs_of(),
         "training": {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2}},
         "arguments": {},
         "pretrain": {**config["pretrain"], "generators": ["tiny_sd"]},
@@ -114,6 +125,8 @@ def test_a_fault_in_the_config_is_named_with_its_file(
         ({"methods": ["renno"]}, ["method 'renno'", "'reno'"]),
         ({"reward": "machter"}, ["reward 'machter'", "'matcher'"]),
         ({"judges": {"judge_reward": "judge"}}, ["reward 'judge'"]),
+        ({"diversity": pairs_of(methods=["bse"])}, ["method in diversity 'bse'", "'base'"]),
+        ({"diversity": pairs_of(target="harness.comparisons.matcher:Matcher")}, ["'Matcher"]),
         ({"benchmark": "shapewrld"}, ["benchmark 'shapewrld'", "'shapeworld'"]),
         ({"tables": ["tabel1"]}, ["table 'tabel1'", "'table1'"]),
         ({"steps": {"tiny_flx": 2}}, ["'tiny_flx'"]),
@@ -280,7 +293,7 @@ def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Re
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     made = experiment(config, registry, sweeps={"more": {**sweep, "steps": [1, 4]}})
     made.check()
-    assert made.selections() == ["shapeworld", "methods", "more"]
+    assert made.selections() == ["shapeworld", "methods", "diversity", "more"]
     assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
 
 
@@ -288,6 +301,96 @@ def test_a_sweep_cannot_hide_a_benchmark(config: dict[str, Any], registry: Regis
     sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
     with pytest.raises(SpecError, match="'shapeworld' has the name of a benchmark"):
         experiment(config, registry, sweeps={"shapeworld": sweep}).check()
+
+
+CHOSEN = {
+    "benchmark": "shapeworld_validation",
+    "models": ["tiny_sana"],
+    "methods": ["base", "hypernoise"],
+    "steps": [1, 4],
+    "reward": "redness",
+}
+
+
+def test_a_selection_has_models_steps_and_a_reward_of_its_own(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry, selections={"more": CHOSEN})
+    made.check()
+    assert made.selected_models("more") == ["tiny_sana"]
+    assert made.selected_models("shapeworld") == ["tiny_sd", "tiny_sana"]
+    runs = made.runs("more", "tiny_sana")
+    assert [(run.method, run.reward, run.steps) for run in runs] == [
+        ("base", NO_REWARD, 1),
+        ("base", NO_REWARD, 4),
+        ("hypernoise", "redness", 1),
+        ("hypernoise", "redness", 4),
+    ]
+    assert made.metrics("more")["train_reward"] == "redness"
+    assert made.metrics("shapeworld")["train_reward"] == config["reward"]
+    assert made.shown(["more", "shapeworld"], "tiny_sana")["hypernoise"] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": ["renno"]}, "unknown method of selection more: 'renno'; did you mean 'reno'"),
+        ({"models": ["tiny_flx"]}, "unknown model of selection more: 'tiny_flx'"),
+        ({"reward": "rednes"}, "unknown reward of selection more: 'rednes'"),
+        ({"benchmark": "shapes"}, "unknown benchmark of selection more: 'shapes'"),
+    ],
+)
+def test_an_unknown_name_in_a_selection_is_named(
+    config: dict[str, Any], registry: Registry, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SpecError, match=words):
+        experiment(config, registry, selections={"more": {**CHOSEN, **changes}}).check()
+
+
+def test_a_table_needs_the_selections_that_it_is_made_of(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    target = "harness.paper_tables:geneval"
+    registry.add_table("table8", target=target, selections=("more", "most"), version=1)
+    made = experiment(config, registry, tables=["table8"], selections={"more": CHOSEN})
+    with pytest.raises(SpecError, match="unknown selection that table8 needs: 'most'"):
+        made.check_tables()
+
+
+def test_a_variant_named_after_a_rank_must_be_trained_with_it(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    target = "hypernoise.methods.hypernoise:HyperNoise"
+    registry.add_method("hypernoise_rank_8", target=target, trains="hypernoise", version=1)
+    steps = {"steps": 4, "checkpoint_every": 2, "validate_every": 2}
+    layers = {"default": {**steps, "rank": 4}, "hypernoise_rank_8": {"rank": 8}}
+    made = experiment(config, registry, training=layers)
+    methods = ["base", "hypernoise", "hypernoise_rank_8"]
+    assert made.ranks("tiny_sd", methods) == {"hypernoise": 4, "hypernoise_rank_8": 8}
+    assert made.family([*methods, "lora_finetune"], "hypernoise") == methods
+    made = experiment(config, registry, training={"default": {**steps, "rank": 4}})
+    with pytest.raises(SpecError, match=r"hypernoise_rank_8 on tiny_sd .* with rank 4"):
+        made.ranks("tiny_sd", methods)
+
+
+def test_a_config_leaves_whole_keys_to_the_one_that_it_extends(tmp_path: Path) -> None:
+    files = {
+        "a.yaml": {"models": ["one"], "timing": {"repeats": 3}, "seed": 1},
+        "b.yaml": {"extends": "a.yaml", "timing": {"threads": 2}},
+        "c.yaml": {"extends": "c.yaml"},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+
+    def read(path: Path) -> Any:
+        return yaml.safe_load(path.read_text())
+
+    found = extended({"extends": "b.yaml", "seed": 2}, tmp_path, read)
+    assert found == {"models": ["one"], "timing": {"threads": 2}, "seed": 2}
+    with pytest.raises(SpecError, match=r"c\.yaml, which another one extends, extends itself"):
+        extended({"extends": "c.yaml"}, tmp_path, read)
+    with pytest.raises(SpecError, match=r"d\.yaml, which another one extends, is missing"):
+        extended({"extends": "d.yaml"}, tmp_path, read)
 
 
 def test_missing_local_weights_are_still_asked_for(
@@ -375,3 +478,23 @@ def test_a_sum_with_a_missing_part_stops_the_check(
     registry.add_reward("sum", target=ensemble, parts={"rednes": 1.0}, version=1, file="sum.smk")
     with pytest.raises(SpecError, match=r"sum\.smk: .*'rednes'.*'redness'"):
         experiment(config, registry).check()
+
+
+def test_images_are_compared_as_the_config_says(config: dict[str, Any], registry: Registry) -> None:
+    made = experiment(config, registry)
+    job = made.pairs_job(["images.parquet"], out="pairs.parquet")
+    assert set(job.comparisons) == {"matcher_distance"}
+    assert [run.method for run in made.runs("diversity", "tiny_sd")] == ["base"]
+    assert from_json(to_json(job), type(job)) == job
+
+
+def test_a_config_without_diversity_says_so_when_it_is_asked_for(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    made = experiment(config, registry)
+    without = {k: v for k, v in made.config.items() if k != "diversity"}
+    check_schema(without, load("schema.yaml"), FILE)
+    bare = Experiment(without, registry, FILE)
+    bare.check()
+    with pytest.raises(SpecError, match="no section 'diversity'"):
+        bare.selection("diversity")

@@ -19,18 +19,21 @@ from safetensors.torch import save_file
 from harness import preflight
 from harness.jobs import to_json
 from hypernoise import hub
-from hypernoise.hub import check_repository
+from hypernoise.hub import check_network, check_repository
 
-SPEC = next(spec for spec in published() if spec.name == "sd_turbo")
+BY_NAME = {spec.name: spec for spec in published()}
+SPEC, PIXART = BY_NAME["sd_turbo"], BY_NAME["pixart_alpha_dmd"]
 COMMIT = SPEC.revision
 LISTING = ["model_index.json", "unet/config.json", "unet/model.safetensors"]
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    check_repository.cache_clear()
+    for check in (check_repository, check_network):
+        check.cache_clear()
     yield
-    check_repository.cache_clear()
+    for check in (check_repository, check_network):
+        check.cache_clear()
 
 
 class Response:
@@ -161,3 +164,53 @@ def test_a_truncated_file_in_the_cache_is_named(snapshot: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.safetensors is truncated"):
         check_repository("owner/name", COMMIT)
     shutil.rmtree(unet)
+
+
+def preflight_of_pixart(tmp_path: Path) -> None:
+    preflight.run([f"generate\t{to_json(generate_job(tmp_path, model=PIXART))}\n"])
+
+
+@pytest.fixture
+def distilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cached snapshot of the second repository: the transformer's config and no weights."""
+    folder = tmp_path / "distilled" / "transformer"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    asked = (PIXART.arguments["distilled"], "transformer/config.json")
+
+    def download(repository: str, file: str, revision: str) -> str:
+        assert (repository, file) == asked
+        assert revision == PIXART.arguments["distilled_revision"]
+        return str(folder / "config.json")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr("harness.components.check_pipeline", lambda *_: None)
+    monkeypatch.setattr("harness.components.check_memory", lambda *_: None)
+    return folder
+
+
+def test_the_second_repository_of_a_model_is_checked_too(
+    distilled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_listing(monkeypatch, lambda *_, **__: ["transformer/config.json", "a.safetensors"])
+    with pytest.raises(FileNotFoundError, match=r"'pixart_alpha_dmd': no safetensors .*/transform"):
+        preflight_of_pixart(tmp_path)
+    answer_listing(monkeypatch, lambda *_, **__: ["transformer/model.bin"])
+    with pytest.raises(ValueError, match=r"DMD-XL-2-512x512/transformer has pickled weights only"):
+        preflight_of_pixart(tmp_path)
+    answer_listing(monkeypatch, raising(errors.OfflineModeIsEnabled("offline")))
+    with pytest.raises(ValueError, match=r"DMD-XL-2-512x512 at \w+ is not .*hf download"):
+        preflight_of_pixart(tmp_path)
+    save_file({"weight": torch.ones(2)}, distilled / "model.safetensors")
+    preflight_of_pixart(tmp_path)
+
+
+def test_a_repository_without_the_networks_folder_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = remote(errors.RemoteEntryNotFoundError)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", raising(error))
+    with pytest.raises(ValueError, match=r"owner/name lacks a file at \w+: unet/config\.json"):
+        check_network("owner/name", COMMIT, "unet")
+    with pytest.raises(ValueError, match=r"no commit.*huggingface\.co/owner/name/commits"):
+        check_network("owner/name", "main")

@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from harness import preflight
+from harness.__main__ import main
 from harness.benchmarks.clip_colors import ClipColors, cut_out
 from harness.benchmarks.geneval import COLORS
 from harness.benchmarks.geneval_coco import judge_image, score
@@ -27,6 +28,7 @@ from harness.benchmarks.mask2former import (
     instances,
     prepare,
 )
+from harness.geneval_folder import read_results
 from harness.specs import BenchmarkSpec
 
 SMALL_CLIP = "small-quickgelu"
@@ -214,9 +216,14 @@ def test_a_repository_needs_a_commit() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"detector": "facebook/mask2former"}, "revision '' of facebook/mask2former is no commit"),
-        ({"detector": ".", "clip": "no.pt"}, r"CLIP weights no\.pt are missing"),
-        ({"detector": ".", "postprocessing": "mmdt"}, "post-processing 'mmdt'"),
+        (
+            {"detector": "facebook/mask2former", "clip": "no.pt"},
+            "revision '' of facebook/mask2former is no commit",
+        ),
+        ({"detector": ".", "clip": "no.pt"}, r"weight file no\.pt is missing"),
+        ({"detector": ".", "clip": "openai"}, "weight file openai is missing"),
+        ({"detector": ".", "clip": "https://host/clip.pt"}, "no '#sha256='.*sha256sum"),
+        ({"detector": ".", "clip": "no.pt", "postprocessing": "mmdt"}, "post-processing 'mmdt'"),
     ],
 )
 def test_a_scorer_that_cannot_run_is_found_before_any_image(
@@ -266,7 +273,8 @@ def test_colours_are_the_nearest_of_mean_text_features(small_clip: Path) -> None
     masks = torch.ones(2, 40, 64, dtype=torch.bool)
     boxes = torch.tensor([[0.0, 0.0, 32.0, 40.0], [20.0, 5.0, 60.0, 30.0]])
     found = Instances(torch.ones(2), torch.zeros(2, dtype=torch.long), boxes, masks)
-    labels = ClipColors(str(small_clip), SMALL_CLIP).classify(image, "tv remote", found, [1, 0])
+    colors = ClipColors(str(small_clip), SMALL_CLIP)
+    labels = colors.classify(image, "tv remote", found, [1, 0])
 
     model, _, transform = open_clip.create_model_and_transforms(
         SMALL_CLIP, pretrained=str(small_clip)
@@ -292,7 +300,7 @@ def test_colours_are_the_nearest_of_mean_text_features(small_clip: Path) -> None
 
 
 def test_missing_clip_weights_are_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt are missing"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pt is missing"):
         ClipColors("nowhere.pt")
 
 
@@ -311,4 +319,25 @@ def test_an_image_is_judged_by_detector_and_colours_together(
     assert not decision.correct
     assert decision.reason == "expected zebra>=1, found 0"
     pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
-    assert score(pixels, [metadata], detector=str(weights)) == [(0.0, decision.reason)]
+    scored = score(pixels, [metadata], detector=str(weights), clip=str(small_clip))
+    assert scored == [(0.0, decision.reason)]
+
+
+def test_a_folder_in_genevals_layout_is_judged_by_detector_and_colours(
+    weights: Path, small_clip: Path, tmp_path: Path
+) -> None:
+    record = {
+        "tag": "single_object",
+        "include": [{"class": "zebra", "count": 1}],
+        "prompt": "a photo of a zebra",
+    }
+    samples = tmp_path / "images" / "00000" / "samples"
+    samples.mkdir(parents=True)
+    (samples.parent / "metadata.jsonl").write_text(json.dumps(record))
+    Image.new("L", (40, 24)).save(samples / "0000.png")
+    out = tmp_path / "results.jsonl"
+    options = ["--detector", str(weights), "--clip", str(small_clip), "--out", str(out)]
+    assert main(["geneval", str(tmp_path / "images"), *options]) == 0
+    (result,) = read_results(out)
+    assert (result.correct, result.reason) == (False, "expected zebra>=1, found 0")
+    assert json.loads(result.metadata) == record

@@ -38,6 +38,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a contract test reached for the network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    monkeypatch.setattr("hypernoise.hub.check_file", lambda *_: None)
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
 
 

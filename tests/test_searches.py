@@ -47,7 +47,7 @@ def test_a_curve_is_the_mean_of_the_best_so_far_over_images() -> None:
 
 
 def test_warm_start_counts_the_iterations_that_it_saves() -> None:
-    table = warm_start(measured.trajectories(), pairs=PAIRS)
+    table = warm_start(measured.trajectories(), starts=PAIRS)
     assert list(table["model"]) == list(measured.MODELS)
     row = table.iloc[0].to_dict()
     assert (row["search"], row["warm"], row["iterations"]) == ("reno", "hypernoise_reno", 10)
@@ -60,7 +60,7 @@ def test_warm_start_counts_the_iterations_that_it_saves() -> None:
 
 
 def test_a_level_that_is_never_reached_has_no_number() -> None:
-    row = warm_start(measured.trajectories(), pairs={"reno": "hypernoise_reno"}).iloc[0]
+    row = warm_start(measured.trajectories(), starts={"reno": "hypernoise_reno"}).iloc[0]
     assert math.isnan(row["warm_iterations_to_cold_end"])
     assert math.isnan(row["share_of_iterations"])
     assert row["cold_iterations_to_warm_start"] == 1
@@ -70,11 +70,11 @@ def test_what_keeps_cold_and_warm_from_being_compared_is_named() -> None:
     rows = measured.trajectories()
     lacking = (rows["method"] == "reno") & (rows["prompt_id"] == rows["prompt_id"].iloc[0])
     with pytest.raises(FrameError, match="tiny_a: reno and hypernoise_reno differ in 2 images"):
-        warm_start(rows[~lacking], pairs=PAIRS)
+        warm_start(rows[~lacking], starts=PAIRS)
     with pytest.raises(FrameError, match="unknown method 'renno'; did you mean 'reno'"):
-        warm_start(rows, pairs={"hypernoise_reno": "renno"})
+        warm_start(rows, starts={"hypernoise_reno": "renno"})
     with pytest.raises(FrameError, match="no warm search"):
-        warm_start(rows, pairs={})
+        warm_start(rows, starts={})
     torn = rows.drop(rows.index[(rows["iteration"] == 10) & lacking][:1])
     with pytest.raises(FrameError, match="tiny_a reno matcher 1: iterations with fewer images"):
         search_curve(torn)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -616,6 +618,23 @@ def test_run_makes_the_table_of_the_files(tmp_path: Path) -> None:
     assert_frame_equal(pd.read_parquet(tmp_path / "table1.parquet"), table1(**world()))
 
 
+def test_run_names_the_files_that_a_fault_is_about(tmp_path: Path) -> None:
+    inputs = written(tmp_path, world())
+    files = []
+    for name in measured.MODELS:
+        scores = measured.scores()
+        lost = picture("reno", "train_reward")(scores)
+        path = tmp_path / "scores" / f"{name}.parquet"
+        frames.write(scores[~lost & (scores["model"] == name)], path, "scores", {})
+        files.append(str(path))
+    inputs["scores"] = tuple(files)
+    with pytest.raises(FrameError) as caught:
+        run(table_job("harness.tables:table1", tmp_path / "table1", **inputs))
+    assert "train_reward: image without a score: prompt 'counting-0'" in str(caught.value)
+    # Only tiny_a's images lack one.
+    assert files[0] in str(caught.value) and files[1] not in str(caught.value)
+
+
 def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
     inputs = written(tmp_path, world())
     out, target = tmp_path / "table", "harness.tables:table1"
@@ -631,3 +650,19 @@ def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="returned Figure, not a DataFrame"):
         run(table_job("harness.figures:pareto", out, **inputs))
     assert not list(tmp_path.glob("table*"))
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex on this machine")
+def test_latex_compiles_whatever_names_and_notes_hold(tmp_path: Path) -> None:
+    table = small_table().assign(reward="<a|b> & 50% of_it #1 {x} ~^\\")
+    assert r"\textbf{" in latex(table, "origin")
+    (tmp_path / "table.tex").write_text(latex(table, "made by a_test, 100 %"), encoding="utf-8")
+    document = (
+        r"\documentclass{article}\usepackage{booktabs}\usepackage[paperwidth=3000mm]{geometry}"
+        r"\begin{document}\noindent\input{table.tex}\end{document}"
+    )
+    (tmp_path / "page.tex").write_text(document)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

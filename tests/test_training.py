@@ -379,7 +379,8 @@ def test_validation_comes_before_training_in_between_and_at_the_end(
     _, trained = train_fresh(generator, tmp_path, options=options, validation=validation)
     rows = [row for row in trained.rows if row.kind == "validation"]
     assert [row.step for row in rows] == [0, 2, 4, 5]
-    assert set(rows[0].values) == {"reward", "red", "kl_nats", "delta_rms"}
+    errors = {"reward_se", "red_se"}
+    assert set(rows[0].values) == {"reward", "red", "kl_nats", "delta_rms"} | errors
 
 
 def test_validation_is_the_mean_over_its_fixed_images(generator: Generator, tmp_path: Path) -> None:
@@ -397,6 +398,10 @@ def test_validation_is_the_mean_over_its_fixed_images(generator: Generator, tmp_
             scores.append(reward.score(image, reward.encode([text])).item())
     # The untrained network leaves the base images as they are.
     assert trained.rows[0].values["reward"] == pytest.approx(sum(scores) / 6, rel=1e-4)
+    # Two images of each of three prompts: the prompt's mean is what was sampled.
+    means = torch.tensor(scores, dtype=torch.float64).reshape(3, 2).mean(dim=1)
+    error = float(means.std() / 3**0.5)
+    assert trained.rows[0].values["reward_se"] == pytest.approx(error, rel=1e-3)
 
 
 def test_every_prompt_is_encoded_once(

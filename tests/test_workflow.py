@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -118,6 +119,8 @@ def test_the_default_config_plans_each_training_once(folder: Path) -> None:
     ("target", "expected"),
     [
         ("pretrain", {"pretrain_generator": 3, "pretrain_matcher": 2}),
+        # base and the noise network on three models
+        ("table7", {"generate": 6, "pairs": 3, "table7": 1}),
         # base and four step sizes on three models
         ("reno_sweep", {"generate": 15, "score": 3, "sweep": 1}),
     ],
@@ -129,7 +132,7 @@ def test_a_named_target_plans_what_it_stands_for(
     assert done.returncode == 0, said(done)
     planned = counts(done)
     assert {rule: planned[rule] for rule in expected} == expected
-    assert "train" not in planned
+    assert planned.get("train", 0) == (3 if target == "table7" else 0)
 
 
 def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> None:
@@ -291,12 +294,53 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
 
 
-def test_the_papers_experiment_is_planned_whole(finished: Path) -> None:
+def test_the_papers_experiment_is_planned_whole(folder: Path) -> None:
     paper = ("--dry-run", "--cores", "2", "--configfile", "workflows/config/paper.yaml")
-    planned = counts(snakemake(finished, *paper, config=MICRO))
-    # Hypernoise and fine-tuning on three models, and both for redness; six methods on each model.
-    assert (planned["train"], planned["generate"], planned["score"]) == (8, 18, 3)
-    assert planned["table1"] == planned["figure4"] == 1
+    done = snakemake(folder, *paper, "--printshellcmds")
+    planned = counts(done)
+    # Hypernoise and fine-tuning on three models, both for redness, and both in three further ranks.
+    assert planned["train"] == 8 + 6
+    # On SANA-Sprint: four methods at 2 and 4 steps and two at 8, 16 and 32 (base, hypernoise), six
+    # variants in rank at 1 and 4 steps; three methods for the four redness prompts; base and
+    # hypernoise for diversity, and at 1, 2 and 4 steps for two other benchmarks. On each model its
+    # six methods.
+    of_geneval = 3 * 6 + (4 * 2 + 2 * 3) + 6 * 2
+    assert planned["generate"] == of_geneval + 3 + 2 + 2 * 3 * 2
+    assert (planned["score"], planned["pairs"]) == (3 + 6, 1)
+    config = yaml.safe_load((REPOSITORY / paper[-1]).read_text(encoding="utf-8"))
+    drawn = [name for name in config["tables"] if name != "grids"]
+    assert {planned[name] for name in drawn} == {1}
+    # 553 prompts, which tests of GenEval count, each four times; and four redness prompts.
+    jobs = set(re.findall(r"harness generate --threads \d+ --job '(.*?)' 2>&1", said(done)))
+    benchmarks = [json.loads(job)["benchmark"] for job in jobs]
+    images = [(benchmark["name"], benchmark["n_images"]) for benchmark in benchmarks]
+    assert images.count(("geneval", 4)) == of_geneval
+    assert images.count(("geneval_diversity", 50)) == 2
+    assert images.count(("redness_prompts", 1)) == 3
+    assert images.count(("dpg_bench", 4)) == 6
+
+
+def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_the_default(
+    folder: Path,
+) -> None:
+    full = "workflows/config/tiny_full.yaml"
+    done = snakemake(folder, "--dry-run", "--cores", "2", "--configfile", full)
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    config = yaml.safe_load((REPOSITORY / full).read_text(encoding="utf-8"))
+    assert config["extends"] == "tiny.yaml"
+    assert {planned[name] for name in config["tables"] if name != "grids"} == {1}
+    # Besides the default run's: eight ranks at two numbers of steps, four methods at two and two at
+    # three more; redness, diversity of three models, two other benchmarks at three.
+    assert planned["train"] == 8 + 8
+    assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3 + 2 * 3 + 2 * 3 * 2
+
+
+def test_a_table_without_its_selection_says_what_the_config_lacks(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "table8", config={"selections": {}})
+    assert done.returncode != 0
+    assert f"error: {CONFIG}: unknown selection that table8 needs: 'few_steps'" in said(done)
+    assert "Traceback" not in said(done)
 
 
 def test_one_network_can_be_trained_by_several_processes(finished: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +13,11 @@ from torch.nn import functional
 
 from harness.benchmarks.geneval import COLORS
 from harness.benchmarks.mask2former import Instances
+from hypernoise.checkpoints import PinnedFile
+from hypernoise.rewards.openclip import OpenClip
+from hypernoise.rewards.preprocessing import Preprocessing
 
-#: OpenAI's weights were trained with this activation; the plain variant only warns.
+#: OpenAI's weights were trained with this activation; the plain one would be wrong, silently.
 ARCHITECTURE = "ViT-L-14-quickgelu"
 TEMPLATES = (
     "a photo of a {color} {name}",
@@ -31,19 +33,21 @@ class ClipColors:
     """Colours of detected objects.
 
     Args:
-        weights: an open_clip tag such as ``"openai"``, or a checkpoint file.
-        architecture: open_clip's name of the model.
+        weights: checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`).
+        architecture: name of an open_clip configuration, or one as a mapping.
         device: torch device.
 
     Raises:
-        FileNotFoundError: ``weights`` looks like a file and is none.
+        ValueError, FileNotFoundError: as :meth:`hypernoise.checkpoints.PinnedFile.check`.
     """
 
     def __init__(
-        self, weights: str = "openai", architecture: str = ARCHITECTURE, device: str = "cpu"
+        self,
+        weights: str,
+        architecture: str | Mapping[str, Any] = ARCHITECTURE,
+        device: str = "cpu",
     ) -> None:
-        if Path(weights).suffix and not Path(weights).is_file():
-            raise FileNotFoundError(f"CLIP weights {weights} are missing")
+        PinnedFile.parse(weights).check()
         self._weights = weights
         self._architecture = architecture
         self._device = device
@@ -71,32 +75,22 @@ class ClipColors:
         return labels
 
     @cached_property
-    def _clip(self) -> tuple[Any, Any, Any]:
+    def _clip(self) -> OpenClip:
         # Most prompts ask for no colour: the model is loaded when one does.
-        import open_clip  # type: ignore[import-untyped]
-
-        model, _, transform = open_clip.create_model_and_transforms(
-            self._architecture, pretrained=self._weights, device=self._device, weights_only=True
-        )
-        model.requires_grad_(False).eval()
-        return model, transform, open_clip.get_tokenizer(self._architecture)
+        return OpenClip(self._weights, self._architecture, device=self._device)
 
     @torch.no_grad()
     def _classifier(self, name: str) -> Tensor:
-        model, _, tokenizer = self._clip
         texts = [t.format(color=color, name=name) for color in COLORS for t in TEMPLATES]
-        features = functional.normalize(
-            model.encode_text(tokenizer(texts).to(self._device)), dim=-1
-        )
+        features = self._clip.texts(texts)
         return functional.normalize(
             features.view(len(COLORS), len(TEMPLATES), -1).mean(dim=1), dim=-1
         )
 
     @torch.no_grad()
     def _encode_images(self, crops: Sequence[Image.Image]) -> Tensor:
-        model, transform, _ = self._clip
-        pixels = torch.stack([transform(crop) for crop in crops]).to(self._device)
-        return functional.normalize(model.encode_image(pixels), dim=-1)
+        pixels = Preprocessing(self._clip.size_px).from_pil(crops)
+        return self._clip.images(pixels.to(self._device))
 
 
 def cut_out(image: Image.Image, mask: Tensor, box: Tensor) -> Image.Image:

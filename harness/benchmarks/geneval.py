@@ -96,6 +96,21 @@ class _Evidence:
     color_calls: list[ColorCall] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Evaluator:
+    """What decides about image files, with the words that it knows.
+
+    Attributes:
+        judge: (PIL image in RGB, metadata) -> decision; may load its networks at the first call.
+        classes: names that the detector gives.
+        colors: labels that the colour classifier gives.
+    """
+
+    judge: Callable[[Any, dict[str, Any]], Decision]
+    classes: tuple[str, ...]
+    colors: tuple[str, ...] = COLORS
+
+
 def decide(
     metadata: Mapping[str, Any],
     detections: Detections,

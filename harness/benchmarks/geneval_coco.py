@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.clip_colors import ClipColors
-from harness.benchmarks.geneval import Decision, judge, load_metadata
+from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
@@ -27,6 +27,13 @@ from harness.data_files import DataFile, locate
 from harness.generate import to_uint8
 from hypernoise.choices import check_choice
 
+DETECTOR = "facebook/mask2former-swin-small-coco-instance"
+#: OpenAI's ViT-L/14 with open_clip's names.
+CLIP = (
+    "hf://timm/vit_large_patch14_clip_224.openai@18d0535469bb561bf468d76c1d73aa35156c922b/"
+    "open_clip_model.safetensors"
+    "#sha256=9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e"
+)
 METADATA = DataFile(
     name="geneval/evaluation_metadata.jsonl",
     repository="djghosh13/geneval",
@@ -72,12 +79,23 @@ def judge_image(
     return judge(metadata, detections, classify)
 
 
+def evaluator(detector: str = DETECTOR, clip: str = CLIP, detector_revision: str = "") -> Evaluator:
+    """GenEval's evaluator, loaded at the first image; arguments as :func:`check_score`."""
+    check_score(detector, clip, detector_revision)
+
+    def judge_one(image: Image.Image, metadata: dict[str, Any]) -> Decision:
+        networks = _judges(detector, detector_revision, clip, "mmdet", default_device())
+        return judge_image(image, metadata, *networks)
+
+    return Evaluator(judge_one, CLASSES)
+
+
 def score(
     images: NDArray[np.float32],
     metadata: Sequence[dict[str, Any]],
-    detector: str,
+    detector: str = DETECTOR,
+    clip: str = CLIP,
     detector_revision: str = "",
-    clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
 ) -> list[tuple[float, str]]:
     """GenEval per image: (1.0 or 0.0, the reason of a failure).
@@ -87,7 +105,7 @@ def score(
         metadata: N prompts in GenEval's fields.
         detector: folder or hub name of the detector's weights.
         detector_revision: commit of the hub repository.
-        clip: open_clip tag or checkpoint file of the colour classifier.
+        clip: checkpoint of the colour classifier (:mod:`hypernoise.checkpoints`).
         postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
     """
     judges = _judges(detector, detector_revision, clip, postprocessing, default_device())
@@ -99,16 +117,17 @@ def score(
 
 
 def check_score(
-    detector: str,
+    detector: str = DETECTOR,
+    clip: str = CLIP,
     detector_revision: str = "",
-    clip: str = "openai",
     postprocessing: Postprocessing = "mmdet",
 ) -> None:
     """Check the arguments of :func:`score` before any image is made; nothing is loaded.
 
     Raises:
-        ValueError: a detector of the hub without a commit, or an unknown post-processing.
-        FileNotFoundError: the classifier's file is missing.
+        ValueError: an unknown post-processing, or weights of the hub that are not pinned or that it
+            does not give.
+        FileNotFoundError: a file is missing.
     """
     check_source(detector, detector_revision)
     check_choice("post-processing", postprocessing, POSTPROCESSINGS)

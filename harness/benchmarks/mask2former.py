@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hypernoise.choices import check_choice
-from hypernoise.hub import check_commit
+from hypernoise.hub import check_network
 
 #: COCO's 80 things in their order, under GenEval's names.
 CLASSES = (
@@ -284,9 +284,13 @@ class Mask2Former:
 
 
 def check_source(weights: str, revision: str) -> None:
-    """Raise ValueError unless a detector is a folder, or a hub repository at a commit."""
+    """Check that a detector is a folder, or can be had of the hub at a commit.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`hypernoise.hub.check_network`.
+    """
     if not Path(weights).is_dir():
-        check_commit(weights, revision)
+        check_network(weights, revision)
 
 
 def check_classes(id2label: dict[int, str], source: str) -> None:

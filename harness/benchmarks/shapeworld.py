@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from harness.benchmarks.geneval import Decision, decide
-from hypernoise.shapeworld.captions import Caption, captions
+from harness.benchmarks.geneval import Decision, Evaluator, decide
+from hypernoise.shapeworld.captions import COLORS, SHAPES, Caption, captions
 from hypernoise.shapeworld.detector import by_class, detect
 
 
@@ -31,6 +32,16 @@ def training_prompts() -> tuple[Caption, ...]:
 def judge_image(image: NDArray[np.float32], metadata: dict[str, Any]) -> Decision:
     """GenEval's decision about one image [3, H, W] in [0, 1], with the world's own detector."""
     return decide(metadata, *by_class(detect(image)))
+
+
+def evaluator() -> Evaluator:
+    """GenEval's evaluator with the world's own detector, for image files."""
+
+    def judge(image: Image.Image, metadata: dict[str, Any]) -> Decision:
+        pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+        return judge_image(np.ascontiguousarray(pixels.transpose(2, 0, 1)), metadata)
+
+    return Evaluator(judge, SHAPES, COLORS)
 
 
 def score(

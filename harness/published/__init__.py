@@ -13,13 +13,16 @@ from typing import Any
 
 import pandas as pd
 
+from harness.experiment import RANK
+
 #: Where the numbers are printed.
 SOURCE = "Noise Hypernetworks, arXiv 2508.09968"
 #: Printed table -> the benchmark whose images it is about.
 BENCHMARKS = {
-    **{f"table{number}": "geneval" for number in (1, 2, 7, 8, 9, 10)},
+    **{f"table{number}": "geneval" for number in (1, 2, 8, 9, 10)},
     "table5": "t2i_compbench",
     "table6": "dpg_bench",
+    "table7": "geneval_diversity",
 }
 #: Our name -> the printed one, where they differ.
 MODELS = {"sana_sprint_0_6b": "sana_sprint_0.6b"}
@@ -32,10 +35,13 @@ METHODS = {
     "reno": "reno",
     "prompt_search_llm": "prompt_optimization",
 }
-#: Divides a trained method's name from the rank of a variant, as in ``hypernoise_rank_8``.
-RANK = "_rank_"
 #: Our column -> the printed metric and its factor to our unit.
-UNITS = {"latency_ms": ("time_s", 1e3), "params_m": ("params_b", 1e3)}
+UNITS = {
+    "latency_ms": ("time_s", 1e3),
+    "params_m": ("params_b", 1e3),
+    "lpips_distance_mean": ("lpips_diversity", 1.0),
+    "dinov2_similarity_mean": ("dino_similarity", 1.0),
+}
 _KEY = ("model", "method", "steps")
 _ADDED = ("published", "difference", "published_within")
 
@@ -57,17 +63,19 @@ def world(benchmark: str) -> str:
     return "paper" if benchmark in BENCHMARKS.values() else benchmark
 
 
-def note(benchmark: str) -> str:
-    """What a table says about being compared with print."""
-    if world(benchmark) == "paper":
-        return (
-            f"Published: {SOURCE}, in our units; in brackets ours less the published value, and "
-            "whether the published value lies in our interval."
-        )
-    return (
-        f"{benchmark} is another world than the paper's: nothing here can be compared with "
-        "published numbers, and none are shown."
-    )
+def notes(table: pd.DataFrame, benchmark: str) -> list[str]:
+    """What a table of a benchmark's images says about being compared with print."""
+    if world(benchmark) != "paper":
+        return [
+            f"{benchmark} is another world than the paper's: nothing here can be compared with "
+            "published numbers, and none are shown."
+        ]
+    if not any(str(name).endswith("_published") for name in table.columns):
+        return []
+    return [
+        f"Published: {SOURCE}, in our units; in brackets ours less the published value, and "
+        "whether the published value lies in our interval."
+    ]
 
 
 def joined(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
@@ -106,11 +114,12 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
     """
     pairs = joined(table, name, benchmark)
     for metric, found in pairs.groupby("metric", sort=False):
-        place = max(table.columns.get_loc(column) for column in _own_columns(table, str(metric)))
+        place = max(list(table).index(column) for column in _own_columns(table, str(metric)))
         for offset, suffix in enumerate(_ADDED, start=1):
-            values = pd.Series(found[suffix].to_numpy(), index=found["row"]).reindex(table.index)
-            dtype = "boolean" if suffix == "published_within" else "float64"
-            table.insert(int(place) + offset, f"{metric}_{suffix}", values.astype(dtype))
+            values = found.set_index("row")[suffix].reindex(table.index)
+            if suffix != "published_within":
+                values = values.astype("float64")
+            table.insert(place + offset, f"{metric}_{suffix}", values)
     return table
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
@@ -181,21 +181,32 @@ class Endpoint:
         Raises:
             ConnectionError: the server cannot be reached, or refuses.
         """
-        messages = [{"role": "user", "content": request}]
         # Servers take 32 bits.
-        body = self._options | {"messages": messages, "seed": seed % 2**31}
+        return _content(self.reply([{"role": "user", "content": request}], seed=seed % 2**31))
+
+    def reply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        """The server's reply to a conversation, as it comes: JSON, if all is well.
+
+        Args:
+            messages: in the API's form.
+            options: further fields of the request, or others than the constructor's.
+
+        Raises:
+            ConnectionError: the server cannot be reached, or refuses.
+        """
+        body = self._options | {"messages": list(messages)} | options
         headers = {"Content-Type": "application/json"}
         if self._key_variable:
             headers["Authorization"] = f"Bearer {os.environ[self._key_variable]}"
         sent = Request(self._url, json.dumps(body).encode(), headers)
         try:
             with urlopen(sent, timeout=self._timeout_s) as reply:
-                text = reply.read().decode("utf-8", errors="replace")
+                text: str = reply.read().decode("utf-8", errors="replace")
+                return text
         except HTTPError as error:
             raise ConnectionError(f"{self._url} refused: {error.code} {error.reason}") from error
         except (URLError, TimeoutError) as error:
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
-        return _content(text)
 
 
 def local_llm_search(

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
 from torch import Tensor, nn
 
-from hypernoise.hub import check_commit
+from hypernoise.hub import check_network
 from hypernoise.models.loading import RANDOM, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
 
@@ -75,6 +75,16 @@ class PixartDmd:
         side = latent_side(size_px, self._pipe.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
 
+    @staticmethod
+    def check_sources(distilled: str = "", distilled_revision: str = "", **_: Any) -> None:
+        """Check the distilled repository before anything is loaded.
+
+        Raises:
+            ValueError, FileNotFoundError: as :func:`hypernoise.hub.check_network`.
+        """
+        if distilled:
+            check_network(distilled, distilled_revision, "transformer")
+
     @property
     def pipeline(self) -> Any:
         return self._pipe
@@ -136,7 +146,7 @@ class PixartDmd:
 
 
 def _distilled_parts(repository: str, revision: str, dtype: torch.dtype) -> dict[str, Any]:
-    check_commit(repository, revision)
+    check_network(repository, revision, "transformer")
     return {
         "transformer": PixArtTransformer2DModel.from_pretrained(
             repository,

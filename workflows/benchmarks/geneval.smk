@@ -1,10 +1,10 @@
 # GenEval as published. The commit of the detector's repository could not be confirmed: add
-# "detector_revision" with the one that you trust, or name a local copy.
+# scorer_arguments={"detector_revision": ...} with the one that you trust, or name the folder of a local
+# copy as "detector". The other defaults are in harness/benchmarks/geneval_coco.py.
 add_benchmark(
     "geneval",
     target="harness.benchmarks.geneval_coco:prompts",
     scorer="harness.benchmarks.geneval_coco:score",
-    scorer_arguments={"detector": "facebook/mask2former-swin-small-coco-instance"},
     metric="geneval_correct",
     n_images=4,
     version=1,

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import COMPARE, NO_REWARD, Experiment, Run, check_schema
+from harness.experiment import (
+    COMPARE,
+    DIVERSITY,
+    NO_REWARD,
+    Experiment,
+    Run,
+    check_schema,
+    extended,
+)
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
 from harness.specs import Registry, SpecError
 
@@ -19,6 +27,7 @@ TRAINING = "results/training/{model}/{reward}/{training}"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{selection}/{model}.parquet"
+PAIRS = "results/pairs/{selection}/{model}.parquet"
 TIMINGS = "results/timings/{selection}/{model}.parquet"
 
 # Verbs, and rules of the same name, whose jobs can be checked before any other has run.
@@ -110,13 +119,21 @@ add_table = declaring(registry.add_table)
 def insist(check, *arguments):
     """Call a check; what it finds stops the workflow."""
     try:
-        check(*arguments)
+        return check(*arguments)
     except SpecError as error:
         refuse(error)
 
 
+def read_yaml(path):
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
 config_files = ", ".join(os.path.relpath(file) for file in workflow.configfiles)
-schema = yaml.safe_load(Path("workflows/config/schema.yaml").read_text(encoding="utf-8"))
+# In place: Snakemake's report shows this very dictionary.
+whole = insist(extended, config, Path(workflow.configfiles[-1]).parent, read_yaml)
+config.clear()
+config.update(whole)
+schema = read_yaml("workflows/config/schema.yaml")
 insist(check_schema, config, schema, config_files)
 experiment = Experiment(config, registry, config_files)
 gpus = int(shutil.which("nvidia-smi") is not None) if config["gpus"] == "auto" else config["gpus"]
@@ -188,7 +205,7 @@ def image_frames(selection, model):
 
 def frames_of(selection, *kinds):
     """Frames of a selection, by kind: what tables are made of."""
-    models = config["models"]
+    models = experiment.selected_models(selection)
     runs = [run for model in models for run in experiment.runs(selection, model)]
     searched = [run for run in runs if registry.methods[run.method].needs_reward]
     folders = {"images": runs, "trajectories": searched}
@@ -198,6 +215,7 @@ def frames_of(selection, *kinds):
     }
     files["scores"] = expand(SCORES, selection=selection, model=models)
     files["timings"] = expand(TIMINGS, selection=selection, model=models)
+    files["pairs"] = expand(PAIRS, selection=selection, model=models)
     return {kind: files[kind] for kind in kinds}
 
 
@@ -219,6 +237,68 @@ def sweep_job(name):
     scores = expand(SCORES, selection=name, model=config["models"])
     arguments = {"values": values, "parameter": sweep["parameter"], "models": config["models"]}
     return table_job("sweep", f"results/tables/{name}", {"scores": scores}, **arguments)
+
+
+def frames_for(table, *kinds):
+    """Frames of all selections that a table is made of, by kind."""
+    selections = registry.tables[table].selections
+    for selection in selections:
+        insist(experiment.check_selection, selection, table)
+    parts = [frames_of(selection, *kinds) for selection in selections]
+    return {kind: list(dict.fromkeys(f for part in parts for f in part[kind])) for kind in kinds}
+
+
+def runs_job(name, out, kind=None, **arguments):
+    """The job of a table or figure of all images in its selections, or of those of the base and of
+    the methods that train one kind of network; as JSON."""
+    selections = registry.tables[name].selections
+    models = experiment.selected_models(selections[0])
+    runs = experiment.shown(selections, models[0])
+    if kind:
+        runs = {method: runs[method] for method in experiment.family(runs, kind)}
+    ranks = {model: insist(experiment.ranks, model, runs) for model in models}
+    inputs = frames_for(name, "scores", "images")
+    return table_job(name, out, inputs, models=models, runs=runs, ranks=ranks, **arguments)
+
+
+def nth_model(table, n):
+    """The config's n-th model, from 0, which a figure is about."""
+    if n >= len(config["models"]):
+        refuse(f"{config_files}: {table} shows model {n + 1}, there are {len(config['models'])}")
+    return config["models"][n]
+
+
+def frames_of_model(model):
+    """Image and score frames of the config's own methods on one model."""
+    benchmark = config["benchmark"]
+    scores = expand(SCORES, selection=benchmark, model=model)
+    return {"images": image_frames(benchmark, model), "scores": scores}
+
+
+def columns(models, methods, steps=(), n_images=1):
+    """Columns of a grid: models, within them noises, within them methods."""
+    return [
+        dict(model=model, method=method, steps=count, image_index=index)
+        for model in models
+        for index in range(n_images)
+        for method in methods
+        for count in steps or [experiment.steps(model)]
+    ]
+
+
+def grid_job(name, methods, **arguments):
+    """The job of a grid of some methods in the figure's one selection, as JSON."""
+    (selection,) = registry.tables[name].selections
+    chosen = experiment.selection(selection)
+    shown = columns(experiment.selected_models(selection), methods, chosen.steps)
+    inputs = frames_for(name, "images", "scores")
+    return table_job(name, f"results/figures/{name}", inputs, columns=shown, **arguments)
+
+
+def metric_of(table):
+    """What the benchmark of a table's images calls its score."""
+    benchmark = experiment.selection(registry.tables[table].selections[0]).benchmark
+    return registry.benchmarks[benchmark].metric
 
 
 def table_job(name, out, inputs, **arguments):

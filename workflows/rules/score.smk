@@ -2,7 +2,7 @@
 rule score:
     input:
         images=lambda w: image_frames(w.selection, w.model),
-        weights=lambda w: experiment.weight_files(*experiment.metrics().values()),
+        weights=lambda w: experiment.weight_files(*experiment.metrics(w.selection).values()),
     output:
         SCORES,
     log:

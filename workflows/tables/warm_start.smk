@@ -21,7 +21,7 @@ rule warm_start:
             "warm_start",
             "results/tables/warm_start",
             frames_of(COMPARE, "trajectories"),
-            pairs=experiment.warm_starts(),
+            starts=experiment.warm_starts(),
             models=config["models"],
         ),
     message:

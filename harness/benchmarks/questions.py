@@ -1,0 +1,159 @@
+"""Questions about images and who answers them: what T2I-CompBench, DPG-Bench and GenEval 2 share.
+
+An answerer is declared as a mapping, its ``target`` and that target's arguments::
+
+    {"target": "harness.benchmarks.vlm:Vlm", "weights": "owner/name", "revision": "..."}
+
+It is made once per process. Its constructor checks the arguments and loads nothing, so that a
+benchmark can make one before any image exists.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.components import default_device
+from harness.targets import SpecError, resolve, unknown
+
+#: float32 [N, 3, H, W] in [0, 1].
+Images: TypeAlias = NDArray[np.float32]
+#: The same for every image: as many values as it was asked questions, in their order.
+Probabilities: TypeAlias = list[list[float]]
+_Question = TypeVar("_Question", str, tuple[str, str])
+
+
+class Answerer(Protocol):
+    """Answers questions whose answer is yes or no."""
+
+    def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
+        """P(yes | yes or no) in [0, 1] of every question.
+
+        Args:
+            images: [N, 3, H, W] in [0, 1].
+            questions: those of each image, all different.
+        """
+        ...
+
+
+class AnswerJudge(Protocol):
+    """Says how probable a given short answer is among all answers."""
+
+    def answer_probability(
+        self, images: Images, asked: Sequence[Sequence[tuple[str, str]]]
+    ) -> Probabilities:
+        """P(answer) in [0, 1] of every pair (question, answer); arguments as for an Answerer."""
+        ...
+
+
+def build_answerer(declaration: Mapping[str, Any]) -> Any:
+    """The answerer that a mapping declares, the same one for equal mappings.
+
+    Raises:
+        SpecError: no target, or one that does not take an argument.
+        ValueError, FileNotFoundError: as its constructor.
+    """
+    return _built(json.dumps(dict(declaration), sort_keys=True), default_device())
+
+
+@cache
+def _built(declaration: str, device: str) -> Any:
+    arguments = json.loads(declaration)
+    target = arguments.pop("target", "")
+    if not target:
+        raise SpecError(f"an answerer needs a target, got {declaration}")
+    factory = resolve(target)
+    parameters = inspect.signature(factory).parameters
+    for name in arguments:
+        if name not in parameters:
+            raise unknown(f"keyword for {target}:", name, parameters)
+    if "device" in parameters:
+        arguments.setdefault("device", device)
+    return factory(**arguments)
+
+
+def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> list[dict[str, float]]:
+    """Every question of every image; what occurs twice is asked once.
+
+    Returns:
+        for each image, question -> P(yes).
+
+    Raises:
+        ValueError: an answerer gives other than one probability in [0, 1] per question.
+    """
+    different = _different(questions)
+    return _paired(by, different, by.yes_probability(images, different))
+
+
+def ask_answers(
+    by: AnswerJudge, images: Images, asked: Sequence[Sequence[tuple[str, str]]]
+) -> list[dict[tuple[str, str], float]]:
+    """As :func:`ask`, for pairs (question, answer): for each image, pair -> P(answer)."""
+    different = _different(asked)
+    return _paired(by, different, by.answer_probability(images, different))
+
+
+def detail(**fields: Any) -> str:
+    """What a scorer says about a value: JSON with probabilities to six digits."""
+    return json.dumps(_rounded(fields), ensure_ascii=False)
+
+
+def pairs(sizes: Iterable[int]) -> list[tuple[int, int]]:
+    """(image, place among its questions) of all questions, image by image."""
+    return [(image, place) for image, size in enumerate(sizes) for place in range(size)]
+
+
+def grouped(values: Sequence[float], sizes: Sequence[int]) -> Probabilities:
+    """Values in the order of :func:`pairs`, as one list per image."""
+    ends = np.cumsum([0, *sizes])
+    return [list(values[start:end]) for start, end in pairwise(ends)]
+
+
+def share_of_yes(yes: float, no: float, where: str) -> float:
+    """P(yes | yes or no).
+
+    Raises:
+        ValueError: neither is probable at all; ``where`` is named.
+    """
+    if not yes + no > 0:
+        raise ValueError(f"{where}: neither yes nor no has any probability")
+    return yes / (yes + no)
+
+
+def _different(asked: Sequence[Sequence[_Question]]) -> list[list[_Question]]:
+    return [list(dict.fromkeys(those)) for those in asked]
+
+
+def _paired(
+    by: Any, asked: Sequence[Sequence[_Question]], answers: Probabilities
+) -> list[dict[_Question, float]]:
+    _check(by, answers, asked)
+    return [dict(zip(*pair, strict=True)) for pair in zip(asked, answers, strict=True)]
+
+
+def _check(by: Any, answers: Probabilities, asked: Sequence[Sequence[Any]]) -> None:
+    name = type(by).__name__
+    if [len(those) for those in answers] != [len(those) for those in asked]:
+        raise ValueError(f"{name} does not give one probability per image and question")
+    for values, those in zip(answers, asked, strict=True):
+        for value, question in zip(values, those, strict=True):
+            if not 0 <= value <= 1 or math.isnan(value):
+                raise ValueError(f"{name} answers {question!r} with {value}, not in [0, 1]")
+
+
+def _rounded(item: Any) -> Any:
+    if isinstance(item, float):
+        return round(item, 6)
+    if isinstance(item, Mapping):
+        return {key: _rounded(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_rounded(value) for value in item]
+    return item

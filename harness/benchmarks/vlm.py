@@ -1,0 +1,236 @@
+"""Vision-language models that answer questions: one that transformers runs here, or a server's.
+
+Both read the probabilities of the answer's first token. A question is sent as it is, followed by
+an instruction: GenEval 2's "Answer in one word." unless another is given.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from harness.benchmarks.questions import Images, Probabilities, grouped, pairs, share_of_yes
+from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
+from harness.generate import to_uint8
+from hypernoise.hub import check_commit
+from hypernoise.methods.llm import Endpoint
+
+INSTRUCTION = "Answer in one word."
+#: What a first token is compared with, where only yes and no are asked for.
+_YES, _NO = "yes", "no"
+
+
+class Vlm:
+    """A model of transformers' image-text-to-text kind with a chat template.
+
+    transformers has no common way to hand over an encoded image, so each of its questions
+    encodes it again.
+
+    Args:
+        weights: folder or hub name.
+        revision: commit of the hub repository.
+        instruction: what follows each question.
+        batch_size: questions that go through the model together.
+        dtype: name of the model's dtype, e.g. ``"bfloat16"``.
+        device: torch device.
+
+    Raises:
+        ValueError: a model of the hub without a commit.
+    """
+
+    def __init__(
+        self,
+        weights: str,
+        revision: str = "",
+        instruction: str = INSTRUCTION,
+        batch_size: int = 8,
+        dtype: str = "bfloat16",
+        device: str = "cpu",
+    ) -> None:
+        if not Path(weights).is_dir():
+            check_commit(weights, revision)
+        self._source = {"revision": revision} if revision else {}
+        self._weights = weights
+        self._instruction = instruction
+        self._batch_size = batch_size
+        self._dtype = dtype
+        self._device = device
+
+    def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
+        """As :class:`harness.benchmarks.questions.Answerer` says."""
+        sizes = [len(those) for those in questions]
+        first = self._first_tokens(images, questions)
+        tokens = distinct({word: self._token_ids(word) for word in (_YES, _NO)})
+        yes, no = (first[:, tokens[word]].sum(dim=-1).tolist() for word in (_YES, _NO))
+        shares = [share_of_yes(y, n, self._weights) for y, n in zip(yes, no, strict=True)]
+        return grouped(shares, sizes)
+
+    def answer_probability(
+        self, images: Images, asked: Sequence[Sequence[tuple[str, str]]]
+    ) -> Probabilities:
+        """As :class:`harness.benchmarks.questions.AnswerJudge` says: all forms of the answer."""
+        sizes = [len(those) for those in asked]
+        first = self._first_tokens(images, [[question for question, _ in those] for those in asked])
+        answers = [asked[image][place][1] for image, place in pairs(sizes)]
+        rows = zip(first, answers, strict=True)
+        values = [float(row[self._token_ids(answer)].sum().clamp(max=1)) for row, answer in rows]
+        return grouped(values, sizes)
+
+    def _first_tokens(self, images: Images, questions: Sequence[Sequence[str]]) -> Tensor:
+        """Probabilities of the answers' first tokens, [Q, vocabulary], on the CPU."""
+        pictures = _pictures(images)
+        chats = [
+            _chat({"type": "image", "image": pictures[image]}, self._asked(questions[image][place]))
+            for image, place in pairs([len(those) for those in questions])
+        ]
+        starts = range(0, len(chats), self._batch_size)
+        parts = [self._first_of(chats[start : start + self._batch_size]) for start in starts]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def _first_of(self, chats: list[Any]) -> Tensor:
+        processor, network = self._loaded
+        inputs = processor.apply_chat_template(
+            chats,
+            add_generation_prompt=True,
+            tokenize=True,
+            padding=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(network.device, dtype=network.dtype)
+        logits: Tensor = network(**inputs, logits_to_keep=1).logits[:, -1]
+        return logits.float().softmax(dim=-1).cpu()
+
+    def _asked(self, question: str) -> str:
+        return f"{question} {self._instruction}".strip()
+
+    def _token_ids(self, answer: str) -> list[int]:
+        tokenizer = self._loaded[0].tokenizer
+        starts = (tokenizer.encode(f, add_special_tokens=False)[:1] for f in surface_forms(answer))
+        return sorted({token for start in starts for token in start} - {tokenizer.unk_token_id})
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        processor: Any = AutoProcessor.from_pretrained(self._weights, **self._source)
+        # The answer follows the last token, so padding stands before the first.
+        processor.tokenizer.padding_side = "left"
+        network: Any = AutoModelForImageTextToText.from_pretrained(
+            self._weights, dtype=getattr(torch, self._dtype), **self._source
+        )
+        return processor, network.to(self._device).requires_grad_(False).eval()
+
+
+class VlmEndpoint:
+    """A model behind an OpenAI-compatible server that takes images.
+
+    Args:
+        url: of the API, e.g. ``http://localhost:8000/v1``.
+        model: its name there.
+        key_variable: environment variable that holds the API key; empty sends none.
+        instruction: what follows each question.
+        top_logprobs: how many first tokens the server is asked for; what it leaves out counts as
+            improbable.
+        logprobs: whether the server gives probabilities. Without them, the answer's first word
+            counts as certain.
+        timeout_s: how long an answer may take, seconds.
+
+    Raises:
+        ValueError: as :class:`hypernoise.methods.llm.Endpoint`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key_variable: str = "",
+        instruction: str = INSTRUCTION,
+        top_logprobs: int = 20,
+        logprobs: bool = True,
+        timeout_s: float = 120.0,
+    ) -> None:
+        new_tokens = 1 if logprobs else 8
+        self._endpoint = Endpoint(url, model, key_variable, new_tokens, 0.0, timeout_s)
+        self._url = url
+        self._instruction = instruction
+        asked = {"logprobs": True, "top_logprobs": top_logprobs}
+        self._options: dict[str, Any] = asked if logprobs else {}
+
+    def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
+        """As :class:`harness.benchmarks.questions.Answerer` says.
+
+        Raises:
+            ConnectionError: the server cannot be reached, or refuses.
+            ValueError: its reply has another form, or names neither yes nor no.
+        """
+        asked = [[(question, "") for question in those] for those in questions]
+        return self._asked(images, asked, self._yes)
+
+    def answer_probability(
+        self, images: Images, asked: Sequence[Sequence[tuple[str, str]]]
+    ) -> Probabilities:
+        """As :class:`harness.benchmarks.questions.AnswerJudge` says; raises as above."""
+        return self._asked(images, asked, matching_probability)
+
+    def _asked(
+        self, images: Images, asked: Sequence[Sequence[tuple[str, str]]], read: Any
+    ) -> Probabilities:
+        urls = [_data_url(picture) for picture in _pictures(images)]
+        return [
+            [read(self._first_tokens(url, question), expected) for question, expected in those]
+            for url, those in zip(urls, asked, strict=True)
+        ]
+
+    def _yes(self, first: Mapping[str, float], _: str) -> float:
+        yes, no = (matching_probability(first, word) for word in (_YES, _NO))
+        return share_of_yes(yes, no, f"{self._url} answers {', '.join(map(repr, first))}")
+
+    def _first_tokens(self, url: str, question: str) -> dict[str, float]:
+        image = {"type": "image_url", "image_url": {"url": url}}
+        chat = _chat(image, f"{question} {self._instruction}".strip())
+        text = self._endpoint.reply(chat, **self._options)
+        try:
+            choice = json.loads(text)["choices"][0]
+            if not self._options:
+                return {choice["message"]["content"].split()[0].strip(".,!"): 1.0}
+            top = choice["logprobs"]["content"][0]["top_logprobs"]
+            return _summed((entry["token"], math.exp(entry["logprob"])) for entry in top)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self._url} gives no {'probabilities' if self._options else 'answer'} "
+                f"({type(error).__name__}: {error}): {text[:200]!r}. Where a server has no "
+                "probabilities, logprobs=False counts its words"
+            ) from error
+
+
+def _summed(entries: Any) -> dict[str, float]:
+    # A server may list tokens that look alike, each with its own share.
+    found: dict[str, float] = {}
+    for token, probability in entries:
+        found[token] = found.get(token, 0.0) + probability
+    return found
+
+
+def _chat(image: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [dict(image), {"type": "text", "text": text}]}]
+
+
+def _pictures(images: Images) -> list[Image.Image]:
+    return [Image.fromarray(pixels) for pixels in to_uint8(torch.from_numpy(images))]
+
+
+def _data_url(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

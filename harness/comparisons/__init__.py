@@ -1,0 +1,1 @@
+"""Comparisons of two images: a perceptual distance or a similarity, one module each."""

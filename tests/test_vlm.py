@@ -1,0 +1,214 @@
+"""Vision-language models as answerers: a tiny random one, and a local server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_prompt_search import Server
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from harness.benchmarks.questions import Images
+from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
+from harness.benchmarks.vlm import Vlm, VlmEndpoint
+
+WORDS = (
+    "<pad> <unk> <image> USER: ASSISTANT: a red cat? bench? Answer in one word. yes no Yes No two"
+)
+CHAT = (
+    "{% for message in messages %}USER: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}"
+    "{% endfor %}{% endfor %}ASSISTANT:"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LLaVA of two layers with random weights, as transformers saves one."""
+    words = {word: index for index, word in enumerate(WORDS.split())}
+    model = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    model.pre_tokenizer = WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=model,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        extra_special_tokens=["<image>"],
+    )
+    size = {"height": 16, "width": 16}
+    processor = LlavaProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=size),
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        image_token="<image>",
+        num_additional_image_tokens=1,
+        chat_template=CHAT,
+    )
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    vision = CLIPVisionConfig(**narrow, num_hidden_layers=2, image_size=16, patch_size=8)
+    text = LlamaConfig(
+        **narrow, num_hidden_layers=2, num_key_value_heads=2, vocab_size=len(words), pad_token_id=0
+    )
+    torch.manual_seed(1)
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=words["<image>"],
+        vision_feature_layer=-1,
+    )
+    network = LlavaForConditionalGeneration(config)
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    path = tmp_path_factory.mktemp("llava")
+    network.save_pretrained(path)
+    processor.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def vlm(folder: Path) -> Vlm:
+    return Vlm(str(folder), dtype="float32", batch_size=2)
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    started: list[Server] = []
+
+    def start(*replies: tuple[int, str]) -> Server:
+        started.append(Server(*replies))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def images(n: int = 2) -> Images:
+    made = np.random.default_rng(0).integers(0, 256, (n, 3, 16, 16)) / np.float32(255)
+    return made.astype(np.float32)
+
+
+QUESTIONS = [["a cat?", "a red bench?"], ["a red red red cat?"]]
+
+
+def test_yes_is_its_share_of_the_first_generated_token(vlm: Vlm, folder: Path) -> None:
+    processor, network = vlm._loaded
+    image = Image.fromarray((images()[0] * 255).round().astype(np.uint8).transpose(1, 2, 0))
+    text = "USER: <image> a cat? Answer in one word. ASSISTANT:"
+    inputs = processor(images=image, text=text, return_tensors="pt")
+    made = network.generate(
+        **inputs,
+        max_new_tokens=1,
+        do_sample=False,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    first = made.scores[0].softmax(-1)[0]
+    place = {word: WORDS.split().index(word) for word in ("yes", "Yes", "no", "No")}
+    yes, no = (float(first[[place[w], place[w.title()]]].sum()) for w in ("yes", "no"))
+    ((ours,),) = vlm.yes_probability(images(1), [["a cat?"]])
+    assert ours == pytest.approx(yes / (yes + no), abs=1e-6)
+    ((share,),) = vlm.answer_probability(images(1), [[("a cat?", "Yes")]])
+    assert share == pytest.approx(yes, abs=1e-6)
+
+
+def test_answers_depend_on_neither_batch_nor_padding(vlm: Vlm, folder: Path) -> None:
+    together = vlm.yes_probability(images(), QUESTIONS)
+    alone = Vlm(str(folder), dtype="float32", batch_size=1).yes_probability(images(), QUESTIONS)
+    assert [len(those) for those in together] == [2, 1]
+    for those, others in zip(together, alone, strict=True):
+        assert those == pytest.approx(others, abs=1e-5)
+
+
+def test_answers_depend_on_image_and_question(vlm: Vlm) -> None:
+    first, second = vlm.yes_probability(images(), [QUESTIONS[0], QUESTIONS[0]])
+    assert abs(first[0] - first[1]) > 1e-4
+    assert abs(first[0] - second[0]) > 1e-4
+
+
+def test_a_model_of_the_hub_needs_a_commit() -> None:
+    with pytest.raises(ValueError, match="commit"):
+        Vlm("someone/some-vlm")
+
+
+def test_an_answer_has_the_published_forms() -> None:
+    assert surface_forms("Yes") == ("yes", "Yes", " yes", " Yes")
+    assert surface_forms("four") == ("four", "Four", "4", " four", " Four", " 4")
+    with pytest.raises(ValueError, match="one word"):
+        surface_forms("in front")
+
+
+def test_a_token_that_begins_both_answers_says_nothing() -> None:
+    assert distinct({"yes": [1, 5], "no": [2, 5]}) == {"yes": [1], "no": [2]}
+    with pytest.raises(ValueError, match="'no' starts with no token of its own"):
+        distinct({"yes": [1, 5], "no": [5]})
+
+
+def reply(**tokens: float) -> tuple[int, str]:
+    """A chat reply whose first token has these probabilities."""
+    top = [{"token": token, "logprob": math.log(p)} for token, p in tokens.items()]
+    choice = {"message": {"content": "x"}, "logprobs": {"content": [{"top_logprobs": top}]}}
+    return 200, json.dumps({"choices": [choice]})
+
+
+def test_a_server_is_sent_the_image_and_asked_for_probabilities(server: Any) -> None:
+    started = server(reply(Yes=0.5, yes=0.1, No=0.2, maybe=0.2))
+    endpoint = VlmEndpoint(started.url, "qwen", top_logprobs=7)
+    ((share, same), _) = endpoint.yes_probability(images(), [["a cat?", "a red cat?"], ["x?"]])
+    assert share == same == pytest.approx(0.6 / 0.8)
+    (_, body, _), second, third = started.asked
+    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 7)
+    image, text = body["messages"][0]["content"]
+    assert text["text"] == "a cat? Answer in one word."
+    sent = base64.b64decode(image["image_url"]["url"].removeprefix("data:image/png;base64,"))
+    pixels = np.asarray(Image.open(io.BytesIO(sent)), dtype=np.float32).transpose(2, 0, 1)
+    np.testing.assert_array_equal(pixels, (images()[0] * 255).round())
+    assert second[1]["messages"][0]["content"][0] == image != third[1]["messages"][0]["content"][0]
+
+
+def test_a_server_says_how_probable_an_answer_is(server: Any) -> None:
+    endpoint = VlmEndpoint(server(reply(four=0.25, **{"4": 0.5, "five": 0.1})).url, "qwen")
+    asked = [[("How many cats are in the image?", "four")]]
+    assert endpoint.answer_probability(images(1), asked) == [[pytest.approx(0.75)]]
+    assert matching_probability({" Four": 0.2, "fourteen": 0.3}, "four") == 0.2
+
+
+def test_without_probabilities_only_what_was_asked_for_counts(server: Any) -> None:
+    text = json.dumps({"choices": [{"message": {"content": "Yes, it is."}}]})
+    started = server((200, text))
+    with pytest.raises(ValueError, match=r"gives no probabilities.*logprobs=False"):
+        VlmEndpoint(started.url, "qwen").yes_probability(images(1), [["a cat?"]])
+    endpoint = VlmEndpoint(started.url, "qwen", logprobs=False)
+    assert endpoint.yes_probability(images(1), [["a cat?"]]) == [[1.0]]
+
+
+def test_neither_yes_nor_no_is_an_error_that_says_what_came(server: Any) -> None:
+    endpoint = VlmEndpoint(server(reply(perhaps=0.9)).url, "qwen")
+    with pytest.raises(ValueError, match="answers 'perhaps': neither yes nor no"):
+        endpoint.yes_probability(images(1), [["a cat?"]])
+
+
+def test_a_server_that_refuses_is_named(server: Any) -> None:
+    with pytest.raises(ConnectionError, match="refused: 503"):
+        VlmEndpoint(server((503, "busy")).url, "qwen").yes_probability(images(1), [["a cat?"]])

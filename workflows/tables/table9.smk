@@ -1,0 +1,30 @@
+# GenEval of noise networks of several LoRA ranks: the paper's table 9.
+add_table(
+    "table9",
+    target="harness.paper_tables:geneval",
+    selections=("few_steps", "ranks"),
+    printed_as="table9",
+    version=1,
+)
+
+
+rule table9:
+    input:
+        unpack(lambda w: frames_for("table9", "scores", "images")),
+    output:
+        multiext("results/tables/table9", ".csv", ".md", ".tex", ".parquet"),
+        html=report(
+            "results/tables/table9.html",
+            caption="../report/table9.rst",
+            category="Tables",
+            labels={"what": "GenEval of noise networks by LoRA rank"},
+        ),
+    log:
+        "results/logs/tables/table9.log",
+    threads: 1
+    params:
+        job=lambda w: runs_job("table9", "results/tables/table9", kind="hypernoise"),
+    message:
+        "tabulate table 9"
+    shell:
+        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
