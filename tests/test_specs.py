@@ -17,6 +17,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 from harness.jobs import (
     JOBS,
     MatchJob,
+    PairsJob,
     PretrainJob,
     ProfileJob,
     ScoreJob,
@@ -196,6 +197,7 @@ def jobs(folder: Path) -> dict[str, Any]:
         "profile": ProfileJob(
             MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
         ),
+        "pairs": PairsJob({}, ("a", "b"), "o"),
         "table": table,
         "figure": table,
         "gallery": table,
