@@ -183,8 +183,7 @@ class ScoreJob:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        folders = [str(Path(frame).with_name(PNG_FOLDER)) for frame in self.images]
-        return (*self.images, *folders)
+        return _with_pictures(self.images)
 
 
 @dataclass(frozen=True)
@@ -204,6 +203,10 @@ class PairsJob:
     out: str
     threads: int = 1
     batch_size: int = 32
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return _with_pictures(self.images)
 
 
 @dataclass(frozen=True)
@@ -370,6 +373,11 @@ def job_hash(job: Job, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, 
         "prompts": prompts,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _with_pictures(frames: Sequence[str]) -> tuple[str, ...]:
+    """Frames of images, and the folders of the images that they name."""
+    return (*frames, *(str(Path(frame).with_name(PNG_FOLDER)) for frame in frames))
 
 
 def _identity(value: Any) -> Any:
