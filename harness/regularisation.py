@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.controls import MEASURES, gain_of
-from harness.figures import RC, Look, draw_legend, look_of
+from harness.figures import RC, Look, look_of
 from harness.paired import CELL, FrameError, baselines, choose, pair, require, stop_on
 from harness.tables import sweep
 
@@ -89,7 +89,7 @@ def frontier(
     table = regularisation(scores, training, settings=settings, baseline=baseline)
     models = list(settings)
     with rc_context(RC):
-        # Wide enough for the legend.
+        # Wide enough for the legend's two columns.
         figure = Figure(figsize=(max(3.6 * len(models), 5.4), 5.8), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, len(models), squeeze=False, sharex="col")
@@ -102,9 +102,10 @@ def frontier(
             axes[0, column].set_title(model)
             axes[1, column].set_xlabel("training reward")
         axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
-        axes[1, 0].set_ylabel("judge reward")
-        branches = [_handle(branch) for branch in _branches(table)]
-        draw_legend(figure, [baseline], branches)
+        axes[1, 0].set_ylabel("judge reward, 95 % interval")
+        start = Line2D([], [], ls="", ms=4, label=baseline, **look_of(baseline, [])._asdict())
+        handles = [start, *(_handle(branch) for branch in _branches(table))]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 
