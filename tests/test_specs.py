@@ -19,10 +19,7 @@ from harness.jobs import (
     AuditJob,
     LatencyJob,
     MatchJob,
-<<<<<<< HEAD
     OverlapJob,
-=======
->>>>>>> h_gal
     PairsJob,
     PretrainJob,
     ProfileJob,
@@ -214,13 +211,9 @@ def jobs(folder: Path) -> dict[str, Any]:
         "profile": ProfileJob(
             MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
         ),
-<<<<<<< HEAD
         "latency": LatencyJob(
             MODEL, (METHOD, trained), prompts, "o", REWARD, (1, 8), (1, 2), (), ("float32",)
         ),
-=======
-        "pairs": PairsJob({}, ("a", "b"), "o"),
->>>>>>> h_gal
         "table": table,
         "figure": table,
         "gallery": table,
