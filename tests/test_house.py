@@ -38,7 +38,9 @@ def text_files() -> Iterator[Path]:
     for folder in SOURCES:
         paths = (REPOSITORY / folder).rglob("*")
         yield from (p for p in paths if p.is_file() and p.suffix in suffixes)
-    yield from (p for p in REPOSITORY.iterdir() if p.is_file() and p.suffix in suffixes)
+    # In a worktree .git is a file, and not the project's.
+    own = (p for p in REPOSITORY.iterdir() if p.is_file() and p.name != ".git")
+    yield from (p for p in own if p.suffix in suffixes)
 
 
 def normal(package: str) -> str:
