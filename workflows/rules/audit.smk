@@ -1,14 +1,7 @@
 # What the KL of a trained noise network's noise is, beside the part that its training penalised.
-def audited_training(wildcards):
-    """The folder of the training that an audit looks into."""
-    model, reward = wildcards.model, wildcards.reward
-    training = experiment.training(model, reward, wildcards.method)
-    return TRAINING.format(model=model, reward=reward, training=training)
-
-
 rule audit_network:
     input:
-        audited_training,
+        training_of,
     output:
         AUDITS,
     log:
@@ -20,7 +13,7 @@ rule audit_network:
         job=lambda w: to_json(
             experiment.audit_job(
                 **w,
-                training=audited_training(w),
+                training=training_of(w),
                 out=AUDITS.format(**w),
                 work=work_folder("audits", w),
             )

@@ -161,7 +161,7 @@ def launcher(n_processes):
 
 
 def training_of(run):
-    """The folder of the training that a run's method draws on."""
+    """The folder of the training that the method of a run, or of wildcards, draws on."""
     training = experiment.training(run.model, run.reward, run.method)
     return TRAINING.format(model=run.model, reward=run.reward, training=training)
 
@@ -236,6 +236,12 @@ def frames_of(selection, *kinds):
 def main_frames(*kinds):
     """Frames of the config's own models and methods."""
     return frames_of(config["benchmark"], *kinds)
+
+
+def audit_frames():
+    """The audits that the config asks for."""
+    models, methods = config["models"], config["audit"]["methods"]
+    return expand(AUDITS, model=models, reward=config["reward"], method=methods)
 
 
 def training_folders(models, reward, methods, **_):

@@ -2,12 +2,6 @@
 add_table("audit", target="harness.audit:table", version=1)
 
 
-def audit_frames():
-    """The audits that the config asks for."""
-    models, methods = config["models"], config["audit"]["methods"]
-    return expand(AUDITS, model=models, reward=config["reward"], method=methods)
-
-
 rule audit:
     input:
         audits=audit_frames(),
