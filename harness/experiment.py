@@ -194,7 +194,6 @@ class Experiment:
         for text in config["latency"]["methods"] if "latency" in config else ():
             method_variant(registry, text, self.file)
         self._check_matching()
-        self._check_checkpoints()
         self._check_searches()
         self._check_audited()
         for section in ("training", "arguments", "prompts"):
@@ -258,25 +257,24 @@ class Experiment:
                     f"is validated every {validated}; only a validated checkpoint can be matched"
                 )
 
-    def _check_checkpoints(self) -> None:
-        runs = [
-            run
-            for selection in self.selections()
-            if selection not in (CONTROLS, DIVERSITY) or selection in self.config
-            for model in self.selected_models(selection)
-            for run in self.runs(selection, model)
-        ]
-        for run in runs:
-            method = self.registry.methods[run.method]
-            if method.checkpoint is None:
-                continue
-            options = self.options(run.model, run.reward, run.method)
-            every, end = options["checkpoint_every"], options["steps"]
-            if method.checkpoint > end or (method.checkpoint % every and method.checkpoint != end):
-                raise SpecError(
-                    f"{self.file}: {run.method} uses step {method.checkpoint} of a training that "
-                    f"on {run.model} has a checkpoint every {every} steps, up to step {end}"
-                )
+    def check_checkpoint(self, run: Run) -> None:
+        """Check that a run's training makes the checkpoint that its method uses, if it names one.
+
+        For the images that are asked for alone: a shorter training is no fault of the others.
+
+        Raises:
+            SpecError: it does not.
+        """
+        step = self.registry.methods[run.method].checkpoint
+        if step is None:
+            return
+        options = self.options(run.model, run.reward, run.method)
+        every, end = options["checkpoint_every"], options["steps"]
+        if step > end or (step % every and step != end):
+            raise SpecError(
+                f"{self.file}: {run.method} uses step {step} of a training that on {run.model} "
+                f"has a checkpoint every {every} steps, up to step {end}"
+            )
 
     def _check_searches(self) -> None:
         for method in self.registry.methods.values():
@@ -516,11 +514,19 @@ class Experiment:
                 "reward, so its steps are known only after training; name a checkpoint, as in "
                 "'lora_finetune_step_40'"
             )
-        found = {"training": self.training(model, reward, method), "checkpoint": spec.checkpoint}
+        training = self.training(model, reward, method)
+        found: dict[str, Any] = {"training": training, "checkpoint": spec.checkpoint}
         if spec.trains != "hypernoise":
             return found
         options = self.options(model, reward, method)
-        return found | {name: options[name] for name in ("l2_reduction", "temperature")}
+        for name in ("l2_reduction", "temperature"):
+            if name not in options:
+                raise SpecError(
+                    f"{self.file}: config section 'training' gives {method!r} on {model} no "
+                    f"{name}, which tells it from the others of selection {REGULARISATION!r}"
+                )
+            found[name] = options[name]
+        return found
 
     def weight_files(self, *names: str) -> list[str]:
         """Local weight files of models and rewards; at least one for each that has local weights.
@@ -604,7 +610,7 @@ class Experiment:
     ) -> OverlapJob:
         """Check that no prompt of some trainings (model, reward, training) is in a benchmark."""
         trained: dict[str, PromptsSpec] = {}
-        for names in trainings:
+        for names in sorted(trainings):
             spec = PromptsSpec(**self._layered("prompts", *names)["train"])
             # Most trainings share their prompts: the first one stands for all.
             if spec not in trained.values():

@@ -364,14 +364,12 @@ def test_a_checkpoint_that_no_training_makes_is_refused(
         registry.add_method(
             name, target=finetune, trains="lora_finetune", state=f"step_{step}", version=1
         )
-    chosen = {"benchmark": "shapeworld", "models": ["tiny_sd"]}
-    sound = {"curve": {**chosen, "methods": ["lora_finetune_step_2"]}}
-    made = experiment(config, registry, selections=sound)
-    made.check()
+    made = experiment(config, registry)
+    runs = [Run("shapeworld", "tiny_sd", f"lora_finetune_step_{n}", "matcher", 1) for n in (2, 3)]
+    made.check_checkpoint(runs[0])
     assert made.training("tiny_sd", "matcher", "lora_finetune_step_2") == "lora_finetune"
-    broken = {"curve": {**chosen, "methods": ["lora_finetune_step_3"]}}
     with pytest.raises(SpecError, match=r"uses step 3 .* every 2 steps, up to step 4"):
-        experiment(config, registry, selections=broken).check()
+        made.check_checkpoint(runs[1])
 
 
 def test_regularisations_say_what_tells_methods_apart(

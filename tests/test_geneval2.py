@@ -107,7 +107,9 @@ def test_another_file_stops_with_both_hashes(
     path = tmp_path / geneval2.DATA.name
     path.parent.mkdir()
     path.write_text(json.dumps(RECORD))
-    with pytest.raises(ValueError, match=f"SHA-256 [0-9a-f]{{64}}, not {geneval2.DATA.sha256}"):
+    with pytest.raises(
+        ValueError, match=f"SHA-256 [0-9a-f]{{64}}, expected {geneval2.DATA.sha256}"
+    ):
         geneval2.prompts()
 
 

@@ -61,6 +61,7 @@ def test_its_scorer_can_run_or_says_what_is_not_pinned(spec: BenchmarkSpec) -> N
 @pytest.mark.parametrize("spec", EMBEDDED, ids=lambda spec: spec.name)
 def test_the_embedded_ones_have_prompts(spec: BenchmarkSpec) -> None:
     prompts = load_prompts(spec.prompts)
-    assert len(prompts) > 10
+    # What is only looked at needs a handful.
+    assert len(prompts) > (10 if spec.scorer else 3)
     if spec.scorer:
         assert all(prompt.metadata for prompt in prompts)

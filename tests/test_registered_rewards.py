@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.benchmarks import geneval_coco
 from harness.components import check_reward_weights
 from harness.specs import WEIGHT_ARGUMENTS, Registry, RewardSpec, SpecError, resolve
 
@@ -70,9 +71,4 @@ def test_human_preference_has_the_papers_weights() -> None:
 
 
 def test_genevals_colours_are_seen_by_the_clip_of_aesthetic() -> None:
-    made = Registry()
-    path = FOLDER.parent / "benchmarks" / "geneval.smk"
-    code = compile(path.read_text(encoding="utf-8"), path, "exec")
-    exec(code, {"add_benchmark": made.add_benchmark})
-    clip = made.benchmarks["geneval"].scorer_arguments["clip"]
-    assert clip == REGISTRY.rewards["aesthetic"].arguments["weights"]
+    assert REGISTRY.rewards["aesthetic"].arguments["weights"] == geneval_coco.CLIP

@@ -161,6 +161,15 @@ def test_controls_add_networks_for_another_reward_and_their_images(folder: Path)
     assert "profile" not in planned
 
 
+def test_a_checkpoint_that_a_shorter_training_lacks_stops_only_what_needs_it(folder: Path) -> None:
+    weight = {"l2_reduction": "sum", "temperature": 1.0}
+    shorter = {"training": {"default": {**MICRO["training"]["default"], **weight}}}
+    assert snakemake(folder, "--dry-run", "table1", config=shorter).returncode == 0
+    done = snakemake(folder, "--dry-run", "regularisation", config=shorter)
+    assert done.returncode != 0
+    assert "has a checkpoint every 1 steps, up to step 2" in said(done)
+
+
 def test_the_sweep_of_regularisations_shares_what_it_can(folder: Path) -> None:
     done = snakemake(folder, "--dry-run", "--cores", "2", "regularisation")
     assert done.returncode == 0, said(done)

@@ -171,6 +171,7 @@ def adapter_of(run):
     spec = registry.methods[run.method]
     if spec.trains is None:
         return None
+    insist(experiment.check_checkpoint, run)
     if spec.state == "matched":
         return MATCHED.format(model=run.model, reward=run.reward, method=run.method)
     return training_of(run)
