@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from harness import frames
+from harness.files import write_text
 from harness.lineage import Made, Survey, frames_of, survey
 from harness.paired import CELL, PICTURE, FrameError
 from harness.statistics import Difference, holm, paired_difference, unpaired_difference
@@ -298,18 +299,20 @@ def _pipes(table: pd.DataFrame) -> str:
 
 
 def _write(found: Comparison, text: str, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    found.moved.to_csv(out.with_name(f"{out.name}.csv"), index=False, lineterminator="\n")
-    out.with_name(f"{out.name}.md").write_text(text, encoding="utf-8")
     parts: dict[str, Sequence[Any]] = {
         "moved": _records(found.moved),
         "latency": _records(found.latency),
         "causes": _records(found.causes),
         "alone": found.alone,
     }
-    # NaN is no JSON.
-    words = json.dumps(parts, indent=1, allow_nan=False)
-    out.with_name(f"{out.name}.json").write_text(words + "\n", encoding="utf-8")
+    texts = {
+        "md": text,
+        "csv": found.moved.to_csv(index=False, lineterminator="\n"),
+        # NaN is no JSON.
+        "json": json.dumps(parts, indent=1, allow_nan=False) + "\n",
+    }
+    for suffix, words in texts.items():
+        write_text(out.with_name(f"{out.name}.{suffix}"), words)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ in which columns the best value of each model is marked (``best``: column -> ``"
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from harness import frames, provenance
+from harness.files import write_text
 from harness.jobs import TableJob
 from harness.pages import document
 
@@ -66,9 +66,8 @@ def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
         ".html": page(table, job.table.name, origin),
     }
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in texts.items():
-        _write_text(_with(out, suffix), text)
+        write_text(_with(out, suffix), text)
     columns = tuple(_column(name, table[name]) for name in table.columns)
     schema = frames.Schema(f"table {job.table.name}", columns)
     frames.write(table, _with(out, ".parquet"), schema, job)
@@ -286,12 +285,3 @@ def _html_row(tag: str, kinds: list[str], cells: list[str], row_class: str) -> s
 def _with(out: Path, suffix: str) -> Path:
     # Not with_suffix: a name like "steps1.5" must keep its dot.
     return out.with_name(out.name + suffix)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
