@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from harness import frames
+from harness.columns import columns_of, with_interval
 from harness.files import write_text
 from harness.lineage import Made, Survey, frames_of, survey
 from harness.paired import CELL, PICTURE, FrameError
@@ -31,9 +32,7 @@ COLUMNS = (
     *KEY,
     "a",
     "b",
-    "difference",
-    "difference_ci_low",
-    "difference_ci_high",
+    *with_interval("difference"),
     "p_holm",
     "moved",
     "noise",
@@ -138,7 +137,7 @@ def markdown(found: Comparison, a: str, b: str) -> str:
         _LEGEND,
     ]
     # Bounds and mean are all 0 only where no image's score differs.
-    bounds = found.moved[["difference", "difference_ci_low", "difference_ci_high"]]
+    bounds = found.moved[list(with_interval("difference"))]
     same = (bounds == 0).all(axis=1) & (found.moved["noise"] == PAIRED)
     for title, rows in (
         ("Moved beyond noise", found.moved[found.moved["moved"]]),
@@ -189,9 +188,7 @@ def _row(
         **dict(zip(KEY, key, strict=True)),
         "a": means[0],
         "b": means[1],
-        "difference": difference.mean,
-        "difference_ci_low": difference.low,
-        "difference_ci_high": difference.high,
+        **columns_of(difference, "difference"),
         "p": difference.p_value,
         "noise": PAIRED if len(both) else UNPAIRED,
         "n_a": len(a),

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from harness import published
+from harness.columns import with_interval
 from harness.figures import RC, Look, draw_legend, look_of, panels
 from harness.paired import FrameError, missing, stop_on
 from harness.paper_tables import Ranks, Runs, geneval
@@ -27,7 +28,7 @@ from harness.targets import unknown
 _BAND = 1.96
 #: Method of the config's own rank -> the paper's table of its ranks.
 FAMILIES = {"hypernoise": "table9", "lora_finetune_final": "table10"}
-_MEAN, _LOW, _HIGH = "geneval_mean", "geneval_mean_ci_low", "geneval_mean_ci_high"
+_MEAN, _LOW, _HIGH = with_interval("geneval_mean")
 
 
 def training_curves(

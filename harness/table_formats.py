@@ -21,11 +21,11 @@ from typing import Any
 import pandas as pd
 
 from harness import frames, provenance
+from harness.columns import CI_HIGH, CI_LOW
 from harness.files import write_text
 from harness.jobs import TableJob
 from harness.pages import document
 
-_LOW, _HIGH = "_ci_low", "_ci_high"
 _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
@@ -79,7 +79,7 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     cells: dict[str, list[str]] = {}
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
-        if name.endswith((_LOW, _HIGH, _DIFFERENCE, _WITHIN)):
+        if name.endswith((CI_LOW, CI_HIGH, _DIFFERENCE, _WITHIN)):
             continue
         form = _form(name, table[name])
         texts = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
@@ -87,8 +87,8 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
             differences = table[name.removesuffix(_PUBLISHED) + _DIFFERENCE]
             within = table[name.removesuffix(_PUBLISHED) + _WITHIN]
             texts = list(map(_compared, texts, differences, within))
-        if after.endswith(_LOW):
-            high = after.removesuffix(_LOW) + _HIGH
+        if after.endswith(CI_LOW):
+            high = after.removesuffix(CI_LOW) + CI_HIGH
             texts = list(map(_beside, texts, table[name], table[after], table[high]))
         cells[name] = texts
     return pd.DataFrame(cells, dtype="str")
@@ -115,7 +115,7 @@ def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
 
 
 def _is_bound(name: str) -> bool:
-    return name.endswith((_LOW, _HIGH))
+    return name.endswith((CI_LOW, CI_HIGH))
 
 
 def markdown(table: pd.DataFrame, origin: str) -> str:
@@ -224,7 +224,7 @@ def _starts(table: pd.DataFrame) -> list[bool]:
 def _notes(table: pd.DataFrame, origin: str) -> list[str]:
     said = {
         table.attrs.get("intervals", _INTERVALS): any(
-            str(name).endswith(_LOW) for name in table.columns
+            str(name).endswith(CI_LOW) for name in table.columns
         ),
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
         _BEST: bool(table.attrs.get("best")),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.columns import CI_HIGH, CI_LOW, with_interval
 from harness.experiment import RANK
 
 #: Where the numbers are printed.
@@ -135,8 +136,7 @@ def _csv(name: str) -> pd.DataFrame:
 
 
 def _own_columns(table: pd.DataFrame, metric: str) -> list[str]:
-    bounds = (metric, f"{metric}_ci_low", f"{metric}_ci_high")
-    return [column for column in bounds if column in table.columns]
+    return [column for column in with_interval(metric) if column in table.columns]
 
 
 def _long(table: pd.DataFrame, printed: set[str]) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def _long(table: pd.DataFrame, printed: set[str]) -> list[dict[str, Any]]:
         {key: record[key] for key in _KEY}
         | {"row": index, "lora_rank": record.get("lora_rank", pd.NA), "metric": column}
         | {"ours": record[column], "printed": named, "factor": factor}
-        | {"low": record.get(f"{column}_ci_low"), "high": record.get(f"{column}_ci_high")}
+        | {"low": record.get(f"{column}{CI_LOW}"), "high": record.get(f"{column}{CI_HIGH}")}
         for index, record in zip(table.index, table.to_dict("records"), strict=True)
         for column, (named, factor) in metrics.items()
     ]
