@@ -34,6 +34,7 @@ from harness.selections import (
     Selection,
 )
 from harness.specs import (
+    RANK_INFIX,
     WEIGHT_ARGUMENTS,
     ComparisonSpec,
     MethodSpec,
@@ -48,8 +49,6 @@ DEFAULT = "default"
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
-#: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
-RANK = "_rank_"
 #: Arguments of methods that change how fast they are, and not what they make.
 _COMPUTING = ("batch_size", "merged")
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
@@ -347,7 +346,7 @@ class Experiment:
         options = {name: self.options(model, self._reward, name) for name in trained}
         ranks = {name: int(given["rank"]) for name, given in options.items() if "rank" in given}
         for name, rank in ranks.items():
-            _, is_variant, named = name.partition(RANK)
+            _, is_variant, named = name.partition(RANK_INFIX)
             if is_variant and named != str(rank):
                 raise SpecError(
                     f"{self.file}: {name} on {model} would be trained with rank {rank}; give it "

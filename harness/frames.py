@@ -331,6 +331,21 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
     return check(frame, kind, ", ".join(map(str, paths)))
 
 
+def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Image frames under one another, as :func:`read_all`; ``path`` leads to the files from here.
+
+    Whether the image files exist is not checked.
+    """
+    if not paths:
+        raise ValueError("no image frames given")
+    parts = []
+    for path in paths:
+        rows = read(path, IMAGES)
+        files = [str(Path(path).parent / name) for name in rows["path"]]
+        parts.append(rows.assign(path=files))
+    return check(pd.concat(parts, ignore_index=True), IMAGES, ", ".join(map(str, paths)))
+
+
 def read_any(path: str | Path) -> pd.DataFrame:
     """The rows of a parquet file of any kind, a table's for instance, unchecked.
 

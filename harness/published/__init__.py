@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from harness.columns import CI_HIGH, CI_LOW, with_interval
-from harness.experiment import RANK
+from harness.specs import RANK_INFIX
 
 #: Where the numbers are printed.
 SOURCE = "Noise Hypernetworks, arXiv 2508.09968"
@@ -126,7 +126,7 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
 
 def printed_method(method: str) -> str | None:
     """The paper's name of a method or of its variant in rank; None if it is not printed."""
-    trained, is_variant, _ = method.partition(RANK)
+    trained, is_variant, _ = method.partition(RANK_INFIX)
     return trained if is_variant else METHODS.get(method)
 
 
