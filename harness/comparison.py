@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from filecmp import cmp
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,7 +221,7 @@ def _redrawn(a: Survey, b: Survey) -> dict[tuple[Any, ...], frozenset[Any]]:
     changed: dict[tuple[Any, ...], set[Any]] = {}
     for image in files[0].keys() & files[1].keys():
         one, other = (side[image] for side in files)
-        if one.is_file() and other.is_file() and one.read_bytes() != other.read_bytes():
+        if one.is_file() and other.is_file() and not cmp(one, other, shallow=False):
             changed.setdefault(image[0], set()).add(image[1])
     return {cell: frozenset(images) for cell, images in changed.items()}
 

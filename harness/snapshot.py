@@ -24,7 +24,7 @@ from harness import frames, latency, machine, provenance
 from harness.components import build_generator, build_reward, default_device, load_prompts
 from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
-from harness.latency import Contender, Task
+from harness.latency import Contender, Task, task_of
 from harness.latency_table import latency as latency_table
 from harness.specs import Registry
 from harness.stages import END_TO_END, Spans, stopwatch, watched
@@ -174,10 +174,7 @@ def _seconds(contender: Contender, task: Task) -> float:
 
 
 def _task(job: LatencyJob, size: int) -> Task:
-    prompts = load_prompts(job.prompts)
-    chosen = [(prompts[i % len(prompts)], i // len(prompts)) for i in range(size)]
-    texts = tuple(prompt.text for prompt, _ in chosen)
-    return Task(texts, tuple((prompt.prompt_id, i) for prompt, i in chosen), job.model.steps)
+    return task_of(load_prompts(job.prompts), size, job.model.steps)
 
 
 def _check_images(snapshot: Snapshot, contender: Contender) -> None:

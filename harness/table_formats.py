@@ -24,7 +24,7 @@ from harness import frames, provenance
 from harness.columns import CI_HIGH, CI_LOW
 from harness.files import write_text
 from harness.jobs import TableJob
-from harness.pages import document
+from harness.pages import document, table_of_rows, table_row
 
 _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
 _MISSING = "\N{EN DASH}"
@@ -147,19 +147,15 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
     texts = for_people(table)
     numbers = [_is_number(table[name]) for name in texts.columns]
     names = [name.replace("_", " ") for name in texts.columns]
-    head = _html_row("th", [_classes(number) for number in numbers], names, "")
+    head = table_row("th", names, [_classes(number) for number in numbers])
     body = [
-        _html_row("td", list(map(_classes, numbers, marks)), row, _classes(group=starts))
+        table_row("td", row, list(map(_classes, numbers, marks)), _classes(group=starts))
         for starts, row, marks in zip(
             _starts(table), texts.to_numpy().tolist(), best(table).to_numpy().tolist(), strict=True
         )
     ]
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in _notes(table, origin))
-    return document(
-        title,
-        f'<div class="scroll">\n<table>\n<caption>{escape(title)}</caption>\n'
-        f"<thead>\n{head}</thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n</div>\n{notes}",
-    )
+    return document(title, table_of_rows(title, head, body) + notes)
 
 
 def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
@@ -274,12 +270,6 @@ def _classes(number: bool = False, best: bool = False, group: bool = False) -> s
     flags = {"number": number, "best": best, "group": group}
     names = [name for name, is_given in flags.items() if is_given]
     return f' class="{" ".join(names)}"' if names else ""
-
-
-def _html_row(tag: str, kinds: list[str], cells: list[str], row_class: str) -> str:
-    parts = zip(kinds, cells, strict=True)
-    inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in parts)
-    return f"<tr{row_class}>{inside}</tr>\n"
 
 
 def _with(out: Path, suffix: str) -> Path:
