@@ -87,27 +87,9 @@ class Experiment:
         """
         registry, config = self.registry, self.config
         registry.check_rewards()
-        self._known(registry.models, "model", config["models"])
-        self._known(registry.methods, "method", config["methods"])
-        self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
-        self._known(registry.rewards, "reward", [config["reward"], *config["judges"].values()])
-        self._known(registry.models, "model in steps", config["steps"])
-        self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
-        compare = config["compare"]
-        self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
-        self._known(registry.methods, "method in compare", compare["methods"])
-        if controls := config.get(CONTROLS):
-            where = "in controls"
-            self._known(registry.methods, f"method {where}", controls["methods"])
-            self._known(registry.methods, f"method {where}", controls["swapped_methods"])
-            self._known(registry.rewards, f"reward {where}", [controls["swapped_reward"]])
-        if diversity := config.get(DIVERSITY):
-            where = "in diversity"
-            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
-            self._known(registry.methods, f"method {where}", diversity["methods"])
-            self._known(registry.models, f"model {where}", diversity.get("models", ()))
-            for comparison in diversity["comparisons"].values():
-                self._check_target(comparison)
+        self._check_names()
+        self._check_controls()
+        self._check_diversity()
         self._check_selections("sweep", config["sweeps"])
         self._check_selections("selection", selections.given(config))
         self._known(registry.methods, "method in audit", config["audit"]["methods"])
@@ -124,6 +106,35 @@ class Experiment:
             self._check_layers(section)
         self._check_arguments()
         self._check_prompts()
+
+    def _check_names(self) -> None:
+        registry, config = self.registry, self.config
+        self._known(registry.models, "model", config["models"])
+        self._known(registry.methods, "method", config["methods"])
+        self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
+        self._known(registry.rewards, "reward", [config["reward"], *config["judges"].values()])
+        self._known(registry.models, "model in steps", config["steps"])
+        self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
+        compare = config["compare"]
+        self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
+        self._known(registry.methods, "method in compare", compare["methods"])
+
+    def _check_controls(self) -> None:
+        registry, controls = self.registry, self.config.get(CONTROLS)
+        if controls:
+            for key in ("methods", "swapped_methods"):
+                self._known(registry.methods, "method in controls", controls[key])
+            self._known(registry.rewards, "reward in controls", [controls["swapped_reward"]])
+
+    def _check_diversity(self) -> None:
+        registry, diversity = self.registry, self.config.get(DIVERSITY)
+        if diversity:
+            benchmark, models = diversity["benchmark"], diversity.get("models", ())
+            self._known(registry.benchmarks, "benchmark in diversity", [benchmark])
+            self._known(registry.methods, "method in diversity", diversity["methods"])
+            self._known(registry.models, "model in diversity", models)
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
 
     def _check_selections(self, what: str, chosen: Mapping[str, Any]) -> None:
         """Check sweeps or selections, which differ in their names only."""

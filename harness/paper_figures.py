@@ -164,8 +164,8 @@ def ranks(
     with rc_context(RC):
         titles = [f"{models[0]}, {count} step{'s' * (count > 1)}" for count in counts]
         figure, axes = panels(titles, 2.7, 2.5, share_y="row")
-        for count, panel in zip(counts, axes[0], strict=True):
-            panel.set(xlabel="LoRA rank (log scale)")
+        for count, title, panel in zip(counts, titles, axes[0], strict=True):
+            panel.set(title=title, xlabel="LoRA rank (log scale)")
             _level(panel, of_base[of_base["steps"] == count], look_of(baseline, drawn))
             at = ranked[ranked["steps"] == count]
             for number, family in enumerate(families):
@@ -173,8 +173,6 @@ def ranks(
                 nudge = _nudge(number, len(families))
                 _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
             _log2(panel, sorted(ranked["lora_rank"].unique()))
-        for title, panel in zip(titles, axes[0], strict=True):
-            panel.set_title(title)
         axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
         draw_legend(figure, drawn, _hollow(ranked))
     return figure
