@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from harness import frames
+from harness.columns import columns_of, in_order, with_interval
 from harness.components import (
     build_generator,
     check_adapter,
@@ -26,7 +27,7 @@ from harness.components import (
 from harness.jobs import AuditJob, job_hash
 from harness.paired import choose, missing, rank, require, stop_on
 from harness.specs import SpecError
-from harness.statistics import mean_interval
+from harness.statistics import NO_INTERVAL, mean_interval
 from harness.targets import unknown
 from harness.train import STEPS_FILE
 from harness.work import Work
@@ -46,7 +47,7 @@ TABLE_COLUMNS = (
     "is_kept",
     "temperature",
     "n_images",
-    *(f"{name}{end}" for name in _INTERVALS for end in ("", "_ci_low", "_ci_high")),
+    *(column for name in _INTERVALS for column in with_interval(name)),
     "dropped_se_nats",
     "trace_nats",
     "log_abs_det_nats",
@@ -254,9 +255,7 @@ def table(
         ]
     )
     order = [rank(found["model"], models), rank(found["method"], methods), found["reward"]]
-    keys = [*order, found["step"]]
-    ordered = found.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])]
-    return ordered.reset_index(drop=True)[list(TABLE_COLUMNS)]
+    return in_order(found, [*order, found["step"]])[list(TABLE_COLUMNS)]
 
 
 def _summary(
@@ -289,9 +288,8 @@ def _mean(rows: pd.DataFrame, term: str) -> dict[str, float]:
     values = rows[term]
     if not np.isfinite(values).all():
         # A singular I + J: the mean is infinite, and has no interval.
-        return {term: float(values.mean()), f"{term}_ci_low": np.nan, f"{term}_ci_high": np.nan}
-    found = mean_interval(values.to_numpy(), rows["prompt_id"].to_numpy())
-    return {term: found.mean, f"{term}_ci_low": found.low, f"{term}_ci_high": found.high}
+        return columns_of(NO_INTERVAL._replace(mean=float(values.mean())), term)
+    return columns_of(mean_interval(values.to_numpy(), rows["prompt_id"].to_numpy()), term)
 
 
 def _temperature(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from filecmp import cmp
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ import numpy as np
 import pandas as pd
 
 from harness import frames
+from harness.columns import columns_of, with_interval
+from harness.files import write_text
 from harness.lineage import Made, Survey, frames_of, survey
 from harness.paired import CELL, PICTURE, FrameError
 from harness.statistics import Difference, holm, paired_difference, unpaired_difference
@@ -30,9 +33,7 @@ COLUMNS = (
     *KEY,
     "a",
     "b",
-    "difference",
-    "difference_ci_low",
-    "difference_ci_high",
+    *with_interval("difference"),
     "p_holm",
     "moved",
     "noise",
@@ -137,7 +138,7 @@ def markdown(found: Comparison, a: str, b: str) -> str:
         _LEGEND,
     ]
     # Bounds and mean are all 0 only where no image's score differs.
-    bounds = found.moved[["difference", "difference_ci_low", "difference_ci_high"]]
+    bounds = found.moved[list(with_interval("difference"))]
     same = (bounds == 0).all(axis=1) & (found.moved["noise"] == PAIRED)
     for title, rows in (
         ("Moved beyond noise", found.moved[found.moved["moved"]]),
@@ -188,9 +189,7 @@ def _row(
         **dict(zip(KEY, key, strict=True)),
         "a": means[0],
         "b": means[1],
-        "difference": difference.mean,
-        "difference_ci_low": difference.low,
-        "difference_ci_high": difference.high,
+        **columns_of(difference, "difference"),
         "p": difference.p_value,
         "noise": PAIRED if len(both) else UNPAIRED,
         "n_a": len(a),
@@ -222,7 +221,7 @@ def _redrawn(a: Survey, b: Survey) -> dict[tuple[Any, ...], frozenset[Any]]:
     changed: dict[tuple[Any, ...], set[Any]] = {}
     for image in files[0].keys() & files[1].keys():
         one, other = (side[image] for side in files)
-        if one.is_file() and other.is_file() and one.read_bytes() != other.read_bytes():
+        if one.is_file() and other.is_file() and not cmp(one, other, shallow=False):
             changed.setdefault(image[0], set()).add(image[1])
     return {cell: frozenset(images) for cell, images in changed.items()}
 
@@ -298,18 +297,20 @@ def _pipes(table: pd.DataFrame) -> str:
 
 
 def _write(found: Comparison, text: str, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    found.moved.to_csv(out.with_name(f"{out.name}.csv"), index=False, lineterminator="\n")
-    out.with_name(f"{out.name}.md").write_text(text, encoding="utf-8")
     parts: dict[str, Sequence[Any]] = {
         "moved": _records(found.moved),
         "latency": _records(found.latency),
         "causes": _records(found.causes),
         "alone": found.alone,
     }
-    # NaN is no JSON.
-    words = json.dumps(parts, indent=1, allow_nan=False)
-    out.with_name(f"{out.name}.json").write_text(words + "\n", encoding="utf-8")
+    texts = {
+        "md": text,
+        "csv": found.moved.to_csv(index=False, lineterminator="\n"),
+        # NaN is no JSON.
+        "json": json.dumps(parts, indent=1, allow_nan=False) + "\n",
+    }
+    for suffix, words in texts.items():
+        write_text(out.with_name(f"{out.name}.{suffix}"), words)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

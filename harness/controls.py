@@ -11,12 +11,13 @@ Pure functions of frames, like those of :mod:`harness.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from harness.columns import columns_of, in_order
 from harness.frames import SWAPPED
 from harness.paired import (
     CELL,
@@ -32,7 +33,7 @@ from harness.paired import (
     stop_on,
     without_baseline,
 )
-from harness.statistics import Interval, gain_p, holm, paired_gain
+from harness.statistics import Difference, holm, paired_difference
 from harness.tables import CORRECT, JUDGE, TRAIN
 
 #: What a gain is measured by -> its name in columns.
@@ -46,7 +47,7 @@ class Gain(NamedTuple):
 
     cell: int
     column: str
-    interval: Interval
+    gain: Difference
     survives: bool
 
 
@@ -82,6 +83,7 @@ def controls(
             One message names all of it.
     """
     require(scores, CELL, "scores")
+    require(images, CELL, "images")
     shown = None if methods is None else [*methods, baseline]
     faults = missing(scores[list(CELL)].drop_duplicates(), models, shown)
     metrics = _metrics(swapped_reward)
@@ -96,13 +98,12 @@ def controls(
     order: list[pd.Series[int]] = [rank(table["model"], models)]
     order += [(table["reward"] == swapped_reward).astype(int)]
     order += [rank(table["method"], methods), table["steps"]]
-    places = np.lexsort([key.to_numpy() for key in reversed(order)])
-    return table.iloc[places].reset_index(drop=True)
+    return in_order(table, order)
 
 
-def gain_of(paired: Paired, metric: str, cell: int, base: int) -> Interval:
+def gain_of(paired: Paired, metric: str, cell: int, base: int) -> Difference:
     """A cell's gain by a metric: GenEval's as the mean of its tasks', any other over images."""
-    return paired_gain(*_sides(paired, metric, cell, base))
+    return paired_difference(*_sides(paired, metric, cell, base))
 
 
 def _sides(
@@ -129,28 +130,20 @@ def _gains(paired: Paired, metrics: dict[str, str], baseline: str) -> list[Gain]
         for metric in metrics
         if base is not None and cell != base
     ]
-    corrected = holm([gain_p(*_sides(paired, metric, cell, base)) for cell, base, metric in asked])
+    found = [gain_of(paired, metric, cell, base) for cell, base, metric in asked]
+    corrected = holm([gain.p_value for gain in found])
     return [
-        Gain(cell, metrics[metric], gain_of(paired, metric, cell, base), p < ALPHA)
-        for (cell, base, metric), p in zip(asked, corrected, strict=True)
+        Gain(cell, metrics[metric], gain, p < ALPHA)
+        for (cell, _, metric), gain, p in zip(asked, found, corrected, strict=True)
     ]
 
 
 def _row(paired: Paired, cell: int, gains: Sequence[Gain]) -> dict[str, object]:
     own = [gain for gain in gains if gain.cell == cell]
-    first = own[0].interval
+    first = own[0].gain
     row: dict[str, object] = {name: paired.cells[name].iloc[cell] for name in CELL}
     row |= {"n_images": first.n, "n_prompts": first.clusters}
-    row |= dict(_columns(own))
-    signs = [
-        ("+" if gain.interval.mean > 0 else "-") + gain.column for gain in own if gain.survives
-    ]
+    for each in own:
+        row |= columns_of(each.gain, f"gain_{each.column}")
+    signs = [("+" if each.gain.mean > 0 else "-") + each.column for each in own if each.survives]
     return row | {"survives_holm": " ".join(signs)}
-
-
-def _columns(gains: Sequence[Gain]) -> Iterator[tuple[str, float]]:
-    for gain in gains:
-        name = f"gain_{gain.column}"
-        yield name, gain.interval.mean
-        yield f"{name}_ci_low", gain.interval.low
-        yield f"{name}_ci_high", gain.interval.high

@@ -9,9 +9,19 @@ import numpy as np
 import pandas as pd
 
 from harness import published
+from harness.columns import columns_of, in_order
 from harness.comparisons.protocol import ENDINGS
-from harness.paired import CELL, choose, missing, name_cell, rank, require, stop_on
-from harness.statistics import Interval, mean_interval
+from harness.paired import (
+    CELL,
+    choose,
+    missing,
+    name_cell,
+    rank,
+    require,
+    stop_on,
+    without_baseline,
+)
+from harness.statistics import NO_INTERVAL, mean_interval
 from harness.tables import finished
 
 _KEY = [*CELL, "metric", "prompt_id"]
@@ -40,15 +50,15 @@ def table(
         where the benchmark is the paper's.
 
     Raises:
-        FrameError: a method or a pair is missing, there is more than one benchmark, or methods
-            have other prompts.
+        FrameError: a method, its baseline or a pair is missing, there is more than one benchmark,
+            or methods have other prompts.
     """
     require(pairs, [*_KEY, "benchmark", "seed", "image_index", "other_index", "value"], "pairs")
     faults = missing(pairs[list(CELL)].drop_duplicates(), models, methods)
     chosen = choose(pairs, models, methods)
-    stop_on(faults + _faults(chosen), "table7")
+    cells = chosen[list(CELL)].drop_duplicates().sort_values(list(CELL), ignore_index=True)
+    stop_on(faults + _faults(chosen) + without_baseline(cells, baseline), "table7")
     means = chosen.groupby(_KEY)["value"].agg(["mean", "size"]).reset_index()
-    cells = means[list(CELL)].drop_duplicates().reset_index(drop=True)
     rows = []
     for values in cells.itertuples(index=False, name=None):
         cell = dict(zip(CELL, values, strict=True))
@@ -56,8 +66,7 @@ def table(
     shown = pd.DataFrame(rows)
     order = [rank(shown["model"], models), shown["steps"]]
     order += [rank(shown["method"], methods or [baseline]), shown["reward"]]
-    keys = [key.to_numpy() for key in reversed(order)]
-    made = shown.iloc[np.lexsort(keys)].reset_index(drop=True)
+    made = in_order(shown, order)
     benchmark = str(chosen["benchmark"].iloc[0])
     made.insert(len(CELL), "world", published.world(benchmark))
     return finished(made, "table7", benchmark, ())
@@ -100,12 +109,12 @@ def _measures(means: pd.DataFrame, cell: dict[str, Any], baseline: str) -> dict[
     measured: dict[str, Any] = {"n_prompts": len(own), "n_images": n_images}
     for metric in own.columns:
         values, prompts = own[metric].to_numpy(), own.index.to_numpy()
-        measured |= _interval(f"{metric}_mean", mean_interval(values, prompts))
+        measured |= columns_of(mean_interval(values, prompts), f"{metric}_mean")
         measured[f"{metric}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-        change = Interval(np.nan, np.nan, np.nan, 0, 0)
-        if len(base) and cell["method"] != baseline:
+        change = NO_INTERVAL
+        if cell["method"] != baseline:
             change = mean_interval(values - base[metric].loc[prompts].to_numpy(), prompts)
-        measured |= _interval(f"{metric}_change_mean", change)
+        measured |= columns_of(change, f"{metric}_change_mean")
     return measured
 
 
@@ -113,11 +122,3 @@ def _by_metric(means: pd.DataFrame, cell: dict[str, Any]) -> pd.DataFrame:
     """Means [prompts, metrics] of one cell."""
     own = means[(means[list(CELL)] == pd.Series(cell)[list(CELL)]).all(axis=1)]
     return own.pivot(index="prompt_id", columns="metric", values="mean")
-
-
-def _interval(name: str, interval: Interval) -> dict[str, float]:
-    return {
-        name: interval.mean,
-        f"{name}_ci_low": interval.low,
-        f"{name}_ci_high": interval.high,
-    }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from harness.files import in_one_go
 from harness.jobs import fingerprint
 from harness.specs import ModelSpec
 from hypernoise.models.loading import free_text_encoders
@@ -118,16 +118,10 @@ class EncodedOnce:
             return {name: file.get_tensor(name) for name in sorted(file.keys())}
 
     def _write(self, prompt: str, row: dict[str, Tensor]) -> None:
-        path = self._path(prompt)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Jobs that run side by side may write the same prompt: each its own file, renamed at once.
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            tensors = {name: value.cpu().contiguous() for name, value in row.items()}
+        tensors = {name: value.cpu().contiguous() for name, value in row.items()}
+        # Jobs that run side by side may write the same prompt.
+        with in_one_go(self._path(prompt)) as partial:
             save_file(tensors, partial, metadata={_PROMPT: prompt})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,12 @@ line: a job that gets more of them is the same job.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
+from harness import selections
 from harness.declared import method_variant
 from harness.jobs import (
     AuditJob,
@@ -29,7 +26,15 @@ from harness.jobs import (
     Timed,
     TrainJob,
 )
+from harness.selections import (
+    COMPARE,
+    CONTROLS,
+    DIVERSITY,
+    REGULARISATION,
+    Selection,
+)
 from harness.specs import (
+    RANK_INFIX,
     WEIGHT_ARGUMENTS,
     ComparisonSpec,
     MethodSpec,
@@ -37,41 +42,17 @@ from harness.specs import (
     Registry,
     RewardSpec,
 )
-from harness.targets import SpecError, check_target, prefix, unknown
+from harness.targets import SpecError, check_target, unknown
 
 #: In layered sections: the layer that applies everywhere.
 DEFAULT = "default"
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
-#: Name of the selection behind the comparison of all methods (config section ``compare``).
-COMPARE = "methods"
-#: Name of the selection behind the controls (config section ``controls``).
-CONTROLS = "controls"
-#: Name of the selection of weights of the L2 term (in config section ``selections``).
-REGULARISATION = "regularisation"
-#: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
-RANK = "_rank_"
 #: Arguments of methods that change how fast they are, and not what they make.
 _COMPUTING = ("batch_size", "merged")
-#: Name of the selection whose images are compared in pairs (config section ``diversity``).
-DIVERSITY = "diversity"
 #: Score of the reward that methods are trained on or search (:data:`harness.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
-
-
-class Selection(NamedTuple):
-    """Images that are scored together: a benchmark, methods, and sampling steps, models and reward
-    if they are not the model's and the config's own; and methods that are there once more, with
-    another reward."""
-
-    benchmark: str
-    methods: tuple[str, ...]
-    steps: tuple[int, ...] = ()
-    models: tuple[str, ...] = ()
-    reward: str = ""
-    swapped_methods: tuple[str, ...] = ()
-    swapped_reward: str = ""
 
 
 class Run(NamedTuple):
@@ -84,70 +65,12 @@ class Run(NamedTuple):
     steps: int
 
 
-def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], file: str) -> None:
-    """Check a config's keys and values.
-
-    Raises:
-        SpecError: names the file, the key, and what would be valid; one line per fault.
-    """
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_where)
-    if errors:
-        raise SpecError("\n".join(f"{prefix(file)}{line}" for e in errors for line in _explain(e)))
-
-
-def extended(
-    config: Mapping[str, Any], folder: Path, read: Callable[[Path], Any]
-) -> dict[str, Any]:
-    """A config with the keys that it does not give itself from the file that it ``extends``.
-
-    Args:
-        config: its ``extends``, if it has one, is the name of another config file.
-        folder: where that file is.
-        read: gives a file's content.
-
-    Raises:
-        SpecError: the file is missing or no config, or configs extend one another in a circle.
-    """
-    seen: list[str] = []
-    while "extends" in config:
-        name = str(config["extends"])
-        if name in seen or not (folder / name).is_file():
-            fault = "extends itself" if name in seen else "is missing"
-            raise SpecError(f"config file {folder / name}, which another one extends, {fault}")
-        seen.append(name)
-        base = read(folder / name)
-        if not isinstance(base, Mapping):
-            raise SpecError(f"config file {folder / name} has no keys")
-        config = {**base, **{key: given for key, given in config.items() if key != "extends"}}
-    return dict(config)
-
-
-def _where(error: ValidationError) -> str:
-    return ".".join(str(part) for part in error.absolute_path)
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    where = _where(error)
-    if error.validator != "additionalProperties" or not isinstance(error.instance, Mapping):
-        yield f"config key {where!r}: {error.message}" if where else f"config: {error.message}"
-        return
-    schema: Any = error.schema
-    valid = list(schema.get("properties", ()))
-    for key in error.instance:
-        if key not in valid:
-            close = difflib.get_close_matches(str(key), valid, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            inside = f" in {where!r}" if where else ""
-            choices = ", ".join(sorted(valid))
-            yield f"unknown config key {str(key)!r}{inside}{hint} (valid: {choices})"
-
-
 @dataclass(frozen=True)
 class Experiment:
     """A config and the components that it draws on.
 
     Attributes:
-        config: has passed :func:`check_schema`.
+        config: has passed :func:`harness.config_files.check_schema`.
         registry: every declared component.
         file: the config file(s), for messages.
     """
@@ -164,29 +87,11 @@ class Experiment:
         """
         registry, config = self.registry, self.config
         registry.check_rewards()
-        self._known(registry.models, "model", config["models"])
-        self._known(registry.methods, "method", config["methods"])
-        self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
-        self._known(registry.rewards, "reward", [config["reward"], *config["judges"].values()])
-        self._known(registry.models, "model in steps", config["steps"])
-        self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
-        compare = config["compare"]
-        self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
-        self._known(registry.methods, "method in compare", compare["methods"])
-        if controls := config.get(CONTROLS):
-            where = "in controls"
-            self._known(registry.methods, f"method {where}", controls["methods"])
-            self._known(registry.methods, f"method {where}", controls["swapped_methods"])
-            self._known(registry.rewards, f"reward {where}", [controls["swapped_reward"]])
-        if diversity := config.get(DIVERSITY):
-            where = "in diversity"
-            self._known(registry.benchmarks, f"benchmark {where}", [diversity["benchmark"]])
-            self._known(registry.methods, f"method {where}", diversity["methods"])
-            self._known(registry.models, f"model {where}", diversity.get("models", ()))
-            for comparison in diversity["comparisons"].values():
-                self._check_target(comparison)
+        self._check_names()
+        self._check_controls()
+        self._check_diversity()
         self._check_selections("sweep", config["sweeps"])
-        self._check_selections("selection", self._given_selections)
+        self._check_selections("selection", selections.given(config))
         self._known(registry.methods, "method in audit", config["audit"]["methods"])
         pretrain = config["pretrain"]
         self._known(registry.models, "model in pretrain", pretrain["generators"])
@@ -201,12 +106,36 @@ class Experiment:
         self._check_arguments()
         self._check_prompts()
 
-    @property
-    def _given_selections(self) -> Mapping[str, Any]:
-        given: Mapping[str, Any] = self.config.get("selections", {})
-        return given
+    def _check_names(self) -> None:
+        registry, config = self.registry, self.config
+        self._known(registry.models, "model", config["models"])
+        self._known(registry.methods, "method", config["methods"])
+        self._known(registry.benchmarks, "benchmark", [config["benchmark"]])
+        self._known(registry.rewards, "reward", [config["reward"], *config["judges"].values()])
+        self._known(registry.models, "model in steps", config["steps"])
+        self._known(registry.benchmarks, "benchmark in timing", [config["timing"]["benchmark"]])
+        compare = config["compare"]
+        self._known(registry.benchmarks, "benchmark in compare", [compare["benchmark"]])
+        self._known(registry.methods, "method in compare", compare["methods"])
 
-    def _check_selections(self, what: str, given: Mapping[str, Any]) -> None:
+    def _check_controls(self) -> None:
+        registry, controls = self.registry, self.config.get(CONTROLS)
+        if controls:
+            for key in ("methods", "swapped_methods"):
+                self._known(registry.methods, "method in controls", controls[key])
+            self._known(registry.rewards, "reward in controls", [controls["swapped_reward"]])
+
+    def _check_diversity(self) -> None:
+        registry, diversity = self.registry, self.config.get(DIVERSITY)
+        if diversity:
+            benchmark, models = diversity["benchmark"], diversity.get("models", ())
+            self._known(registry.benchmarks, "benchmark in diversity", [benchmark])
+            self._known(registry.methods, "method in diversity", diversity["methods"])
+            self._known(registry.models, "model in diversity", models)
+            for comparison in diversity["comparisons"].values():
+                self._check_target(comparison)
+
+    def _check_selections(self, what: str, chosen: Mapping[str, Any]) -> None:
         """Check sweeps or selections, which differ in their names only."""
         registry = self.registry
         taken = {
@@ -214,14 +143,14 @@ class Experiment:
             **dict.fromkeys(self.config["sweeps"] if what == "selection" else (), "a sweep"),
             **dict.fromkeys((COMPARE, CONTROLS, DIVERSITY), "a section of the config"),
         }
-        for name, chosen in given.items():
+        for name, own in chosen.items():
             if name in taken:
                 raise SpecError(f"{self.file}: {what} {name!r} has the name of {taken[name]}")
             where = f"of {what} {name}:"
-            self._known(registry.benchmarks, f"benchmark {where}", [chosen["benchmark"]])
-            self._known(registry.methods, f"method {where}", chosen["methods"])
-            self._known(registry.models, f"model {where}", chosen.get("models", ()))
-            self._known(registry.rewards, f"reward {where}", [chosen.get("reward", self._reward)])
+            self._known(registry.benchmarks, f"benchmark {where}", [own["benchmark"]])
+            self._known(registry.methods, f"method {where}", own["methods"])
+            self._known(registry.models, f"model {where}", own.get("models", ()))
+            self._known(registry.rewards, f"reward {where}", [own.get("reward", self._reward)])
 
     @property
     def _reward(self) -> str:
@@ -391,45 +320,12 @@ class Experiment:
         return spec.needs_reward or spec.trains is not None
 
     def selection(self, name: str) -> Selection:
-        """The images behind a table: a sweep's or a selection's of the config, those of
-        :data:`COMPARE`, :data:`CONTROLS` or :data:`DIVERSITY`, or the config's own under its
-        benchmark's name.
-
-        Raises:
-            SpecError: the config has no such section.
-        """
-        if name == CONTROLS:
-            section = self._section(name)
-            return Selection(
-                self.config["benchmark"],
-                tuple(section["methods"]),
-                swapped_methods=tuple(section["swapped_methods"]),
-                swapped_reward=section["swapped_reward"],
-            )
-        if name in (COMPARE, DIVERSITY):
-            section = self._section(name)
-            models = tuple(section.get("models", ()))
-            return Selection(section["benchmark"], tuple(section["methods"]), models=models)
-        given = {**self.config["sweeps"], **self._given_selections}
-        if name not in given:
-            return Selection(self.config["benchmark"], tuple(self.config["methods"]))
-        chosen = given[name]
-        steps, models = (tuple(chosen.get(key, ())) for key in ("steps", "models"))
-        return Selection(
-            chosen["benchmark"], tuple(chosen["methods"]), steps, models, chosen.get("reward", "")
-        )
-
-    def _section(self, name: str) -> Mapping[str, Any]:
-        key = "compare" if name == COMPARE else name
-        if key not in self.config:
-            raise SpecError(f"{self.file} has no section {key!r}, see workflows/config/tiny.yaml")
-        section: Mapping[str, Any] = self.config[key]
-        return section
+        """The images behind a table (:func:`harness.selections.selection`)."""
+        return selections.selection(self.config, name, self.file)
 
     def selections(self) -> list[str]:
         """Names of all selections."""
-        own = [self.config["benchmark"], COMPARE, CONTROLS, DIVERSITY]
-        return [*own, *self.config["sweeps"], *self._given_selections]
+        return selections.names(self.config)
 
     def selected_models(self, selection: str) -> list[str]:
         """The models of a selection, in its order."""
@@ -459,7 +355,7 @@ class Experiment:
         options = {name: self.options(model, self._reward, name) for name in trained}
         ranks = {name: int(given["rank"]) for name, given in options.items() if "rank" in given}
         for name, rank in ranks.items():
-            _, is_variant, named = name.partition(RANK)
+            _, is_variant, named = name.partition(RANK_INFIX)
             if is_variant and named != str(rank):
                 raise SpecError(
                     f"{self.file}: {name} on {model} would be trained with rank {rank}; give it "
@@ -646,7 +542,7 @@ class Experiment:
 
     def pairs_job(self, images: Sequence[str], *, out: str) -> PairsJob:
         """Compare images in pairs; raises SpecError where the config does not say how."""
-        comparisons = self._section(DIVERSITY)["comparisons"]
+        comparisons = selections.section(self.config, DIVERSITY, self.file)["comparisons"]
         specs = {metric: ComparisonSpec(**given) for metric, given in comparisons.items()}
         return PairsJob(comparisons=specs, images=tuple(images), out=out)
 

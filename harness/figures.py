@@ -10,7 +10,6 @@ readers), and verdicts in sign as well as in colour.
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from PIL import Image
 
 from harness import provenance
 from harness.benchmarks.geneval import TASKS
+from harness.files import in_one_go
 from harness.inputs import call
 from harness.jobs import TableJob
 from harness.paired import (
@@ -114,7 +114,6 @@ def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
         The files.
     """
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     record = provenance.collect(f"figure {job.table.name}", job)
     about = {
         "png": {"Title": job.table.name, "Description": record},
@@ -123,13 +122,8 @@ def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
     files = []
     for kind, metadata in about.items():
         path = out.with_name(f"{out.name}.{kind}")
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with rc_context(RC):
-                figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with in_one_go(path) as partial, rc_context(RC):
+            figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
         files.append(path)
     return files
 

@@ -6,7 +6,6 @@ metadata, and is written in one go: a killed job leaves no half of it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from harness import provenance
+from harness.files import in_one_go
 from harness.targets import unknown
 
 Dtype = Literal["string", "int64", "float64", "bool"]
@@ -304,13 +304,8 @@ def write(frame: pd.DataFrame, path: str | Path, kind: str | Schema, spec: Any) 
     table = _to_arrow(checked, schema, str(path))
     metadata = {_METADATA_KEY: provenance.collect(schema.kind, spec).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with in_one_go(path) as partial:
         pq.write_table(table, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
@@ -334,6 +329,21 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
         raise ValueError(f"no files with {schema_of(kind).kind} given")
     frame = pd.concat([read(path, kind) for path in paths], ignore_index=True)
     return check(frame, kind, ", ".join(map(str, paths)))
+
+
+def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Image frames under one another, as :func:`read_all`; ``path`` leads to the files from here.
+
+    Whether the image files exist is not checked.
+    """
+    if not paths:
+        raise ValueError("no image frames given")
+    parts = []
+    for path in paths:
+        rows = read(path, IMAGES)
+        files = [str(Path(path).parent / name) for name in rows["path"]]
+        parts.append(rows.assign(path=files))
+    return check(pd.concat(parts, ignore_index=True), IMAGES, ", ".join(map(str, paths)))
 
 
 def read_any(path: str | Path) -> pd.DataFrame:

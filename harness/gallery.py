@@ -9,7 +9,6 @@ alternative text. Small images are copied byte for byte, large ones become thumb
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from PIL import Image
 
 from harness import frames, provenance
 from harness.benchmarks.geneval import TASKS
+from harness.files import write_text
 from harness.inputs import call
 from harness.jobs import TableJob
 from harness.lineage import SIDECAR
@@ -129,12 +129,12 @@ def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
         raise FrameError(f"images of one gallery are of several kinds: {sorted(suffixes)}")
     suffix, side_px = suffixes.pop()
     drawn = {"suffix": suffix, "side_px": side_px, "crisp": side_px <= CRISP_PX}
-    _write_text(page, _page({**made.data, **drawn, "origin": describe(job)}))
+    write_text(page, _page({**made.data, **drawn, "origin": describe(job)}))
     record = provenance.parse(provenance.collect("gallery", job))
     record["outputs"] = provenance.hashes([str(page), str(folder)])
     record["outputs"] = {Path(path).name: hash_ for path, hash_ in record["outputs"].items()}
     sidecar = page.with_name(SIDECAR)
-    _write_text(sidecar, json.dumps(record, indent=1) + "\n")
+    write_text(sidecar, json.dumps(record, indent=1) + "\n")
     return [page, folder, sidecar]
 
 
@@ -264,12 +264,3 @@ def _page(data: dict[str, Any]) -> str:
     page = template("gallery.html").replace("/*STYLE*/", template("gallery.css"))
     # The data comes last: a prompt that holds a placeholder must stay as it is.
     return page.replace("/*SCRIPT*/", template("gallery.js")).replace("{/*DATA*/}", text)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ that is left out makes the denominator smaller.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from harness import frames
 from harness.benchmarks.geneval import Decision, Evaluator, check_metadata
 from harness.components import load_prompts
+from harness.files import write_text
 from harness.paired import CELL
 from harness.specs import BenchmarkSpec, SpecError, from_json, resolve
 
@@ -174,14 +174,7 @@ def result_of(sample: Sample, decision: Decision) -> Result:
 
 def write_results(results: Iterable[Result], path: Path) -> None:
     """Write ``results.jsonl`` in one go; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        lines = "".join(json.dumps(asdict(result)) + "\n" for result in results)
-        partial.write_text(lines, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, "".join(json.dumps(asdict(result)) + "\n" for result in results))
 
 
 def read_results(path: Path) -> list[Result]:

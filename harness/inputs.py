@@ -73,15 +73,5 @@ def _check_arguments(function: Callable[..., Any], job: TableJob) -> None:
 
 
 def _read(paths: Sequence[str], kind: str) -> pd.DataFrame:
-    if kind != frames.IMAGES.kind:
-        return frames.read_all(paths, kind)
-    return frames.check(
-        pd.concat([_read_images(Path(path)) for path in paths], ignore_index=True),
-        kind,
-        ", ".join(paths),
-    )
-
-
-def _read_images(path: Path) -> pd.DataFrame:
-    images = frames.read(path, frames.IMAGES)
-    return images.assign(path=[str(path.parent / name) for name in images["path"]])
+    is_images = kind == frames.IMAGES.kind
+    return frames.read_images(paths) if is_images else frames.read_all(paths, kind)

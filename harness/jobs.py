@@ -128,6 +128,10 @@ class AuditJob:
     precision: Literal["float32", "float64"] = "float32"
     threads: int = 1
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.training,)
+
 
 @dataclass(frozen=True)
 class GenerateJob:

@@ -65,6 +65,13 @@ class Task:
     steps: int
 
 
+def task_of(prompts: Sequence[Any], n_images: int, steps: int) -> Task:
+    """A call that makes images of the first prompts, of all again where there are too few."""
+    drawn = [(prompts[i % len(prompts)], i // len(prompts)) for i in range(n_images)]
+    texts = tuple(prompt.text for prompt, _ in drawn)
+    return Task(texts, tuple((prompt.prompt_id, index) for prompt, index in drawn), steps)
+
+
 @dataclass(frozen=True)
 class Contender:
     """A method that is ready to run in one mode, on a generator that it may share."""
@@ -164,9 +171,7 @@ def _measure(job: LatencyJob, model: ModelSpec) -> Iterator[dict[str, Any]]:
     prompts = load_prompts(job.prompts)
     for steps in job.sampling_steps or (model.steps,):
         for size in sorted(job.batch_sizes):
-            keys = [(prompts[i % len(prompts)], i // len(prompts)) for i in range(size)]
-            texts = tuple(prompt.text for prompt, _ in keys)
-            task = Task(texts, tuple((p.prompt_id, i) for p, i in keys), steps)
+            task = task_of(prompts, size, steps)
             constant = {
                 "model": job.model.name,
                 "size_px": model.size_px,

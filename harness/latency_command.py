@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import frames, latency
+from harness.columns import with_interval
 from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
 from harness.latency_table import latency as latency_table
@@ -17,12 +18,8 @@ _SHOWN = (
     "method",
     "mode",
     "batch_size",
-    "latency_ms",
-    "latency_ms_ci_low",
-    "latency_ms_ci_high",
-    "ratio_to_base",
-    "ratio_to_base_ci_low",
-    "ratio_to_base_ci_high",
+    *with_interval("latency_ms"),
+    *with_interval("ratio_to_base"),
     "nfe",
     "gflops",
     "peak_memory_mib",

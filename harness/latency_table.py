@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.columns import columns_of, in_order, with_interval
 from harness.paired import choose, missing, rank, stop_on
 from harness.published import SOURCE, joined
 from harness.stages import BACKBONE, END_TO_END, NOISE_NETWORK, STAGES
-from harness.statistics import Interval, median_interval
+from harness.statistics import NO_INTERVAL, median_interval
 
 #: What a measurement is of; the rows of one are stages and repeats.
 SETTING = ("model", "steps", "size_px", "precision", "device", "mode", "batch_size")
@@ -23,18 +24,12 @@ CONTENDER = (*SETTING, "method", "reward")
 COLUMNS = (
     *CONTENDER,
     "n_timings",
-    "latency_ms",
-    "latency_ms_ci_low",
-    "latency_ms_ci_high",
+    *with_interval("latency_ms"),
     "p90_ms",
     "p99_ms",
     "images_per_s",
-    "ratio_to_base",
-    "ratio_to_base_ci_low",
-    "ratio_to_base_ci_high",
-    "ratio_to_budget",
-    "ratio_to_budget_ci_low",
-    "ratio_to_budget_ci_high",
+    *with_interval("ratio_to_base"),
+    *with_interval("ratio_to_budget"),
     *(f"{stage}_ms" for stage in STAGES),
     "nfe",
     "gflops",
@@ -96,8 +91,7 @@ def latency(
     table = choose(pd.DataFrame(rows), None, methods)
     order = [rank(table["model"], models), *(table[name] for name in SETTING[1:])]
     order += [rank(table["method"], methods or [baseline]), table["reward"]]
-    keys = [pd.factorize(column, sort=True)[0] for column in order]
-    table = table.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
+    table = in_order(table, order)
     table["paper_ms"] = _printed_ms(table)
     table = table[list(COLUMNS)]
     table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
@@ -135,7 +129,7 @@ class _Calls:
 def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any]:
     times = own.times(END_TO_END)
     median = median_interval(times)
-    ratio = budget = Interval(np.nan, np.nan, np.nan, 0, 0)
+    ratio = budget = NO_INTERVAL
     if base is not None:
         near = np.abs(own.turns[:, None] - base.turns[None]).argmin(axis=1)
         ratio = median_interval(times / base.times(END_TO_END)[near])
@@ -145,12 +139,12 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
     stages = {f"{stage}_ms": _median(own, stage) for stage in STAGES}
     return {
         "n_timings": len(own),
-        **_bounds("latency_ms", median),
+        **columns_of(median, "latency_ms"),
         "p90_ms": float(np.percentile(times, 90)),
         "p99_ms": float(np.percentile(times, 99)),
         "images_per_s": 1000 / median.mean,
-        **_bounds("ratio_to_base", ratio),
-        **_bounds("ratio_to_budget", budget),
+        **columns_of(ratio, "ratio_to_base"),
+        **columns_of(budget, "ratio_to_budget"),
         **stages,
         **{name: first[name] for name in ("nfe", "peak_memory_mib", "params_m", "threads")},
         "gflops": float(own.gflops[END_TO_END]),
@@ -170,8 +164,3 @@ def _budget(beside: _Calls, base: _Calls) -> Floats:
 
 def _median(calls: _Calls, stage: str) -> float:
     return float(np.median(calls.times(stage))) if stage in calls.ms else np.nan
-
-
-def _bounds(name: str, interval: Interval) -> dict[str, float]:
-    bounds = {f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
-    return {name: interval.mean, **bounds}

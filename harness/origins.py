@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import frames, provenance, versions
+from harness.files import write_text
 from harness.jobs import TableJob
 from harness.pages import document, table
 from harness.paired import FrameError
@@ -35,11 +35,7 @@ def run(job: TableJob) -> None:
     """
     found = [_origin(path) for path in job.reads]
     text = resolve(job.table.target)(found, **job.table.arguments)
-    out = Path(job.out).with_name(f"{Path(job.out).name}.html")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    write_text(Path(job.out).with_name(f"{Path(job.out).name}.html"), text)
 
 
 def origins(found: Sequence[Origin], *, config: Mapping[str, Any]) -> str:

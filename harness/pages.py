@@ -30,12 +30,27 @@ def document(title: str, body: str) -> str:
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A sortable table of plain text."""
+    return table_of_rows(caption, table_row("th", head), [table_row("td", row) for row in rows])
+
+
+def table_of_rows(caption: str, head: str, body: Sequence[str]) -> str:
+    """A sortable table of rows that are HTML already (:func:`table_row`)."""
     return (
-        f'<div class="scroll">\n<table>\n<caption>{escape(caption)}</caption>\n<thead>\n'
-        f"{_row('th', head)}</thead>\n<tbody>\n{''.join(_row('td', row) for row in rows)}"
-        "</tbody>\n</table>\n</div>\n"
+        f'<div class="scroll">\n<table>\n<caption>{escape(caption)}</caption>\n'
+        f"<thead>\n{head}</thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n</div>\n"
     )
 
 
-def _row(tag: str, cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+def table_row(
+    tag: str, cells: Sequence[str], attributes: Sequence[str] = (), of_row: str = ""
+) -> str:
+    """A row of plain text.
+
+    Args:
+        tag: ``th`` or ``td``.
+        attributes: HTML inside each cell's tag, with a space before it; none without.
+        of_row: the same of the row's tag.
+    """
+    parts = zip(attributes or [""] * len(cells), cells, strict=True)
+    inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in parts)
+    return f"<tr{of_row}>{inside}</tr>\n"

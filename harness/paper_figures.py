@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from harness import published
+from harness.columns import with_interval
 from harness.figures import RC, Look, draw_legend, look_of, panels
 from harness.paired import FrameError, missing, stop_on
 from harness.paper_tables import Ranks, Runs, geneval
@@ -27,7 +28,7 @@ from harness.targets import unknown
 _BAND = 1.96
 #: Method of the config's own rank -> the paper's table of its ranks.
 FAMILIES = {"hypernoise": "table9", "lora_finetune_final": "table10"}
-_MEAN, _LOW, _HIGH = "geneval_mean", "geneval_mean_ci_low", "geneval_mean_ci_high"
+_MEAN, _LOW, _HIGH = with_interval("geneval_mean")
 
 
 def training_curves(
@@ -163,8 +164,8 @@ def ranks(
     with rc_context(RC):
         titles = [f"{models[0]}, {count} step{'s' * (count > 1)}" for count in counts]
         figure, axes = panels(titles, 2.7, 2.5, share_y="row")
-        for count, panel in zip(counts, axes[0], strict=True):
-            panel.set(xlabel="LoRA rank (log scale)")
+        for count, title, panel in zip(counts, titles, axes[0], strict=True):
+            panel.set(title=title, xlabel="LoRA rank (log scale)")
             _level(panel, of_base[of_base["steps"] == count], look_of(baseline, drawn))
             at = ranked[ranked["steps"] == count]
             for number, family in enumerate(families):
@@ -172,8 +173,6 @@ def ranks(
                 nudge = _nudge(number, len(families))
                 _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
             _log2(panel, sorted(ranked["lora_rank"].unique()))
-        for title, panel in zip(titles, axes[0], strict=True):
-            panel.set_title(title)
         axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
         draw_legend(figure, drawn, _hollow(ranked))
     return figure

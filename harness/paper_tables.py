@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness import published
+from harness.columns import columns_of, in_order
 from harness.paired import (
     CELL,
     Flags,
@@ -30,17 +31,14 @@ from harness.paired import (
 from harness.statistics import (
     Interval,
     bootstrap_interval,
-    gain_p,
     holm,
-    paired_gain,
+    paired_difference,
     task_mean_interval,
 )
 from harness.tables import (
     CORRECT,
     codes_of,
-    columns_of,
     finished,
-    in_order,
     not_geneval,
 )
 
@@ -228,8 +226,9 @@ def _row(
         row |= columns_of(_value(own, *groups, measure), measure.column)
         if base is not None:
             other = paired.scores[metric][base][rows]
-            row |= columns_of(paired_gain(own, other, *groups), *_gain(measure))
-            row[f"p_holm{measure.ending}"] = gain_p(own, other, *groups)
+            gain = paired_difference(own, other, *groups)
+            row |= columns_of(gain, *_gain(measure))
+            row[f"p_holm{measure.ending}"] = gain.p_value
     return row
 
 

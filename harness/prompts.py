@@ -35,10 +35,7 @@ def subset(of: str, n: int, **arguments: Any) -> tuple[Any, ...]:
     """
     if n < 1:
         raise ValueError(f"a subset of {of} needs n >= 1, got {n}")
-    by_task: dict[str, list[Any]] = defaultdict(list)
-    for prompt in resolve(of)(**arguments):
-        by_task[prompt.task].append(prompt)
-    in_turn = chain.from_iterable(zip_longest(*by_task.values()))
+    in_turn = chain.from_iterable(zip_longest(*_by_task(of, arguments).values()))
     return tuple(prompt for prompt in in_turn if prompt is not None)[:n]
 
 
@@ -56,14 +53,18 @@ def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
     """
     if per_task < 1:
         raise ValueError(f"balanced prompts of {of} need per_task >= 1, got {per_task}")
-    by_task: dict[str, list[Any]] = defaultdict(list)
-    for prompt in resolve(of)(**arguments):
-        by_task[prompt.task].append(prompt)
     return tuple(
         _repeated(prompts[number % len(prompts)], number // len(prompts))
-        for prompts in by_task.values()
+        for prompts in _by_task(of, arguments).values()
         for number in range(per_task)
     )
+
+
+def _by_task(of: str, arguments: dict[str, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    for prompt in resolve(of)(**arguments):
+        found[prompt.task].append(prompt)
+    return found
 
 
 def _repeated(prompt: Any, times: int) -> Any:

@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.columns import columns_of, with_interval
 from harness.controls import MEASURES, gain_of
 from harness.figures import RC, Look, look_of
 from harness.paired import CELL, FrameError, baselines, choose, pair, require, stop_on
@@ -161,8 +162,7 @@ def _gains(
         row: dict[str, Any] = {name: paired.cells[name].iloc[cell] for name in CELL}
         for metric, name in MEASURES.items():
             gain = gain_of(paired, metric, cell, cell if base is None else base)
-            bounds = {f"gain_{name}_ci_low": gain.low, f"gain_{name}_ci_high": gain.high}
-            row |= {f"gain_{name}": gain.mean, **bounds}
+            row |= columns_of(gain, f"gain_{name}")
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -209,10 +209,8 @@ def _draw(panel: Axes, table: pd.DataFrame, y: str, baseline: str) -> None:
 
 
 def _errorbars(panel: Axes, rows: pd.DataFrame, y: str, look: Look, line: str) -> None:
-    bounds = [f"{y}_ci_low", f"{y}_ci_high"]
-    spread = None
-    if bounds[0] in rows:
-        spread = np.abs(rows[bounds].to_numpy() - rows[[y]].to_numpy()).T
+    _, *bounds = with_interval(y)
+    spread = np.abs(rows[bounds].to_numpy() - rows[[y]].to_numpy()).T
     panel.errorbar(
         rows["train_reward_mean"], rows[y], yerr=spread, color=look.color, marker=look.marker,
         ls=line, ms=4, lw=1.2, elinewidth=0.6, capsize=1.5,

@@ -149,17 +149,10 @@ def read_images(paths: Sequence[str]) -> pd.DataFrame:
     """The rows of image frames, ``path`` made usable from here.
 
     Raises:
-        ValueError: no frame is given, or as :func:`frames.read`.
+        ValueError: no frame is given, or as :func:`frames.read_images`.
         FileNotFoundError: a frame or an image is missing.
     """
-    if not paths:
-        raise ValueError("no image frames to score")
-    parts = []
-    for path in paths:
-        part = frames.read(path, frames.IMAGES)
-        part["path"] = [str(Path(path).parent / name) for name in part["path"]]
-        parts.append(part)
-    table = frames.check(pd.concat(parts, ignore_index=True), frames.IMAGES, ", ".join(paths))
+    table = frames.read_images(paths)
     for path in table["path"]:
         if not Path(path).is_file():
             raise FileNotFoundError(f"image {path} is missing")

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.columns import columns_of, in_order, with_interval
 from harness.figures import RC, Look, draw_legend, look_of, plain_log_ticks
 from harness.paired import CELL, PICTURE, FrameError, choose, missing, rank, require, stop_on
 from harness.statistics import mean_interval
@@ -30,12 +31,8 @@ METHODS_COLUMNS = (
     "peak_memory_mib",
     "params_m",
     "n_images",
-    "geneval_mean",
-    "geneval_mean_ci_low",
-    "geneval_mean_ci_high",
-    "gain_over_base",
-    "gain_ci_low",
-    "gain_ci_high",
+    *with_interval("geneval_mean"),
+    *with_interval("gain_over_base", "gain"),
     "train_reward_mean",
     "judge_reward_mean",
 )
@@ -110,8 +107,7 @@ def search_curve(
     ]
     stop_on(faults, "a curve")
     order = [rank(table["model"], models), rank(table["method"], methods), table["reward"]]
-    keys = [*order, table["steps"], table["iteration"]]
-    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
+    return in_order(table, [*order, table["steps"], table["iteration"]])
 
 
 def warm_start(
@@ -316,9 +312,7 @@ def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> d
     first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
     median = float(np.median(first))
     return {
-        "gain_at_half": interval.mean,
-        "gain_at_half_ci_low": interval.low,
-        "gain_at_half_ci_high": interval.high,
+        **columns_of(interval, "gain_at_half"),
         "images_reached_at_half": float((gains >= 0).mean()),
         "median_iterations_to_cold_end": median if np.isfinite(median) else np.nan,
     }

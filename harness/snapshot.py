@@ -24,7 +24,7 @@ from harness import frames, latency, machine, provenance
 from harness.components import build_generator, build_reward, default_device, load_prompts
 from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
-from harness.latency import Contender, Task
+from harness.latency import Contender, Task, task_of
 from harness.latency_table import latency as latency_table
 from harness.specs import Registry
 from harness.stages import END_TO_END, Spans, stopwatch, watched
@@ -93,29 +93,33 @@ def run(
     """
     registry = declared(components)
     device = device or default_device()
-    methods = [method_variant(registry, text) for text in (*METHODS, *SEARCHES)]
-    jobs = [
-        LatencyJob(
-            model=registry.find(registry.models, "model", name),
-            methods=tuple(methods),
-            prompts=registry.find(registry.benchmarks, "benchmark", benchmark).prompts,
-            out="",
-            reward=registry.reward(reward),
-            modes=("eager",),
-            repeats=repeats,
-            rank=rank,
-            device=device,
-            threads=threads,
-        )
-        for name in models
-    ]
+    shared = LatencyJob(
+        model=registry.find(registry.models, "model", models[0]),
+        methods=tuple(method_variant(registry, text) for text in (*METHODS, *SEARCHES)),
+        prompts=registry.find(registry.benchmarks, "benchmark", benchmark).prompts,
+        out="",
+        reward=registry.reward(reward),
+        modes=("eager",),
+        repeats=repeats,
+        rank=rank,
+        device=device,
+        threads=threads,
+    )
+    found = [registry.find(registry.models, "model", name) for name in models]
+    jobs = [replace(shared, model=model) for model in found]
     for job in jobs:
         latency.check(replace(job, modes=tuple(modes)))
     torch.set_num_threads(threads)
     states = [machine.state()]
     deadline = time.monotonic() + 60 * minutes
     empty = Snapshot(registry, jobs[0], deadline, [], [], [], [])
-    snapshots = [replace(empty, job=job) for job in jobs]
+    _measure([replace(empty, job=job) for job in jobs], modes, largest_batch)
+    states.append(machine.state())
+    _write(empty, out / _slug(device), [asdict(job) for job in jobs], states)
+
+
+def _measure(snapshots: Sequence[Snapshot], modes: Sequence[str], largest_batch: int) -> None:
+    """All parts, those that matter most of all models first: time may run out."""
     for snapshot in snapshots:
         name = snapshot.job.model.name
         snapshot.attempt(f"{name} eager", lambda s=snapshot: _eager(s, largest_batch))  # type: ignore[misc]
@@ -128,8 +132,6 @@ def run(
             if mode != "eager":
                 what = f"{snapshot.job.model.name} {mode}"
                 snapshot.attempt(what, lambda s=snapshot, m=mode: _other_mode(s, m))  # type: ignore[misc]
-    states.append(machine.state())
-    _write(empty, out / _slug(device), [asdict(job) for job in jobs], states)
 
 
 def _eager(snapshot: Snapshot, largest_batch: int) -> None:
@@ -174,10 +176,7 @@ def _seconds(contender: Contender, task: Task) -> float:
 
 
 def _task(job: LatencyJob, size: int) -> Task:
-    prompts = load_prompts(job.prompts)
-    chosen = [(prompts[i % len(prompts)], i // len(prompts)) for i in range(size)]
-    texts = tuple(prompt.text for prompt, _ in chosen)
-    return Task(texts, tuple((prompt.prompt_id, i) for prompt, i in chosen), job.model.steps)
+    return task_of(load_prompts(job.prompts), size, job.model.steps)
 
 
 def _check_images(snapshot: Snapshot, contender: Contender) -> None:

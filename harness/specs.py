@@ -19,6 +19,7 @@ from harness.codec import from_json, to_json
 from harness.targets import SpecError, check_target, prefix, resolve, unknown
 
 __all__ = [
+    "RANK_INFIX",
     "TRAINABLE",
     "WEIGHT_ARGUMENTS",
     "BenchmarkSpec",
@@ -46,6 +47,8 @@ WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline", "name"}
 STATES = ("final", "matched")
+#: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
+RANK_INFIX = "_rank_"
 #: Instead: the checkpoint of an optimizer step.
 _CHECKPOINT = re.compile(r"step_([1-9]\d*)")
 #: In place of weights: the declared architecture with random ones.

@@ -5,7 +5,8 @@ was sampled: it is the *cluster*. What is used where:
 
 - the share of right images in one task: Wilson's interval (:func:`proportion_interval`);
 - a score over tasks, and every difference from a baseline, image by image on the same noise:
-  ``estimate ± t * standard error`` (:func:`task_mean_interval`, :func:`paired_gain`);
+  ``estimate ± t * standard error`` (:func:`task_mean_interval`,
+  :func:`paired_difference`);
 - means of rewards and of scores that are no proportion: the bootstrap over prompts
   (:func:`bootstrap_interval`);
 - p values of many differences in one table: Holm's correction (:func:`holm`).
@@ -74,6 +75,10 @@ class Difference(NamedTuple):
     p_value: float
     n: int
     clusters: int
+
+
+#: Of something that was not measured.
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0, 0)
 
 
 class _Estimate(NamedTuple):
@@ -212,13 +217,13 @@ def task_mean_interval(
     return _interval(total, freedom, len(numbers), level)
 
 
-def paired_gain(
+def paired_difference(
     values: npt.ArrayLike,
     baseline: npt.ArrayLike,
     tasks: npt.ArrayLike,
     clusters: npt.ArrayLike,
     level: float = 0.95,
-) -> Interval:
+) -> Difference:
     """How much ``values`` exceed ``baseline``, both made from the same prompts and noise.
 
     Pairing removes what prompt and noise contribute to both sides, so the interval is the
@@ -231,12 +236,17 @@ def paired_gain(
         clusters: [n] integers or strings, the prompt of each row.
         level: confidence level in (0, 1).
 
+    Returns:
+        :func:`task_mean_interval` of the differences, and the p value of the test that belongs
+        to it.
+
     Raises:
         ValueError: as in :func:`task_mean_interval`.
     """
     numbers, reference = _numbers(values, "values"), _numbers(baseline, "baseline")
     _check_length(len(reference), len(numbers), "baseline")
-    return task_mean_interval(numbers - reference, tasks, clusters, level)
+    total, freedom = _task_mean(numbers - reference, tasks, clusters)
+    return _tested(total, freedom, len(numbers), level)
 
 
 def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -264,35 +274,6 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(np.median(ordered)), float(low), float(high), n, n)
 
 
-def gain_p(
-    values: npt.ArrayLike, baseline: npt.ArrayLike, tasks: npt.ArrayLike, clusters: npt.ArrayLike
-) -> float:
-    """Two-sided p value of "no gain": the test that belongs to :func:`paired_gain`'s interval.
-
-    Returns:
-        In [0, 1]; 1 where all differences are 0, NaN where too few clusters leave the variance
-        unknown.
-
-    Raises:
-        ValueError: as in :func:`paired_gain`.
-    """
-    return paired_difference(values, baseline, tasks, clusters).p_value
-
-
-def paired_difference(
-    values: npt.ArrayLike,
-    baseline: npt.ArrayLike,
-    tasks: npt.ArrayLike,
-    clusters: npt.ArrayLike,
-    level: float = 0.95,
-) -> Difference:
-    """:func:`paired_gain` with its p value; arguments and errors are the same."""
-    numbers, reference = _numbers(values, "values"), _numbers(baseline, "baseline")
-    _check_length(len(reference), len(numbers), "baseline")
-    total, freedom = _task_mean(numbers - reference, tasks, clusters)
-    return _tested(total, freedom, len(numbers), level)
-
-
 def unpaired_difference(
     values: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
     others: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
@@ -307,6 +288,9 @@ def unpaired_difference(
         values: values [n], tasks [n] and clusters [n], as in :func:`task_mean_interval`.
         others: the same of the other side, with the same tasks.
         level: confidence level in (0, 1).
+
+    Returns:
+        The difference; NaN bounds and p value where a side has one cluster only of a task.
 
     Raises:
         ValueError: as in :func:`task_mean_interval`, or a task is on one side only.
@@ -435,7 +419,10 @@ def _contrast(
         means.append(float(values[rows].mean()))
         influence[rows] = sign * (values[rows] - means[-1]) / rows.sum()
     own = np.unique(codes, return_inverse=True)[1]
-    return _Estimate(means[0] - means[1], _sandwich(influence, own), int(own.max()) + 1)
+    # Deviations from the mean of the only cluster add up to 0, whatever its prompt contributes.
+    known = all(len(np.unique(codes[rows])) > 1 for rows in (first, ~first))
+    variance = _sandwich(influence, own) if known else math.nan
+    return _Estimate(means[0] - means[1], variance, int(own.max()) + 1)
 
 
 def _tested(total: _Estimate, freedom: float, n: int, level: float) -> Difference:

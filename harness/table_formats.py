@@ -13,7 +13,6 @@ in which columns the best value of each model is marked (``best``: column -> ``"
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -22,10 +21,11 @@ from typing import Any
 import pandas as pd
 
 from harness import frames, provenance
+from harness.columns import CI_HIGH, CI_LOW
+from harness.files import write_text
 from harness.jobs import TableJob
-from harness.pages import document
+from harness.pages import document, table_of_rows, table_row
 
-_LOW, _HIGH = "_ci_low", "_ci_high"
 _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
@@ -66,9 +66,8 @@ def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
         ".html": page(table, job.table.name, origin),
     }
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in texts.items():
-        _write_text(_with(out, suffix), text)
+        write_text(_with(out, suffix), text)
     columns = tuple(_column(name, table[name]) for name in table.columns)
     schema = frames.Schema(f"table {job.table.name}", columns)
     frames.write(table, _with(out, ".parquet"), schema, job)
@@ -80,7 +79,7 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     cells: dict[str, list[str]] = {}
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
-        if name.endswith((_LOW, _HIGH, _DIFFERENCE, _WITHIN)):
+        if name.endswith((CI_LOW, CI_HIGH, _DIFFERENCE, _WITHIN)):
             continue
         form = _form(name, table[name])
         texts = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
@@ -88,8 +87,8 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
             differences = table[name.removesuffix(_PUBLISHED) + _DIFFERENCE]
             within = table[name.removesuffix(_PUBLISHED) + _WITHIN]
             texts = list(map(_compared, texts, differences, within))
-        if after.endswith(_LOW):
-            high = after.removesuffix(_LOW) + _HIGH
+        if after.endswith(CI_LOW):
+            high = after.removesuffix(CI_LOW) + CI_HIGH
             texts = list(map(_beside, texts, table[name], table[after], table[high]))
         cells[name] = texts
     return pd.DataFrame(cells, dtype="str")
@@ -116,7 +115,7 @@ def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
 
 
 def _is_bound(name: str) -> bool:
-    return name.endswith((_LOW, _HIGH))
+    return name.endswith((CI_LOW, CI_HIGH))
 
 
 def markdown(table: pd.DataFrame, origin: str) -> str:
@@ -148,19 +147,15 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
     texts = for_people(table)
     numbers = [_is_number(table[name]) for name in texts.columns]
     names = [name.replace("_", " ") for name in texts.columns]
-    head = _html_row("th", [_classes(number) for number in numbers], names, "")
+    head = table_row("th", names, [_classes(number) for number in numbers])
     body = [
-        _html_row("td", list(map(_classes, numbers, marks)), row, _classes(group=starts))
+        table_row("td", row, list(map(_classes, numbers, marks)), _classes(group=starts))
         for starts, row, marks in zip(
             _starts(table), texts.to_numpy().tolist(), best(table).to_numpy().tolist(), strict=True
         )
     ]
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in _notes(table, origin))
-    return document(
-        title,
-        f'<div class="scroll">\n<table>\n<caption>{escape(title)}</caption>\n'
-        f"<thead>\n{head}</thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n</div>\n{notes}",
-    )
+    return document(title, table_of_rows(title, head, body) + notes)
 
 
 def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
@@ -225,7 +220,7 @@ def _starts(table: pd.DataFrame) -> list[bool]:
 def _notes(table: pd.DataFrame, origin: str) -> list[str]:
     said = {
         table.attrs.get("intervals", _INTERVALS): any(
-            str(name).endswith(_LOW) for name in table.columns
+            str(name).endswith(CI_LOW) for name in table.columns
         ),
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
         _BEST: bool(table.attrs.get("best")),
@@ -277,21 +272,6 @@ def _classes(number: bool = False, best: bool = False, group: bool = False) -> s
     return f' class="{" ".join(names)}"' if names else ""
 
 
-def _html_row(tag: str, kinds: list[str], cells: list[str], row_class: str) -> str:
-    parts = zip(kinds, cells, strict=True)
-    inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in parts)
-    return f"<tr{row_class}>{inside}</tr>\n"
-
-
 def _with(out: Path, suffix: str) -> Path:
     # Not with_suffix: a name like "steps1.5" must keep its dot.
     return out.with_name(out.name + suffix)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

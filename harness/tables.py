@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness import frames, published, versions
 from harness.benchmarks.geneval import TASKS
+from harness.columns import columns_of, in_order, with_interval
 from harness.inputs import call
 from harness.jobs import TableJob
 from harness.paired import (
@@ -35,11 +35,9 @@ from harness.paired import (
     without_baseline,
 )
 from harness.statistics import (
-    Interval,
     bootstrap_interval,
-    gain_p,
     holm,
-    paired_gain,
+    paired_difference,
     proportion_interval,
     task_mean_interval,
 )
@@ -47,11 +45,6 @@ from harness.table_formats import write
 
 #: The metrics (:data:`harness.frames.METRICS`) that tables are made of.
 CORRECT, TRAIN, JUDGE = "geneval_correct", "train_reward", "judge_reward"
-
-
-def with_interval(column: str, stem: str = "") -> tuple[str, str, str]:
-    """A column and those of its interval, ``<stem>_ci_low`` and ``<stem>_ci_high``."""
-    return column, f"{stem or column}_ci_low", f"{stem or column}_ci_high"
 
 
 TABLE1_COLUMNS = (
@@ -328,19 +321,14 @@ def _measures(paired: Paired, cell: int, base: int | None) -> dict[str, float]:
         row |= columns_of(share, f"geneval_{task}")
     if base is not None:
         other = paired.scores[CORRECT][base][have]
-        gain = paired_gain(correct[have], other, tasks, prompts)
+        gain = paired_difference(correct[have], other, tasks, prompts)
         row |= columns_of(gain, "gain_over_base", "gain")
-        row["p_holm"] = gain_p(correct[have], other, tasks, prompts)
+        # Still to be corrected, together with the other rows'.
+        row["p_holm"] = gain.p_value
     for metric in (TRAIN, JUDGE):
         reward = bootstrap_interval(paired.scores[metric][cell][have], prompts)
         row |= columns_of(reward, f"{metric}_mean")
     return row
-
-
-def columns_of(interval: Interval, column: str, stem: str = "") -> dict[str, float]:
-    """An interval under the names of :func:`with_interval`."""
-    values = (interval.mean, interval.low, interval.high)
-    return dict(zip(with_interval(column, stem), values, strict=True))
 
 
 def codes_of(names: pd.Series[str]) -> Integers:
@@ -386,8 +374,3 @@ def _double_or_broken(rows: pd.DataFrame, key: Sequence[str], column: str = "val
         names = [" ".join(str(part) for part in row) for row in first]
         faults += [f"{what}: {examples(names, int(bad.sum()))}"] if names else []
     return faults
-
-
-def in_order(table: pd.DataFrame, keys: Sequence[pd.Series[Any]]) -> pd.DataFrame:
-    """The rows sorted by some keys, the first one the most important, and numbered anew."""
-    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)

@@ -61,6 +61,7 @@ def test_an_audit_has_a_row_for_every_checkpoint_prompt_and_noise(
     kl = rows["half_squared_norm_nats"] + rows["dropped_nats"]
     np.testing.assert_allclose(rows["kl_nats"], kl)
     assert not (tmp_path / "work").exists()
+    assert list(frames.read_provenance(job.out)["inputs"]) == [str(trained)]
 
 
 def test_a_killed_audit_goes_on_where_it_was(

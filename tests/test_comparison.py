@@ -166,6 +166,15 @@ def test_an_unpaired_difference_covers_zero_as_often_as_it_says() -> None:
     assert 367 <= inside <= 393
 
 
+@pytest.mark.parametrize("others", [[2, 2], [2, 3]])
+def test_one_prompt_on_a_side_says_nothing_about_other_prompts(others: list[int]) -> None:
+    # Two images of one prompt against others: its own deviations cancel, and looked like none.
+    sides = ([1.0, 0.8], [0, 0], [1, 1]), ([0.1, 0.3], [0, 0], others)
+    for found in (unpaired_difference(*sides), unpaired_difference(*reversed(sides))):
+        assert abs(found.mean) == pytest.approx(0.7)
+        assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
 def test_a_paired_difference_tests_what_its_interval_shows() -> None:
     values, zeros, prompts = [0.9, 1.1, 1.0, 1.2], [0.0] * 4, [0, 1, 2, 3]
     found = paired_difference(values, zeros, zeros, prompts)

@@ -280,6 +280,7 @@ def test_the_table_has_means_deviations_and_changes() -> None:
         ([*BASE, *OURS[3:]], "a_distance of 1 prompts, not of 2"),
         ([row | {"metric": "a"} for row in BASE], "'a' must end in"),
         ([*BASE, *[row | {"benchmark": "c"} for row in OURS]], "one benchmark per table"),
+        (OURS, "no rows of the baseline 'base' for model 'm' at steps 1"),
     ],
 )
 def test_a_table_of_incomplete_pairs_is_refused(rows: list[Any], message: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from harness.codec import from_json, to_json
-from harness.experiment import NO_REWARD, Experiment, Run, check_schema, extended
+from harness.config_files import check_schema, extended
+from harness.experiment import NO_REWARD, Experiment, Run
 from harness.specs import Registry, SpecError
 from hypernoise.training import TrainingOptions
 

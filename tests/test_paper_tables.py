@@ -14,7 +14,7 @@ from harness import published
 from harness.benchmarks.geneval import TASKS
 from harness.paired import FrameError
 from harness.paper_tables import compbench, dpg, geneval
-from harness.statistics import bootstrap_interval, gain_p, holm, paired_gain
+from harness.statistics import bootstrap_interval, holm, paired_difference
 from harness.table_formats import best, for_people, markdown
 from harness.tables import table1
 
@@ -86,7 +86,7 @@ def test_p_values_are_corrected_for_all_gains_of_the_table_and_no_others() -> No
     for method, steps in tests:
         own, base = sides[method, steps], sides["base", steps]
         keys = (own["task"].to_list(), own["prompt_id"].to_list())
-        raw.append(gain_p(own["value"], base["value"], *keys))
+        raw.append(paired_difference(own["value"], base["value"], *keys).p_value)
     found = [row(table, *key)["p_holm"] for key in tests]
     assert found == pytest.approx(holm(raw))
 
@@ -141,7 +141,7 @@ def test_compbench_has_a_column_per_category_and_dpg_one_for_all() -> None:
     assert found["t2i_compbench_shape"] == pytest.approx(expected.mean)
     assert found["t2i_compbench_shape_ci_low"] == pytest.approx(expected.low)
     constant = np.zeros(len(own))
-    gain = paired_gain(own["value"], base["value"], constant, own["prompt_id"].to_list())
+    gain = paired_difference(own["value"], base["value"], constant, own["prompt_id"].to_list())
     assert (found["gain_shape"], found["gain_shape_ci_high"]) == pytest.approx((gain[0], gain[2]))
     assert found["t2i_compbench_shape_published"] == 0.53
     scores, images = frames_of(runs, ("entity",), "dpg_bench", **given)

@@ -15,10 +15,9 @@ from harness.statistics import (
     auc,
     auc_interval,
     bootstrap_interval,
-    gain_p,
     holm,
     mean_interval,
-    paired_gain,
+    paired_difference,
     proportion_interval,
     task_mean_interval,
 )
@@ -125,29 +124,30 @@ def test_task_mean_refuses_a_cluster_in_two_tasks() -> None:
         task_mean_interval([0, 1, 1], list("aab"), ["p0", "p1", "p1"])
 
 
-def test_paired_gain_is_the_task_mean_of_the_differences() -> None:
+def test_a_paired_difference_is_the_task_mean_of_the_differences() -> None:
     rng = np.random.default_rng(2)
     values, tasks, clusters = binary_world(rng, (5, 6), (0.5, 0.5))
     baseline, _, _ = binary_world(rng, (5, 6), (0.5, 0.5))
     difference = values.astype(float) - baseline
     expected = task_mean_interval(difference, tasks, clusters)
-    assert paired_gain(values, baseline, tasks, clusters) == expected
+    found = paired_difference(values, baseline, tasks, clusters)
+    assert (found.mean, found.low, found.high, found.n, found.clusters) == expected
 
 
-def test_paired_gain_is_narrower_than_its_sides_when_they_move_together() -> None:
+def test_a_paired_difference_is_narrower_than_its_sides_when_they_move_together() -> None:
     rng = np.random.default_rng(3)
     shared = rng.normal(size=60)
     tasks, clusters = np.repeat([0, 1], 30), np.repeat(np.arange(20), 3)
-    gain = paired_gain(shared + 0.1 + rng.normal(0, 0.05, 60), shared, tasks, clusters)
+    gain = paired_difference(shared + 0.1 + rng.normal(0, 0.05, 60), shared, tasks, clusters)
     side = task_mean_interval(shared, tasks, clusters)
     assert gain.low < 0.1 < gain.high
     assert gain.high - gain.low < 0.2 * (side.high - side.low)
 
 
-def test_paired_gain_changes_sign_with_its_sides() -> None:
+def test_a_paired_difference_changes_sign_with_its_sides() -> None:
     values, baseline, clusters = [1.0, 0, 1, 1], [0.0, 0, 1, 0], [0, 0, 1, 2]
-    there = paired_gain(values, baseline, [0] * 4, clusters)
-    back = paired_gain(baseline, values, [0] * 4, clusters)
+    there = paired_difference(values, baseline, [0] * 4, clusters)
+    back = paired_difference(baseline, values, [0] * 4, clusters)
     assert (back.mean, back.low, back.high) == (-there.mean, -there.high, -there.low)
 
 
@@ -244,11 +244,10 @@ def test_auc_interval_stays_within_zero_and_one() -> None:
         (lambda: mean_interval([1.0, 2.0], np.array([None, "a"])), r"clusters\[0\] is missing"),
         (lambda: mean_interval([1.0, 2.0], [1, 2], 95), "level is 95"),
         (lambda: task_mean_interval([1.0], ["a", "b"], [1]), "tasks have 2 rows"),
-        (lambda: paired_gain([1.0], [1.0, 2.0], ["a"], [1]), "baseline have 2 rows"),
-        (lambda: paired_gain([1.0], [math.nan], ["a"], [1]), r"baseline\[0\] is nan"),
+        (lambda: paired_difference([1.0], [1.0, 2.0], ["a"], [1]), "baseline have 2 rows"),
+        (lambda: paired_difference([1.0], [math.nan], ["a"], [1]), r"baseline\[0\] is nan"),
         (lambda: proportion_interval([0.5], [1]), "value 0.5 is neither 0 nor 1"),
         (lambda: bootstrap_interval([], []), "values are empty"),
-        (lambda: gain_p([1.0], [1.0, 2.0], ["a"], [1]), "baseline have 2 rows"),
         (lambda: holm([1.5]), r"p value 1.5 is not in \[0, 1\]"),
         (lambda: auc([1.0, 2.0], [1, 1]), "all 2 labels are 1; an AUC needs both"),
         (lambda: auc([1.0, 2.0], [0, 2]), "label 2 is neither"),
@@ -313,11 +312,11 @@ def test_the_p_value_and_the_interval_agree_on_zero() -> None:
     tasks, clusters = np.repeat([0, 1], 20), np.arange(40) // 2
     for shift in (0.0, 0.2, 0.4, 0.8):
         values = rng.normal(shift, 1, 40)
-        p = gain_p(values, np.zeros(40), tasks, clusters)
-        gain = paired_gain(values, np.zeros(40), tasks, clusters, level=1 - p)
+        p = paired_difference(values, np.zeros(40), tasks, clusters).p_value
+        gain = paired_difference(values, np.zeros(40), tasks, clusters, level=1 - p)
         assert min(abs(gain.low), abs(gain.high)) == pytest.approx(0, abs=1e-9)
-    assert gain_p(np.ones(40), np.ones(40), tasks, clusters) == 1
-    assert math.isnan(gain_p([1.0, 0.0], [0.0, 0.0], [0, 0], [0, 0]))
+    assert paired_difference(np.ones(40), np.ones(40), tasks, clusters).p_value == 1
+    assert math.isnan(paired_difference([1.0, 0.0], [0.0, 0.0], [0, 0], [0, 0]).p_value)
 
 
 def test_holm_is_the_textbook_step_down_and_skips_what_is_no_test() -> None:

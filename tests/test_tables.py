@@ -20,11 +20,12 @@ from pandas.testing import assert_frame_equal
 
 from harness import frames
 from harness.benchmarks.geneval import TASKS
+from harness.columns import with_interval
 from harness.jobs import TableJob
 from harness.paired import FrameError
 from harness.specs import SpecError, TableSpec
 from harness.table_formats import for_people, latex, markdown, page, write
-from harness.tables import TABLE1_COLUMNS, curve, run, sweep, table1, with_interval
+from harness.tables import TABLE1_COLUMNS, curve, run, sweep, table1
 
 Frames = dict[str, pd.DataFrame]
 

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vlm(folder: Path) -> Vlm:
     return Vlm(str(folder), dtype="float32", batch_size=2)
+
+
+class Spaced:
+    """A tokenizer that parts spaces, digits and words, as those of numbers do."""
+
+    unk_token_id = None
+    pieces = (" ", "2", "two", "Two")
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        start = max((piece for piece in self.pieces if text.startswith(piece)), key=len)
+        return [self.pieces.index(start)]
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(self.pieces[index] for index in ids)
+
+
+def test_a_space_is_no_part_of_any_answer() -> None:
+    judge = Vlm("weights", revision="0" * 40)
+    vars(judge)["_loaded"] = (SimpleNamespace(tokenizer=Spaced()), None)
+    assert judge._token_ids("two") == [1, 2, 3]
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from harness.columns import columns_of, in_order
 from harness.data_files import DataFile, locate
 from harness.paired import CELL, choose, missing, rank, require, stop_on
 from harness.statistics import mean_interval, task_mean_interval
@@ -83,8 +83,7 @@ def table(
         rows.append({**dict(zip(CELL, cell, strict=True)), **_measures(own, metric)})
     shown = pd.DataFrame(rows)
     order = [rank(shown["model"], models), shown["steps"], rank(shown["method"], methods)]
-    keys = [key.to_numpy() for key in reversed([*order, shown["reward"]])]
-    return shown.iloc[np.lexsort(keys)].reset_index(drop=True)
+    return in_order(shown, [*order, shown["reward"]])
 
 
 def _file(style: str) -> DataFile:
@@ -127,12 +126,9 @@ def _measures(scores: pd.DataFrame, metric: str) -> dict[str, float]:
     values, prompt_ids = scores["value"].to_numpy(), scores["prompt_id"].to_numpy()
     total = task_mean_interval(values, scores["task"].to_numpy(), prompt_ids)
     measured: dict[str, float] = {"n_images": total.n}
-    intervals = {f"{metric}_mean": total}
+    measured |= columns_of(total, f"{metric}_mean")
     for style in STYLES:
         own = (scores["task"] == style).to_numpy()
         name = f"{metric}_{style.replace('-', '_')}_mean"
-        intervals[name] = mean_interval(values[own], prompt_ids[own])
-    for name, interval in intervals.items():
-        bounds = {f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
-        measured |= {name: interval.mean, **bounds}
+        measured |= columns_of(mean_interval(values[own], prompt_ids[own]), name)
     return measured

@@ -117,7 +117,9 @@ class Vlm:
     def _token_ids(self, answer: str) -> list[int]:
         tokenizer = self._loaded[0].tokenizer
         starts = (tokenizer.encode(f, add_special_tokens=False)[:1] for f in surface_forms(answer))
-        return sorted({token for start in starts for token in start} - {tokenizer.unk_token_id})
+        ids = {token for start in starts for token in start} - {tokenizer.unk_token_id}
+        # Where a space is a token of its own (before digits often), any answer can follow it.
+        return sorted(token for token in ids if tokenizer.decode([token]).strip())
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

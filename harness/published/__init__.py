@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.experiment import RANK
+from harness.columns import CI_HIGH, CI_LOW, with_interval
+from harness.specs import RANK_INFIX
 
 #: Where the numbers are printed.
 SOURCE = "Noise Hypernetworks, arXiv 2508.09968"
@@ -125,7 +126,7 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
 
 def printed_method(method: str) -> str | None:
     """The paper's name of a method or of its variant in rank; None if it is not printed."""
-    trained, is_variant, _ = method.partition(RANK)
+    trained, is_variant, _ = method.partition(RANK_INFIX)
     return trained if is_variant else METHODS.get(method)
 
 
@@ -135,8 +136,7 @@ def _csv(name: str) -> pd.DataFrame:
 
 
 def _own_columns(table: pd.DataFrame, metric: str) -> list[str]:
-    bounds = (metric, f"{metric}_ci_low", f"{metric}_ci_high")
-    return [column for column in bounds if column in table.columns]
+    return [column for column in with_interval(metric) if column in table.columns]
 
 
 def _long(table: pd.DataFrame, printed: set[str]) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def _long(table: pd.DataFrame, printed: set[str]) -> list[dict[str, Any]]:
         {key: record[key] for key in _KEY}
         | {"row": index, "lora_rank": record.get("lora_rank", pd.NA), "metric": column}
         | {"ours": record[column], "printed": named, "factor": factor}
-        | {"low": record.get(f"{column}_ci_low"), "high": record.get(f"{column}_ci_high")}
+        | {"low": record.get(f"{column}{CI_LOW}"), "high": record.get(f"{column}{CI_HIGH}")}
         for index, record in zip(table.index, table.to_dict("records"), strict=True)
         for column, (named, factor) in metrics.items()
     ]

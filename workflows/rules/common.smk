@@ -10,18 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from harness.experiment import (
-    COMPARE,
-    CONTROLS,
-    DIVERSITY,
-    NO_REWARD,
-    REGULARISATION,
-    Experiment,
-    Run,
-    check_schema,
-    extended,
-)
+from harness.config_files import check_schema, extended
+from harness.experiment import NO_REWARD, Experiment, Run
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
+from harness.selections import COMPARE, CONTROLS, DIVERSITY, REGULARISATION
 from harness.specs import Registry, SpecError
 
 # One folder each; the patterns' fields are the wildcards.
