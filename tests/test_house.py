@@ -10,8 +10,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from harness.commands import COMMANDS
+from harness.jobs import JOBS
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = ("harness", "hypernoise", "tests", "workflows", "profiles")
@@ -47,12 +52,66 @@ def normal(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-def test_every_make_command_in_the_readme_exists() -> None:
-    named = set(re.findall(r"\bmake ([a-z][\w-]*)`", read("README.md")))
-    named |= set(re.findall(r"^(?:\$ )?make ([a-z][\w-]*)", read("README.md"), re.MULTILINE))
-    targets = set(re.findall(r"^([a-z][\w-]*):", read("Makefile"), re.MULTILINE))
+def test_every_make_command_that_the_documents_name_exists() -> None:
+    text = "\n".join(documents().values())
+    named = set(re.findall(r"`make ([a-z][\w-]*)", text))
+    named |= set(re.findall(r"^(?:\$ )?make ([a-z][\w-]*)", text, re.MULTILINE))
+    made = set(re.findall(r"^([a-z][\w-]*):", read("Makefile"), re.MULTILINE))
     assert {"run", "test"} <= named
-    assert named <= targets
+    assert named <= made
+
+
+def documents() -> dict[str, str]:
+    """README and docs by their path."""
+    paths = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    return {str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8") for path in paths}
+
+
+def targets() -> set[str]:
+    """Names of rules without wildcards in their names: of the rule files, and of sweeps."""
+    rules = {
+        name
+        for path in (REPOSITORY / "workflows").rglob("*.smk")
+        for name in re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    config: dict[str, Any] = yaml.safe_load(read("workflows/config/tiny.yaml"))
+    return rules | set(config["sweeps"])
+
+
+def test_every_verb_that_the_documents_name_exists() -> None:
+    text = "\n".join(documents().values())
+    named = set(re.findall(r"python -m harness (?:--\S+ )*([a-z][\w-]*)", text))
+    assert {"compare", "verify", "geneval", "profile"} <= named
+    assert named <= COMMANDS.keys() | JOBS.keys()
+
+
+def test_every_snakemake_target_that_the_documents_name_exists() -> None:
+    text = "\n".join(documents().values())
+    commands = re.findall(r"\bsnakemake (.+?)(?:`|#|  |$)", text, re.MULTILINE)
+    options = r"--(?:cores|configfile|profile) \S+|-\S+"
+    named = {word for command in commands for word in re.sub(options, "", command).split()}
+    # The table of targets names them alone, and several in a cell.
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", documents()["docs/targets.md"], re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"\w+", row)}
+    assert {"compare", "table9"} <= named
+    assert {"controls", "audit", "reno_sweep", "pretrain"} <= listed
+    assert named | listed <= targets()
+
+
+def test_every_file_that_the_documents_link_to_or_run_with_exists() -> None:
+    for name, text in documents().items():
+        linked = re.findall(r"\]\(([^)#:]+)\)", text)
+        folder = (REPOSITORY / name).parent
+        configs = re.findall(r"--(?:configfile|profile) ([\w./]+)", text)
+        missing = [path for path in linked if not (folder / path).exists()]
+        missing += [path for path in configs if not (REPOSITORY / path).exists()]
+        assert not missing, name
+
+
+def test_no_line_of_the_documents_is_too_long() -> None:
+    for name, text in {**documents(), "CHANGELOG.md": read("CHANGELOG.md")}.items():
+        lines = [line for line in text.splitlines() if not line.startswith("|")]
+        assert not [line for line in lines if len(line) > 112], name
 
 
 def test_continuous_integration_runs_make_test() -> None:
