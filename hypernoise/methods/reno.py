@@ -84,7 +84,8 @@ class Reno:
         )
         best: Generated | None = None
         # On the device until the end: a look at a value in between would wait for it.
-        trajectory, sound = [], []
+        trajectory: list[Tensor] = []
+        sound: list[Tensor] = []
         for iteration in range(self.iterations):
             is_last = iteration == self.iterations - 1
             with torch.set_grad_enabled(not is_last):
