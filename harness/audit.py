@@ -29,13 +29,13 @@ from harness.paired import choose, missing, rank, require, stop_on
 from harness.specs import SpecError
 from harness.statistics import NO_INTERVAL, mean_interval
 from harness.targets import unknown
-from harness.train import STEPS_FILE
+from harness.trained import STEPS_FILE, checkpoints_of
 from harness.work import Work
 from hypernoise import kinds
 from hypernoise.kl_audit import Audit, AuditOptions, audit, dropped_bound
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_noise, image_seed
-from hypernoise.training import checkpoints_in, encode_in_chunks
+from hypernoise.training import encode_in_chunks
 
 _TERMS = ("half_squared_norm", "inner_product", "trace", "log_abs_det", "dropped", "kl")
 _ERRORS = ("trace_se", "log_abs_det_se", "dropped_se")
@@ -119,7 +119,7 @@ def check(job: AuditJob) -> Plan:
     training = Path(job.training)
     rows = frames.read(training / STEPS_FILE, frames.TRAINING)
     kept = int(rows.loc[rows["kind"] == "kept", "step"].iloc[0])
-    saved = checkpoints_in(training)
+    saved = checkpoints_of(training)
     if kept not in saved:
         raise FileNotFoundError(f"{training} kept step {kept}, whose checkpoint is missing")
     for folder in saved.values():

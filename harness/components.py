@@ -25,6 +25,7 @@ from harness.specs import (
     unknown,
 )
 from harness.targets import prefix
+from harness.trained import checkpoints_of
 from hypernoise import kinds
 from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, Trainable
 from hypernoise.checkpoints import PinnedFile
@@ -32,7 +33,7 @@ from hypernoise.methods.protocol import Method
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
-from hypernoise.training import TrainingOptions, checkpoints_in
+from hypernoise.training import TrainingOptions
 from hypernoise.weights import check_file, check_pipeline
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -150,7 +151,7 @@ def weight_paths(model: ModelSpec, rewards: Iterable[RewardSpec] = ()) -> list[s
 
 
 def _pinned_files(reward: RewardSpec) -> list[PinnedFile]:
-    singles = reward.singles()
+    singles = [single for single in reward.singles() if not single.is_random]
     return [_pinned(s, n) for s in singles for n in WEIGHT_ARGUMENTS if n in s.arguments]
 
 
@@ -311,7 +312,7 @@ def _adapter_folder(spec: MethodSpec, training: Path) -> Path:
     """The training's folder, or of its checkpoints the one that the method uses."""
     if spec.checkpoint is None:
         return training
-    found = checkpoints_in(training)
+    found = checkpoints_of(training)
     if spec.checkpoint not in found:
         steps = ", ".join(map(str, found)) or "none"
         raise SpecError(

@@ -433,7 +433,7 @@ class Experiment:
         models = [registry.models[name] for name in names if name in registry.models]
         places = [model.weights for model in models if model.is_local]
         rewards = [registry.reward(name) for name in names if name in registry.rewards]
-        for single in (single for reward in rewards for single in reward.singles()):
+        for single in (s for reward in rewards for s in reward.singles() if not s.is_random):
             named = [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
             places += [_pinned_place(text) for text in named if text]
         return [file for place in places if place for file in _local_files(place)]

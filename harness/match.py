@@ -16,8 +16,7 @@ import pandas as pd
 
 from harness import frames
 from harness.jobs import MatchJob
-from harness.train import STEPS_FILE, copy_adapter
-from hypernoise.training import checkpoints_in
+from harness.trained import STEPS_FILE, checkpoints_of, copy_checkpoint
 
 RECORD_FILE = "match.json"
 #: What the training loop calls the training reward.
@@ -79,7 +78,7 @@ def run(job: MatchJob) -> None:
     finetune, hypernoise, checkpoints = check(job)
     match = choose(finetune, hypernoise, checkpoints)
     out = Path(job.out)
-    copy_adapter(checkpoints[match.step], out)
+    copy_checkpoint(checkpoints[match.step], out)
     text = json.dumps(asdict(match) | {"finetune": job.finetune, "hypernoise": job.hypernoise})
     (out / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
     if not match.reached:
@@ -99,7 +98,7 @@ def check(job: MatchJob) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, Path]]:
             raise ValueError(
                 f"{folder} was trained on {', '.join(sorted(other))}, not {job.reward}"
             )
-    checkpoints = checkpoints_in(Path(job.finetune))
+    checkpoints = checkpoints_of(Path(job.finetune))
     if not checkpoints:
         raise FileNotFoundError(f"there are no checkpoints in {job.finetune}")
     return finetune, hypernoise, checkpoints

@@ -76,7 +76,7 @@ def run(
     models: Sequence[str],
     out: Path,
     components: Path,
-    reward: str = "redness",
+    reward: str,
     benchmark: str = "shapeworld",
     minutes: float = 10.0,
     modes: Sequence[str] = ("eager", "compiled"),

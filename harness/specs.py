@@ -121,6 +121,12 @@ class RewardSpec:
     weights_of: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, RewardSpec] = field(default_factory=dict)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether it, or a part of it, costs what the real one costs and judges nothing."""
+        own = self.arguments.get("weights") == RANDOM_WEIGHTS
+        return own or any(part.is_random for part in self.parts.values())
+
     def singles(self) -> list[RewardSpec]:
         """This reward, or of a sum all rewards that it is made of, each once."""
         found = [single for part in self.parts.values() for single in part.singles()]
@@ -309,6 +315,8 @@ class Registry:
         if parts is not None:
             _check_part_weights(name, parts, file)
         spec = RewardSpec(name, target, version, arguments, file, dict(parts or {}))
+        if spec.is_random:
+            _check_random_name(name, file)
         return _add(self.rewards, "reward", spec)
 
     def reward(self, name: str) -> RewardSpec:
@@ -332,6 +340,8 @@ class Registry:
         for name in spec.weights_of:
             part = self.find(self.rewards, f"part of reward {spec.name!r}:", name, spec.file)
             parts[name] = self._with_parts(part, (*above, spec.name))
+        if any(part.is_random for part in parts.values()):
+            _check_random_name(spec.name, spec.file)
         return replace(spec, parts=parts)
 
     def add_method(
@@ -474,6 +484,14 @@ def _check_arguments(target: str, given: Collection[str], own: tuple[str, ...], 
         if name not in parameters.names:
             valid = {*own, *parameters.names} - _FILLED_IN
             raise unknown(f"keyword for {target}:", name, valid, file)
+
+
+def _check_random_name(reward: str, file: str) -> None:
+    if not reward.endswith(_RANDOM_ENDING):
+        raise SpecError(
+            f"{prefix(file)}weights of reward {reward!r}: random ones need a reward name that "
+            f"ends in {_RANDOM_ENDING!r}"
+        )
 
 
 def _check_part_weights(name: str, parts: Mapping[str, float], file: str) -> None:

@@ -25,12 +25,12 @@ from harness.components import (
 from harness.encodings import prepare
 from harness.jobs import TrainJob, job_hash
 from harness.specs import SpecError, unknown
+from harness.trained import CHECKPOINTS, STEPS_FILE
 from harness.work import Work
 from hypernoise import kinds
 from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.processes import Processes, joined
 from hypernoise.training import (
-    CHECKPOINTS,
     Prompt,
     Row,
     Trained,
@@ -39,8 +39,6 @@ from hypernoise.training import (
     Validation,
     train,
 )
-
-STEPS_FILE = "steps.parquet"
 
 
 @dataclass(frozen=True)
@@ -159,13 +157,13 @@ def _publish(job: TrainJob, trained: Trained, folder: Path) -> None:
     # The frame comes last: where it exists, the adapters do.
     out = Path(job.out)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    copy_adapter(folder, out)
+    _copy_adapter(folder, out)
     for checkpoint in trained.checkpoints:
-        copy_adapter(checkpoint, out / CHECKPOINTS / checkpoint.name)
+        _copy_adapter(checkpoint, out / CHECKPOINTS / checkpoint.name)
     frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job)
 
 
-def copy_adapter(source: Path, target: Path) -> None:
+def _copy_adapter(source: Path, target: Path) -> None:
     """Copy a trained network's two files into a folder, which is made."""
     target.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):

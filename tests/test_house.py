@@ -185,6 +185,23 @@ def test_what_snakemake_parses_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_jobs_without_a_network_start_without_torch() -> None:
+    own = {"tables", "figures", "gallery", "origins", "match", "verify", "comparison"}
+    modules = {f"harness.{name}" for name in own}
+    for path in (REPOSITORY / "workflows" / "tables").glob("*.smk"):
+        modules |= set(re.findall(r'\btarget="([\w.]+):', path.read_text(encoding="utf-8")))
+    # The first two measure, too; the last reads its groups from a file that may be downloaded.
+    modules -= {"harness.audit", "harness.latency_table", "harness.benchmarks.hpsv2"}
+    code = (
+        "import importlib, sys; sys.modules['torch'] = None\n"
+        f"for name in {sorted(modules)}: importlib.import_module(name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_component_files_declare_one_kind_each() -> None:
     for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
         files = sorted((REPOSITORY / "workflows" / kind).glob("*.smk"))

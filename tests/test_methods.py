@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
-from toys import NamedReward, ToyReward, encode, noise_for, stir
+from toys import NamedReward, ToyReward, encode, noise_for, noted_waits, stir
 
 from hypernoise.adapter import FineTuner, NoiseNetwork
 from hypernoise.methods.base import Base
@@ -19,6 +19,7 @@ from hypernoise.methods.reno import Reno
 from hypernoise.methods.warm_start import WarmStart, warm_best_of_n
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import seeded_noise
+from hypernoise.rewards.preprocessing import normalized
 
 SEEDS = [101, 102, 103]
 #: float32 rounding of another batch size, grown by the iterations of a search.
@@ -538,6 +539,20 @@ def test_reno_names_a_reward_whose_gradient_is_no_number(tiny_sd: Generator) -> 
     reward = NamedReward("kinked", lambda _images, scores: scores + (scores * 0).abs().sqrt())
     with pytest.raises(ValueError, match="gradient of reward 'kinked'"):
         run(Reno(iterations=2), tiny_sd, reward)
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_reno_waits_for_the_device_once(
+    tiny_sd: Generator, monkeypatch: pytest.MonkeyPatch, white: bool
+) -> None:
+    # As CLIP-like rewards see images.
+    reward = NamedReward("seen", lambda im, scores: scores + normalized(im).mean(dim=(1, 2, 3)))
+    own = ("methods/reno.py", "rewards/protocol.py", "rewards/preprocessing.py")
+    calls = noted_waits(monkeypatch, *own, "hypernoise/noise.py", "hypernoise/whitening.py")
+    generated = run(Reno(iterations=4, learning_rate=0.5, white_gradient=white), tiny_sd, reward)
+    monkeypatch.undo()
+    assert generated.spent.reward_calls == 4
+    assert calls == ["tolist"]
 
 
 def test_impossible_settings_are_refused() -> None:

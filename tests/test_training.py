@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from toys import PROMPTS, NamedReward, ToyReward, build_generator
+from toys import PROMPTS, NamedReward, ToyReward, build_generator, noted_waits
 
 from hypernoise.adapter import FineTuner, NoiseNetwork, build, load_trained
 from hypernoise.models.protocol import Generator
@@ -477,28 +476,14 @@ def test_a_step_waits_for_the_device_only_to_log(
 ) -> None:
     options = replace(OPTIONS, sync_every=every, checkpoint_every=12, steps=12, batch_size=1)
     options = replace(options, validate_every=12)
-    calls: list[tuple[str, int]] = []
-    for name in ("item", "tolist", "__bool__", "__float__"):
-        real = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, _noting(calls, name, real))
+    calls = noted_waits(monkeypatch, "hypernoise/training.py")
     _, trained = train_fresh(tiny_sd, tmp_path, options=options)
     monkeypatch.undo()
     assert [row.step for row in trained.rows if row.kind == "train"] == list(range(1, 13))
     # An epoch's order of prompts is made on the CPU: three prompts, twelve draws.
     epochs = 4
-    assert [name for name, _ in calls].count("tolist") == waits + epochs
-    assert {name for name, _ in calls} == {"tolist"}
-
-
-def _noting(calls: list[tuple[str, int]], name: str, real: Any) -> Any:
-    def method(self: torch.Tensor, *arguments: Any) -> Any:
-        # Of torch and diffusers, only numbers that are on the CPU anyway are asked.
-        caller = sys._getframe(1)
-        if caller.f_code.co_filename.endswith("hypernoise/training.py"):
-            calls.append((name, caller.f_lineno))
-        return real(self, *arguments)
-
-    return method
+    assert calls.count("tolist") == waits + epochs
+    assert set(calls) == {"tolist"}
 
 
 def test_divergence_before_any_checkpoint_says_so(generator: Generator, tmp_path: Path) -> None:

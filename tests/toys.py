@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -74,3 +76,25 @@ def encode(generator: Generator, n: int = 2) -> Conditioning:
     """The first ``n`` prompts, encoded without gradients."""
     with torch.no_grad():
         return generator.encode(PROMPTS[:n])
+
+
+def noted_waits(monkeypatch: pytest.MonkeyPatch, *files: str) -> list[str]:
+    """The tensor methods that wait for a GPU, in the order in which code of the files calls them.
+
+    Args:
+        files: endings of paths. Of torch and diffusers, only numbers that are on the CPU anyway are
+            asked.
+    """
+    calls: list[str] = []
+    for name in ("item", "tolist", "__bool__", "__float__", "new_tensor"):
+        monkeypatch.setattr(Tensor, name, _noting(calls, name, getattr(Tensor, name), files))
+    return calls
+
+
+def _noting(calls: list[str], name: str, real: Any, files: tuple[str, ...]) -> Any:
+    def method(self: Tensor, *arguments: Any, **keywords: Any) -> Any:
+        if sys._getframe(1).f_code.co_filename.endswith(files):
+            calls.append(name)
+        return real(self, *arguments, **keywords)
+
+    return method

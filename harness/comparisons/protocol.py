@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: How a metric's name ends, and what a higher value says about a set of images.
 ENDINGS = {"_distance": "more diverse", "_similarity": "less diverse"}
@@ -25,6 +25,9 @@ class Comparison(Protocol):
 
 def squared_distances(vector: Tensor, others: Tensor) -> Tensor:
     """Squared Euclidean distances [N] of a vector [D] to others [N, D]."""
+    # Not at the top: tables ask for the endings only.
+    import torch
+
     # One by one: a difference with all of them at once would need their memory again.
     return torch.stack([(vector - other).square().sum() for other in others])
 

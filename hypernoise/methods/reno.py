@@ -13,7 +13,7 @@ from torch import Tensor
 from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import clip_each
-from hypernoise.rewards.protocol import Features, Reward, checked_score
+from hypernoise.rewards.protocol import Features, Reward, check_values, shaped_score
 from hypernoise.whitening import nearest_white_noise
 
 
@@ -83,34 +83,37 @@ class Reno:
             [z], lr=self.learning_rate, momentum=self.momentum, nesterov=True
         )
         best: Generated | None = None
-        trajectory = []
+        # On the device until the end: a look at a value in between would wait for it.
+        trajectory: list[Tensor] = []
+        sound: list[Tensor] = []
         for iteration in range(self.iterations):
             is_last = iteration == self.iterations - 1
             with torch.set_grad_enabled(not is_last):
                 images = generator.sample(z, conditioning, steps, seeds)
-                rewards = checked_score(reward, images, features)
+                rewards = shaped_score(reward, images, features)
             best = _better(best, images.detach(), z.detach(), rewards.detach(), self._spent(steps))
             trajectory.append(rewards.detach())
             if not is_last:
-                z.grad = self._gradient(rewards, z, reward.name)
+                gradient = self._gradient(rewards, z)
+                sound.append(torch.isfinite(gradient).all())
+                z.grad = clip_each(gradient, self.grad_clip)
                 optimizer.step()
         assert best is not None  # there is at least one iteration
+        _check_finite(reward.name, trajectory, sound)
         return best._replace(trajectory=torch.stack(trajectory, dim=1))
 
     def _spent(self, steps: int) -> Spent:
         n = self.iterations
         return Spent(nfe=n * steps, reward_calls=n, backward_passes=n - 1)
 
-    def _gradient(self, rewards: Tensor, z: Tensor, reward_name: str) -> Tensor:
+    def _gradient(self, rewards: Tensor, z: Tensor) -> Tensor:
         penalty = self.regularization * norm_regularizer(z)
         loss = penalty if self.white_gradient else penalty - rewards
         (gradient,) = torch.autograd.grad(loss.sum(), z)
         if self.white_gradient:
             (ascent,) = torch.autograd.grad(rewards.sum(), z)
             gradient = gradient - nearest_white_noise(ascent)
-        if not bool(torch.isfinite(gradient).all()):
-            raise ValueError(f"the gradient of reward {reward_name!r} is not finite")
-        return clip_each(gradient, self.grad_clip)
+        return gradient
 
 
 def norm_regularizer(noise: Tensor) -> Tensor:
@@ -124,6 +127,17 @@ def norm_regularizer(noise: Tensor) -> Tensor:
     """
     norms: Tensor = torch.linalg.vector_norm(noise.flatten(1), dim=1)
     return 0.5 * norms.square() - (noise[0].numel() - 1) * norms.log()
+
+
+def _check_finite(name: str, rewards: Sequence[Tensor], sound: Sequence[Tensor]) -> None:
+    """Look at all iterations at once: whether rewards [B] and, but for the last, gradients were
+    finite. Raises ValueError, naming the reward, for the first that were not."""
+    flags = [*(flag.float() for flag in sound), torch.ones_like(rewards[-1][0])]
+    read = torch.cat([torch.stack(list(rewards)), torch.stack(flags)[:, None]], dim=1).tolist()
+    for *values, is_sound in read:
+        check_values(name, values)
+        if not is_sound:
+            raise ValueError(f"the gradient of reward {name!r} is not finite")
 
 
 def _better(

@@ -13,12 +13,16 @@ from torch.nn.functional import normalize
 from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
 from hypernoise.choices import check_choice
 
+#: In place of a checkpoint.
+RANDOM = "random"
+
 
 class OpenClip:
     """Unit vectors of images and texts.
 
     Args:
-        weights: checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`).
+        weights: checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`), or
+            ``"random"``: enough to measure time and memory on.
         architecture: name of an open_clip configuration, or one as a mapping.
         dtype: dtype of the networks; vectors are float32 always.
         device: torch device.
@@ -36,10 +40,7 @@ class OpenClip:
         device: str = "cpu",
     ) -> None:
         config = configuration(architecture)
-        tensors = read(PinnedFile.parse(weights).fetch())
-        with init_empty_weights(include_buffers=False):
-            network = open_clip.CLIP(**config)
-        fill(network, tensors, weights)
+        network = _random(config, device) if weights == RANDOM else _published(config, weights)
         self.network = network.to(device=device, dtype=dtype)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
         self.size_px: int = config["vision_cfg"]["image_size"]
@@ -59,6 +60,22 @@ class OpenClip:
         """Unit vectors [B, D] of normalised pixels [B, 3, size_px, size_px]."""
         dtype = self.network.token_embedding.weight.dtype
         return normalize(self.network.encode_image(pixels.to(dtype)).float(), dim=-1)
+
+
+def _published(config: Mapping[str, Any], weights: str) -> Any:
+    tensors = read(PinnedFile.parse(weights).fetch())
+    with init_empty_weights(include_buffers=False):
+        network = open_clip.CLIP(**config)
+    fill(network, tensors, weights)
+    return network
+
+
+def _random(config: Mapping[str, Any], device: str) -> Any:
+    # Seeded, and nobody else's random numbers change; on the device, where that is quick.
+    target = torch.device(device)
+    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), target:
+        torch.manual_seed(0)
+        return open_clip.CLIP(**config).requires_grad_(False).eval()
 
 
 def configuration(architecture: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,9 @@ class Preprocessing:
 
 def normalized(pixels: Tensor) -> Tensor:
     """Pixels [B, 3, H, W] in [0, 1], less CLIP's mean and divided by its deviation."""
-    mean = pixels.new_tensor(MEAN).view(1, 3, 1, 1)
-    std = pixels.new_tensor(STD).view(1, 3, 1, 1)
-    return (pixels - mean) / std
+    return (pixels - _per_channel(pixels, MEAN)) / _per_channel(pixels, STD)
+
+
+def _per_channel(pixels: Tensor, values: Sequence[float]) -> Tensor:
+    # Filled in on the device: copied there, three numbers would wait for all of its work.
+    return torch.cat([pixels.new_full((1, 1, 1, 1), value) for value in values], dim=1)

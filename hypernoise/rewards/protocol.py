@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -58,10 +58,15 @@ def checked_score(reward: Reward, images: Tensor, features: Features) -> Tensor:
         ValueError: the reward gave another shape or a value that is not finite.
     """
     scores = shaped_score(reward, images, features)
-    if not bool(torch.isfinite(scores).all()):
-        bad = scores.detach()[~torch.isfinite(scores)].tolist()
-        raise ValueError(f"reward {reward.name!r} returned {bad[0]} for {len(bad)} image(s)")
+    check_values(reward.name, scores.tolist())
     return scores
+
+
+def check_values(name: str, values: Sequence[float]) -> None:
+    """Raises ValueError where a reward of that name gave a value that is not finite."""
+    bad = [value for value in values if not math.isfinite(value)]
+    if bad:
+        raise ValueError(f"reward {name!r} returned {bad[0]} for {len(bad)} image(s)")
 
 
 def shaped_score(reward: Reward, images: Tensor, features: Features) -> Tensor:
