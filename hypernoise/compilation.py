@@ -20,6 +20,8 @@ from hypernoise.choices import check_choice
 
 #: How to run -> torch.compile's mode. ``"cuda_graphs"`` also replays recorded kernel launches.
 MODES = {"eager": None, "compiled": "default", "cuda_graphs": "reduce-overhead"}
+#: What marks a compiled function, so that a pipeline is not compiled twice.
+_MARK = "_hypernoise_compiled"
 
 
 class Compiled:
@@ -34,7 +36,8 @@ class Compiled:
         reward: a reward whose ``score`` is compiled, if given.
 
     Raises:
-        ValueError: unknown mode, or CUDA graphs are asked for without a GPU.
+        ValueError: unknown mode, CUDA graphs are asked for without a GPU, or the pipeline runs
+            compiled already: its "eager" would be no such thing.
     """
 
     def __init__(self, pipeline: Any, mode: str, reward: Any = None) -> None:
@@ -42,9 +45,14 @@ class Compiled:
         if mode == "cuda_graphs" and not torch.cuda.is_available():
             raise ValueError("cuda_graphs needs a GPU; on a CPU run 'compiled' or 'eager'")
         self._swaps: list[tuple[Any, str, Callable[..., Any]]] = []
+        backbones = _backbones(pipeline)
+        if any(getattr(network.forward, _MARK, False) for network in backbones):
+            raise ValueError(
+                "this pipeline runs compiled already: leave `mode` out of the model's declaration"
+            )
         if mode == "eager":
             return
-        owners = [(network, "forward") for network in _backbones(pipeline)]
+        owners = [(network, "forward") for network in backbones]
         owners += [(reward, "score")] if reward is not None else []
         self._swaps = [(owner, name, _compiled(owner, name, mode)) for owner, name in owners]
         decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
@@ -84,11 +92,15 @@ def _unless_gradients(eager: Callable[..., Any], compiled: Callable[..., Any]) -
 
 def _compiled(owner: Any, name: str, mode: str) -> Callable[..., Any]:
     # Batch sizes are few; a graph for each is faster than one for all.
-    function: Any = torch.compile(getattr(owner, name), mode=MODES[mode], dynamic=False)
-    if mode != "cuda_graphs":
-        return function  # type: ignore[no-any-return]
+    eager = getattr(owner, name)
+    function: Any = torch.compile(eager, mode=MODES[mode], dynamic=False)
+    called = _cloning(eager, function) if mode == "cuda_graphs" else function
+    setattr(called, _MARK, True)
+    return called  # type: ignore[no-any-return]
 
-    @wraps(getattr(owner, name))
+
+def _cloning(eager: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    @wraps(eager)
     def call(*arguments: Any, **keywords: Any) -> Any:
         # The next replay writes into the same memory.
         return _cloned(function(*arguments, **keywords))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -268,7 +268,8 @@ class LowFrequencyNetwork:
         folder.mkdir(parents=True, exist_ok=True)
         config = json.dumps({"kind": self.kind, **self.shape}, indent=2)
         (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
-        weights = {name: w.detach().cpu().contiguous() for name, w in self._named_weights().items()}
+        state = self.network.state_dict()
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
         save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
     def load(self, folder: Path) -> None:
@@ -288,9 +289,6 @@ class LowFrequencyNetwork:
             # torch's account goes over many lines.
             reason = " ".join(str(error).split())
             raise ValueError(f"{path} was made for another generator: {reason}") from error
-
-    def _named_weights(self) -> Mapping[str, Tensor]:
-        return self.network.state_dict()
 
 
 def prompt_width(backbone: Any) -> int:

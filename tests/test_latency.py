@@ -407,3 +407,14 @@ def test_eager_runs_what_is_there_and_cuda_graphs_need_a_gpu() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="cuda_graphs needs a GPU"):
             Compiled(pipeline, "cuda_graphs")
+
+
+def test_a_pipeline_that_runs_compiled_cannot_be_measured_as_eager(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda f, mode, dynamic: lambda *inputs: f(*inputs))
+    pipeline = toy_pipeline()
+    Compiled(pipeline, "compiled").install()
+    for mode in ("eager", "compiled"):
+        with pytest.raises(ValueError, match="runs compiled already"):
+            Compiled(pipeline, mode)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hypernoise.adapter import NoiseNetwork, inference_network
+from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward
@@ -40,8 +41,7 @@ class HyperNoise:
         seeds: Sequence[int],
         steps: int = 1,
     ) -> Generated:
-        if self._network.generator is not generator:
-            raise ValueError("the noise network belongs to another generator")
+        check_generator(self._network, generator)
         moved = noise + self._network.delta(noise, conditioning)
         images = generator.sample(moved, conditioning, steps, seeds)
         return Generated(images, moved, Spent(nfe=1 + steps))
