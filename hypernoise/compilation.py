@@ -20,7 +20,7 @@ from hypernoise.choices import check_choice
 
 #: How to run -> torch.compile's mode. ``"cuda_graphs"`` also replays recorded kernel launches.
 MODES = {"eager": None, "compiled": "default", "cuda_graphs": "reduce-overhead"}
-#: What marks a compiled function, so that a pipeline is not compiled twice.
+#: Attribute of what runs compiled, so that a pipeline is not compiled twice.
 _MARK = "_hypernoise_compiled"
 
 
@@ -46,7 +46,7 @@ class Compiled:
             raise ValueError("cuda_graphs needs a GPU; on a CPU run 'compiled' or 'eager'")
         self._swaps: list[tuple[Any, str, Callable[..., Any]]] = []
         backbones = _backbones(pipeline)
-        if any(getattr(network.forward, _MARK, False) for network in backbones):
+        if any(getattr(network, _MARK, False) for network in backbones):
             raise ValueError(
                 "this pipeline runs compiled already: leave `mode` out of the model's declaration"
             )
@@ -69,11 +69,13 @@ class Compiled:
         finally:
             for owner, name, _ in self._swaps:
                 vars(owner).pop(name, None)
+                vars(owner).pop(_MARK, None)
 
     def install(self) -> None:
         """Run compiled from now on."""
         for owner, name, function in self._swaps:
             setattr(owner, name, function)
+            setattr(owner, _MARK, True)
 
 
 def _backbones(pipeline: Any) -> list[nn.Module]:
@@ -94,9 +96,7 @@ def _compiled(owner: Any, name: str, mode: str) -> Callable[..., Any]:
     # Batch sizes are few; a graph for each is faster than one for all.
     eager = getattr(owner, name)
     function: Any = torch.compile(eager, mode=MODES[mode], dynamic=False)
-    called = _cloning(eager, function) if mode == "cuda_graphs" else function
-    setattr(called, _MARK, True)
-    return called  # type: ignore[no-any-return]
+    return _cloning(eager, function) if mode == "cuda_graphs" else function  # type: ignore[no-any-return]
 
 
 def _cloning(eager: Callable[..., Any], function: Callable[..., Any]) -> Any:
