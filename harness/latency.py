@@ -33,17 +33,8 @@ from harness.generate import SEARCH_STREAM
 from harness.jobs import LatencyJob
 from harness.profile import MIN_REPEATS, interleaved, n_parameters, repeats_of, warm_up
 from harness.specs import MethodSpec, ModelSpec
-from harness.stages import (
-    END_TO_END,
-    GENERATION,
-    STAGES,
-    Meter,
-    Spans,
-    flop_counter,
-    flop_meter,
-    stopwatch,
-    watched,
-)
+from harness.stage_names import END_TO_END, GENERATION, STAGES
+from harness.stages import Meter, Spans, flop_counter, flop_meter, stopwatch, watched
 from hypernoise.choices import check_choice
 from hypernoise.compilation import MODES, Compiled
 from hypernoise.methods.protocol import Generated, Method

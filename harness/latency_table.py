@@ -15,7 +15,7 @@ import pandas as pd
 from harness.columns import columns_of, in_order, with_interval
 from harness.paired import choose, missing, rank, stop_on
 from harness.published import SOURCE, joined
-from harness.stages import BACKBONE, END_TO_END, NOISE_NETWORK, STAGES
+from harness.stage_names import BACKBONE, END_TO_END, NOISE_NETWORK, STAGES
 from harness.statistics import NO_INTERVAL, median_interval
 
 #: What a measurement is of; the rows of one are stages and repeats.

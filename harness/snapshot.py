@@ -27,7 +27,8 @@ from harness.jobs import LatencyJob
 from harness.latency import Contender, Task, task_of
 from harness.latency_table import latency as latency_table
 from harness.specs import Registry
-from harness.stages import END_TO_END, Spans, stopwatch, watched
+from harness.stage_names import END_TO_END
+from harness.stages import Spans, stopwatch, watched
 from harness.table_formats import markdown
 from hypernoise.adapter import build
 from hypernoise.training import Row, TrainingOptions, train

@@ -17,21 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, REWARD, TEXT, VAE
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
-
-TEXT = "text_encoding"
-NOISE_NETWORK = "noise_network"
-BACKBONE = "backbone"
-VAE = "vae_decode"
-REWARD = "reward"
-BACKWARD = "backward"
-#: The method's call, from noise and encoded prompts to images: what table 1 times.
-GENERATION = "generation"
-#: From the prompt's text to its image.
-END_TO_END = "end_to_end"
-#: What a call is made of, in order; they do not overlap.
-STAGES = (TEXT, NOISE_NETWORK, BACKBONE, VAE, REWARD, BACKWARD)
 
 
 class Meter(NamedTuple):

@@ -25,7 +25,7 @@ from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
 from harness.latency_table import latency as latency_table
 from harness.specs import MethodSpec, Registry
-from harness.stages import (
+from harness.stage_names import (
     BACKBONE,
     BACKWARD,
     END_TO_END,
@@ -34,13 +34,9 @@ from harness.stages import (
     STAGES,
     TEXT,
     VAE,
-    Meter,
-    Spans,
-    watched,
 )
-from harness.stages import (
-    REWARD as REWARD_STAGE,
-)
+from harness.stages import REWARD as REWARD_STAGE
+from harness.stages import Meter, Spans, watched
 from harness.statistics import median_interval
 from harness.targets import SpecError
 from hypernoise.adapter import NoiseNetwork

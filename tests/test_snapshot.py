@@ -13,7 +13,7 @@ import torch
 
 from harness.__main__ import main
 from harness.snapshot import best_batch_size
-from harness.stages import STAGES
+from harness.stage_names import STAGES
 
 ROOT = Path(__file__).parents[1]
 
