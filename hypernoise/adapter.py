@@ -411,12 +411,9 @@ class MergedNoiseNetwork:
         self.generator = network.generator
         adapter = network.adapter
         self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
-        self._branches: list[tuple[nn.Module, nn.Module]] = []
-        for name, layer in adapter.layers.items():
+        self._branches = _grouped_branches(adapter)
+        for name, layer in _plain_layers(adapter):
             base = layer.get_base_layer()
-            if isinstance(layer, GroupedLora):
-                self._branches.append((base, layer.frozen_branch(adapter.name)))
-                continue
             is_last = name == self.generator.last_layer
             merged = _merged(base, layer.get_delta_weight(adapter.name), is_last)
             self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
@@ -453,12 +450,9 @@ class LayerwiseNoiseNetwork:
         self.generator = network.generator
         adapter = network.adapter
         self._forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = []
-        self._branches: list[tuple[nn.Module, nn.Module]] = []
-        for name, layer in adapter.layers.items():
+        self._branches = _grouped_branches(adapter)
+        for name, layer in _plain_layers(adapter):
             base = layer.get_base_layer()
-            if isinstance(layer, GroupedLora):
-                self._branches.append((base, layer.frozen_branch(adapter.name)))
-                continue
             change = _low_rank(layer, adapter.name, base.weight.dtype)
             is_last = name == self.generator.last_layer
             self._forwards.append((base, _merging_forward(base, change, is_last)))
@@ -477,6 +471,17 @@ class LayerwiseNoiseNetwork:
     def _restore(self) -> None:
         for layer, _ in self._forwards:
             layer.__dict__.pop("forward", None)
+
+
+def _grouped_branches(adapter: Adapter) -> list[tuple[nn.Module, nn.Module]]:
+    """Grouped convolutions with the LoRA that stays beside them."""
+    grouped = [x for x in adapter.layers.values() if isinstance(x, GroupedLora)]
+    return [(layer.get_base_layer(), layer.frozen_branch(adapter.name)) for layer in grouped]
+
+
+def _plain_layers(adapter: Adapter) -> list[tuple[str, Any]]:
+    """The other adapted layers, whose LoRA can be merged into their weight."""
+    return [(n, x) for n, x in adapter.layers.items() if not isinstance(x, GroupedLora)]
 
 
 def _at_least_single(values: Tensor) -> Tensor:
