@@ -70,7 +70,7 @@ def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collec
 
 
 def run(job: MatchJob) -> None:
-    """Copy the chosen checkpoint's adapter, record the choice in ``match.json``, and its provenance.
+    """Copy the chosen checkpoint's adapter, and record choice and provenance beside it.
 
     Raises:
         FileNotFoundError: a frame or the checkpoints are missing.
