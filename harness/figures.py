@@ -29,7 +29,7 @@ from PIL import Image
 from harness import provenance
 from harness.benchmarks.geneval import TASKS
 from harness.files import in_one_go
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob
 from harness.paired import (
     CELL,
@@ -98,13 +98,10 @@ def run(job: TableJob) -> None:
     """Make a figure and write it as png and pdf.
 
     Raises:
-        ValueError: as in :func:`harness.inputs.call`, or the target returned no Figure.
+        ValueError: as in :func:`harness.inputs.make`.
         FileNotFoundError: a frame or an image is missing.
     """
-    figure = call(job)
-    if not isinstance(figure, Figure):
-        raise FrameError(f"{job.table.target} returned {type(figure).__name__}, not a Figure")
-    write(figure, job.out, job)
+    write(make(job, Figure), job.out, job)
 
 
 def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
@@ -410,7 +407,8 @@ def _images_of(
     chosen = (images["image_index"] == image_index) & (images["seed"] == images["seed"].min())
     if not chosen.any():
         raise FrameError(f"a grid cannot be made: {model!r} has no image {image_index}")
-    return images[chosen]
+    kept: pd.DataFrame = images[chosen]
+    return kept
 
 
 def _titles(columns: pd.DataFrame) -> list[str]:

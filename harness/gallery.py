@@ -22,7 +22,7 @@ from PIL import Image
 from harness import frames
 from harness.benchmarks.geneval import TASKS
 from harness.files import write_text
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob
 from harness.lineage import write_sidecar
 from harness.pages import template
@@ -68,13 +68,10 @@ def run(job: TableJob) -> None:
     """Make a gallery: ``out`` + .html, and beside it ``images`` and ``provenance.json``.
 
     Raises:
-        ValueError: as in :func:`harness.inputs.call`, or the target returned no Gallery.
+        ValueError: as in :func:`harness.inputs.make`.
         FileNotFoundError: a frame or an image is missing.
     """
-    made = call(job)
-    if not isinstance(made, Gallery):
-        raise FrameError(f"{job.table.target} returned {type(made).__name__}, not a Gallery")
-    write(made, job.out, job)
+    write(make(job, Gallery), job.out, job)
 
 
 def gallery(

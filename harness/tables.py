@@ -16,7 +16,7 @@ import pandas as pd
 from harness import frames, published, table_rows, versions
 from harness.benchmarks.geneval import TASKS
 from harness.columns import columns_of, in_order, with_interval
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob
 from harness.paired import (
     CELL,
@@ -71,13 +71,10 @@ def run(job: TableJob) -> None:
     """Make a table and write it as csv, md, tex, html and parquet, and the rows behind it.
 
     Raises:
-        ValueError: as in :func:`harness.inputs.call`, or the target returned no DataFrame.
+        ValueError: as in :func:`harness.inputs.make`.
         FileNotFoundError: a frame is missing.
     """
-    table = call(job)
-    if not isinstance(table, pd.DataFrame):
-        raise FrameError(f"{job.table.target} returned {type(table).__name__}, not a DataFrame")
-    write(table, job.out, job)
+    write(make(job, pd.DataFrame), job.out, job)
     table_rows.write(job)
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness import frames, provenance, redraws, table_formats, table_rows, versions
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob, from_json
 from harness.lineage import REQUIRED, Made, Survey, survey
 from harness.paired import examples
@@ -204,9 +204,7 @@ def _table(made: Made, trusted: Sequence[str]) -> list[Finding]:
     file = str(made.path)
     try:
         job = _job(made, trusted)
-        table = call(job)
-        if not isinstance(table, pd.DataFrame):
-            raise SpecError(f"{job.table.target} is no table function")
+        table = make(job, pd.DataFrame)
     except (ValueError, OSError) as error:
         return [Finding(file, f"cannot be recomputed: {error}")]
     findings = _limited(file, _differing_cells(frames.read_any(made.path), table))
@@ -243,9 +241,7 @@ def _figure(made: Made, trusted: Sequence[str]) -> list[Finding]:
         return findings
     try:
         job = _job(made, trusted)
-        figure = call(job)
-        if not isinstance(figure, Figure):
-            raise SpecError(f"{job.table.target} is no figure function")
+        figure = make(job, Figure)
         with tempfile.TemporaryDirectory() as folder:
             lines = list(redraws.differences(made.path, figure, Path(folder)))
     except (ValueError, OSError) as error:

@@ -151,7 +151,7 @@ def jacobian(displacement: Displacement, noise: Tensor, batch_size: int = 64) ->
     local = Linearized(displacement, noise, n)
     # Rows beyond d are zero: they fill the last batch up.
     units = torch.eye(math.ceil(d / n) * n, d, device=noise.device, dtype=noise.dtype)
-    return torch.cat([local.pull(part) for part in units.split(n)])[:d]
+    return torch.cat([local.pull(part) for part in torch.split(units, n)])[:d]
 
 
 class _Measured(NamedTuple):
