@@ -344,22 +344,28 @@ def metric_of(table):
     return registry.benchmarks[benchmark].metric
 
 
-def table_files(name, is_reported=True, **labels):
-    """Files that a table's rule makes: every format, the rows that it is made of, and a page that
-    the report shows with workflows/report/NAME.rst and the labels."""
+def captioned(file, name, category, labels):
+    """A file for the report, with the text of workflows/report/NAME.rst if there is one."""
+    text = f"{name}.rst"
+    caption = f"../report/{text}" if Path("workflows/report", text).is_file() else None
+    return report(file, caption=caption, category=category, labels=labels)
+
+
+def table_files(name, **labels):
+    """Files that a table's rule makes: every format, the rows that it is made of, and a page, which
+    the report shows if labels say what it is."""
     stem = f"results/tables/{name}"
     files = {kind: f"{stem}.{kind}" for kind in ("csv", "md", "tex", "parquet", "html")}
-    if is_reported:
-        caption = f"../report/{name}.rst"
-        files["html"] = report(files["html"], caption=caption, category="Tables", labels=labels)
+    if labels:
+        files["html"] = captioned(files["html"], name, "Tables", labels)
     return {**files, "rows": f"{stem}.rows.parquet"}
 
 
 def figure_files(name, caption="", category="Figures", **labels):
-    """Files that a figure's rule makes; the report shows the png with the labels and with
-    workflows/report/CAPTION.rst, which without a caption has the figure's name."""
-    stem, text = f"results/figures/{name}", f"../report/{caption or name}.rst"
-    png = report(f"{stem}.png", caption=text, category=category, labels=labels)
+    """Files that a figure's rule makes; the report shows the png with the labels and a caption,
+    which has the figure's name if it is given no other."""
+    stem = f"results/figures/{name}"
+    png = captioned(f"{stem}.png", caption or name, category, labels)
     return {"png": png, "pdf": f"{stem}.pdf"}
 
 

@@ -3,7 +3,7 @@ rule sweep:
     input:
         lambda w: expand(SCORES, selection=w.sweep, model=config["models"]),
     output:
-        **table_files("{sweep}", is_reported=False),
+        **table_files("{sweep}"),
     log:
         "results/logs/tables/{sweep}.log",
     wildcard_constraints:
