@@ -145,7 +145,7 @@ COMMANDS: dict[str, Command] = {
         _compare,
     ),
     "verify": Command(
-        "recompute every table of a results folder and say which numbers cannot be traced",
+        "recompute tables of a results folder, redraw figures, and say what cannot be traced",
         "harness.verify:run",
         _verify,
     ),

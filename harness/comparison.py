@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from filecmp import cmp
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +23,14 @@ from harness import frames
 from harness.columns import columns_of, with_interval
 from harness.files import write_text
 from harness.lineage import Made, Survey, frames_of, survey
-from harness.paired import CELL, PICTURE, FrameError
+from harness.paired import CELL, PICTURE, FrameError, examples
 from harness.statistics import Difference, holm, paired_difference, unpaired_difference
 from harness.table_formats import for_people
 from harness.tables import CORRECT
 
 #: What a difference is about.
 KEY = ("benchmark", *CELL, "metric")
+_PAIRED_COUNTS = ("n_paired", "n_redrawn", "n_without_file")
 COLUMNS = (
     *KEY,
     "a",
@@ -39,8 +41,7 @@ COLUMNS = (
     "noise",
     "n_a",
     "n_b",
-    "n_paired",
-    "n_redrawn",
+    *_PAIRED_COUNTS,
 )
 LEVEL = 0.95
 PAIRED, UNPAIRED = "paired", "unpaired"
@@ -48,7 +49,8 @@ _IMAGE = tuple(name for name in PICTURE if name != "benchmark")
 _LEGEND = (
     "Intervals in brackets: 95 %, images of one prompt taken as one cluster. *paired*: the same "
     "images from the same noise; *unpaired*: other images, so that the noise counts, too. "
-    "n_redrawn: of the paired images, those with other pixels."
+    "n_redrawn: of the paired images, those with other files; n_without_file: those that have a "
+    "file in one run at most, so that nobody can tell."
 )
 #: Parts of a job that say where, not what.
 _PLACES = ("out", "work", "threads", "file", "images", "inputs")
@@ -59,17 +61,26 @@ class Comparison(NamedTuple):
 
     Attributes:
         moved: a row per model, method and metric of both, with :data:`COLUMNS`; ``a`` and ``b``
-            are means in the metric's unit, n are images, ``n_redrawn`` of the paired ones have
-            other pixels.
+            are means in the metric's unit, n are images; of the paired ones ``n_redrawn`` have
+            other files, and ``n_without_file`` are not there in both runs to be compared.
         latency: median time per image of both, in ms, where both were timed.
         causes: what was done differently: where, what, a, b.
         alone: rows that one run has and the other lacks, in words.
+        missing: ``a`` and ``b`` -> image files that the run's frames name and that are not there.
     """
 
     moved: pd.DataFrame
     latency: pd.DataFrame
     causes: pd.DataFrame
     alone: list[str]
+    missing: dict[str, list[Path]]
+
+
+class Pictures(NamedTuple):
+    """The image files that both runs have of a benchmark and cell, and those that differ."""
+
+    seen: set[Any]
+    redrawn: set[Any]
 
 
 def run(a: str, b: str, out: str | None = None) -> None:
@@ -100,15 +111,20 @@ def compare(a: Survey, b: Survey) -> Comparison:
     common = sorted(keys[0] & keys[1])
     if not common:
         raise FrameError("the runs have no model, method and metric in common: nothing to compare")
-    redrawn = _redrawn(a, b)
+    files = [_files(found) for found in (a, b)]
+    there = [{image: path for image, path in of.items() if path.is_file()} for of in files]
+    pictures = _pictures(*there)
+    unseen = Pictures(set(), set())
     rows = [
-        _row(key, _of(scores[0], key), _of(scores[1], key), redrawn.get(key[:-1], frozenset()))
+        _row(key, _of(scores[0], key), _of(scores[1], key), pictures.get(key[:-1], unseen))
         for key in common
     ]
     moved = pd.DataFrame(rows)
     moved["p_holm"] = holm(moved.pop("p").to_list())
     moved["moved"] = moved["p_holm"] < 1 - LEVEL
-    return Comparison(moved[list(COLUMNS)], _latencies(a, b), causes(a, b), _alone(*keys))
+    lost = [sorted(set(files[i].values()) - set(there[i].values())) for i in (0, 1)]
+    missing = dict(zip("ab", lost, strict=True))
+    return Comparison(moved[list(COLUMNS)], _latencies(a, b), causes(a, b), _alone(*keys), missing)
 
 
 def causes(a: Survey, b: Survey) -> pd.DataFrame:
@@ -137,16 +153,8 @@ def markdown(found: Comparison, a: str, b: str) -> str:
         f"{n_moved} of {len(found.moved)} differences are beyond noise (95 %, Holm).",
         _LEGEND,
     ]
-    # Bounds and mean are all 0 only where no image's score differs.
-    bounds = found.moved[list(with_interval("difference"))]
-    same = (bounds == 0).all(axis=1) & (found.moved["noise"] == PAIRED)
-    for title, rows in (
-        ("Moved beyond noise", found.moved[found.moved["moved"]]),
-        ("Within noise", found.moved[~found.moved["moved"] & ~same]),
-        ("The same, image by image", found.moved[same][[*KEY, "a", "n_paired", "n_redrawn"]]),
-    ):
-        shown = rows.drop(columns="moved", errors="ignore")
-        parts += [f"## {title}", _pipes(shown) if len(rows) else "Nothing."]
+    for title, rows in _by_verdict(found.moved).items():
+        parts += [f"## {title}", _pipes(rows) if len(rows) else "Nothing."]
     if len(found.latency):
         note = "Medians of repeats on one machine each: no interval would cover another machine."
         parts += ["## Time per image, ms", _pipes(found.latency), note]
@@ -154,7 +162,30 @@ def markdown(found: Comparison, a: str, b: str) -> str:
     parts += [_pipes(found.causes) if len(found.causes) else "Nothing that provenance knows of."]
     if found.alone:
         parts += ["## In one run only", "\n".join(f"- {line}" for line in found.alone)]
+    lost = [f"- {side}: {line}" for side, files in found.missing.items() for line in _lost(files)]
+    if lost:
+        parts += ["## Image files that frames name and that are missing", "\n".join(lost)]
     return "\n\n".join(parts) + "\n"
+
+
+def _by_verdict(moved: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows under a title each: what moved, what did not, what is the very same."""
+    # Bounds and mean are all 0 only where no image's score differs.
+    bounds = moved[list(with_interval("difference"))]
+    same = (bounds == 0).all(axis=1) & (moved["noise"] == PAIRED)
+    rows = moved.drop(columns="moved")
+    return {
+        "Moved beyond noise": rows[moved["moved"]],
+        "Within noise": rows[~moved["moved"] & ~same],
+        "The same, image by image": rows[same][[*KEY, "a", *_PAIRED_COUNTS]],
+    }
+
+
+def _lost(files: Sequence[Path]) -> list[str]:
+    """A line per folder, with the first of its missing files; the JSON has them all."""
+    folders = groupby(files, lambda file: file.parent)
+    names = [(folder, [file.name for file in of_folder]) for folder, of_folder in folders]
+    return [f"{folder}: {len(lost)} files: {examples(lost)}" for folder, lost in names]
 
 
 def _rows(found: Survey, kind: str) -> pd.DataFrame:
@@ -178,11 +209,11 @@ def _of(rows: pd.DataFrame, key: tuple[Any, ...]) -> pd.DataFrame:
 
 
 def _row(
-    key: tuple[Any, ...], a: pd.DataFrame, b: pd.DataFrame, redrawn: frozenset[Any]
+    key: tuple[Any, ...], a: pd.DataFrame, b: pd.DataFrame, pictures: Pictures
 ) -> dict[str, Any]:
     both = a.merge(b, on=list(_IMAGE), suffixes=("_a", "_b"))
     difference = _difference(a, b, both, by_task=key[-1] == CORRECT)
-    pictures = set(both[list(_IMAGE)].itertuples(index=False, name=None))
+    paired = set(both[list(_IMAGE)].itertuples(index=False, name=None))
     sides = [(both, "value_a"), (both, "value_b")] if len(both) else [(a, "value"), (b, "value")]
     means = [_mean(rows, value, key[-1]) for rows, value in sides]
     return {
@@ -195,7 +226,8 @@ def _row(
         "n_a": len(a),
         "n_b": len(b),
         "n_paired": len(both),
-        "n_redrawn": len(pictures & redrawn),
+        "n_redrawn": len(paired & pictures.redrawn),
+        "n_without_file": len(paired - pictures.seen),
     }
 
 
@@ -215,18 +247,21 @@ def _mean(rows: pd.DataFrame, value: str, metric: str) -> float:
     return float(by_task.mean() if metric == CORRECT else rows[value].mean())
 
 
-def _redrawn(a: Survey, b: Survey) -> dict[tuple[Any, ...], frozenset[Any]]:
-    """Per benchmark and cell, the images of both runs whose files differ."""
-    files = [_files(found) for found in (a, b)]
-    changed: dict[tuple[Any, ...], set[Any]] = {}
-    for image in files[0].keys() & files[1].keys():
-        one, other = (side[image] for side in files)
-        if one.is_file() and other.is_file() and not cmp(one, other, shallow=False):
-            changed.setdefault(image[0], set()).add(image[1])
-    return {cell: frozenset(images) for cell, images in changed.items()}
+def _pictures(
+    a: Mapping[tuple[Any, Any], Path], b: Mapping[tuple[Any, Any], Path]
+) -> dict[tuple[Any, ...], Pictures]:
+    """Per benchmark and cell, what two runs' existing files of the same images say."""
+    found: dict[tuple[Any, ...], Pictures] = {}
+    for cell, image in a.keys() & b.keys():
+        pictures = found.setdefault(cell, Pictures(set(), set()))
+        pictures.seen.add(image)
+        if not cmp(a[cell, image], b[cell, image], shallow=False):
+            pictures.redrawn.add(image)
+    return found
 
 
 def _files(found: Survey) -> dict[tuple[Any, Any], Path]:
+    """(benchmark and cell, image) -> its file, there or not."""
     files = {}
     for made in frames_of(found.made, frames.IMAGES.kind):
         rows = frames.read(made.path, frames.IMAGES)
@@ -302,6 +337,7 @@ def _write(found: Comparison, text: str, out: Path) -> None:
         "latency": _records(found.latency),
         "causes": _records(found.causes),
         "alone": found.alone,
+        "missing": [{"side": s, "file": str(f)} for s, fs in found.missing.items() for f in fs],
     }
     texts = {
         "md": text,

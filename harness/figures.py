@@ -29,7 +29,7 @@ from PIL import Image
 from harness import provenance
 from harness.benchmarks.geneval import TASKS
 from harness.files import in_one_go
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob
 from harness.paired import (
     CELL,
@@ -98,13 +98,10 @@ def run(job: TableJob) -> None:
     """Make a figure and write it as png and pdf.
 
     Raises:
-        ValueError: as in :func:`harness.inputs.call`, or the target returned no Figure.
+        ValueError: as in :func:`harness.inputs.make`.
         FileNotFoundError: a frame or an image is missing.
     """
-    figure = call(job)
-    if not isinstance(figure, Figure):
-        raise FrameError(f"{job.table.target} returned {type(figure).__name__}, not a Figure")
-    write(figure, job.out, job)
+    write(make(job, Figure), job.out, job)
 
 
 def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
@@ -122,10 +119,15 @@ def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
     files = []
     for kind, metadata in about.items():
         path = out.with_name(f"{out.name}.{kind}")
-        with in_one_go(path) as partial, rc_context(RC):
-            figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
+        save(figure, path, kind, metadata)
         files.append(path)
     return files
+
+
+def save(figure: Figure, path: Path, kind: str, metadata: dict[str, str]) -> None:
+    """Draw a figure into a file, ``"png"`` or ``"pdf"``, in one go."""
+    with in_one_go(path) as partial, rc_context(RC):
+        figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
 
 
 def figure4(
@@ -150,17 +152,8 @@ def figure4(
     """
     table = curve(training, models=models, methods=methods, reward=reward)
     x, y = "validation_reward", f"validation_{quality}"
-    there = [name for name in table.columns if name.startswith("validation_")]
-    faults = [str(unknown("validation value", name, there)) for name in (x, y) if name not in there]
     shown = list(models or sorted(table["model"].unique()))
-    faults += missing(table, shown, methods)
-    if not faults:
-        gaps = table[table[[x, y]].isna().any(axis=1)]
-        faults += [
-            f"{row.model} {row.method}: no {x} or {y} at step {row.step}"
-            for row in gaps.itertuples()
-        ]
-    stop_on(faults, "figure 4")
+    stop_on(without_validations(table, [x, y], shown, methods), "figure 4")
     with rc_context(RC):
         figure, axes = panels(shown, width=3.3, height=2.9)
         for model, panel in zip(shown, axes[0], strict=True):
@@ -175,6 +168,28 @@ def figure4(
         draw_legend(figure, methods, [start])
         figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
     return figure
+
+
+def without_validations(
+    table: pd.DataFrame, columns: Sequence[str], models: Sequence[str], methods: Sequence[str]
+) -> list[str]:
+    """What a table of :func:`harness.tables.curve` lacks for a drawing, a line each.
+
+    Args:
+        columns: of the table that are drawn.
+        models, methods: all of which are drawn.
+    """
+    there = [name for name in table.columns if name.startswith("validation_")]
+    faults = [str(unknown("validation value", n, there)) for n in columns if n not in there]
+    faults += missing(table, models, methods)
+    if faults:
+        return faults
+    return [
+        f"{row['model']} {row['method']}: no {name} at step {row['step']}"
+        for row in table.to_dict("records")
+        for name in columns
+        if pd.isna(row[name])
+    ]
 
 
 def grid(
@@ -208,13 +223,7 @@ def grid(
         FrameError: the model, a method, a prompt, an image or a score is missing or double.
         FileNotFoundError: an image file is missing.
     """
-    require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
-    stop_on(missing(images, [model], methods), "a grid")
-    images = choose(images, [model], methods)
-    chosen = (images["image_index"] == image_index) & (images["seed"] == images["seed"].min())
-    images = images[chosen]
-    if images.empty:
-        raise FrameError(f"a grid cannot be made: {model!r} has no image {image_index}")
+    images = _images_of(images, model, methods, image_index)
     rows = choose_prompts(images, prompts, prompts_per_task)
     images = images[images["prompt_id"].isin(rows)]
     keys = images[["prompt_id", "seed", "image_index"]].drop_duplicates()
@@ -232,9 +241,7 @@ def grid(
             for i, prompt in enumerate(rows):
                 pixels = (load or read_pixels)(str(of_cell.loc[prompt, "path"]))
                 draw_picture(axes[i, j + 1], pixels, bool(correct.loc[cell, prompt]))
-        texts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
-        for i, prompt in enumerate(rows):
-            draw_caption(axes[i, 0], texts[prompt])
+        draw_captions(axes[:, 0], images, rows)
         legend = (
             f"{model}: same noise along each row (image {image_index})",
             f"{YES} solid frame: what the prompt asks for (GenEval)",
@@ -390,6 +397,20 @@ def choose_prompts(images: pd.DataFrame, prompts: Sequence[str] | None, per_task
     return ordered.groupby("place").head(per_task)["prompt_id"].to_list()
 
 
+def _images_of(
+    images: pd.DataFrame, model: str, methods: Sequence[str] | None, image_index: int
+) -> pd.DataFrame:
+    """The rows of one image per prompt and method of a model, from the smallest seed."""
+    require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
+    stop_on(missing(images, [model], methods), "a grid")
+    images = choose(images, [model], methods)
+    chosen = (images["image_index"] == image_index) & (images["seed"] == images["seed"].min())
+    if not chosen.any():
+        raise FrameError(f"a grid cannot be made: {model!r} has no image {image_index}")
+    kept: pd.DataFrame = images[chosen]
+    return kept
+
+
 def _titles(columns: pd.DataFrame) -> list[str]:
     """Method names, with what tells columns of the same method apart."""
     rewards = columns[columns["reward"] != ""].groupby("method")["reward"].nunique()
@@ -441,8 +462,10 @@ def draw_picture(panel: Axes, pixels: Pixels, correct: bool | None) -> None:
     panel.text(1.0, 0.0, sign, style, ha="center", va="center", transform=panel.transAxes)
 
 
-def draw_caption(panel: Axes, text: str) -> None:
-    """A prompt beside its row."""
-    panel.axis("off")
-    wrapped, place = textwrap.fill(text, 19), panel.transAxes
-    panel.text(0.97, 0.5, wrapped, fontsize=8, ha="right", va="center", transform=place)
+def draw_captions(panels: npt.NDArray[Any], images: pd.DataFrame, prompts: Sequence[str]) -> None:
+    """The texts of prompts, by their ids, beside their rows."""
+    texts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
+    for panel, prompt in zip(panels, prompts, strict=True):
+        panel.axis("off")
+        wrapped, place = textwrap.fill(texts[prompt], 19), panel.transAxes
+        panel.text(0.97, 0.5, wrapped, fontsize=8, ha="right", va="center", transform=place)

@@ -301,8 +301,12 @@ def write(frame: pd.DataFrame, path: str | Path, kind: str | Schema, spec: Any) 
     """
     path, schema = Path(path), schema_of(kind)
     checked = check(frame, schema, str(path))
-    table = _to_arrow(checked, schema, str(path))
-    metadata = {_METADATA_KEY: provenance.collect(schema.kind, spec).encode()}
+    write_arrow(_to_arrow(checked, schema, str(path)), path, schema.kind, spec)
+
+
+def write_arrow(table: Any, path: Path, kind: str, spec: Any) -> None:
+    """Write an arrow table as :func:`write` does, unchecked; ``kind`` need be no schema's."""
+    metadata = {_METADATA_KEY: provenance.collect(kind, spec).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with in_one_go(path) as partial:
         pq.write_table(table, partial)
@@ -321,6 +325,11 @@ def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
     if written and written != schema.kind:
         raise ValueError(f"{path} holds {written}, not {schema.kind}")
     return check(table.to_pandas(), schema, str(path))
+
+
+def read_arrow(path: str | Path, kind: str) -> Any:
+    """As :func:`read`, as an arrow table of exactly the schema's columns and types."""
+    return _to_arrow(read(path, kind), schema_of(kind), str(path))
 
 
 def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:

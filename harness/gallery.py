@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from harness import frames, provenance
+from harness import frames
 from harness.benchmarks.geneval import TASKS
 from harness.files import write_text
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob
-from harness.lineage import SIDECAR
+from harness.lineage import write_sidecar
 from harness.pages import template
 from harness.paired import (
     CELL,
@@ -68,13 +68,10 @@ def run(job: TableJob) -> None:
     """Make a gallery: ``out`` + .html, and beside it ``images`` and ``provenance.json``.
 
     Raises:
-        ValueError: as in :func:`harness.inputs.call`, or the target returned no Gallery.
+        ValueError: as in :func:`harness.inputs.make`.
         FileNotFoundError: a frame or an image is missing.
     """
-    made = call(job)
-    if not isinstance(made, Gallery):
-        raise FrameError(f"{job.table.target} returned {type(made).__name__}, not a Gallery")
-    write(made, job.out, job)
+    write(make(job, Gallery), job.out, job)
 
 
 def gallery(
@@ -130,12 +127,7 @@ def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
     suffix, side_px = suffixes.pop()
     drawn = {"suffix": suffix, "side_px": side_px, "crisp": side_px <= CRISP_PX}
     write_text(page, _page({**made.data, **drawn, "origin": describe(job)}))
-    record = provenance.parse(provenance.collect("gallery", job))
-    record["outputs"] = provenance.hashes([str(page), str(folder)])
-    record["outputs"] = {Path(path).name: hash_ for path, hash_ in record["outputs"].items()}
-    sidecar = page.with_name(SIDECAR)
-    write_text(sidecar, json.dumps(record, indent=1) + "\n")
-    return [page, folder, sidecar]
+    return [page, folder, write_sidecar(page.parent, "gallery", job, [page, folder])]
 
 
 def _no_verdicts(paired: Paired, verdict: str) -> list[str]:
@@ -191,17 +183,7 @@ def _data(
     prompts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     tasks = pictures["task"].drop_duplicates()
     ordered = tasks.iloc[rank(tasks, TASKS).argsort()].to_list()
-    # Each has one: else a fault has been raised.
-    against = [int(base or 0) for base in baselines(paired.cells, baseline)]
-    details = _details(paired, scores)
-    folders = dict(zip(_numbers(columns), columns["folder"], strict=True))
-    models: dict[str, list[dict[str, Any]]] = {}
-    for cell, row in zip(_numbers(columns), columns.to_dict("records"), strict=True):
-        of_model = models.setdefault(row["model"], [])
-        values = {name: _short(grid[cell]) for name, grid in paired.scores.items()}
-        base = folders[against[cell]]
-        named = {"label": row["label"], "folder": row["folder"], "base": base}
-        of_model.append({**named, "values": values, "details": details.get(cell, {})})
+    models = _models(paired, columns, _details(paired, scores), baseline)
     return {
         "benchmark": ", ".join(sorted(pictures["benchmark"].unique())),
         "baseline": baseline,
@@ -215,6 +197,23 @@ def _data(
         ],
         "models": [{"name": name, "columns": shown} for name, shown in models.items()],
     }
+
+
+def _models(
+    paired: Paired, columns: pd.DataFrame, details: dict[int, dict[int, str]], baseline: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Model -> what is shown of each of its columns, from left to right."""
+    # Each has one: else a fault has been raised.
+    against = [int(base or 0) for base in baselines(paired.cells, baseline)]
+    folders = dict(zip(_numbers(columns), columns["folder"], strict=True))
+    models: dict[str, list[dict[str, Any]]] = {}
+    for cell, row in zip(_numbers(columns), columns.to_dict("records"), strict=True):
+        of_model = models.setdefault(row["model"], [])
+        values = {name: _short(grid[cell]) for name, grid in paired.scores.items()}
+        base = folders[against[cell]]
+        named = {"label": row["label"], "folder": row["folder"], "base": base}
+        of_model.append({**named, "values": values, "details": details.get(cell, {})})
+    return models
 
 
 def _details(paired: Paired, scores: pd.DataFrame) -> dict[int, dict[int, str]]:

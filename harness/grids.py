@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 from matplotlib import rc_context
@@ -21,7 +21,7 @@ from harness.figures import (
     YES,
     Pixels,
     choose_prompts,
-    draw_caption,
+    draw_captions,
     draw_picture,
     grid_axes,
     read_pixels,
@@ -41,6 +41,10 @@ class Column(NamedTuple):
     method: str
     steps: int
     image_index: int = 0
+
+
+#: What is known of the image of a column and a prompt id.
+Places: TypeAlias = dict[tuple[Column, str], Any]
 
 
 def side_by_side(
@@ -78,26 +82,21 @@ def side_by_side(
     shown = dict(values or {})
     judged = [CORRECT] if (scores["metric"] == CORRECT).any() else []
     paths, faults = _lookup(images, "path", wanted, rows, "images")
-    numbers = {}
+    numbers: dict[str, Places] = {}
     for metric in [*judged, *shown]:
         of_metric = scores[scores["metric"] == metric]
         numbers[metric], more = _lookup(of_metric, "value", wanted, rows, metric)
         faults += more
     stop_on(faults, "a grid")
-    texts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     with rc_context(RC):
         figure, axes = grid_axes(len(rows), len(wanted), _GAP_INCHES * len(shown))
-        for j, title in enumerate(_titles(wanted)):
+        draw_captions(axes[:, 0], images, rows)
+        for j, (column, title) in enumerate(zip(wanted, _titles(wanted), strict=True)):
             axes[0, j + 1].set_title(title, fontsize=7)
-        for i, prompt in enumerate(rows):
-            draw_caption(axes[i, 0], texts[prompt])
-            for j, column in enumerate(wanted):
-                verdict = bool(numbers[CORRECT][column, prompt]) if judged else None
-                draw_picture(
-                    axes[i, j + 1], (load or read_pixels)(str(paths[column, prompt])), verdict
-                )
-                lines = [f"{name} {numbers[m][column, prompt]:.3g}" for m, name in shown.items()]
-                _draw_values(axes[i, j + 1], lines)
+            for i, prompt in enumerate(rows):
+                pixels = (load or read_pixels)(str(paths[column, prompt]))
+                of_image = {metric: found[column, prompt] for metric, found in numbers.items()}
+                _draw_image(axes[i, j + 1], pixels, of_image, shown)
         width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
         figure.supxlabel(_legend(bool(judged), width), fontsize=7)
     return figure
@@ -105,7 +104,7 @@ def side_by_side(
 
 def _lookup(
     frame: pd.DataFrame, name: str, columns: Sequence[Column], rows: Sequence[str], what: str
-) -> tuple[dict[tuple[Column, str], Any], list[str]]:
+) -> tuple[Places, list[str]]:
     """The value of each column and prompt, and a line for each that is missing or double."""
     frame = frame[frame["prompt_id"].isin(rows)]
     key = [*Column._fields, "prompt_id"]
@@ -135,7 +134,13 @@ def _titles(columns: Sequence[Column]) -> list[str]:
     return titles
 
 
-def _draw_values(panel: Axes, lines: Sequence[str]) -> None:
+def _draw_image(
+    panel: Axes, pixels: Pixels, numbers: Mapping[str, float], shown: Mapping[str, str]
+) -> None:
+    """An image with the frame of its verdict, if it has one, and the values to be shown below."""
+    verdict = bool(numbers[CORRECT]) if CORRECT in numbers else None
+    draw_picture(panel, pixels, verdict)
+    lines = [f"{name} {numbers[metric]:.3g}" for metric, name in shown.items()]
     if lines:
         style: dict[str, Any] = {"fontsize": 6, "ha": "center", "va": "top"}
         panel.text(0.5, -0.1, "\n".join(lines), style, transform=panel.transAxes)

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -14,6 +14,8 @@ from harness import frames, versions
 from harness.jobs import TableJob
 from harness.paired import FrameError, examples
 from harness.targets import SpecError, prefix, resolve, unknown
+
+_Made = TypeVar("_Made")
 
 
 def call(job: TableJob) -> Any:
@@ -37,6 +39,15 @@ def call(job: TableJob) -> Any:
     except FrameError as error:
         files = [file for kind in needed for file in job.inputs[kind]]
         raise FrameError(f"{error}\n- see {examples(_about(str(error), files))}") from error
+
+
+def make(job: TableJob, kind: type[_Made]) -> _Made:
+    """As :func:`call`, and FrameError where the target gives something else than a ``kind``."""
+    made = call(job)
+    if not isinstance(made, kind):
+        given = type(made).__name__
+        raise FrameError(f"{job.table.target} returned {given}, not a {kind.__name__}")
+    return made
 
 
 def _about(fault: str, files: Sequence[str]) -> list[str]:

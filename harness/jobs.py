@@ -27,6 +27,7 @@ from harness.specs import (
     TableSpec,
 )
 from harness.targets import SpecError, unknown
+from harness.trained import CHECKPOINTS, STEPS_FILE, network_files
 
 #: Images lie in this folder beside their frame.
 PNG_FOLDER = "png"
@@ -88,13 +89,20 @@ class MatchJob:
         finetune: ``out`` folder of the fine-tuning.
         hypernoise: ``out`` folder of the noise network's training.
         reward: name of the training reward.
-        out: folder for the adapter and ``match.json``.
+        out: folder for the adapter, ``match.json`` and its provenance.
     """
 
     finetune: str
     hypernoise: str
     reward: str
     out: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        measured = (
+            str(Path(training, STEPS_FILE)) for training in (self.finetune, self.hypernoise)
+        )
+        return (*measured, str(Path(self.finetune, CHECKPOINTS)))
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ class GenerateJob:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (self.adapter,) if self.adapter else ()
+        return Timed(self.method, self.adapter).reads
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,10 @@ class Timed:
     method: MethodSpec
     adapter: str | None = None
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return network_files(self.adapter, self.method.checkpoint) if self.adapter else ()
+
 
 @dataclass(frozen=True)
 class ProfileJob:
@@ -244,6 +256,10 @@ class ProfileJob:
     out: str
     threads: int = 1
     single_images: bool = True
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(file for timed in self.methods for file in timed.reads))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What lies in a results folder: which file was made from which, by what, and when.
 
-Every parquet frame, every figure and the gallery carry the provenance that
+Every parquet frame, every figure, matched networks and the gallery carry the provenance that
 :func:`harness.provenance.collect` wrote. Jobs name files by paths relative to the folder that they
 ran in; a results folder may have been moved or renamed since, and :meth:`Made.locate` still finds
 them.
@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from harness import frames, provenance
+from harness.files import write_text
 
 #: Provenance of a folder of files that have no place for it themselves.
 SIDECAR = "provenance.json"
@@ -106,6 +108,18 @@ def survey(results: str | Path) -> Survey:
     if not found and not faults:
         raise FileNotFoundError(f"{folder} holds no results: no frame, table, figure or gallery")
     return Survey(found, faults)
+
+
+def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -> Path:
+    """Write the provenance of files and folders in ``folder``, with their hashes.
+
+    Args:
+        kind, spec: as for :func:`harness.provenance.collect`.
+    """
+    record = provenance.parse(provenance.collect(kind, spec))
+    record["outputs"] = {path.name: provenance.digest(path) for path in outputs}
+    write_text(folder / SIDECAR, json.dumps(record, indent=1) + "\n")
+    return folder / SIDECAR
 
 
 def frames_of(made: Iterable[Made], kind: str) -> list[Made]:

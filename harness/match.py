@@ -16,7 +16,8 @@ import pandas as pd
 
 from harness import frames
 from harness.jobs import MatchJob
-from harness.trained import STEPS_FILE, checkpoints_of, copy_checkpoint
+from harness.lineage import write_sidecar
+from harness.trained import NETWORK_FILES, STEPS_FILE, checkpoints_of, copy_checkpoint
 
 RECORD_FILE = "match.json"
 #: What the training loop calls the training reward.
@@ -69,7 +70,7 @@ def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collec
 
 
 def run(job: MatchJob) -> None:
-    """Copy the chosen checkpoint's adapter, and record the choice in ``match.json``.
+    """Copy the chosen checkpoint's adapter, and record choice and provenance beside it.
 
     Raises:
         FileNotFoundError: a frame or the checkpoints are missing.
@@ -81,6 +82,7 @@ def run(job: MatchJob) -> None:
     copy_checkpoint(checkpoints[match.step], out)
     text = json.dumps(asdict(match) | {"finetune": job.finetune, "hypernoise": job.hypernoise})
     (out / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+    write_sidecar(out, "match", job, [out / name for name in (*NETWORK_FILES, RECORD_FILE)])
     if not match.reached:
         print(
             f"fine-tuning never reached the validation reward {match.target:.4g}; "

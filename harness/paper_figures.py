@@ -18,11 +18,10 @@ from matplotlib.ticker import NullLocator
 
 from harness import published
 from harness.columns import with_interval
-from harness.figures import RC, Look, draw_legend, look_of, panels
-from harness.paired import FrameError, missing, stop_on
+from harness.figures import RC, Look, draw_legend, look_of, panels, without_validations
+from harness.paired import FrameError, stop_on
 from harness.paper_tables import Ranks, Runs, geneval
 from harness.tables import curve
-from harness.targets import unknown
 
 #: How many standard errors a band of training curves reaches: 95 % of a normal law.
 _BAND = 1.96
@@ -54,29 +53,22 @@ def training_curves(
     table = curve(training, models=models, methods=methods, reward=reward)
     shown = list(models or sorted(table["model"].unique()))
     columns = [f"validation_{value}{end}" for value in values for end in ("", "_se")]
-    faults = missing(table, shown, methods)
-    faults += [str(unknown("column", c, table.columns)) for c in columns if c not in table]
-    if faults:
+    faults = without_validations(table, columns, shown, methods)
+    if not set(columns) <= set(table):
         faults.append("trainings from before standard errors were kept have to be made again")
-    if not faults:
-        gaps = table[table[columns].isna().any(axis=1)]
-        faults = [
-            f"{row.model} {row.method}: a value is missing at step {row.step}"
-            for row in gaps.itertuples()
-        ]
     stop_on(faults, "training curves")
     with rc_context(RC):
         figure, axes = panels(shown, 2.7, 1.9, n_rows=len(values), share_y="row")
-        for column, model in enumerate(shown):
-            axes[0, column].set_title(model)
-            axes[-1, column].set_xlabel("optimizer steps")
-            for row, value in enumerate(values):
-                for method in methods:
-                    line = table[(table["model"] == model) & (table["method"] == method)]
-                    _band(axes[row, column], line, f"validation_{value}", look_of(method, methods))
         for row, value in enumerate(values):
             name = f"{reward} (trained on)" if value == "reward" else f"{value} (independent)"
             axes[row, 0].set_ylabel(name)
+            for model, panel in zip(shown, axes[row], strict=True):
+                for method in methods:
+                    line = table[(table["model"] == model) & (table["method"] == method)]
+                    _band(panel, line, f"validation_{value}", look_of(method, methods))
+        for model, top, bottom in zip(shown, axes[0], axes[-1], strict=True):
+            top.set_title(model)
+            bottom.set_xlabel("optimizer steps")
         draw_legend(figure, methods)
         said = "means over validation prompts; bands: 95 %, clustered by prompt"
         figure.supxlabel(said, fontsize=7)
@@ -142,16 +134,9 @@ def ranks(
     """
     if len(models) != 1:
         raise FrameError(f"ranks are drawn for one model, these are {', '.join(models)}")
+    asked: dict[str, Any] = {"runs": runs, "models": models, "ranks": ranks, "baseline": baseline}
     tables = {
-        method: geneval(
-            scores,
-            images,
-            printed_as=printed_as,
-            runs=runs,
-            models=models,
-            ranks=ranks,
-            baseline=baseline,
-        )
+        method: geneval(scores, images, printed_as=printed_as, **asked)
         for method, printed_as in families.items()
     }
     ranked = pd.concat(_family(table, method) for method, table in tables.items())
@@ -167,11 +152,7 @@ def ranks(
         for count, title, panel in zip(counts, titles, axes[0], strict=True):
             panel.set(title=title, xlabel="LoRA rank (log scale)")
             _level(panel, of_base[of_base["steps"] == count], look_of(baseline, drawn))
-            at = ranked[ranked["steps"] == count]
-            for number, family in enumerate(families):
-                line = at[at["family"] == family].sort_values("lora_rank")
-                nudge = _nudge(number, len(families))
-                _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
+            _families(panel, ranked[ranked["steps"] == count], list(families), drawn)
             _log2(panel, sorted(ranked["lora_rank"].unique()))
         axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
         draw_legend(figure, drawn, _hollow(ranked))
@@ -184,6 +165,16 @@ def _family(table: pd.DataFrame, method: str) -> pd.DataFrame:
     alike = [name for name in table["method"] if published.printed_method(name) == printed]
     rows = table[table["method"].isin(alike) & table["lora_rank"].notna()]
     return rows.assign(family=method)
+
+
+def _families(
+    panel: Axes, rows: pd.DataFrame, families: Sequence[str], drawn: Sequence[str]
+) -> None:
+    """A line per family of methods, in the look that it has among all that are drawn."""
+    for number, family in enumerate(families):
+        line = rows[rows["family"] == family].sort_values("lora_rank")
+        nudge = _nudge(number, len(families))
+        _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
 
 
 def _band(panel: Axes, line: pd.DataFrame, name: str, look: Look) -> None:

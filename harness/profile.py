@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -33,8 +33,8 @@ from harness.encodings import prepare
 from harness.generate import Item, Setup
 from harness.jobs import ProfileJob, Timed
 from hypernoise.adapter import saved_n_parameters
-from hypernoise.models.protocol import Generator, check_steps
-from hypernoise.rewards.protocol import Reward
+from hypernoise.models.protocol import Conditioning, Generator, check_steps
+from hypernoise.rewards.protocol import Features, Reward
 from hypernoise.training import encode_in_chunks
 
 MIN_REPEATS = 3
@@ -136,34 +136,53 @@ def _searches(job: ProfileJob) -> bool:
     return any(timed.method.needs_reward for timed in job.methods)
 
 
+class _Shared(NamedTuple):
+    """What a job's methods have in common; trained ones bring a generator of their own."""
+
+    generator: Generator
+    n_parameters: int
+    conditioning: Conditioning
+    reward: Reward | None
+    features: Features | None
+    device: str
+
+
 def _contenders(job: ProfileJob, items: Sequence[Item]) -> list[Contender]:
-    device = default_device()
     texts = list({item.row: item.prompt.text for item in items}.values())
+    shared = _load(job, texts)
+    return [_contender(job, timed, shared, texts, items[:1]) for timed in job.methods]
+
+
+def _load(job: ProfileJob, texts: Sequence[str]) -> _Shared:
+    device = default_device()
     plain = build_generator(job.model, device)
     n_plain = n_parameters(plain)
     prepare(plain, texts)
     conditioning = encode_in_chunks(plain.encode, texts)
-    reward = features = None
-    if _searches(job):
-        reward = build_reward(job.reward, device)
-        features = encode_in_chunks(reward.encode, texts)
-    contenders = []
-    for timed in job.methods:
-        generator = plain
-        if timed.method.trains is not None:
-            generator = build_generator(job.model, device)
-            prepare(generator, texts)
-        method = build_method(timed.method, generator, timed.adapter)
-        own: Reward | None = reward if timed.method.needs_reward else None
-        own_features = features if timed.method.needs_reward else None
-        setup = Setup(generator, method, own, conditioning, own_features, device)
-        # One image tells what a method costs, and whether it runs at all.
-        made = method.run(**setup.inputs(items[:1], _SEED, job.steps))
-        # From the file, since a method may merge its adapter into the backbone.
-        n_added = saved_n_parameters(Path(timed.adapter)) if timed.adapter else 0
-        params_m = (n_plain + n_added) / 1e6
-        contenders.append(Contender(timed, setup, params_m, float(made.spent.nfe)))
-    return contenders
+    if not _searches(job):
+        return _Shared(plain, n_plain, conditioning, None, None, device)
+    reward = build_reward(job.reward, device)
+    features = encode_in_chunks(reward.encode, texts)
+    return _Shared(plain, n_plain, conditioning, reward, features, device)
+
+
+def _contender(
+    job: ProfileJob, timed: Timed, shared: _Shared, texts: Sequence[str], one: Sequence[Item]
+) -> Contender:
+    generator = shared.generator
+    if timed.method.trains is not None:
+        generator = build_generator(job.model, shared.device)
+        prepare(generator, texts)
+    method = build_method(timed.method, generator, timed.adapter)
+    searches = timed.method.needs_reward
+    reward, features = (shared.reward, shared.features) if searches else (None, None)
+    setup = Setup(generator, method, reward, shared.conditioning, features, shared.device)
+    # One image tells what a method costs, and whether it runs at all.
+    made = method.run(**setup.inputs(one, _SEED, job.steps))
+    # From the file, since a method may merge its adapter into the backbone.
+    n_added = saved_n_parameters(Path(timed.adapter)) if timed.adapter else 0
+    params_m = (shared.n_parameters + n_added) / 1e6
+    return Contender(timed, setup, params_m, float(made.spent.nfe))
 
 
 def _time_all(

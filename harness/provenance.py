@@ -59,7 +59,7 @@ def hashes(paths: Iterable[str]) -> dict[str, str]:
 def digest(path: str | Path) -> str:
     """SHA-256 of a file as 64 hex digits; of a folder, that of its files' names and hashes.
 
-    Hidden files do not count: they are Snakemake's and the file browser's.
+    Hidden files and folders do not count: they are Snakemake's and the file browser's.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -68,7 +68,8 @@ def digest(path: str | Path) -> str:
     if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    files = sorted(file.relative_to(path) for file in path.rglob("[!.]*") if file.is_file())
+    names = sorted(file.relative_to(path) for file in path.rglob("[!.]*") if file.is_file())
+    files = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     lines = [f"{file.as_posix()} {digest(path / file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

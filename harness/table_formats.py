@@ -32,6 +32,10 @@ _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64
 _INTERVALS = "Intervals in brackets: 95 %, images of one prompt taken as one cluster."
 _BEST = "Bold: the best of each model, and whatever has the best value in its interval."
 _CORRECTED = "p_holm: of no gain, corrected by Holm's method for all gains of this table."
+#: Characters of a row that a page of LaTeX's 10 pt holds between margins of an inch, and those that
+#: the gap between two columns takes.
+PAGE_CHARACTERS = 90
+_GAP_CHARACTERS = 2
 _TEX = {
     "\\": r"\textbackslash{}",
     "<": r"\textless{}",
@@ -129,17 +133,52 @@ def markdown(table: pd.DataFrame, origin: str) -> str:
 
 
 def latex(table: pd.DataFrame, origin: str) -> str:
-    r"""A ``tabular`` that needs the booktabs package, with a rule between models."""
+    r"""A ``tabular`` that needs the booktabs package, with a rule between models.
+
+    A table that is wider than a page comes in parts below one another, which begin with the columns
+    that tell its rows apart. The graphicx package then shrinks what is still too wide to the line.
+    """
     texts = for_people(table)
-    rows = _marked(texts.map(_in_tex), best(table), r"\textbf{{{}}}")
-    shape = "".join("r" if _is_number(table[name]) else "l" for name in texts.columns)
-    notes = (*_notes(table, origin), r"Needs \usepackage{booktabs}.")
-    lines = [f"% {note}" for note in notes]
-    head = _tex_row([_in_tex(name) for name in texts.columns])
-    lines += [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", head]
+    parts = [_tabular(table, texts, part) for part in _parts(texts)]
+    packages = "booktabs"
+    if len(parts) > 1:
+        parts, packages = [_shrunk(part) for part in parts], "booktabs,graphicx"
+    notes = (*_notes(table, origin), rf"Needs \usepackage{{{packages}}}.")
+    said = "".join(f"% {note}\n" for note in notes)
+    return said + "\\par\\medskip\\noindent\n".join(parts)
+
+
+def _parts(texts: pd.DataFrame) -> list[list[int]]:
+    """The places of the columns that stand side by side on a page, from left to right."""
+    telling = (n for n in range(1, texts.shape[1]) if not texts.iloc[:, :n].duplicated().any())
+    n_key = next(telling, 1)
+    longest = [max(map(len, [name, *texts[name]])) for name in texts.columns]
+    widths = [n + _GAP_CHARACTERS for n in longest]
+    room = PAGE_CHARACTERS - sum(widths[:n_key])
+    parts: list[list[int]] = [[]]
+    for place in range(n_key, len(widths)):
+        if parts[-1] and sum(widths[i] for i in [*parts[-1], place]) > room:
+            parts.append([])
+        parts[-1].append(place)
+    return [[*range(n_key), *part] for part in parts]
+
+
+def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
+    """Some columns of a table, by their places in the texts for people."""
+    shown = texts.iloc[:, part]
+    rows = _marked(shown.map(_in_tex), best(table).iloc[:, part], r"\textbf{{{}}}")
+    shape = "".join("r" if _is_number(table[name]) else "l" for name in shown.columns)
+    head = _tex_row([_in_tex(name) for name in shown.columns])
+    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", head]
     for starts, row in zip(_starts(table), rows, strict=True):
         lines += [r"\midrule"] * starts + [_tex_row(row)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _shrunk(tabular: str) -> str:
+    """A tabular that is as wide as the line, if it would be wider."""
+    width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
+    return rf"\resizebox{{{width}}}{{!}}{{%" + f"\n{tabular.rstrip()}%\n}}\n"
 
 
 def page(table: pd.DataFrame, title: str, origin: str) -> str:

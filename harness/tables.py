@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import frames, published, versions
+from harness import frames, published, table_rows, versions
 from harness.benchmarks.geneval import TASKS
 from harness.columns import columns_of, in_order, with_interval
-from harness.inputs import call
+from harness.inputs import make
 from harness.jobs import TableJob
 from harness.paired import (
     CELL,
@@ -68,16 +68,14 @@ _TIMED = (*CELL, "batch_size", "repeat", "latency_ms", "params_m", "threads")
 
 
 def run(job: TableJob) -> None:
-    """Make a table and write it as csv, md, tex, html and parquet.
+    """Make a table and write it as csv, md, tex, html and parquet, and the rows behind it.
 
     Raises:
-        ValueError: as in :func:`harness.inputs.call`, or the target returned no DataFrame.
+        ValueError: as in :func:`harness.inputs.make`.
         FileNotFoundError: a frame is missing.
     """
-    table = call(job)
-    if not isinstance(table, pd.DataFrame):
-        raise FrameError(f"{job.table.target} returned {type(table).__name__}, not a DataFrame")
-    write(table, job.out, job)
+    write(make(job, pd.DataFrame), job.out, job)
+    table_rows.write(job)
 
 
 def table1(
@@ -193,7 +191,8 @@ def sweep(
     Args:
         scores: score rows of one benchmark, with all three metrics for each image.
         values: method -> its value of the parameter; None for a method without it, like base.
-        parameter: name of the parameter, which becomes a column.
+        parameter: name of the parameter, which becomes a column; empty where methods or steps are
+            compared and no parameter.
         models: the models to show, in this order; all by name if None.
 
     Returns:
@@ -210,9 +209,10 @@ def sweep(
     stop_on(faults, "sweep")
     measured = pd.DataFrame([_measures(paired, cell, None) for cell in paired.cells.index])
     numbers = {name: np.nan if value is None else float(value) for name, value in values.items()}
-    setting = paired.cells["method"].map(numbers).rename(parameter)
-    table = pd.concat([paired.cells, setting, measured], axis=1)
-    order = [rank(table["model"], models), table["steps"], setting.fillna(-np.inf), table["method"]]
+    settings = [paired.cells["method"].map(numbers).rename(parameter)] if parameter else []
+    table = pd.concat([paired.cells, *settings, measured], axis=1)
+    order = [rank(table["model"], models), table["steps"]]
+    order += [*(setting.fillna(-np.inf) for setting in settings), table["method"]]
     of_tasks = [column for task in TASKS for column in with_interval(f"geneval_{task}")]
     table = in_order(table, order).drop(columns=of_tasks)
     table.attrs = {"notes": published.notes(table, paired.benchmark)}

@@ -25,10 +25,9 @@ from harness.components import (
 from harness.encodings import prepare
 from harness.jobs import TrainJob, job_hash
 from harness.specs import SpecError, unknown
-from harness.trained import CHECKPOINTS, STEPS_FILE
+from harness.trained import CHECKPOINTS, NETWORK_FILES, STEPS_FILE
 from harness.work import Work
 from hypernoise import kinds
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.processes import Processes, joined
 from hypernoise.training import (
     Prompt,
@@ -48,6 +47,10 @@ class Plan:
     options: TrainingOptions
     prompts: list[Prompt]
     validation_prompts: list[Prompt]
+
+    @property
+    def all_prompts(self) -> list[Prompt]:
+        return self.prompts + self.validation_prompts
 
 
 def run(job: TrainJob) -> None:
@@ -73,20 +76,19 @@ def _train(job: TrainJob, processes: Processes) -> None:
     folder = Path(job.work)
     device = default_device()
     generator = build_generator(job.model, device)
-    texts = [text for _, text in plan.prompts + plan.validation_prompts]
-    prepare(generator, texts, processes)
+    prepare(generator, [text for _, text in plan.all_prompts], processes)
     reward = build_reward(job.reward, device)
     judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
-    options = plan.options
-    objective = kinds.build(str(job.method.trains), generator, options)
+    objective = kinds.build(str(job.method.trains), generator, plan.options)
+    validation = Validation(plan.validation_prompts, job.validation_images, judges)
     trained = train(
         objective,
         generator,
         reward,
         plan.prompts,
-        options,
+        plan.options,
         folder,
-        Validation(plan.validation_prompts, job.validation_images, judges),
+        validation,
         processes=processes,
     )
     _check_finite(trained)
@@ -97,7 +99,7 @@ def _train(job: TrainJob, processes: Processes) -> None:
 
 def _open_work(job: TrainJob, plan: Plan) -> Work:
     inputs = weight_paths(job.model, [job.reward, *job.extra_rewards.values()])
-    return Work(job.work, job_hash(job, inputs, plan.prompts + plan.validation_prompts))
+    return Work(job.work, job_hash(job, inputs, plan.all_prompts))
 
 
 def check(job: TrainJob) -> Plan:
@@ -166,5 +168,5 @@ def _publish(job: TrainJob, trained: Trained, folder: Path) -> None:
 def _copy_adapter(source: Path, target: Path) -> None:
     """Copy a trained network's two files into a folder, which is made."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
+    for name in NETWORK_FILES:
         shutil.copyfile(source / name, target / name)

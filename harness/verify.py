@@ -1,9 +1,10 @@
 """``python -m harness verify RESULTS``: does every number follow from the rows it claims?
 
 Tables are recomputed from the frames that their provenance names, and every format is compared
-cell by cell. Frames, tables, figures and the gallery are checked against the hashes of what they
-were made from, and image frames against their files. What cannot be traced is named: file, row,
-column.
+cell by cell; the rows beside them are compared with the frames. Figures are redrawn, and their PNG
+is compared (:mod:`harness.redraws`). Frames, tables, figures, matched networks and the gallery are
+checked against the hashes of what they were made from, and image frames against their files. What
+cannot be traced is named: file, row, column.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import pandas as pd
+from matplotlib.figure import Figure
 
-from harness import frames, provenance, table_formats, versions
-from harness.inputs import call
+from harness import frames, provenance, redraws, table_formats, table_rows, versions
+from harness.inputs import make
 from harness.jobs import TableJob, from_json
 from harness.lineage import REQUIRED, Made, Survey, survey
 from harness.paired import examples
@@ -36,7 +39,7 @@ MOST_CELLS = 20
 #: Where tables' targets may come from: a results folder must not choose what code runs.
 TRUSTED = ("harness",)
 _DESCRIBES = re.compile(r"version \d+; commit ")
-_PLURALS = {"table": "tables", "figure": "figures", "gallery": "galleries"}
+_PLURALS = {"table": "tables", "figure": "figures", "gallery": "galleries", "match": "matches"}
 _SORTS = (*_PLURALS.values(), "frames")
 _TEXTS = (".csv", ".md", ".tex", ".html")
 
@@ -73,7 +76,7 @@ def verify(found: Survey, trust: Sequence[str] = ()) -> list[Finding]:
 
     Args:
         found: the folder (:func:`harness.lineage.survey`).
-        trust: packages besides the harness whose table functions may be called.
+        trust: packages besides the harness whose functions of tables and figures may be called.
     """
     hashed = cache(provenance.digest)
     findings = [Finding(str(path), fault) for path, fault in found.unreadable]
@@ -82,9 +85,14 @@ def verify(found: Survey, trust: Sequence[str] = ()) -> list[Finding]:
         findings += _inputs(made, hashed)
         if made.kind in frames.SCHEMAS:
             findings += _frame(made)
-    for made in _tables(found):
+    trusted = (*TRUSTED, *trust)
+    for made in _of(found, "table"):
         findings += _mixed(made, {path for path, _ in found.unreadable})
-        findings += _table(made, (*TRUSTED, *trust))
+        findings += _table(made, trusted)
+    for made in _of(found, "rows"):
+        findings += _rows(made)
+    for made in _of(found, "figure"):
+        findings += _figure(made, trusted)
     return findings + _orphans(found)
 
 
@@ -101,7 +109,19 @@ def notes(found: Survey) -> list[str]:
     known = {str(made.record["commit"])[:12] for made in found.made if "commit" in made.record}
     if len(known) > 1:
         lines.append(f"files were made by {len(known)} commits: {', '.join(sorted(known))}")
-    return lines
+    return lines + _not_redrawn(found)
+
+
+def _not_redrawn(found: Survey) -> list[str]:
+    foreign = [made.path for made in _of(found, "figure") if not redraws.is_comparable(made.path)]
+    if not foreign:
+        return []
+    drawn_by = sorted({redraws.drawn_by(path) or "an unknown program" for path in foreign})
+    return [
+        f"{len(foreign)} figures were not redrawn, but checked by the hashes of their frames only: "
+        f"matplotlib {', '.join(drawn_by)} drew them, here is {matplotlib.__version__}; e.g. "
+        f"{foreign[0]}"
+    ]
 
 
 def _summary(found: Survey, findings: Sequence[Finding]) -> str:
@@ -184,9 +204,7 @@ def _table(made: Made, trusted: Sequence[str]) -> list[Finding]:
     file = str(made.path)
     try:
         job = _job(made, trusted)
-        table = call(job)
-        if not isinstance(table, pd.DataFrame):
-            raise SpecError(f"{job.table.target} is no table function")
+        table = make(job, pd.DataFrame)
     except (ValueError, OSError) as error:
         return [Finding(file, f"cannot be recomputed: {error}")]
     findings = _limited(file, _differing_cells(frames.read_any(made.path), table))
@@ -201,8 +219,38 @@ def _table(made: Made, trusted: Sequence[str]) -> list[Finding]:
     return findings
 
 
+def _rows(made: Made) -> list[Finding]:
+    """Whether the rows beside a table are those of the frames that it names."""
+    inputs = made.spec.get("inputs", {})
+    named = [(kind, file) for kind, files in inputs.items() for file in files]
+    try:
+        anew = table_rows.gather((kind, file, made.locate(file)) for kind, file in named)
+    except (ValueError, OSError) as error:
+        return [Finding(str(made.path), f"cannot be gathered: {error}")]
+    if frames.read_any(made.path).equals(anew.to_pandas()):
+        return []
+    return [Finding(str(made.path), "holds other rows than the frames that it names")]
+
+
+def _figure(made: Made, trusted: Sequence[str]) -> list[Finding]:
+    """A figure drawn anew, and how the stored one differs."""
+    file, pdf = str(made.path), made.path.with_suffix(".pdf")
+    findings = [] if pdf.is_file() else [Finding(str(pdf), "is missing")]
+    if not redraws.is_comparable(made.path):
+        # A note says so.
+        return findings
+    try:
+        job = _job(made, trusted)
+        figure = make(job, Figure)
+        with tempfile.TemporaryDirectory() as folder:
+            lines = list(redraws.differences(made.path, figure, Path(folder)))
+    except (ValueError, OSError) as error:
+        lines = [f"cannot be redrawn: {error}"]
+    return findings + [Finding(file, line) for line in lines]
+
+
 def _job(made: Made, trusted: Sequence[str]) -> TableJob:
-    """The table's job with its inputs where they are now."""
+    """The job of a table or figure with its inputs where they are now."""
     job = from_json(json.dumps(made.spec), TableJob)
     package = job.table.target.partition(":")[0].partition(".")[0]
     if package not in trusted:
@@ -267,15 +315,16 @@ def _orphans(found: Survey) -> list[Finding]:
     folders |= {made.results / "tables" for made in found.made[:1]}
     texts = [path for folder in folders for path in folder.glob("*") if path.suffix in _TEXTS]
     known = {path.with_suffix("") for path, _ in found.unreadable}
-    known |= {made.path.with_suffix("") for made in _tables(found)}
+    known |= {made.path.with_suffix("") for made in _of(found, "table")}
     what = "no parquet with provenance beside it: none of its numbers can be traced"
     # No number of a measurement is on the page that says where they come from.
     known |= {made.results / "tables" / "provenance" for made in found.made[:1]}
     return [Finding(str(path), what) for path in sorted(texts) if path.with_suffix("") not in known]
 
 
-def _tables(found: Survey) -> list[Made]:
-    return [made for made in found.made if made.kind.startswith("table ")]
+def _of(found: Survey, sort: str) -> list[Made]:
+    """The files of a sort of kinds: every table, every figure."""
+    return [made for made in found.made if made.kind.startswith(f"{sort} ")]
 
 
 def _same(one: Any, other: Any) -> bool:

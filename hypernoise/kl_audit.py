@@ -143,12 +143,15 @@ def audit(displacement: Displacement, noise: Tensor, options: AuditOptions, seed
 def jacobian(displacement: Displacement, noise: Tensor, batch_size: int = 64) -> Tensor:
     """The Jacobian [d, d] of f at one noise [*noise_shape]: row i is the gradient of output i.
 
-    A batch of copies of the noise is pulled back along as many unit vectors, so f needs reverse
-    mode only.
+    One batch of copies of the noise goes through f, and is pulled back along as many unit vectors
+    at a time, so f needs reverse mode only.
     """
-    identity = torch.eye(noise.numel(), device=noise.device, dtype=noise.dtype)
-    rows = torch.split(identity, batch_size)
-    return torch.cat([Linearized(displacement, noise, len(part)).pull(part) for part in rows])
+    d = noise.numel()
+    n = min(batch_size, d)
+    local = Linearized(displacement, noise, n)
+    # Rows beyond d are zero: they fill the last batch up.
+    units = torch.eye(math.ceil(d / n) * n, d, device=noise.device, dtype=noise.dtype)
+    return torch.cat([local.pull(part) for part in torch.split(units, n)])[:d]
 
 
 class _Measured(NamedTuple):

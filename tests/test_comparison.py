@@ -34,6 +34,16 @@ def results(folder: Path, change: Change = lambda rows: rows, version: int = 1) 
     return folder
 
 
+def with_images(folder: Path) -> Path:
+    """A results folder with an image frame and its files besides."""
+    rows = measured.images()
+    frames.write(rows, results(folder) / "images" / "images.parquet", "images", {})
+    (folder / "images" / "png").mkdir()
+    for name in rows["path"]:
+        (folder / "images" / name).write_bytes(b"pixels")
+    return folder
+
+
 def of(found: Comparison, method: str, metric: str) -> pd.Series[Any]:
     rows = found.moved.query("model == 'tiny_a' and method == @method and metric == @metric")
     assert len(rows) == 1
@@ -107,6 +117,31 @@ def test_what_only_one_run_has_is_listed(tmp_path: Path) -> None:
     alone = compare(survey(a), survey(b)).alone
     assert len(alone) == 2 * 3
     assert all(line.startswith("a: shapes tiny_") and " reno " in line for line in alone)
+
+
+def test_images_are_compared_file_by_file_and_missing_files_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = with_images(tmp_path / "a"), with_images(tmp_path / "b")
+    png = sorted((a / "images" / "png").glob("tiny_a_base_*"))
+    (b / "images" / "png" / png[0].name).write_bytes(b"others")
+    png[1].unlink()
+    (b / "images" / "png" / png[2].name).unlink()
+    found = compare(survey(a), survey(b))
+    row = of(found, "base", "train_reward")
+    assert (row["n_paired"], row["n_redrawn"], row["n_without_file"]) == (24, 1, 2)
+    assert of(found, "reno", "train_reward")["n_without_file"] == 0
+    assert found.missing == {"a": [png[1]], "b": [b / "images" / "png" / png[2].name]}
+    assert main(["compare", str(a), str(b), "--out", str(tmp_path / "c")]) == 0
+    assert f"- a: {png[1].parent}: 1 files: {png[1].name}\n" in capsys.readouterr().out
+    written = json.loads((tmp_path / "c.json").read_text())["missing"]
+    assert {"side": "a", "file": str(png[1])} in written
+
+
+def test_without_image_frames_nobody_says_that_no_image_was_redrawn(tmp_path: Path) -> None:
+    found = compare(survey(results(tmp_path / "a")), survey(with_images(tmp_path / "b")))
+    assert (found.moved["n_without_file"] == found.moved["n_paired"]).all()
+    assert found.missing == {"a": [], "b": []}
 
 
 def test_it_prints_markdown_and_writes_files(

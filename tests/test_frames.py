@@ -66,6 +66,18 @@ def test_every_frame_says_what_made_it(tmp_path: Path) -> None:
     assert pd.Timestamp(record["written"]).tz is not None
 
 
+def test_hidden_files_and_folders_are_no_part_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.txt").write_text("a")
+    before = provenance.digest(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "b.txt").write_text("b")
+    (tmp_path / "deep" / ".c").write_text("c")
+    assert provenance.digest(tmp_path) == before
+    (tmp_path / "deep" / "d.txt").write_text("d")
+    assert provenance.digest(tmp_path) != before
+
+
 def test_json_text_is_as_good_a_spec_as_a_dataclass() -> None:
     assert json.loads(provenance.collect("x", '{"a": 1}'))["spec"] == {"a": 1}
 

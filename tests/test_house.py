@@ -209,3 +209,17 @@ def test_component_files_declare_one_kind_each() -> None:
         for path in files:
             declared = set(re.findall(r"\badd_(\w+)\(", path.read_text(encoding="utf-8")))
             assert declared == {kind.removesuffix("s")}, path
+
+
+def test_whatever_the_report_shows_has_a_caption() -> None:
+    folder = REPOSITORY / "workflows"
+    captions = {path.stem for path in (folder / "report").glob("*.rst")}
+    used = set()
+    for path in (folder / "tables").glob("*.smk"):
+        calls = re.findall(r"\b(?:table|figure)_files\(([^)]*)\)", path.read_text(encoding="utf-8"))
+        for call in calls:
+            named = set(re.findall(r'"([\w{}]+)"', call)) & captions
+            # Without labels the report does not show it.
+            assert named or "=" not in call, f"{path}: {call}"
+            used |= named
+    assert captions - used == {"provenance", "workflow"}

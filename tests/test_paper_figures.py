@@ -75,7 +75,7 @@ def test_training_curves_without_standard_errors_are_refused() -> None:
         training_curves(measured.training(), reward="redness", values=["reward"])
     gap = measured_training()
     gap = gap[~((gap["step"] == 20) & (gap["name"] == "judge_reward_se"))]
-    with pytest.raises(FrameError, match="tiny_a hypernoise: a value is missing at step 20"):
+    with pytest.raises(FrameError, match="hypernoise: no validation_judge_reward_se at step 20"):
         training_curves(gap, reward="redness")
 
 

@@ -156,6 +156,8 @@ def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parame
         repeats=3,
         batch_size=2,
     )
+    inputs = frames.read_provenance(tmp_path / "timings.parquet")["inputs"]
+    assert set(inputs) == {str(path) for path in (tmp_path / "adapter").iterdir()}
     of = table.groupby("method")
     params = of["params_m"].first()
     assert params["hypernoise"] - params["base"] == pytest.approx(network.n_parameters / 1e6)

@@ -24,7 +24,7 @@ from harness.columns import with_interval
 from harness.jobs import TableJob
 from harness.paired import FrameError
 from harness.specs import SpecError, TableSpec
-from harness.table_formats import for_people, latex, markdown, page, write
+from harness.table_formats import PAGE_CHARACTERS, for_people, latex, markdown, page, write
 from harness.tables import TABLE1_COLUMNS, curve, run, sweep, table1
 
 Frames = dict[str, pd.DataFrame]
@@ -435,6 +435,13 @@ def test_sweep_orders_settings_by_value_after_the_method_without_one() -> None:
     assert found["train_reward_mean"] == pytest.approx(1.0)
 
 
+def test_a_sweep_of_no_parameter_has_no_column_for_one() -> None:
+    values = dict.fromkeys(measured.METHODS)
+    table = sweep(measured.scores(), values=values, parameter="", models=["tiny_a"])
+    assert list(table.columns[:5]) == ["model", "method", "reward", "steps", "n_images"]
+    assert list(table["method"]) == sorted(measured.METHODS)
+
+
 def test_sweep_refuses_settings_without_rows_and_unequal_images() -> None:
     scores = measured.scores()
     with pytest.raises(FrameError, match="unknown method 'reno_2'; did you mean 'reno'"):
@@ -528,17 +535,45 @@ def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
     assert any("95 %" in line for line in lines)
 
 
+def tabulars(text: str) -> list[list[list[str]]]:
+    """The cells of each tabular of a LaTeX text, row by row; its column letters come first."""
+    found = re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL)
+    rows = [[line for line in body.splitlines() if line.endswith(r"\\")] for _, body in found]
+    return [
+        [list(shape), *(re.split(r"(?<!\\)&", line.removesuffix(r"\\")) for line in lines)]
+        for (shape, _), lines in zip(found, rows, strict=True)
+    ]
+
+
 def test_latex_has_as_many_cells_as_columns_and_no_bare_specials() -> None:
     text = latex(small_table().assign(reward="50%_&"), "50% of a_test")
-    shape = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
-    assert shape is not None
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert len(body) == 7
-    for line in body:
-        assert len(re.findall(r"(?<!\\)&", line)) == len(shape[1]) - 1
-        assert not re.search(r"(?<!\\)[_%]", line)
-    assert text.count(r"\midrule") == 2
+    assert not [line for line in body if re.search(r"(?<!\\)[_%]", line)]
+    for rows in tabulars(text):
+        assert len(rows) == 2 + 6
+        assert len({len(row) for row in rows}) == 1
+    assert text.count(r"\midrule") == 2 * len(tabulars(text))
     assert r"50\%\_\&" in text
+
+
+def test_a_latex_table_that_is_too_wide_comes_in_parts_with_every_column_once() -> None:
+    table = small_table()
+    texts = for_people(table)
+    parts = tabulars(latex(table, "origin"))
+    assert len(parts) > 1
+    heads = [[cell.strip().replace(r"\_", "_") for cell in rows[1]] for rows in parts]
+    # Model and method tell the rows apart.
+    assert all(head[:2] == ["model", "method"] for head in heads)
+    assert [name for head in heads for name in head[2:]] == list(texts.columns)[2:]
+    for rows in parts:
+        longest = [max(map(len, column)) for column in zip(*rows[1:], strict=True)]
+        assert sum(longest) < 1.5 * PAGE_CHARACTERS
+
+
+def test_a_latex_table_that_fits_is_one_tabular() -> None:
+    text = latex(small_table()[["model", "method", "nfe"]], "origin")
+    assert len(tabulars(text)) == 1
+    assert "resizebox" not in text
 
 
 class Cells(HTMLParser):
@@ -622,6 +657,34 @@ def test_run_makes_the_table_of_the_files(tmp_path: Path) -> None:
     assert_frame_equal(pd.read_parquet(tmp_path / "table1.parquet"), table1(**world()))
 
 
+def test_the_rows_behind_a_table_lie_beside_it_and_say_which_file_they_are_from(
+    tmp_path: Path,
+) -> None:
+    inputs = written(tmp_path, world())
+    run(table_job("harness.tables:table1", tmp_path / "table1", **inputs))
+    rows = pd.read_parquet(tmp_path / "table1.rows.parquet")
+    assert list(rows.columns[:2]) == ["frame_kind", "file"]
+    for kind, (file,) in inputs.items():
+        own = rows[rows["frame_kind"] == kind]
+        assert set(own["file"]) == {file}
+        there = frames.read(file, kind)
+        kept = own[list(there.columns)].reset_index(drop=True)
+        assert_frame_equal(kept.astype(there.dtypes), there)
+        assert own.drop(columns=[*there.columns, "frame_kind", "file"]).isna().all(axis=None)
+    origin = frames.read_provenance(tmp_path / "table1.rows.parquet")
+    assert origin["kind"] == "rows mine"
+    assert set(origin["inputs"]) == {file for (file,) in inputs.values()}
+
+
+def test_a_column_has_one_type_in_all_kinds_of_frames_so_that_they_fit_in_one_file() -> None:
+    dtypes: dict[str, set[str]] = {}
+    for schema in frames.SCHEMAS.values():
+        assert not {"frame_kind", "file"} & set(schema.names)
+        for column in schema.columns:
+            dtypes.setdefault(column.name, set()).add(column.dtype)
+    assert {name: found for name, found in dtypes.items() if len(found) > 1} == {}
+
+
 def test_run_names_the_files_that_a_fault_is_about(tmp_path: Path) -> None:
     inputs = written(tmp_path, world())
     files = []
@@ -657,16 +720,17 @@ def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex on this machine")
-def test_latex_compiles_whatever_names_and_notes_hold(tmp_path: Path) -> None:
+def test_latex_compiles_onto_a_page_whatever_names_and_notes_hold(tmp_path: Path) -> None:
     table = small_table().assign(reward="<a|b> & 50% of_it #1 {x} ~^\\")
     assert r"\textbf{" in latex(table, "origin")
     (tmp_path / "table.tex").write_text(latex(table, "made by a_test, 100 %"), encoding="utf-8")
     document = (
-        r"\documentclass{article}\usepackage{booktabs}\usepackage[paperwidth=3000mm]{geometry}"
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\usepackage[margin=1in]{geometry}"
         r"\begin{document}\noindent\input{table.tex}\end{document}"
     )
     (tmp_path / "page.tex").write_text(document)
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

@@ -14,7 +14,7 @@ import harness_toys
 import pandas as pd
 import pytest
 import torch
-from harness_toys import MODEL, REWARD, one_weight_file
+from harness_toys import METHOD, MODEL, REWARD, generate_job, one_weight_file
 from safetensors.torch import load_file
 from toys import build_generator
 
@@ -23,9 +23,12 @@ import hypernoise
 from harness import frames, match, pretrain, train
 from harness.components import build_generator as load_generator
 from harness.components import build_method
-from harness.jobs import MatchJob, PretrainJob, TrainJob, to_json
+from harness.jobs import MatchJob, PretrainJob, Timed, TrainJob, to_json
+from harness.lineage import survey
 from harness.specs import MethodSpec, ModelSpec, PromptsSpec, RewardSpec
-from hypernoise.adapter import WEIGHTS_FILE, load_trained
+from harness.trained import NETWORK_FILES, network_files
+from harness.verify import verify
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training import Row, TrainingDiverged
 
@@ -102,6 +105,9 @@ def test_a_method_can_use_a_checkpoint_of_its_training(model: ModelSpec, tmp_pat
     assert set(map(float, (w.double().sum() for w in saved.values()))) == set(
         float(w.detach().double().sum()) for w in method._network.adapter.parameters()
     )
+    assert NETWORK_FILES == (CONFIG_FILE, WEIGHTS_FILE)
+    for step in (None, 2, 4):
+        assert all(Path(file).is_file() for file in network_files(str(tmp_path / "out"), step))
     never = dataclasses.replace(HYPERNOISE, state="step_3")
     with pytest.raises(ValueError, match=r"checkpoint of step 3, .*; there: 2, 4"):
         build_method(never, generator, str(tmp_path / "out"))
@@ -137,7 +143,7 @@ def test_processes_that_a_launcher_started_train_together(model: ModelSpec, tmp_
         # The same sums in another order; Adam divides them by their own size.
         torch.testing.assert_close(two[name], weight, rtol=1e-2, atol=1e-5)
     names = [path.name for path in sorted((tmp_path / "two" / "out").iterdir())]
-    assert names == ["adapter_config.json", WEIGHTS_FILE, "checkpoints", "steps.parquet"]
+    assert names == [*NETWORK_FILES, "checkpoints", "steps.parquet"]
     assert not (tmp_path / "two" / "work").exists()
 
 
@@ -284,6 +290,36 @@ def test_matching_copies_the_adapter_and_records_the_choice(tmp_path: Path) -> N
     assert (tmp_path / "matched" / "adapter_config.json").read_text() == "20"
     record = json.loads((tmp_path / "matched" / "match.json").read_text())
     assert (record["step"], record["reached"], record["target"]) == (20, True, 2.0)
+
+
+def test_a_matched_network_says_what_it_was_chosen_from_and_whether_that_still_stands(
+    tmp_path: Path,
+) -> None:
+    job = trainings(tmp_path)
+    match.run(job)
+    (made,) = (made for made in survey(tmp_path).made if made.kind == "match")
+    assert set(made.inputs) == {
+        str(tmp_path / "tuned" / "steps.parquet"),
+        str(tmp_path / "tuned" / "checkpoints"),
+        str(tmp_path / "noise" / "steps.parquet"),
+    }
+    assert not [found for found in verify(survey(tmp_path)) if "matched" in found.file]
+    (tmp_path / "tuned" / "checkpoints" / "step_000010" / "adapter_config.json").write_text("11")
+    (tmp_path / "matched" / "adapter_model.safetensors").write_text("others")
+    found = "\n".join(map(str, verify(survey(tmp_path))))
+    assert "adapter_model.safetensors: is missing or was changed after it was made" in found
+    assert f"was made from another state of {tmp_path / 'tuned' / 'checkpoints'}" in found
+
+
+def test_a_trained_method_reads_the_checkpoint_that_it_uses_and_nothing_else() -> None:
+    at_20 = dataclasses.replace(HYPERNOISE, state="step_20")
+    kept, one = Timed(HYPERNOISE, "of"), Timed(at_20, "of")
+    assert kept.reads == ("of/adapter_config.json", "of/adapter_model.safetensors")
+    folder = "of/checkpoints/step_000020"
+    assert one.reads == (f"{folder}/adapter_config.json", f"{folder}/adapter_model.safetensors")
+    generated = generate_job(Path(), method=at_20, adapter="of")
+    assert generated.reads == one.reads
+    assert Timed(METHOD).reads == generate_job(Path()).reads == ()
 
 
 def test_matching_refuses_trainings_on_another_reward_or_without_checkpoints(

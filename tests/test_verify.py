@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from harness_toys import BENCHMARK, MODEL, REWARD, damage
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from harness import frames, provenance, tables
+from harness import figures, frames, provenance, redraws, tables
 from harness.__main__ import main
 from harness.inputs import call
 from harness.jobs import ScoreJob, TableJob
@@ -61,6 +62,14 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("results")
 
 
+@pytest.fixture
+def figure(results: Path) -> Path:
+    """The PNG of a figure in the same folder."""
+    spec = TableSpec("pareto", "harness.figures:pareto", 1)
+    figures.run(TableJob(spec, table_job().inputs, "results/figures/pareto"))
+    return results / "figures" / "pareto.png"
+
+
 def findings(results: Path) -> list[str]:
     return [str(finding) for finding in verify(survey(results))]
 
@@ -85,7 +94,10 @@ def test_an_untouched_folder_has_no_findings_wherever_it_is(
 ) -> None:
     assert main(["verify", "results"]) == 0
     summary = capsys.readouterr().out.splitlines()[-1]
-    assert summary == "1 tables, 0 figures, 0 galleries, 3 frames: every number can be traced"
+    assert (
+        summary
+        == "1 tables, 0 figures, 0 galleries, 0 matches, 4 frames: every number can be traced"
+    )
     shutil.copytree(results, tmp_path / "elsewhere" / "renamed")
     shutil.rmtree(results)
     assert findings(tmp_path / "elsewhere" / "renamed") == []
@@ -122,6 +134,13 @@ def test_a_number_edited_in_the_parquet_is_named(results: Path) -> None:
     rewrite(path, lambda table: table.assign(latency_ms=table["latency_ms"] * [2, *[1] * 5]))
     (found,) = findings(results)
     assert found.startswith(f"{path}: row 1 (tiny_a base shapes), column latency_ms: ")
+
+
+def test_rows_beside_a_table_that_are_not_those_of_its_frames_are_named(results: Path) -> None:
+    path = results / "tables" / "table1.rows.parquet"
+    rewrite(path, lambda rows: rows.assign(value=rows["value"].mask(rows.index == 3, 0.5)))
+    (found,) = findings(results)
+    assert found == f"{path}: holds other rows than the frames that it names"
 
 
 def test_a_truncated_frame_is_named_and_what_hangs_on_it(results: Path) -> None:
@@ -165,8 +184,11 @@ def test_provenance_without_a_commit_is_no_provenance(
 ) -> None:
     monkeypatch.setattr(provenance, "commit", lambda: {"commit": "unknown", "dirty": True})
     tables.run(table_job())
-    (found,) = findings(results)
-    assert found.endswith("provenance lacks commit: cannot be traced")
+    found = findings(results)
+    assert [line.partition(":")[0] for line in found] == [
+        str(results / "tables" / name) for name in ("table1.parquet", "table1.rows.parquet")
+    ]
+    assert all(line.endswith("provenance lacks commit: cannot be traced") for line in found)
 
 
 def test_uncommitted_code_is_a_note_but_no_finding(
@@ -178,6 +200,50 @@ def test_uncommitted_code_is_a_note_but_no_finding(
     printed = capsys.readouterr().out
     assert "made by code with uncommitted changes" in printed
     assert "ffffffffffff" in printed
+
+
+def test_a_figure_that_nobody_touched_is_redrawn_as_it_was(results: Path, figure: Path) -> None:
+    shutil.copytree(results, results.parent / "elsewhere")
+    assert findings(results) == findings(results.parent / "elsewhere") == []
+
+
+def test_a_figure_with_other_pixels_is_named(results: Path, figure: Path) -> None:
+    with Image.open(figure) as image:
+        about = PngInfo()
+        for name, text in image.info.items():
+            if isinstance(text, str):
+                about.add_text(name, text)
+        image.putpixel((40, 30), (255, 0, 0, 255))
+        image.save(figure, pnginfo=about)
+    (found,) = findings(results)
+    assert found.startswith(f"{figure}: differs from what its frames give in 1 pixels, within x 40")
+
+
+def test_a_figure_of_another_matplotlib_is_a_note_but_no_finding(
+    results: Path,
+    figure: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drawn_by = redraws.drawn_by(figure)
+    monkeypatch.setattr("matplotlib.__version__", "0.1")
+    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.assign(value=1.0))
+    assert main(["verify", "results"]) == 1
+    printed = capsys.readouterr().out
+    assert "note: 1 figures were not redrawn" in printed
+    assert f"matplotlib {drawn_by} drew them, here is 0.1" in printed
+    assert f"{figure}: was made from another state of" in printed
+    assert "differs from what its frames give" not in printed
+
+
+def test_a_figure_that_cannot_be_redrawn_or_lacks_its_pdf_is_named(
+    results: Path, figure: Path
+) -> None:
+    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=5))
+    figure.with_suffix(".pdf").unlink()
+    found = findings(results)
+    assert f"{figure.with_suffix('.pdf')}: is missing" in found
+    assert any(line.startswith(f"{figure}: cannot be redrawn: ") for line in found)
 
 
 def test_a_table_without_its_parquet_cannot_be_traced(results: Path) -> None:

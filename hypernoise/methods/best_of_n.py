@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.methods.candidates import Best, Candidate, Network, Task, check_generator
-from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.methods.candidates import Best, Candidate, Network, Task
+from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed, seeded_noise
 from hypernoise.rewards.protocol import Features, Reward
@@ -49,10 +49,7 @@ class BestOfN:
         seeds: Sequence[int],
         steps: int = 1,
     ) -> Generated:
-        reward, features = required_reward("best-of-n", reward, features)
-        if self._network is not None:
-            check_generator(self._network, generator)
-        task = Task(generator, reward, conditioning, features, steps, self._network)
+        task = Task.of("best-of-n", generator, reward, conditioning, features, steps, self._network)
         best = Best(noise, self.batch_size)
         best.score(task, self._candidates(noise, seeds))
         passes = steps + (self._network is not None)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hypernoise.batches import Batches
-from hypernoise.methods.protocol import Generated, Spent
+from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 
@@ -62,6 +62,32 @@ class Task(NamedTuple):
     features: Features
     steps: int
     network: Network | None = None
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        generator: Generator,
+        reward: Reward | None,
+        conditioning: Conditioning,
+        features: Features | None,
+        steps: int,
+        network: Network | None = None,
+    ) -> Task:
+        """The task of a method that searches, by its name for messages.
+
+        Raises:
+            ValueError: there is no reward, or the network is another generator's.
+        """
+        reward, features = required_reward(method, reward, features)
+        if network is not None:
+            check_generator(network, generator)
+        return cls(generator, reward, conditioning, features, steps, network)
+
+
+def given(noise: Tensor, seeds: Sequence[int]) -> list[Candidate]:
+    """The first candidate of each image: the noise [B, *noise_shape] that the method was given."""
+    return [Candidate(i, noise[i], seed, i) for i, seed in enumerate(seeds)]
 
 
 class Best:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.methods.candidates import Best, Candidate, Task
-from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.methods.candidates import Best, Candidate, Task, given
+from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed, seeded_noise
 from hypernoise.rewards.protocol import Features, Reward
@@ -68,12 +68,10 @@ class LocalSearch:
         seeds: Sequence[int],
         steps: int = 1,
     ) -> Generated:
-        reward, features = required_reward("local search", reward, features)
-        task = Task(generator, reward, conditioning, features, steps)
+        task = Task.of("local search", generator, reward, conditioning, features, steps)
         best = Best(noise, self.batch_size)
+        heights = best.score(task, given(noise, seeds))
         pivots = list(noise)
-        start = [Candidate(i, pivot, seeds[i], i) for i, pivot in enumerate(pivots)]
-        heights = best.score(task, start)
         stuck = [False] * len(pivots)
         for turn in range(self.rounds):
             around = list(self._candidates(pivots, stuck, seeds, turn))

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from hypernoise.methods.candidates import Best, Candidate, Task
-from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.methods.candidates import Best, Candidate, Task, given
+from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed
 from hypernoise.rewards.protocol import Features, Reward
@@ -93,12 +93,10 @@ class PromptSearch:
         seeds: Sequence[int],
         steps: int = 1,
     ) -> Generated:
-        reward, features = required_reward("prompt search", reward, features)
-        task = Task(generator, reward, conditioning, features, steps)
+        task = Task.of("prompt search", generator, reward, conditioning, features, steps)
         best = Best(noise, self.batch_size)
+        best.score(task, given(noise, seeds))
         tried = [[text] for text in conditioning.prompts]
-        start = [Candidate(i, noise[i], seed, i) for i, seed in enumerate(seeds)]
-        best.score(task, start)
         for turn in range(self.rounds):
             texts = [
                 self._proposals(own, best.scores[i], image_seed(seeds[i], "", turn, "proposal"))

@@ -25,6 +25,9 @@ SCORES = "results/scores/{selection}/{model}.parquet"
 PAIRS = "results/pairs/{selection}/{model}.parquet"
 TIMINGS = "results/timings/{selection}/{model}.parquet"
 
+# Figures of this part of the report are grids of images.
+SAME_NOISE = "Images from the same noise"
+
 # Verbs, and rules of the same name, whose jobs can be checked before any other has run.
 CHECKED_AHEAD = ("train", "generate")
 
@@ -265,9 +268,10 @@ def regularisation_job(name, out):
 def sweep_job(name):
     """The job of a sweep's table, as JSON."""
     sweep = config["sweeps"][name]
-    values = {m: experiment.method(m).arguments.get(sweep["parameter"]) for m in sweep["methods"]}
+    parameter = sweep.get("parameter", "")
+    values = {m: experiment.method(m).arguments.get(parameter) for m in sweep["methods"]}
     scores = expand(SCORES, selection=name, model=config["models"])
-    arguments = {"values": values, "parameter": sweep["parameter"], "models": config["models"]}
+    arguments = {"values": values, "parameter": parameter, "models": config["models"]}
     return table_job("sweep", f"results/tables/{name}", {"scores": scores}, **arguments)
 
 
@@ -307,6 +311,13 @@ def frames_of_model(model):
     return {"images": image_frames(benchmark, model), "scores": scores}
 
 
+def noises_job(name, n, n_images=3):
+    """The job of a grid of base and noise network from several noises on the n-th model, as JSON."""
+    model = nth_model(name, n)
+    shown = columns([model], ["base", "hypernoise"], n_images=n_images)
+    return table_job(name, f"results/figures/{name}", frames_of_model(model), columns=shown)
+
+
 def columns(models, methods, steps=(), n_images=1):
     """Columns of a grid: models, within them noises, within them methods."""
     return [
@@ -331,6 +342,31 @@ def metric_of(table):
     """What the benchmark of a table's images calls its score."""
     benchmark = experiment.selection(registry.tables[table].selections[0]).benchmark
     return registry.benchmarks[benchmark].metric
+
+
+def captioned(file, name, category, labels):
+    """A file for the report, with the text of workflows/report/NAME.rst if there is one."""
+    text = f"{name}.rst"
+    caption = f"../report/{text}" if Path("workflows/report", text).is_file() else None
+    return report(file, caption=caption, category=category, labels=labels)
+
+
+def table_files(name, **labels):
+    """Files that a table's rule makes: every format, the rows that it is made of, and a page, which
+    the report shows if labels say what it is."""
+    stem = f"results/tables/{name}"
+    files = {kind: f"{stem}.{kind}" for kind in ("csv", "md", "tex", "parquet", "html")}
+    if labels:
+        files["html"] = captioned(files["html"], name, "Tables", labels)
+    return {**files, "rows": f"{stem}.rows.parquet"}
+
+
+def figure_files(name, caption="", category="Figures", **labels):
+    """Files that a figure's rule makes; the report shows the png with the labels and a caption,
+    which has the figure's name if it is given no other."""
+    stem = f"results/figures/{name}"
+    png = captioned(f"{stem}.png", caption or name, category, labels)
+    return {"png": png, "pdf": f"{stem}.pdf"}
 
 
 def table_job(name, out, inputs, **arguments):

@@ -3,7 +3,7 @@ rule sweep:
     input:
         lambda w: expand(SCORES, selection=w.sweep, model=config["models"]),
     output:
-        multiext("results/tables/{sweep}", ".csv", ".md", ".tex", ".html", ".parquet"),
+        **table_files("{sweep}"),
     log:
         "results/logs/tables/{sweep}.log",
     wildcard_constraints:

@@ -6,13 +6,7 @@ rule audit:
     input:
         audits=audit_frames(),
     output:
-        multiext("results/tables/audit", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/audit.html",
-            caption="../report/audit.rst",
-            category="Tables",
-            labels={"what": "the KL of noise networks, term by term"},
-        ),
+        **table_files("audit", what="the KL of noise networks, term by term"),
     log:
         "results/logs/tables/audit.log",
     threads: 1

@@ -6,13 +6,7 @@ rule controls:
     input:
         unpack(lambda w: frames_of(CONTROLS, "scores", "images")),
     output:
-        multiext("results/tables/controls", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/controls.html",
-            caption="../report/controls.rst",
-            category="Tables",
-            labels={"what": "gains and their controls"},
-        ),
+        **table_files("controls", what="gains and their controls"),
     log:
         "results/logs/tables/controls.log",
     threads: 1

@@ -6,13 +6,7 @@ rule curves:
     input:
         **frames_of(COMPARE, "trajectories", "timings"),
     output:
-        png=report(
-            "results/figures/curves.png",
-            caption="../report/curves.rst",
-            category="Figures",
-            labels={"what": "reward of searches against iterations and time"},
-        ),
-        pdf="results/figures/curves.pdf",
+        **figure_files("curves", what="reward of searches against iterations and time"),
     log:
         "results/logs/figures/curves.log",
     threads: 1

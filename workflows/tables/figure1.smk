@@ -6,13 +6,7 @@ rule figure1:
     input:
         unpack(lambda w: main_frames("images", "scores")),
     output:
-        png=report(
-            "results/figures/figure1.png",
-            caption="../report/figure1.rst",
-            category="Images from the same noise",
-            labels={"what": "figure 1: every model"},
-        ),
-        pdf="results/figures/figure1.pdf",
+        **figure_files("figure1", what="figure 1: every model", category=SAME_NOISE),
     log:
         "results/logs/figures/figure1.log",
     threads: 1

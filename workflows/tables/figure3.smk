@@ -12,13 +12,7 @@ rule figure3:
     input:
         unpack(lambda w: frames_for("figure3", "images", "scores")),
     output:
-        png=report(
-            "results/figures/figure3.png",
-            caption="../report/figure3.rst",
-            category="Images from the same noise",
-            labels={"what": "figure 3: a hacked reward"},
-        ),
-        pdf="results/figures/figure3.pdf",
+        **figure_files("figure3", what="figure 3: a hacked reward", category=SAME_NOISE),
     log:
         "results/logs/figures/figure3.log",
     threads: 1

@@ -6,13 +6,7 @@ rule figure4:
     input:
         training_folders(**config["figure4"]),
     output:
-        png=report(
-            "results/figures/figure4.png",
-            caption="../report/figure4.rst",
-            category="Figures",
-            labels={"what": "reward against quality during training"},
-        ),
-        pdf="results/figures/figure4.pdf",
+        **figure_files("figure4", what="reward against quality during training"),
     log:
         "results/logs/figures/figure4.log",
     threads: 1

@@ -6,13 +6,7 @@ rule figure8:
     input:
         unpack(lambda w: frames_for("figure8", "images", "scores")),
     output:
-        png=report(
-            "results/figures/figure8.png",
-            caption="../report/figure8.rst",
-            category="Images from the same noise",
-            labels={"what": "figure 8: few steps"},
-        ),
-        pdf="results/figures/figure8.pdf",
+        **figure_files("figure8", what="figure 8: few steps", category=SAME_NOISE),
     log:
         "results/logs/figures/figure8.log",
     threads: 1

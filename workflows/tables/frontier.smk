@@ -11,13 +11,7 @@ rule frontier:
     input:
         unpack(lambda w: regularisation_inputs()),
     output:
-        png=report(
-            "results/figures/frontier.png",
-            caption="../report/regularisation.rst",
-            category="Figures",
-            labels={"what": "reward against fidelity"},
-        ),
-        pdf="results/figures/frontier.pdf",
+        **figure_files("frontier", what="reward against fidelity", caption="regularisation"),
     log:
         "results/logs/figures/frontier.log",
     threads: 1

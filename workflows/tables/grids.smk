@@ -7,13 +7,7 @@ rule grid:
         images=lambda w: image_frames(config["benchmark"], w.model),
         scores=lambda w: expand(SCORES, selection=config["benchmark"], model=w.model),
     output:
-        png=report(
-            "results/figures/grid_{model}.png",
-            caption="../report/grids.rst",
-            category="Images from the same noise",
-            labels={"model": "{model}"},
-        ),
-        pdf="results/figures/grid_{model}.pdf",
+        **figure_files("grid_{model}", "grids", SAME_NOISE, model="{model}"),
     log:
         "results/logs/figures/grid_{model}.log",
     threads: 1

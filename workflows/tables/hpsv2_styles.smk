@@ -6,7 +6,7 @@ rule hpsv2_styles:
     input:
         **main_frames("scores"),
     output:
-        multiext("results/tables/hpsv2_styles", ".csv", ".md", ".tex", ".html", ".parquet"),
+        **table_files("hpsv2_styles"),
     log:
         "results/logs/tables/hpsv2_styles.log",
     threads: 1

@@ -29,13 +29,7 @@ rule latency:
     input:
         expand(LATENCIES, model=config["models"]),
     output:
-        multiext("results/tables/latency", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/latency.html",
-            caption="../report/latency.rst",
-            category="Tables",
-            labels={"what": "What methods cost, stage by stage"},
-        ),
+        **table_files("latency", what="What methods cost, stage by stage"),
     log:
         "results/logs/tables/latency.log",
     threads: 1

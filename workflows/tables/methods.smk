@@ -6,13 +6,7 @@ rule methods:
     input:
         **frames_of(COMPARE, "scores", "images", "timings"),
     output:
-        multiext("results/tables/methods", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/methods.html",
-            caption="../report/methods.rst",
-            category="Tables",
-            labels={"what": "every method, what it earns and costs"},
-        ),
+        **table_files("methods", what="every method, what it earns and costs"),
     log:
         "results/logs/tables/methods.log",
     threads: 1

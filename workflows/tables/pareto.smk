@@ -6,13 +6,7 @@ rule pareto:
     input:
         **main_frames("scores", "images", "timings"),
     output:
-        png=report(
-            "results/figures/pareto.png",
-            caption="../report/pareto.rst",
-            category="Figures",
-            labels={"what": "GenEval against time per image"},
-        ),
-        pdf="results/figures/pareto.pdf",
+        **figure_files("pareto", what="GenEval against time per image"),
     log:
         "results/logs/figures/pareto.log",
     threads: 1

@@ -6,13 +6,7 @@ rule pareto_methods:
     input:
         **frames_of(COMPARE, "scores", "images", "timings"),
     output:
-        png=report(
-            "results/figures/pareto_methods.png",
-            caption="../report/pareto_methods.rst",
-            category="Figures",
-            labels={"what": "quality of every method against time"},
-        ),
-        pdf="results/figures/pareto_methods.pdf",
+        **figure_files("pareto_methods", what="quality of every method against time"),
     log:
         "results/logs/figures/pareto_methods.log",
     threads: 1

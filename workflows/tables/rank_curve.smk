@@ -8,13 +8,7 @@ rule rank_curve:
     input:
         unpack(lambda w: frames_for("rank_curve", "scores", "images")),
     output:
-        png=report(
-            "results/figures/rank_curve.png",
-            caption="../report/rank_curve.rst",
-            category="Figures",
-            labels={"what": "GenEval against the LoRA rank"},
-        ),
-        pdf="results/figures/rank_curve.pdf",
+        **figure_files("rank_curve", what="GenEval against the LoRA rank"),
     log:
         "results/logs/figures/rank_curve.log",
     threads: 1

@@ -11,13 +11,7 @@ rule regularisation_table:
     input:
         unpack(lambda w: regularisation_inputs()),
     output:
-        multiext("results/tables/regularisation", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/regularisation.html",
-            caption="../report/regularisation.rst",
-            category="Tables",
-            labels={"what": "weights of the L2 term"},
-        ),
+        **table_files("regularisation", what="weights of the L2 term"),
     log:
         "results/logs/tables/regularisation.log",
     threads: 1

@@ -11,13 +11,7 @@ rule steps_curve:
     input:
         unpack(lambda w: frames_for("steps_curve", "scores", "images")),
     output:
-        png=report(
-            "results/figures/steps_curve.png",
-            caption="../report/steps_curve.rst",
-            category="Figures",
-            labels={"what": "GenEval against sampling steps"},
-        ),
-        pdf="results/figures/steps_curve.pdf",
+        **figure_files("steps_curve", what="GenEval against sampling steps"),
     log:
         "results/logs/figures/steps_curve.log",
     threads: 1

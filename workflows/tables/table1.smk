@@ -6,13 +6,7 @@ rule table1:
     input:
         **main_frames("scores", "images", "timings"),
     output:
-        multiext("results/tables/table1", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table1.html",
-            caption="../report/table1.rst",
-            category="Tables",
-            labels={"what": "GenEval, cost and rewards"},
-        ),
+        **table_files("table1", what="GenEval, cost and rewards"),
     log:
         "results/logs/tables/table1.log",
     threads: 1

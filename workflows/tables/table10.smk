@@ -12,13 +12,7 @@ rule table10:
     input:
         unpack(lambda w: frames_for("table10", "scores", "images")),
     output:
-        multiext("results/tables/table10", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table10.html",
-            caption="../report/table10.rst",
-            category="Tables",
-            labels={"what": "GenEval of fine-tuning by LoRA rank"},
-        ),
+        **table_files("table10", what="GenEval of fine-tuning by LoRA rank"),
     log:
         "results/logs/tables/table10.log",
     threads: 1

@@ -12,13 +12,7 @@ rule table2:
     input:
         unpack(lambda w: frames_for("table2", "scores", "images")),
     output:
-        multiext("results/tables/table2", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table2.html",
-            caption="../report/table2.rst",
-            category="Tables",
-            labels={"what": "GenEval at few sampling steps"},
-        ),
+        **table_files("table2", what="GenEval at few sampling steps"),
     log:
         "results/logs/tables/table2.log",
     threads: 1

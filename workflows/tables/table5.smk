@@ -11,13 +11,7 @@ rule table5:
     input:
         unpack(lambda w: frames_for("table5", "scores", "images")),
     output:
-        multiext("results/tables/table5", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table5.html",
-            caption="../report/table5.rst",
-            category="Tables",
-            labels={"what": "T2I-CompBench at few sampling steps"},
-        ),
+        **table_files("table5", what="T2I-CompBench at few sampling steps"),
     log:
         "results/logs/tables/table5.log",
     threads: 1

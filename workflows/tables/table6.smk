@@ -11,13 +11,7 @@ rule table6:
     input:
         unpack(lambda w: frames_for("table6", "scores", "images")),
     output:
-        multiext("results/tables/table6", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table6.html",
-            caption="../report/table6.rst",
-            category="Tables",
-            labels={"what": "DPG-Bench at few sampling steps"},
-        ),
+        **table_files("table6", what="DPG-Bench at few sampling steps"),
     log:
         "results/logs/tables/table6.log",
     threads: 1

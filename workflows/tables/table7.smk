@@ -6,13 +6,7 @@ rule table7:
     input:
         lambda w: frames_of(DIVERSITY, "pairs")["pairs"],
     output:
-        multiext("results/tables/table7", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table7.html",
-            caption="../report/table7.rst",
-            category="Tables",
-            labels={"what": "diversity of the images of a prompt"},
-        ),
+        **table_files("table7", what="diversity of the images of a prompt"),
     log:
         "results/logs/tables/table7.log",
     threads: 1

@@ -12,13 +12,7 @@ rule table8:
     input:
         unpack(lambda w: frames_for("table8", "scores", "images")),
     output:
-        multiext("results/tables/table8", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table8.html",
-            caption="../report/table8.rst",
-            category="Tables",
-            labels={"what": "GenEval at few and many sampling steps"},
-        ),
+        **table_files("table8", what="GenEval at few and many sampling steps"),
     log:
         "results/logs/tables/table8.log",
     threads: 1

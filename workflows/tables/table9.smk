@@ -12,13 +12,7 @@ rule table9:
     input:
         unpack(lambda w: frames_for("table9", "scores", "images")),
     output:
-        multiext("results/tables/table9", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/table9.html",
-            caption="../report/table9.rst",
-            category="Tables",
-            labels={"what": "GenEval of noise networks by LoRA rank"},
-        ),
+        **table_files("table9", what="GenEval of noise networks by LoRA rank"),
     log:
         "results/logs/tables/table9.log",
     threads: 1

@@ -6,13 +6,7 @@ rule training_curves:
     input:
         [TRAINING.format(model=m, reward=r, training=t) for m, r, t in experiment.trainings()],
     output:
-        png=report(
-            "results/figures/training_curves.png",
-            caption="../report/training_curves.rst",
-            category="Figures",
-            labels={"what": "validation rewards during training"},
-        ),
-        pdf="results/figures/training_curves.pdf",
+        **figure_files("training_curves", what="validation rewards during training"),
     log:
         "results/logs/figures/training_curves.log",
     threads: 1

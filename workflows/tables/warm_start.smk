@@ -6,13 +6,7 @@ rule warm_start:
     input:
         **frames_of(COMPARE, "trajectories"),
     output:
-        multiext("results/tables/warm_start", ".csv", ".md", ".tex", ".parquet"),
-        html=report(
-            "results/tables/warm_start.html",
-            caption="../report/warm_start.rst",
-            category="Tables",
-            labels={"what": "searches, cold and warm"},
-        ),
+        **table_files("warm_start", what="searches, cold and warm"),
     log:
         "results/logs/tables/warm_start.log",
     threads: 1
