@@ -25,8 +25,8 @@ from harness.jobs import ScoreJob
 from harness.specs import resolve, unknown
 from harness.swaps import Asked, swapped
 from hypernoise.batches import Batches
+from hypernoise.models.protocol import encode_in_chunks
 from hypernoise.rewards.protocol import Features, Reward, checked_score
-from hypernoise.training import encode_in_chunks
 
 _IDENTITY = [column.name for column in frames.IDENTITY]
 
