@@ -203,6 +203,8 @@ def _generate(
             work.add(rows)
             finished += rows
             progress.update(len(batch))
+            # The next batch needs its memory.
+            del made
     return finished
 
 
