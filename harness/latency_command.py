@@ -88,8 +88,9 @@ def run(
 
 
 def _trace(jobs: Sequence[LatencyJob]) -> None:
-    for job in jobs:
-        traces.check(job)
+    checked = [traces.check(job) for job in jobs]
+    for name in [method.name for method in jobs[0].methods if method not in checked[0]]:
+        print(f"{name} trains nothing: there is no training step to trace")
     for job in jobs:
         for path in traces.run(job):
             parts = traces.stages_of(path)

@@ -74,7 +74,9 @@ def test_a_training_step_is_traced_with_its_stages(
     assert (own[spent] > 0).all()
     assert own["other"] > 0
     assert 0 < in_stages(parts) < 1
-    assert f"trace: {trace}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"trace: {trace}" in said
+    assert "base trains nothing" in said
 
 
 def test_what_cannot_be_traced_is_said_before_any_work(
