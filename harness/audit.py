@@ -33,9 +33,8 @@ from harness.trained import STEPS_FILE, checkpoints_of
 from harness.work import Work
 from hypernoise import kinds
 from hypernoise.kl_audit import Audit, AuditOptions, audit, dropped_bound
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.noise import image_noise, image_seed
-from hypernoise.training import encode_in_chunks
 
 _TERMS = ("half_squared_norm", "inner_product", "trace", "log_abs_det", "dropped", "kl")
 _ERRORS = ("trace_se", "log_abs_det_se", "dropped_se")

@@ -89,6 +89,11 @@ def _profile_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--modes", **{**many, "default": ("eager",)}, help="eager, compiled, cuda_graphs"
     )
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="instead, a Chrome trace of training steps of the methods that train, into --out",
+    )
     _measuring_options(parser, reward="", repeats=20, rank=8, out="results/latencies")
 
 

@@ -1,4 +1,8 @@
-"""From declarations to live components: prompts, generators, rewards, methods."""
+"""From declarations to live components: prompts, generators, rewards, methods.
+
+What only generators and their networks need is imported where they are built: diffusers, peft and
+transformers take seconds, and scoring jobs do without them.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,12 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import psutil
 import torch
 
 from harness.comparisons.protocol import ENDINGS, Comparison
-from harness.encodings import encoded_once
 from harness.specs import (
     WEIGHT_ARGUMENTS,
     ComparisonSpec,
@@ -26,15 +29,14 @@ from harness.specs import (
 )
 from harness.targets import prefix
 from harness.trained import checkpoints_of
-from hypernoise import kinds
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, Trainable
 from hypernoise.checkpoints import PinnedFile
 from hypernoise.methods.protocol import Method
-from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
-from hypernoise.training import TrainingOptions
 from hypernoise.weights import check_file, check_pipeline
+
+if TYPE_CHECKING:
+    from hypernoise.adapter import Trainable
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: What a file name may hold on every system.
@@ -114,13 +116,15 @@ def check_memory(model: ModelSpec, device: str) -> None:
     Raises:
         ValueError: it has not, or the architecture is unknown.
     """
-    n_parameters = sum(random_weights.n_parameters(model.architecture).values())
+    from hypernoise.models.random_weights import n_parameters
+
+    needed = sum(n_parameters(model.architecture).values())
     dtype = dtype_of(model.arguments.get("dtype", "float32"), model.file)
-    needed_gib = n_parameters * dtype.itemsize / 2**30
+    needed_gib = needed * dtype.itemsize / 2**30
     free_gib = free_memory_bytes(device) / 2**30
     if needed_gib > free_gib:
         raise ValueError(
-            f"{n_parameters / 1e9:.1f} billion parameters in {dtype} take {needed_gib:.1f} GiB, "
+            f"{needed / 1e9:.1f} billion parameters in {dtype} take {needed_gib:.1f} GiB, "
             f"and {device} has {free_gib:.1f} GiB free: stop what else uses it, take a larger "
             "device, or a smaller model"
         )
@@ -175,7 +179,12 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
         SpecError: the target does not take an argument, or a dtype is unknown.
         FileNotFoundError, ValueError: as in :func:`check_weights`.
     """
-    _hush_loading_bars()
+    from diffusers.utils import logging
+
+    from harness.encodings import encoded_once
+
+    logging.disable_progress_bar()
+    hush_transformers()
     arguments = {"weights": spec.weights, "size_px": spec.size_px, **spec.arguments}
     if spec.revision:
         arguments["revision"] = spec.revision
@@ -187,7 +196,6 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
 
 def build_reward(spec: RewardSpec, device: str) -> Reward:
     """Load a reward, and the parts that it is a sum of. Raises as :func:`build_generator`."""
-    _hush_loading_bars()
     arguments = dict(spec.arguments)
     if "name" in inspect.signature(resolve(spec.target)).parameters:
         arguments["name"] = spec.name
@@ -201,7 +209,6 @@ def build_reward(spec: RewardSpec, device: str) -> Reward:
 
 def build_comparison(spec: ComparisonSpec, device: str) -> Comparison:
     """Load a comparison of images. Raises as :func:`build_generator`."""
-    _hush_loading_bars()
     comparison: Comparison = _build(spec.target, dict(spec.arguments), device, "")
     return comparison
 
@@ -232,9 +239,15 @@ def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) ->
         ValueError: an adapter file is truncated.
     """
     check_method(spec, adapter)
-    folder = _adapter_folder(spec, Path(adapter or ""))
-    trained = kinds.load(spec.trains, generator, folder) if spec.trains else None
-    return _assembled(spec, generator, trained)
+    return _assembled(spec, generator, _trained(spec, generator, Path(adapter or "")))
+
+
+def _trained(spec: MethodSpec, generator: Generator, training: Path) -> Trainable | None:
+    if spec.trains is None:
+        return None
+    from hypernoise import kinds
+
+    return kinds.load(spec.trains, generator, _adapter_folder(spec, training))
 
 
 class Untrained(NamedTuple):
@@ -249,6 +262,9 @@ def build_untrained_method(spec: MethodSpec, generator: Generator, rank: int) ->
     check_keywords(spec)
     if spec.trains is None:
         return Untrained(_assembled(spec, generator, None), 0)
+    from hypernoise import kinds
+    from hypernoise.training import TrainingOptions
+
     fresh = kinds.build(spec.trains, generator, TrainingOptions(steps=1, rank=rank, alpha=rank))
     # A method may use its network up.
     n_parameters = fresh.n_parameters
@@ -302,6 +318,8 @@ def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
     folder = Path(adapter)
     if not folder.is_dir():
         raise FileNotFoundError(f"adapter folder {folder} of method {spec.name!r} is missing")
+    from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
+
     folder = _adapter_folder(spec, folder)
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"no trained network in {folder}: {CONFIG_FILE} is missing")
@@ -331,14 +349,11 @@ def check_reward(spec: MethodSpec, reward: RewardSpec | None) -> None:
         raise SpecError(f"method {spec.name!r} uses no reward, but got {reward.name!r}")
 
 
-def _hush_loading_bars() -> None:
-    # They would bury the bar that counts images. Both packages import torchvision, so not before
-    # hypernoise has mended it.
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+def hush_transformers() -> None:
+    """No bars while transformers loads weights: they would bury the bar that counts images."""
+    from transformers.utils import logging
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> Any:

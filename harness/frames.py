@@ -6,6 +6,7 @@ metadata, and is written in one go: a killed job leaves no half of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,8 +337,7 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
     """Several frames of one kind under one another; rows with the same key are an error."""
     if not paths:
         raise ValueError(f"no files with {schema_of(kind).kind} given")
-    frame = pd.concat([read(path, kind) for path in paths], ignore_index=True)
-    return check(frame, kind, ", ".join(map(str, paths)))
+    return _joined([read(path, kind) for path in paths], schema_of(kind), paths)
 
 
 def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -350,9 +350,19 @@ def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
     parts = []
     for path in paths:
         rows = read(path, IMAGES)
-        files = [str(Path(path).parent / name) for name in rows["path"]]
-        parts.append(rows.assign(path=files))
-    return check(pd.concat(parts, ignore_index=True), IMAGES, ", ".join(map(str, paths)))
+        folder = os.path.dirname(path)
+        parts.append(rows.assign(path=[os.path.join(folder, name) for name in rows["path"]]))
+    return _joined(parts, IMAGES, paths)
+
+
+def _joined(
+    parts: Sequence[pd.DataFrame], schema: Schema, paths: Sequence[str | Path]
+) -> pd.DataFrame:
+    """Checked frames under one another; of several, rows may still have the same key."""
+    frame = pd.concat(parts, ignore_index=True)
+    if len(parts) > 1:
+        _check_unique(frame, schema, ", ".join(map(str, paths)))
+    return frame
 
 
 def read_any(path: str | Path) -> pd.DataFrame:

@@ -42,10 +42,9 @@ from harness.work import Work
 from hypernoise.batches import Batches
 from hypernoise.images import to_bytes
 from hypernoise.methods.protocol import Generated, Method
-from hypernoise.models.protocol import Conditioning, Generator, check_steps
+from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.protocol import Features, Reward
-from hypernoise.training import encode_in_chunks
 
 #: Stream of the seeds for whatever a method or sampler draws besides an image's first noise.
 SEARCH_STREAM = "search"
@@ -204,6 +203,8 @@ def _generate(
             work.add(rows)
             finished += rows
             progress.update(len(batch))
+            # The next batch needs its memory.
+            del made
     return finished
 
 

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from PIL import Image, ImageOps
+import torch
+from PIL import Image
 from tqdm import tqdm
 
 from harness import frames
 from harness.benchmarks.geneval import Decision, Evaluator, check_metadata
 from harness.components import load_prompts
 from harness.files import write_text
+from harness.image_files import Bytes, ImageReader, n_workers, upright
 from harness.paired import CELL
 from harness.specs import BenchmarkSpec, SpecError, from_json, resolve
 
@@ -92,7 +94,11 @@ def geneval(
         return
     evaluator = evaluator_of(detector, revision, clip)
     found = read_folder(images, evaluator, prompts, samples)
-    results = [score(sample, evaluator) for sample in tqdm(found, desc="scoring", unit="image")]
+    with _reader(found) as reader:
+        results = [
+            score(sample, reader.pixels(row)[0], evaluator)
+            for row, sample in enumerate(tqdm(found, desc="scoring", unit="image"))
+        ]
     write_results(results, out)
     print(summary(results))
 
@@ -144,19 +150,16 @@ def read_folder(
         images, gaps = _numbered(path / SAMPLES, files[path], _IMAGE, max(1, most))
         samples += [Sample(image, metadata) for image in images.values()]
         faults += wrong + gaps
-    faults += [fault for sample in samples if (fault := _unreadable(sample.path))]
+    faults += _unreadable(samples)
     if faults or not samples:
         listed = "; ".join(faults) or f"there is no {folder / _PROMPT.format(0)}"
         raise ValueError(f"{folder} is not whole in GenEval's layout: {listed}")
     return samples
 
 
-def score(sample: Sample, evaluator: Evaluator) -> Result:
+def score(sample: Sample, pixels: Bytes, evaluator: Evaluator) -> Result:
     """GenEval's decision about one image, as a line of results."""
-    with Image.open(sample.path) as image:
-        # As the original: the orientation that a camera recorded is applied.
-        decision = evaluator.judge(ImageOps.exif_transpose(image).convert("RGB"), sample.metadata)
-    return result_of(sample, decision)
+    return result_of(sample, evaluator.judge(Image.fromarray(pixels), sample.metadata))
 
 
 def result_of(sample: Sample, decision: Decision) -> Result:
@@ -292,13 +295,21 @@ def _metadata(path: Path, evaluator: Evaluator) -> tuple[dict[str, Any], list[st
     return record, []
 
 
-def _unreadable(path: Path) -> str:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except OSError as error:
-        return f"{path} is no readable image ({error})"
-    return ""
+def _reader(samples: Sequence[Sample]) -> ImageReader:
+    paths = [sample.path for sample in samples]
+    # As the original: the orientation that a camera recorded is applied.
+    return ImageReader(paths, n_workers(paths, torch.get_num_threads()), upright)
+
+
+def _unreadable(samples: Sequence[Sample]) -> list[str]:
+    faults = []
+    with _reader(samples) as reader:
+        for row in range(len(samples)):
+            try:
+                reader.pixels(row)
+            except ValueError as error:
+                faults.append(str(error))
+    return faults
 
 
 def _parsed(line: str, where: str) -> Result:

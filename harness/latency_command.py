@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from harness import frames, latency
+from harness import frames, latency, traces
 from harness.columns import with_interval
+from harness.components import default_device
 from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
 from harness.latency_table import latency as latency_table
@@ -42,8 +44,11 @@ def run(
     rank: int = 8,
     threads: int = 1,
     device: str = "",
+    trace: bool = False,
 ) -> None:
     """Measure models one after another; a file each in ``out``, and a table on the screen.
+
+    With ``trace``, trace their training steps instead (:mod:`harness.traces`).
 
     Raises:
         ValueError, FileNotFoundError: a name or value is wrong; nothing has been measured then.
@@ -70,6 +75,9 @@ def run(
         )
         for name in model
     ]
+    if trace:
+        _trace([replace(job, out=str(out), device=device or default_device()) for job in jobs])
+        return
     for job in jobs:
         latency.check(job)
     for job in jobs:
@@ -77,3 +85,15 @@ def run(
         table = latency_table(frames.read(job.out, "latencies"), methods=methods)
         print(for_people(table[list(_SHOWN)]).to_string(index=False))
         print(f"rows: {job.out}")
+
+
+def _trace(jobs: Sequence[LatencyJob]) -> None:
+    checked = [traces.check(job) for job in jobs]
+    for name in [method.name for method in jobs[0].methods if method not in checked[0]]:
+        print(f"{name} trains nothing: there is no training step to trace")
+    for job in jobs:
+        for path in traces.run(job):
+            parts = traces.stages_of(path)
+            print(traces.median_shares(parts).to_string(index=False, float_format="%.3f"))
+            print(f"in noise network, backbone, VAE and reward: {traces.in_stages(parts):.1%}")
+            print(f"trace: {path}")

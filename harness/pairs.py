@@ -14,8 +14,9 @@ from tqdm import tqdm
 from harness import frames
 from harness.comparisons.protocol import Comparison
 from harness.components import build_comparison, check_comparison, default_device
+from harness.image_files import ImageReader, n_workers
 from harness.jobs import PairsJob
-from harness.score import load_images, read_images
+from harness.score import read_images
 
 _IDENTITY = [column.name for column in frames.IDENTITY]
 #: What images that are compared with one another share.
@@ -36,9 +37,15 @@ def run(job: PairsJob) -> None:
     device = default_device()
     comparisons = {m: build_comparison(spec, device) for m, spec in job.comparisons.items()}
     parts = []
-    with tqdm(total=len(table), desc="comparing", unit="image") as progress:
+    paths = list(table["path"])
+    with (
+        ImageReader(paths, n_workers(paths, job.threads)) as reader,
+        tqdm(total=len(table), desc="comparing", unit="image") as progress,
+    ):
+        # The table is sorted by prompt.
         for _, images in table.groupby(_PROMPT, sort=False):
-            parts += _compared(images, comparisons, job.batch_size, device)
+            pixels = torch.from_numpy(reader.batch(int(images.index[0]), len(images)))
+            parts += _compared(images, pixels, comparisons, job.batch_size, device)
             progress.update(len(images))
     frames.write(pd.concat(parts, ignore_index=True), job.out, frames.PAIRS, job)
 
@@ -63,9 +70,12 @@ def check(job: PairsJob) -> pd.DataFrame:
 
 
 def _compared(
-    images: pd.DataFrame, comparisons: Mapping[str, Comparison], batch_size: int, device: str
+    images: pd.DataFrame,
+    pixels: Tensor,
+    comparisons: Mapping[str, Comparison],
+    batch_size: int,
+    device: str,
 ) -> list[pd.DataFrame]:
-    pixels = torch.from_numpy(load_images(list(images["path"])))
     first, other = np.array(list(combinations(range(len(images)), 2))).T
     rows = images.iloc[first][_IDENTITY].reset_index(drop=True)
     rows["other_index"] = images["image_index"].to_numpy()[other]

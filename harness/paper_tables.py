@@ -193,9 +193,10 @@ def _laid_out(
 
 
 def _of_runs(frame: pd.DataFrame, runs: Runs, models: Sequence[str]) -> pd.DataFrame:
-    wanted = {(method, steps) for method, counts in runs.items() for steps in counts}
-    named = zip(frame["method"], frame["steps"], strict=True)
-    chosen = np.fromiter((run in wanted for run in named), dtype=bool, count=len(frame))
+    chosen = np.zeros(len(frame), dtype=bool)
+    for method, counts in runs.items():
+        is_run = (frame["method"] == method) & frame["steps"].isin(list(counts))
+        chosen |= is_run.to_numpy(dtype=bool)
     return frame[chosen & frame["model"].isin(list(models)).to_numpy()]
 
 

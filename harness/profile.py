@@ -33,9 +33,8 @@ from harness.encodings import prepare
 from harness.generate import Item, Setup
 from harness.jobs import ProfileJob, Timed
 from hypernoise.adapter import saved_n_parameters
-from hypernoise.models.protocol import Conditioning, Generator, check_steps
+from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.rewards.protocol import Features, Reward
-from hypernoise.training import encode_in_chunks
 
 MIN_REPEATS = 3
 #: A method this many times slower than the fastest is timed less often.

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from harness import frames
@@ -21,12 +20,13 @@ from harness.components import (
     default_device,
     load_prompts,
 )
+from harness.image_files import ImageReader, n_workers
 from harness.jobs import ScoreJob
 from harness.specs import resolve, unknown
 from harness.swaps import Asked, swapped
 from hypernoise.batches import Batches
+from hypernoise.models.protocol import encode_in_chunks
 from hypernoise.rewards.protocol import Features, Reward, checked_score
-from hypernoise.training import encode_in_chunks
 
 _IDENTITY = [column.name for column in frames.IDENTITY]
 
@@ -85,13 +85,18 @@ def run(job: ScoreJob) -> None:
         features = encode_in_chunks(reward.encode, list(texts))
         judges.append(Judge(metric, reward, features, row_of, device))
     parts = []
-    with tqdm(total=len(table), desc=f"scoring {job.benchmark.name}", unit="image") as progress:
-        batches = Batches(job.batch_size, f"scoring {job.benchmark.name}")
+    name = f"scoring {job.benchmark.name}"
+    paths = list(table["path"])
+    with (
+        ImageReader(paths, n_workers(paths, job.threads)) as reader,
+        tqdm(total=len(table), desc=name, unit="image") as progress,
+    ):
 
         def score(rows: Sequence[int]) -> list[pd.DataFrame]:
-            return _score(job, table.iloc[list(rows)], metadata, judges, partners)
+            images = reader.batch(rows[0], len(rows))
+            return _score(job, table.iloc[list(rows)], images, metadata, judges, partners)
 
-        for rows, scored in batches.run(range(len(table)), score):
+        for rows, scored in Batches(job.batch_size, name).run(range(len(table)), score):
             parts += scored
             progress.update(len(rows))
     frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job)
@@ -125,24 +130,6 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
         if prompt_id not in metadata:
             raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, metadata)
     return table, metadata
-
-
-def load_images(paths: Sequence[str | Path]) -> NDArray[np.float32]:
-    """PNG files of one size as [N, 3, H, W] in [0, 1].
-
-    Raises:
-        ValueError: a file is no readable image, or sizes differ.
-    """
-    arrays = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                arrays.append(np.asarray(image.convert("RGB"), dtype=np.float32))
-        except OSError as error:
-            raise ValueError(f"image {path} cannot be read: {error}") from error
-        if arrays[-1].shape != arrays[0].shape:
-            raise ValueError(f"image {path} has another size than {paths[0]}")
-    return np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2) / np.float32(255))
 
 
 def read_images(paths: Sequence[str]) -> pd.DataFrame:
@@ -181,11 +168,11 @@ def _partners(job: ScoreJob, table: pd.DataFrame) -> dict[str, str]:
 def _score(
     job: ScoreJob,
     batch: pd.DataFrame,
+    images: NDArray[np.float32],
     metadata: Mapping[str, Any],
     judges: Sequence[Judge],
     partners: Mapping[str, str],
 ) -> list[pd.DataFrame]:
-    images = load_images(list(batch["path"]))
     own = list(batch["prompt_id"])
     parts = _measured(job, batch, images, own, metadata, judges)
     if partners:

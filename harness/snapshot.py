@@ -30,8 +30,9 @@ from harness.specs import Registry
 from harness.stage_names import END_TO_END
 from harness.stages import Spans, stopwatch, watched
 from harness.table_formats import markdown
+from harness.traces import options_of
 from hypernoise.adapter import build
-from hypernoise.training import Row, TrainingOptions, train
+from hypernoise.training import Row, train
 
 #: Iterations and candidates are differences: three less one are two iterations, whatever a method
 #: does once per image.
@@ -225,18 +226,7 @@ def _train(snapshot: Snapshot, kind: str) -> None:
     assert job.reward is not None  # a snapshot names one
     reward = build_reward(job.reward, device)
     objective = build(kind, generator, job.rank, float(job.rank))
-    precision = "bf16" if device.startswith("cuda") else "fp32"
-    options = TrainingOptions(
-        steps=_TRAINING_STEPS,
-        batch_size=1,
-        rank=job.rank,
-        alpha=float(job.rank),
-        precision=precision,  # type: ignore[arg-type]
-        sync_every=1,
-        checkpoint_every=_TRAINING_STEPS,
-        validate_every=_TRAINING_STEPS,
-        gradient_checkpointing=job.model.size_px > 64,
-    )
+    options = options_of(job, 1, _TRAINING_STEPS)
     prompts = [(p.prompt_id, p.text) for p in load_prompts(job.prompts)[:8]]
     spans = Spans(stopwatch(device))
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, NamedTuple
 
 import torch
+from torch.profiler import record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, REWARD, TEXT, VAE
@@ -29,11 +30,13 @@ class Meter(NamedTuple):
         mark: notes its state; must not wait for a GPU.
         between: what lies between two marks, in the meter's unit.
         settle: waits until marks can be compared.
+        around: what every part runs in, by its name.
     """
 
     mark: Callable[[], Any]
     between: Callable[[Any, Any], float]
     settle: Callable[[], None] = lambda: None
+    around: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
 
 def stopwatch(device: str) -> Meter:
@@ -41,6 +44,24 @@ def stopwatch(device: str) -> Meter:
     if not device.startswith("cuda"):
         return Meter(time.perf_counter, lambda start, end: float(end - start))
     return Meter(_event, lambda start, end: start.elapsed_time(end) / 1000, torch.cuda.synchronize)
+
+
+def ranges(device: str) -> Meter:
+    """Seconds, and a range of each part in the trace of torch's profiler.
+
+    On a GPU the host waits at both ends of a part: its ranges are then as long as the GPU's work.
+    """
+    if not device.startswith("cuda"):
+        return stopwatch(device)._replace(around=record_function)
+    return stopwatch(device)._replace(around=_waited_for)
+
+
+@contextmanager
+def _waited_for(name: str) -> Iterator[None]:
+    torch.cuda.synchronize()
+    with record_function(name):
+        yield
+        torch.cuda.synchronize()
 
 
 def _event() -> torch.cuda.Event:
@@ -96,7 +117,8 @@ class Spans:
         """A part that holds stages."""
         start = self._meter.mark()
         try:
-            yield
+            with self._meter.around(name):
+                yield
         finally:
             self._spans.append((name, start, self._meter.mark()))
 

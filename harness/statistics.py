@@ -499,8 +499,9 @@ def _codes(ids: npt.ArrayLike, length: int, name: str) -> Codes:
     _check_vector(array.shape, name)
     _check_length(len(array), length, name)
     # A missing id would quietly make a cluster of its own. NaN is what differs from itself.
-    missing = np.flatnonzero([item is None or item != item for item in array.tolist()])
-    if len(missing):
+    may_miss = array.dtype.kind not in "biuU"
+    missing = [i for i, v in enumerate(array.tolist()) if v is None or v != v] if may_miss else []
+    if missing:
         raise ValueError(f"{name}[{missing[0]}] is missing ({array[missing[0]]})")
     if array.dtype == object:
         # Sorting needs one type, and pandas hands strings over as objects.

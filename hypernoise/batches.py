@@ -32,6 +32,9 @@ class Batches:
     ) -> Iterator[tuple[Sequence[Item], Made]]:
         """Every batch with what was made of it, in order.
 
+        What was made is not kept: once the caller has let go of it, too, its memory is free before
+        the next batch is begun.
+
         Args:
             items: all of them.
             make: called with a batch; where it runs out of memory, called again with half of it.
@@ -50,6 +53,7 @@ class Batches:
                 self._halve(len(batch))
                 continue
             yield batch, made
+            del made
             done += len(batch)
 
     def _halve(self, size: int) -> None:

@@ -18,17 +18,15 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hypernoise.weights import check_file
-
-__all__ = ["PinnedFile", "fill", "init_empty_weights", "read"]
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _HUB = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40})/(?P<path>.+)")
@@ -149,6 +147,15 @@ def read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"weight file {path} holds no dictionary of tensors")
     return dict(content)
+
+
+def init_empty_weights(include_buffers: bool = False) -> AbstractContextManager[None]:
+    """Networks that are built in it take no memory for parameters, nor for buffers if included."""
+    # Not at the top: files are checked by jobs that fill no network.
+    from accelerate import init_empty_weights as on_meta  # type: ignore[import-untyped]
+
+    made: AbstractContextManager[None] = on_meta(include_buffers=include_buffers)
+    return made
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from hypernoise.adapter import Trainable
 from hypernoise.checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.choices import check_choice
-from hypernoise.models.protocol import Conditioning, Encoded, Generator
+from hypernoise.models.protocol import Encoded, Generator, encode_in_chunks
 from hypernoise.noise import (
     REDUCTIONS,
     Reduction,
@@ -47,7 +47,6 @@ CHECKPOINTS = "checkpoints"
 STANDARD_ERROR = "_se"
 _STATE_FILE = "training_state.pt"
 _ROWS_FILE = "rows.json"
-_ENCODE_BATCH = 64
 #: Options that only one kind of network or the other has.
 _SIZES = ("rank", "alpha", "frequencies", "width", "depth")
 #: Measured for ``delta_rms``, which is not a mean over images.
@@ -589,19 +588,6 @@ def encode_all(generator: Generator, texts: Sequence[str]) -> Encoded:
     """Encode many prompts once: in memory, or where the generator keeps them (``on_disk``)."""
     on_disk: Callable[[Sequence[str]], Encoded] | None = getattr(generator, "on_disk", None)
     return on_disk(texts) if on_disk else encode_in_chunks(generator.encode, texts)
-
-
-@torch.no_grad()
-def encode_in_chunks(
-    encode: Callable[[Sequence[str]], Conditioning],
-    texts: Sequence[str],
-    chunk: int = _ENCODE_BATCH,
-) -> Conditioning:
-    """Encode many prompts once, ``chunk`` at a time: one row per prompt, without gradients."""
-    parts = [encode(texts[start : start + chunk]) for start in range(0, len(texts), chunk)]
-    names = parts[0].tensors
-    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
-    return Conditioning(tensors, tuple(texts))
 
 
 def _nats(delta: Tensor, kl: Tensor | None) -> dict[str, Tensor]:

@@ -115,7 +115,7 @@ def test_every_gap_is_listed_before_anything_is_scored(exported: Path) -> None:
         read_folder(exported, shapeworld.evaluator())
     said = str(caught.value)
     for fault in (
-        "00001/samples/0000.png is no readable image",
+        "00001/samples/0000.png cannot be read",
         "00002/samples/0001.png is missing",
         "00003/metadata.jsonl is missing",
         "00004/samples/0000.png is missing",

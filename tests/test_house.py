@@ -202,6 +202,26 @@ def test_jobs_without_a_network_start_without_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_jobs_without_a_generator_start_without_what_only_generators_need() -> None:
+    heavy = ("accelerate", "diffusers", "peft", "transformers")
+    code = (
+        "import sys; from pathlib import Path\n"
+        f"for name in {heavy}: sys.modules[name] = None\n"
+        "import harness.overlap, harness.pairs, harness.score\n"
+        "from harness.components import build_reward, check_reward_weights\n"
+        "from harness.declared import declared\n"
+        "from harness.specs import resolve\n"
+        "found = declared(Path('workflows'))\n"
+        "reward = found.reward('matcher')\n"
+        "check_reward_weights([reward]); build_reward(reward, 'cpu')\n"
+        "resolve(found.benchmarks['shapeworld'].scorer)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_component_files_declare_one_kind_each() -> None:
     for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
         files = sorted((REPOSITORY / "workflows" / kind).glob("*.smk"))

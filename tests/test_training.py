@@ -11,7 +11,7 @@ import torch
 from toys import PROMPTS, NamedReward, ToyReward, build_generator, noted_waits
 
 from hypernoise.adapter import FineTuner, NoiseNetwork, build, load_trained
-from hypernoise.models.protocol import Generator
+from hypernoise.models.protocol import Generator, encode_in_chunks
 from hypernoise.noise import image_noise
 from hypernoise.rewards.redness import Redness
 from hypernoise.training import (
@@ -20,7 +20,6 @@ from hypernoise.training import (
     TrainingDiverged,
     TrainingOptions,
     Validation,
-    encode_in_chunks,
     train,
 )
 

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from harness.components import hush_transformers
 from hypernoise.choices import check_choice
 from hypernoise.hub import check_network
 
@@ -259,6 +260,7 @@ class Mask2Former:
 
         check_choice("post-processing", postprocessing, POSTPROCESSINGS)
         check_source(weights, revision)
+        hush_transformers()
         stock: Any = Mask2FormerForUniversalSegmentation
         self.model = stock.from_pretrained(weights, revision=revision or None, use_safetensors=True)
         check_classes(self.model.config.id2label, weights)

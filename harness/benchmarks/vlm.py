@@ -21,6 +21,7 @@ from torch import Tensor
 
 from harness.benchmarks.questions import Images, Probabilities, grouped, pairs, share_of_yes
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
+from harness.components import hush_transformers
 from harness.generate import to_uint8
 from hypernoise.hub import check_commit
 from hypernoise.methods.llm import Endpoint
@@ -125,6 +126,7 @@ class Vlm:
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
+        hush_transformers()
         load: Any = AutoProcessor.from_pretrained
         processor = load(self._weights, **self._source)
         # The answer follows the last token, so padding stands before the first.

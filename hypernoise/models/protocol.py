@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+_ENCODE_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,19 @@ class Encoded(Protocol):
     def rows(self, index: Sequence[int]) -> Conditioning:
         """The conditioning of some prompts, in the given order; rows may repeat."""
         ...
+
+
+@torch.no_grad()
+def encode_in_chunks(
+    encode: Callable[[Sequence[str]], Conditioning],
+    texts: Sequence[str],
+    chunk: int = _ENCODE_BATCH,
+) -> Conditioning:
+    """Encode many prompts once, ``chunk`` at a time: one row per prompt, without gradients."""
+    parts = [encode(texts[start : start + chunk]) for start in range(0, len(texts), chunk)]
+    names = parts[0].tensors
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
+    return Conditioning(tensors, tuple(texts))
 
 
 class Generator(Protocol):

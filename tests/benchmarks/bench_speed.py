@@ -5,16 +5,23 @@ Times are of one core; ``extra_info`` says how many images or rows a round has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from toys import encode, noise_for
 
+from harness import frames, inputs
 from harness.benchmarks.geneval import TASKS, decide
 from harness.generate import to_uint8
+from harness.image_files import ImageReader
+from harness.jobs import TableJob
+from harness.specs import TableSpec
 from harness.tables import table1
 from hypernoise.adapter import NoiseNetwork, inference_network
 from hypernoise.models.protocol import Generator
@@ -22,6 +29,10 @@ from hypernoise.rewards.matcher import MatcherNetwork
 
 MODELS = ("a", "b", "c")
 METHODS = ("base", "x", "y", "z", "u", "v")
+STEPS = (1, 2, 4, 8, 16, 32)
+RANKS = (8, 16, 32, 64, 128)
+METRICS = ("geneval_correct", "train_reward", "judge_reward")
+CATEGORIES = ("color", "shape", "texture", "2d", "3d", "numeracy", "non_spatial", "complex")
 
 
 @torch.no_grad()
@@ -62,12 +73,30 @@ def test_bytes_of_images(benchmark: Any) -> None:
     benchmark(to_uint8, torch.rand(8, 3, 512, 512))
 
 
+def test_images_of_files(benchmark: Any, tmp_path: Path) -> None:
+    """PNGs to the floats that rewards get, 8 of 1024 pixels, by one process."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).resize((1024, 1024))
+    paths = [tmp_path / f"{number}.png" for number in range(8)]
+    for path in paths:
+        smooth.save(path)
+    with ImageReader(paths, 0) as reader:
+        benchmark(reader.batch, 0, len(paths))
+
+
 def test_table1(benchmark: Any) -> None:
     """Table 1 of more than a million score rows."""
-    n_prompts = 4632 if benchmark.enabled else 12
-    frames = _frames(n_prompts)
-    benchmark.extra_info["rows"] = len(frames[0])
-    benchmark.pedantic(table1, frames, rounds=3)
+    images = _images("geneval", TASKS, 772 if benchmark.enabled else 2, 4, METHODS)
+    scores = _scores(images, METRICS)
+    benchmark.extra_info["rows"] = len(scores)
+    benchmark.pedantic(table1, (scores, images, _timings(images)), rounds=3)
+
+
+def test_all_tables_of_the_paper(benchmark: Any, tmp_path: Path) -> None:
+    """Tables 1, 2 and 5 to 10 from files, of benchmarks of the paper's sizes: a million rows."""
+    jobs, n_rows = _tables(tmp_path, 1.0 if benchmark.enabled else 0.04)
+    benchmark.extra_info["rows"] = n_rows
+    benchmark.pedantic(lambda: [inputs.call(job) for job in jobs], rounds=2)
 
 
 def _case(number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[str]]]:
@@ -84,23 +113,117 @@ def _case(number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[s
     return metadata, detections, {name: ["red", "blue", "red", "red", "blue"] for name in names}
 
 
-def _frames(n_prompts: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    ids = np.arange(n_prompts)
-    prompts = pd.DataFrame(
-        {
-            "prompt_id": pd.Series([f"prompt {number}" for number in ids], dtype="str"),
-            "task": pd.Series(np.asarray(TASKS)[ids % len(TASKS)], dtype="str"),
-            **{"benchmark": "shapes", "seed": 0, "steps": 1},
-        }
-    )
-    cells = pd.DataFrame(
-        [(model, method, "r") for model in MODELS for method in METHODS],
-        columns=["model", "method", "reward"],
-    )
-    pictures = prompts.merge(pd.DataFrame({"image_index": range(4)}), how="cross")
-    images = cells.merge(pictures, how="cross").assign(nfe=1.0)
-    metrics = pd.DataFrame({"metric": ["geneval_correct", "train_reward", "judge_reward"]})
-    scores = images.merge(metrics, how="cross")
-    scores["value"] = np.random.default_rng(0).integers(0, 2, len(scores)).astype(float)
+def _tables(folder: Path, scale: float) -> tuple[list[TableJob], int]:
+    """Jobs of the paper's tables, and how many rows of scores and pairs they are made of.
+
+    Args:
+        folder: gets the frames.
+        scale: share of the benchmarks' prompts.
+    """
+    runs: dict[str, Any] = {
+        "few": dict.fromkeys(METHODS[:2], STEPS[:3]),
+        "more": dict.fromkeys(METHODS[:3], STEPS),
+        **{kind: {"base": (1,), **{f"{kind}{rank}": (1,) for rank in RANKS}} for kind in "xy"},
+    }
+    files, n_rows = _files(folder, lambda prompts: max(2, round(scale * prompts)), runs)
+
+    def job(name: str, made_of: str, function: str, **arguments: Any) -> TableJob:
+        spec = TableSpec(name, f"harness.{function}", version=1, arguments=arguments)
+        return TableJob(spec, files[made_of], "")
+
+    def geneval(name: str, made_of: str, which: str) -> TableJob:
+        given = {"printed_as": name, "runs": runs[which], "models": MODELS}
+        return job(name, made_of, "paper_tables:geneval", **given)
+
+    answered = {"runs": runs["few"], "models": MODELS[:2]}
+    jobs = [
+        job("table1", "main", "tables:table1"),
+        geneval("table2", "steps", "few"),
+        job("table5", "compbench", "paper_tables:compbench", metric="t2i_compbench", **answered),
+        job("table6", "dpg", "paper_tables:dpg", metric="dpg_bench", **answered),
+        job("table7", "diversity", "diversity:table"),
+        geneval("table8", "steps", "more"),
+        geneval("table9", "ranks", "x"),
+        geneval("table10", "ranks", "y"),
+    ]
+    return jobs, n_rows
+
+
+def _files(folder: Path, n: Any, runs: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Files of each benchmark by kind of frame, with ``n(prompts)`` of its prompts in the paper."""
+    worlds = {
+        "main": (_images("geneval", TASKS, n(92), 4, METHODS), METRICS),
+        "steps": (_images("geneval", TASKS, n(92), 4, runs["more"]), METRICS[:1]),
+        "ranks": (_images("geneval", TASKS, n(92), 4, runs["x"] | runs["y"]), METRICS[:1]),
+        "compbench": (
+            _images("t2i_compbench", CATEGORIES, n(300), 10, runs["few"], MODELS[:2]),
+            ("t2i_compbench",),
+        ),
+        "dpg": (
+            _images("dpg_bench", ("dpg",), n(1065), 4, runs["few"], MODELS[:2]),
+            ("dpg_bench",),
+        ),
+    }
+    found: dict[str, Any] = {name: {} for name in worlds}
+    n_rows = 0
+    for name, (images, metrics) in worlds.items():
+        scores = _scores(images, metrics)
+        n_rows += len(scores)
+        for kind, frame in {"images": images, "scores": scores}.items():
+            found[name][kind] = _written(frame, folder / name, kind)
+    timings = _timings(worlds["main"][0])
+    found["main"]["timings"] = _written(timings, folder / "main", "timings")
+    pairs = _pairs(n(50))
+    found["diversity"] = {"pairs": _written(pairs, folder, "pairs")}
+    return found, n_rows + len(pairs)
+
+
+def _written(frame: pd.DataFrame, folder: Path, kind: str) -> tuple[str, ...]:
+    path = folder / f"{kind}.parquet"
+    frames.write(frame, path, kind, "{}")
+    return (str(path),)
+
+
+def _images(
+    benchmark: str,
+    tasks: Sequence[str],
+    n_prompts: int,
+    n_images: int,
+    methods: Any,
+    models: Sequence[str] = MODELS,
+) -> pd.DataFrame:
+    """Image rows: ``n_prompts`` of each task, of methods at one step or at those given."""
+    runs = methods if isinstance(methods, dict) else dict.fromkeys(methods, (1,))
+    cells = [(a, m, "" if m == "base" else "r", s) for a in models for m in runs for s in runs[m]]
+    prompts = [(f"{task} {number}", task) for task in tasks for number in range(n_prompts)]
+    pictures = pd.DataFrame(prompts, columns=["prompt_id", "task"])
+    pictures = pictures.merge(pd.DataFrame({"image_index": range(n_images)}), how="cross")
+    images = pd.DataFrame(cells, columns=["model", "method", "reward", "steps"])
+    images = images.merge(pictures, how="cross")
+    known = {"benchmark": benchmark, "seed": 0, "prompt": "a", "path": "a.png", "nfe": 1.0}
+    return images.assign(**known, reward_calls=0.0, backward_passes=0.0)
+
+
+def _scores(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    named = pd.DataFrame({"metric": metrics})
+    spent = ["prompt", "path", "nfe", "reward_calls", "backward_passes"]
+    scores = images.drop(columns=spent).merge(named, how="cross")
+    values = np.random.default_rng(0).integers(0, 2, len(scores)).astype(float)
+    return scores.assign(value=values, detail="")
+
+
+def _timings(images: pd.DataFrame) -> pd.DataFrame:
+    cells = images[["model", "method", "reward", "steps"]].drop_duplicates(ignore_index=True)
     costs = {"batch_size": 8, "repeat": 0, "latency_ms": 1.0, "params_m": 1.0, "threads": 1}
-    return scores, images, cells.assign(steps=1, **costs)
+    return cells.assign(**costs, nfe=1.0, peak_memory_mib=1.0)
+
+
+def _pairs(n_prompts: int) -> pd.DataFrame:
+    """All pairs of 50 images of each prompt, of two methods by two metrics."""
+    images = _images("geneval_diversity", ("all",), n_prompts, 50, METHODS[:2], MODELS[:1])
+    metrics = pd.DataFrame({"metric": ["lpips_distance", "dinov2_similarity"]})
+    others = pd.DataFrame({"other_index": range(50)})
+    spent = ["prompt", "path", "nfe", "reward_calls", "backward_passes"]
+    pairs = images.drop(columns=spent).merge(others, how="cross").merge(metrics, how="cross")
+    pairs = pairs[pairs["other_index"] > pairs["image_index"]]
+    return pairs.assign(value=np.random.default_rng(0).random(len(pairs)))

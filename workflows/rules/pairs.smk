@@ -6,7 +6,8 @@ rule pairs:
         PAIRS,
     log:
         "results/logs/pairs/{selection}/{model}.log",
-    threads: 1
+    # Beside a GPU, threads but the first decode images ahead.
+    threads: 4 if gpus else 1
     resources:
         gpu=gpus,
     params:

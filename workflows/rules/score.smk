@@ -7,7 +7,8 @@ rule score:
         SCORES,
     log:
         "results/logs/scores/{selection}/{model}.log",
-    threads: 1
+    # Beside a GPU, threads but the first decode images ahead.
+    threads: 4 if gpus else 1
     resources:
         gpu=gpus,
     params:
