@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.components import (
     load_prompts,
 )
 from harness.jobs import ScoreJob
-from harness.specs import resolve, unknown
+from harness.specs import BenchmarkSpec, resolve, unknown
 from harness.swaps import Asked, swapped
 from hypernoise.batches import Batches
 from hypernoise.rewards.protocol import Features, Reward, checked_score
@@ -105,8 +106,8 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
         where the benchmark has no scorer.
 
     Raises:
-        ValueError: nothing to measure, an unknown metric, images of another benchmark, or a
-            prompt that the benchmark lacks.
+        ValueError: nothing to measure, an unknown metric, images of another benchmark, a prompt
+            that the benchmark lacks, or one that its scorer cannot judge.
         FileNotFoundError: a frame, an image or a reward's weight file is missing.
     """
     if not job.rewards and not job.benchmark.scorer:
@@ -124,7 +125,16 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
     for prompt_id in table["prompt_id"].unique():
         if prompt_id not in metadata:
             raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, metadata)
+    _check_metadata(job.benchmark, {name: metadata[name] for name in table["prompt_id"].unique()})
     return table, metadata
+
+
+def _check_metadata(benchmark: BenchmarkSpec, metadata: Mapping[str, Any]) -> None:
+    """Let a scorer ``NAME`` check prompts' metadata, by ``check_NAME_metadata`` beside it."""
+    module, _, name = benchmark.scorer.partition(":")
+    own_check = getattr(importlib.import_module(module), f"check_{name}_metadata", None)
+    if own_check is not None:
+        own_check(metadata, **benchmark.scorer_arguments)
 
 
 def load_images(paths: Sequence[str | Path]) -> NDArray[np.float32]:

@@ -64,6 +64,14 @@ class AnswerJudge(Protocol):
         """P(answer) in [0, 1] of every pair (question, answer); arguments as for an Answerer."""
         ...
 
+    def check_answer(self, question: str, answer: str) -> None:
+        """Check that an answer can be judged, before any image is.
+
+        Raises:
+            ValueError: it cannot, so that its probability would say nothing.
+        """
+        ...
+
 
 def build_answerer(declaration: Mapping[str, Any]) -> Any:
     """The answerer that a mapping declares, the same one for equal mappings.
