@@ -37,6 +37,8 @@ class Scorer(Protocol):
 
     It gets float32 images [N, 3, H, W] in [0, 1] (8-bit values), N metadata records and the
     spec's ``scorer_arguments``; it returns N pairs (value, detail), the value higher is better.
+    An image that is judged against several prompts stands beside itself
+    (:func:`harness.benchmarks.neighbours.runs`).
     """
 
     def __call__(
@@ -197,13 +199,34 @@ def _score(
 ) -> list[pd.DataFrame]:
     images = load_images(list(batch["path"]))
     own = list(batch["prompt_id"])
-    parts = _measured(job, batch, images, own, metadata, judges)
-    if partners:
-        others = [partners[prompt_id] for prompt_id in own]
+    others = [partners[prompt_id] for prompt_id in own] if partners else []
+    asked = [prompt_ids for prompt_ids in (own, others) if prompt_ids]
+    verdicts = _verdicts(job, images, asked, metadata)
+    parts = _measured(job, batch, images, own, verdicts[0], judges)
+    if others:
         against = [f"against {other}" for other in others]
-        for part in _measured(job, batch, images, others, metadata, judges):
+        for part in _measured(job, batch, images, others, verdicts[1], judges):
             parts.append(part.assign(metric=part["metric"] + frames.SWAPPED, detail=against))
     return parts
+
+
+def _verdicts(
+    job: ScoreJob,
+    images: NDArray[np.float32],
+    asked: Sequence[Sequence[str]],
+    metadata: Mapping[str, Any],
+) -> list[Sequence[tuple[float, str]]]:
+    """The scorer's values against each list of prompts; none without a scorer.
+
+    It is called once: an image that stands beside itself need be looked at once.
+    """
+    if not job.benchmark.scorer:
+        return [()] * len(asked)
+    scorer: Scorer = resolve(job.benchmark.scorer)
+    records = [metadata[name] for of_image in zip(*asked, strict=True) for name in of_image]
+    beside = np.repeat(images, len(asked), axis=0)
+    pairs = scorer(beside, records, **job.benchmark.scorer_arguments)
+    return [pairs[place :: len(asked)] for place in range(len(asked))]
 
 
 def _measured(
@@ -211,16 +234,13 @@ def _measured(
     batch: pd.DataFrame,
     images: NDArray[np.float32],
     prompt_ids: Sequence[str],
-    metadata: Mapping[str, Any],
+    verdicts: Sequence[tuple[float, str]],
     judges: Sequence[Judge],
 ) -> list[pd.DataFrame]:
     """A batch's scores against the given prompts, one part per metric."""
     parts = []
     if job.benchmark.scorer:
-        scorer: Scorer = resolve(job.benchmark.scorer)
-        records = [metadata[prompt_id] for prompt_id in prompt_ids]
-        pairs = scorer(images, records, **job.benchmark.scorer_arguments)
-        values, details = zip(*pairs, strict=True)
+        values, details = zip(*verdicts, strict=True)
         parts.append(_part(batch, job.benchmark.metric, values, details))
     for judge in judges:
         rewards = judge.score(images, prompt_ids)

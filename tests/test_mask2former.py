@@ -371,6 +371,31 @@ def test_an_image_is_judged_by_detector_and_colours_together(
     assert scored == [(0.0, decision.reason)]
 
 
+def test_an_image_that_stands_beside_itself_is_looked_at_once(
+    weights: Path, small_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Image.Image] = []
+    monkeypatch.setattr(Mask2Former, "detect", lambda _, image: looked.append(image) or NOTHING)
+    asked = [
+        {"tag": "single_object", "include": [{"class": name, "count": 1}]}
+        for name in ("zebra", "bus", "bus")
+    ]
+    pixels = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)[[0, 0, 1]]
+    scored = score(pixels, asked, detector=str(weights), clip=str(small_clip))
+    assert [reason for _, reason in scored] == [
+        f"expected {name}>=1, found 0" for name in ("zebra", "bus", "bus")
+    ]
+    assert len(looked) == 2
+
+
+NOTHING = Instances(
+    torch.zeros(0),
+    torch.zeros(0, dtype=torch.long),
+    torch.zeros(0, 4),
+    torch.zeros(0, 32, 32, dtype=torch.bool),
+)
+
+
 def test_a_folder_in_genevals_layout_is_judged_by_detector_and_colours(
     weights: Path, small_clip: Path, tmp_path: Path
 ) -> None:
