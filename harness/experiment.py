@@ -506,13 +506,23 @@ class Experiment:
     ) -> OverlapJob:
         """Check that no prompt of some trainings (model, reward, training) is in a benchmark."""
         trained: dict[str, PromptsSpec] = {}
+        watched: dict[str, PromptsSpec] = {}
+        choosing: dict[str, PromptsSpec] = {}
         for names in sorted(trainings):
-            spec = PromptsSpec(**self._layered("prompts", *names)["train"])
-            # Most trainings share their prompts: the first one stands for all.
-            if spec not in trained.values():
-                trained[f"training {' '.join(names)}"] = spec
+            prompts, said = self._layered("prompts", *names), " ".join(names)
+            _add_first(trained, f"training {said}", prompts["train"])
+            if self._is_chosen(*names):
+                name = f"validation that chooses the checkpoint of {said}"
+                _add_first(choosing, name, prompts["validation"])
+            else:
+                _add_first(watched, f"validation of {said}", prompts["validation"])
         found = {name: self.registry.benchmarks[name].prompts for name in sorted(set(benchmarks))}
-        return OverlapJob(trained, found)
+        return OverlapJob(trained, found, watched | choosing)
+
+    def _is_chosen(self, model: str, reward: str, method: str) -> bool:
+        """Whether validation prompts say which checkpoint of a training a method uses."""
+        options, spec = self.options(model, reward, method), self.registry.methods[method]
+        return spec.state == "matched" or (spec.state == "final" and options.get("keep") == "best")
 
     def generate_job(self, run: Run, adapter: str | None, *, out: str, work: str) -> GenerateJob:
         """Generate images."""
@@ -613,6 +623,13 @@ def _in_words(method: MethodSpec) -> str:
         return f"then {method.searcher.name}"
     given = {k: v for k, v in method.arguments.items() if k not in _COMPUTING}
     return ", ".join(f"{name} {value}" for name, value in given.items())
+
+
+def _add_first(found: dict[str, PromptsSpec], name: str, given: Mapping[str, Any]) -> None:
+    """Add prompts under a name, unless they are there: most trainings share theirs."""
+    spec = PromptsSpec(**given)
+    if spec not in found.values():
+        found[name] = spec
 
 
 def _pinned_place(text: str) -> str:

@@ -303,10 +303,13 @@ class OverlapJob:
     Attributes:
         trainings: what messages call a training -> its prompts.
         benchmarks: name of a benchmark -> its prompts.
+        validations: what messages call a training's validation -> its prompts; they may be
+            evaluated on too, which is listed.
     """
 
     trainings: Mapping[str, PromptsSpec]
     benchmarks: Mapping[str, PromptsSpec]
+    validations: Mapping[str, PromptsSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def check(verb: str, job: TrainJob | GenerateJob | OverlapJob) -> None:
     if isinstance(job, TrainJob):
         train.check(job)
     elif isinstance(job, OverlapJob):
-        overlap.check(job)
+        # It has nothing to do but to check, and lists what is no fault.
+        overlap.run(job)
     elif not isinstance(job, GenerateJob):
         raise unknown("verb to check ahead", verb, ("generate", "overlap", "train"))
     elif job.adapter is None:

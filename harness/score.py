@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.components import (
 )
 from harness.image_files import ImageReader, n_workers
 from harness.jobs import ScoreJob
-from harness.specs import resolve, unknown
+from harness.specs import BenchmarkSpec, resolve, unknown
 from harness.swaps import Asked, swapped
 from hypernoise.batches import Batches
 from hypernoise.models.protocol import encode_in_chunks
@@ -36,6 +37,8 @@ class Scorer(Protocol):
 
     It gets float32 images [N, 3, H, W] in [0, 1] (8-bit values), N metadata records and the
     spec's ``scorer_arguments``; it returns N pairs (value, detail), the value higher is better.
+    An image that is judged against several prompts stands beside itself
+    (:func:`harness.benchmarks.neighbours.runs`).
     """
 
     def __call__(
@@ -110,8 +113,8 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
         where the benchmark has no scorer.
 
     Raises:
-        ValueError: nothing to measure, an unknown metric, images of another benchmark, or a
-            prompt that the benchmark lacks.
+        ValueError: nothing to measure, an unknown metric, images of another benchmark, a prompt
+            that the benchmark lacks, or one that its scorer cannot judge.
         FileNotFoundError: a frame, an image or a reward's weight file is missing.
     """
     if not job.rewards and not job.benchmark.scorer:
@@ -129,7 +132,16 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
     for prompt_id in table["prompt_id"].unique():
         if prompt_id not in metadata:
             raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, metadata)
+    _check_metadata(job.benchmark, {name: metadata[name] for name in table["prompt_id"].unique()})
     return table, metadata
+
+
+def _check_metadata(benchmark: BenchmarkSpec, metadata: Mapping[str, Any]) -> None:
+    """Let a scorer ``NAME`` check prompts' metadata, by ``check_NAME_metadata`` beside it."""
+    module, _, name = benchmark.scorer.partition(":")
+    own_check = getattr(importlib.import_module(module), f"check_{name}_metadata", None)
+    if own_check is not None:
+        own_check(metadata, **benchmark.scorer_arguments)
 
 
 def read_images(paths: Sequence[str]) -> pd.DataFrame:
@@ -174,13 +186,34 @@ def _score(
     partners: Mapping[str, str],
 ) -> list[pd.DataFrame]:
     own = list(batch["prompt_id"])
-    parts = _measured(job, batch, images, own, metadata, judges)
-    if partners:
-        others = [partners[prompt_id] for prompt_id in own]
+    others = [partners[prompt_id] for prompt_id in own] if partners else []
+    asked = [prompt_ids for prompt_ids in (own, others) if prompt_ids]
+    verdicts = _verdicts(job, images, asked, metadata)
+    parts = _measured(job, batch, images, own, verdicts[0], judges)
+    if others:
         against = [f"against {other}" for other in others]
-        for part in _measured(job, batch, images, others, metadata, judges):
+        for part in _measured(job, batch, images, others, verdicts[1], judges):
             parts.append(part.assign(metric=part["metric"] + frames.SWAPPED, detail=against))
     return parts
+
+
+def _verdicts(
+    job: ScoreJob,
+    images: NDArray[np.float32],
+    asked: Sequence[Sequence[str]],
+    metadata: Mapping[str, Any],
+) -> list[Sequence[tuple[float, str]]]:
+    """The scorer's values against each list of prompts; none without a scorer.
+
+    It is called once: an image that stands beside itself need be looked at once.
+    """
+    if not job.benchmark.scorer:
+        return [()] * len(asked)
+    scorer: Scorer = resolve(job.benchmark.scorer)
+    records = [metadata[name] for of_image in zip(*asked, strict=True) for name in of_image]
+    beside = np.repeat(images, len(asked), axis=0)
+    pairs = scorer(beside, records, **job.benchmark.scorer_arguments)
+    return [pairs[place :: len(asked)] for place in range(len(asked))]
 
 
 def _measured(
@@ -188,16 +221,13 @@ def _measured(
     batch: pd.DataFrame,
     images: NDArray[np.float32],
     prompt_ids: Sequence[str],
-    metadata: Mapping[str, Any],
+    verdicts: Sequence[tuple[float, str]],
     judges: Sequence[Judge],
 ) -> list[pd.DataFrame]:
     """A batch's scores against the given prompts, one part per metric."""
     parts = []
     if job.benchmark.scorer:
-        scorer: Scorer = resolve(job.benchmark.scorer)
-        records = [metadata[prompt_id] for prompt_id in prompt_ids]
-        pairs = scorer(images, records, **job.benchmark.scorer_arguments)
-        values, details = zip(*pairs, strict=True)
+        values, details = zip(*verdicts, strict=True)
         parts.append(_part(batch, job.benchmark.metric, values, details))
     for judge in judges:
         rewards = judge.score(images, prompt_ids)

@@ -15,7 +15,7 @@ import yaml
 from harness.codec import from_json, to_json
 from harness.config_files import check_schema, extended
 from harness.experiment import NO_REWARD, Experiment, Run
-from harness.specs import Registry, SpecError
+from harness.specs import PromptsSpec, Registry, SpecError
 from hypernoise.training import TrainingOptions
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "workflows" / "config"
@@ -626,3 +626,24 @@ def test_latencies_are_of_the_methods_as_their_names_say(
     assert job.methods[1].arguments["iterations"] == 5
     assert job.reward == registry.reward("matcher")
     assert job.batch_sizes == (1, 8)
+
+
+def test_prompts_of_validations_are_compared_with_benchmarks_too(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    trainings = [
+        (model, "matcher", method)
+        for model in ("tiny_sd", "tiny_sana")
+        for method in ("hypernoise", "lora_finetune")
+    ]
+    job = experiment(config, registry).overlap_job(trainings, ["shapeworld"])
+    prompts = PromptsSpec(**config["prompts"]["default"]["validation"])
+    assert job.validations == {
+        "validation of tiny_sana matcher hypernoise": prompts,
+        "validation that chooses the checkpoint of tiny_sana matcher lora_finetune": prompts,
+    }
+    kept = {"default": {"steps": 4, "checkpoint_every": 2, "validate_every": 2, "keep": "best"}}
+    job = experiment(config, registry, training=kept).overlap_job(trainings[:1], ["shapeworld"])
+    assert list(job.validations) == [
+        "validation that chooses the checkpoint of tiny_sd matcher hypernoise"
+    ]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from harness_toys import BENCHMARK, ToyPrompt, made_images
+from harness_toys import prompts as toy_benchmark_prompts
 from scipy import stats
 
-from harness import data_files
+from harness import data_files, score
 from harness.benchmarks import geneval2
 from harness.benchmarks import shapeworld_questions as world
 from harness.benchmarks.questions import Images, Probabilities
+from harness.jobs import ScoreJob
 from harness.specs import SpecError
 from hypernoise.shapeworld.captions import captions
 from hypernoise.shapeworld.scenes import lay_out, render
@@ -91,6 +95,11 @@ def test_the_published_form_is_read(tmp_path: Path) -> None:
         ('{"prompt": "a cat", "skills": []}', "line 1 lacks atom_count, vqa_list"),
         (json.dumps({**RECORD, "skills": ["count"]}), "as long as each other"),
         (json.dumps({**RECORD, "skills": [], "vqa_list": []}), "not empty"),
+        (
+            json.dumps({**RECORD, "skills": ["x"], "vqa_list": [["Where is it?", "in front"]]}),
+            "line 1, prompt 'four white .*', question 'Where is it\\?': .*one word, got 'in front'",
+        ),
+        (json.dumps({**RECORD, "skills": ["x"], "vqa_list": [["How many?", 4]]}), "two texts"),
     ],
 )
 def test_a_faulty_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -119,6 +128,32 @@ def test_an_answerer_that_knows_only_yes_and_no_is_refused_before_any_image(
     monkeypatch.setattr(geneval2, "build_answerer", lambda _: object())
     with pytest.raises(SpecError, match="answer_probability"):
         geneval2.check_score({"target": "x:Y"})
+
+
+def test_an_answer_that_cannot_be_judged_is_named_before_any_image_is_scored(
+    tmp_path: Path,
+) -> None:
+    asked = [["Is there a circle?", "Yes"], ["How many circles are in the image?", "dozens"]]
+    record = {"vqa_list": asked, "skills": ["object", "count"]}
+    message = "prompt 'toy-1', question 'How many circles .*', answer 'dozens': .*cannot say"
+    with pytest.raises(ValueError, match=message):
+        geneval2.check_score_metadata({"toy-0": {"vqa_list": asked[:1]}, "toy-1": record}, DETECTOR)
+    benchmark = replace(
+        BENCHMARK,
+        target="test_geneval2:toy_prompts",
+        arguments={"vqa_list": asked},
+        scorer="harness.benchmarks.geneval2:score",
+        scorer_arguments={"answerer": DETECTOR},
+    )
+    job = ScoreJob(benchmark, {}, (made_images(tmp_path),), str(tmp_path / "scores.parquet"))
+    with pytest.raises(ValueError, match="prompt 'toy-0', question 'How many"):
+        score.check(job)
+
+
+def toy_prompts(vqa_list: list[list[str]]) -> list[ToyPrompt]:
+    """The toy benchmark's prompts with questions."""
+    metadata = {"vqa_list": vqa_list, "skills": ["object"] * len(vqa_list)}
+    return [replace(prompt, metadata=metadata) for prompt in toy_benchmark_prompts()]
 
 
 def test_rendered_captions_pass_in_the_embedded_world() -> None:

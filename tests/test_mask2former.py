@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from parity.detections import CASES, Case, photographs, sampled, unpacked
 from PIL import Image
 from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
@@ -174,9 +175,56 @@ def test_images_are_resized_and_padded_as_mmdet_does(
     inside = prepared.pixels[0, :, : resized[0], : resized[1]]
     # A picture of the mean colour, whose fractions 8 bits cannot hold.
     assert inside.abs().max() < 0.02
-    outside = prepared.pixels.clone()
-    outside[0, :, : resized[0], : resized[1]] = 0
-    assert outside.abs().max() == 0
+    outside = torch.ones(padded, dtype=torch.bool)
+    outside[: resized[0], : resized[1]] = False
+    # Grey of 128, normalised.
+    expected = torch.tensor([[0.07406], [0.20518], [0.42649]]).expand(-1, int(outside.sum()))
+    torch.testing.assert_close(prepared.pixels[0][:, outside], expected, rtol=0, atol=1e-5)
+
+
+def recorded() -> dict[str, Any]:
+    """What mmdet itself gave, by tests/parity/record_mask2former.py."""
+    path = Path(__file__).parent / "parity" / "fixtures" / "mask2former.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_outputs_are_read_as_mmdet_reads_them(case: Case) -> None:
+    expected = recorded()["cases"][case.name]
+    sizes = (case.padded_size, case.resized_size, case.image_size)
+    found = instances(*case.logits(), *sizes, top_k=case.top_k)
+    labels, scores = found.labels.tolist(), found.scores.tolist()
+    order = sorted(range(len(labels)), key=lambda row: (labels[row], -scores[row]))
+    assert [labels[row] for row in order] == expected["labels"]
+    # Exact on the machine that recorded; sums of float32 may take another order elsewhere.
+    assert [scores[row] for row in order] == pytest.approx(expected["scores"], abs=1e-6)
+    masks = [unpacked(text, case.image_size) for text in expected["masks"]]
+    for row, box, mask in zip(order, expected["boxes"], expected["mask_of"], strict=True):
+        assert (found.masks[row].numpy() != masks[mask]).sum() <= 2
+        assert found.boxes[row].tolist() == pytest.approx(box, abs=1)
+
+
+def test_classes_have_mmdets_order() -> None:
+    assert [COCO_NAMES.get(name, name) for name in CLASSES] == recorded()["classes"]
+
+
+def test_inputs_are_those_of_mmdets_test_pipeline() -> None:
+    inputs = recorded()["inputs"]
+    one_level = 1 / 57.12 + 1e-4
+    differences = []
+    for name, image in photographs().items():
+        prepared = prepare(image)
+        sizes = (prepared.padded_size, prepared.resized_size, prepared.image_size)
+        assert [list(size) for size in sizes] == [
+            inputs[name][size] for size in ("padded", "resized", "image")
+        ]
+        off = np.abs(np.subtract(sampled(prepared.pixels[0]), inputs[name]["values"]))
+        assert off.max() < one_level, name
+        differences += off.tolist()
+    assert len(differences) > 900
+    # OpenCV rounds otherwise where a value lies between two levels.
+    assert np.mean(np.array(differences) > 1e-4) < 0.2
 
 
 def test_a_wrong_list_of_classes_is_refused() -> None:
@@ -321,6 +369,31 @@ def test_an_image_is_judged_by_detector_and_colours_together(
     pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
     scored = score(pixels, [metadata], detector=str(weights), clip=str(small_clip))
     assert scored == [(0.0, decision.reason)]
+
+
+def test_an_image_that_stands_beside_itself_is_looked_at_once(
+    weights: Path, small_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Image.Image] = []
+    monkeypatch.setattr(Mask2Former, "detect", lambda _, image: looked.append(image) or NOTHING)
+    asked = [
+        {"tag": "single_object", "include": [{"class": name, "count": 1}]}
+        for name in ("zebra", "bus", "bus")
+    ]
+    pixels = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)[[0, 0, 1]]
+    scored = score(pixels, asked, detector=str(weights), clip=str(small_clip))
+    assert [reason for _, reason in scored] == [
+        f"expected {name}>=1, found 0" for name in ("zebra", "bus", "bus")
+    ]
+    assert len(looked) == 2
+
+
+NOTHING = Instances(
+    torch.zeros(0),
+    torch.zeros(0, dtype=torch.long),
+    torch.zeros(0, 4),
+    torch.zeros(0, 32, 32, dtype=torch.bool),
+)
 
 
 def test_a_folder_in_genevals_layout_is_judged_by_detector_and_colours(

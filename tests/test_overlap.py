@@ -58,3 +58,18 @@ def test_lists_apart_pass() -> None:
     splits = {s: PromptsSpec(captions, {"split": s}) for s in ("train", "validation", "evaluation")}
     train = splits.pop("train")
     overlap.run(OverlapJob({"train": train}, splits))
+
+
+def test_validation_prompts_that_are_evaluated_on_are_listed_and_stop_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = OverlapJob(
+        {"training a": texts("b")},
+        {"one": texts("A red ring.", "x", "a fox"), "two": texts("c")},
+        {"validation of a": texts("a red ring", "a FOX!", "c")},
+    )
+    preflight.run([f"overlap\t{to_json(job)}\n"])
+    assert capsys.readouterr().out.splitlines() == [
+        "validated and evaluated on: validation of a and one: 2 of 3: 'A red ring.', 'a fox'",
+        "validated and evaluated on: validation of a and two: all 1",
+    ]

@@ -45,9 +45,22 @@ RED_SQUARE = Placed("square", "red", 24, 8)
 
 def test_a_question_that_occurs_twice_is_asked_once_per_image() -> None:
     answerer = Fixed()
-    answers = ask(answerer, np.zeros((2, 3, 4, 4), np.float32), [["a?", "b?", "a?"], ["a?"]])
+    answers = ask(answerer, grey(0, 1), [["a?", "b?", "a?"], ["a?"]])
     assert answerer.asked == [["a?", "b?"], ["a?"]]
     assert [sorted(those) for those in answers] == [["a?", "b?"], ["a?"]]
+
+
+def test_neighbours_that_are_the_same_image_are_asked_together() -> None:
+    answerer = Fixed()
+    asked = [["a?", "b?"], ["c?", "a?"], ["d?"], ["a?"]]
+    answers = ask(answerer, grey(0, 0, 1, 0), asked)
+    assert answerer.asked == [["a?", "b?", "c?"], ["d?"], ["a?"]]
+    assert [list(those) for those in answers] == asked
+
+
+def grey(*values: float) -> Images:
+    """Images of one value each."""
+    return np.repeat(np.array(values, np.float32), 48).reshape(-1, 3, 4, 4)
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])

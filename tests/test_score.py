@@ -15,6 +15,7 @@ from harness_toys import BENCHMARK, METHOD, PROMPTS, REWARD, made_images
 from PIL import Image
 
 from harness import frames, score
+from harness.benchmarks.neighbours import runs
 from harness.jobs import ScoreJob
 
 
@@ -160,6 +161,22 @@ def test_a_prompt_swap_scores_the_same_images_against_another_prompt(images: str
         assert number["value"] == place
         red = bytes_of(row, images)[..., 0].mean()
         assert reward["value"] == pytest.approx(red + len(PROMPTS[place]), abs=1e-5)
+
+
+def test_a_prompt_swap_shows_an_image_to_the_scorer_beside_itself(
+    images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[range]] = []
+    own = harness_toys.scorer
+
+    def counted(pixels: Any, metadata: Any) -> list[tuple[float, str]]:
+        seen.append(runs(pixels))
+        return own(pixels, metadata)
+
+    monkeypatch.setattr(harness_toys, "scorer", counted)
+    scored(images, swap="within_task", seed=3, batch_size=100)
+    # Six images, each against two prompts, in one call.
+    assert seen == [[range(start, start + 2) for start in range(0, 12, 2)]]
 
 
 def test_a_prompt_swap_that_cannot_be_is_refused_before_any_scoring(images: str) -> None:

@@ -22,14 +22,23 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLVisionConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLTextConfig,
+    Qwen3VLVisionConfig,
 )
 
 from harness.benchmarks.questions import Images
+from harness.benchmarks.seen_images import can_reuse, encoded, gathered
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
 from harness.benchmarks.vlm import Vlm, VlmEndpoint
 
@@ -109,7 +118,7 @@ class Spaced:
 
 def test_a_space_is_no_part_of_any_answer() -> None:
     judge = Vlm("weights", revision="0" * 40)
-    vars(judge)["_loaded"] = (SimpleNamespace(tokenizer=Spaced()), None)
+    vars(judge)["_processor"] = SimpleNamespace(tokenizer=Spaced())
     assert judge._token_ids("two") == [1, 2, 3]
 
 
@@ -135,7 +144,7 @@ QUESTIONS = [["a cat?", "a red bench?"], ["a red red red cat?"]]
 
 
 def test_yes_is_its_share_of_the_first_generated_token(vlm: Vlm, folder: Path) -> None:
-    processor, network = vlm._loaded
+    processor, network = vlm._processor, vlm._network
     image = Image.fromarray((images()[0] * 255).round().astype(np.uint8).transpose(1, 2, 0))
     text = "USER: <image> a cat? Answer in one word. ASSISTANT:"
     inputs = processor(images=image, text=text, return_tensors="pt")
@@ -167,6 +176,104 @@ def test_answers_depend_on_image_and_question(vlm: Vlm) -> None:
     first, second = vlm.yes_probability(images(), [QUESTIONS[0], QUESTIONS[0]])
     assert abs(first[0] - first[1]) > 1e-4
     assert abs(first[0] - second[0]) > 1e-4
+
+
+def test_each_image_is_encoded_once_for_all_its_questions(
+    vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    hook = vlm._network.model.vision_tower.register_forward_hook(
+        lambda _module, _inputs, output: encoded.append(len(output.last_hidden_state))
+    )
+    asked = [["a cat?", "a red bench?", "a bench?"], ["a red cat?"], ["a cat?", "two cat?"]]
+    once = vlm.yes_probability(images(3), asked)
+    assert encoded == [2, 1]
+    monkeypatch.setattr("harness.benchmarks.vlm.can_reuse", lambda _: False)
+    again = vlm.yes_probability(images(3), asked)
+    hook.remove()
+    assert sum(encoded[2:]) == sum(map(len, asked))
+    for those, others in zip(once, again, strict=True):
+        assert those == pytest.approx(others, abs=1e-6)
+
+
+def qwen() -> tuple[Any, dict[str, Any]]:
+    """A model with encodings of inner layers too, and inputs of two images."""
+    text = Qwen3VLTextConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        rope_parameters={"rope_type": "default", "mrope_section": [4, 2, 2]},
+    )
+    vision = Qwen3VLVisionConfig(
+        depth=2,
+        hidden_size=32,
+        intermediate_size=64,
+        num_heads=2,
+        out_hidden_size=32,
+        patch_size=4,
+        temporal_patch_size=2,
+        num_position_embeddings=16,
+        deepstack_visual_indexes=[0],
+    )
+    special = {"image_token_id": 1, "video_token_id": 2, "vision_start_token_id": 3}
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, **special)
+    ids = torch.tensor([[3, 1, 1, 1, 1, 7, 8], [3, 1, 1, 1, 1, 9, 7]])
+    return Qwen3VLForConditionalGeneration(config), {
+        "input_ids": ids,
+        "mm_token_type_ids": (ids == 1).int(),
+        "pixel_values": torch.randn(32, 96),
+        "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]]),
+    }
+
+
+def internvl() -> tuple[Any, dict[str, Any]]:
+    """A model that cuts an image into tiles, and inputs of two images with two each."""
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    vision = InternVLVisionConfig(
+        **narrow, num_hidden_layers=1, image_size=[8, 8], patch_size=[4, 4]
+    )
+    text = Qwen2Config(**narrow, num_hidden_layers=2, num_key_value_heads=2, vocab_size=40)
+    config = InternVLConfig(vision_config=vision, text_config=text, image_token_id=1)
+    ids = torch.tensor([[1, 1, 7, 8], [1, 1, 9, 7]])
+    return InternVLForConditionalGeneration(config), {
+        "input_ids": ids,
+        "pixel_values": torch.randn(4, 3, 8, 8),
+    }
+
+
+@pytest.mark.parametrize("family", [qwen, internvl])
+def test_encodings_stand_for_pixels_in_other_families(family: Any) -> None:
+    torch.manual_seed(0)
+    network, inputs = family()
+    network.eval()
+    assert can_reuse(network)
+    with torch.no_grad():
+        expected = network(**inputs).logits
+        seen = gathered([encoded(network, inputs)], 2)
+        assert seen is not None
+        # The second image twice, the first one once.
+        asked = {name: inputs[name][[1, 0, 1]] for name in inputs if inputs[name].shape[0] == 2}
+        found = network(**asked, mm_encoder_outputs=seen.of([1, 0, 1])).logits
+    torch.testing.assert_close(found, expected[[1, 0, 1]], rtol=0, atol=1e-6)
+    assert (expected[0, -1] - expected[1, -1]).abs().max() > 1e-3
+
+
+def test_encodings_that_do_not_part_into_images_are_not_reused() -> None:
+    assert gathered([{"pooler_output": torch.zeros(3, 4, 8)}], 2) is None
+    uneven = {"pooler_output": torch.zeros(2, 4, 8), "deepstack_features": [torch.zeros(8, 8)]}
+    assert gathered([uneven], 2) is None
+
+
+def test_an_answer_that_no_token_begins_is_refused(vlm: Vlm) -> None:
+    vlm.check_answer("How many cats?", "two")
+    with pytest.raises(ValueError, match=r"no token of .* begins the answer 'three'"):
+        vlm.check_answer("How many cats?", "three")
+    with pytest.raises(ValueError, match=r"no token of .* begins the answer 'three'"):
+        vlm.answer_probability(images(1), [[("How many cats?", "three")]])
 
 
 def test_a_model_of_the_hub_needs_a_commit() -> None:

@@ -29,6 +29,7 @@ from harness.benchmarks.questions import (
     build_answerer,
     detail,
 )
+from harness.benchmarks.surface_forms import surface_forms
 from harness.data_files import DataFile, locate
 from harness.targets import SpecError
 
@@ -56,7 +57,8 @@ def read_prompts(path: Path) -> list[QuestionedPrompt]:
     """Prompts of a file in GenEval 2's form, which users may write themselves.
 
     Raises:
-        ValueError: a line is no JSON, lacks a field, or has other than one skill per question.
+        ValueError: a line is no JSON, lacks a field, has other than one skill per question, or an
+            answer of other than one word.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     return [_prompt(line, n, path) for n, line in enumerate(lines) if line.strip()]
@@ -91,8 +93,33 @@ def check_score(answerer: Mapping[str, Any]) -> None:
         SpecError, ValueError, FileNotFoundError: the answerer knows yes and no alone, or as
             :func:`harness.benchmarks.questions.build_answerer`.
     """
-    if not callable(getattr(build_answerer(answerer), "answer_probability", None)):
-        raise SpecError(f"Soft-TIFA needs an answerer with answer_probability, not {answerer}")
+    built = build_answerer(answerer)
+    for name in ("answer_probability", "check_answer"):
+        if not callable(getattr(built, name, None)):
+            raise SpecError(f"Soft-TIFA needs an answerer with {name}, not {answerer}")
+
+
+def check_score_metadata(
+    metadata: Mapping[str, Mapping[str, Any]], answerer: Mapping[str, Any]
+) -> None:
+    """Check that every answer can be judged, before any image is; loads a tokenizer at most.
+
+    Args:
+        metadata: by prompt id.
+        answerer: as in :func:`score`.
+
+    Raises:
+        ValueError: an answer cannot be judged; prompt, question and answer are named.
+    """
+    judge = build_answerer(answerer)
+    for prompt_id, record in metadata.items():
+        for question, answer in record["vqa_list"]:
+            try:
+                judge.check_answer(question, answer)
+            except ValueError as error:
+                raise ValueError(
+                    f"prompt {prompt_id!r}, question {question!r}, answer {answer!r}: {error}"
+                ) from error
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -115,6 +142,18 @@ def _prompt(line: str, number: int, path: Path) -> QuestionedPrompt:
         raise ValueError(
             f"{where}: vqa_list and skills must be as long as each other, and not empty"
         )
+    for pair in record["vqa_list"]:
+        _check_pair(pair, f"{where}, prompt {record['prompt']!r}")
     metadata = {"vqa_list": record["vqa_list"], "skills": record["skills"]}
     task = f"atoms_{record['atom_count']}"
     return QuestionedPrompt(f"{number:05}", record["prompt"], task, metadata)
+
+
+def _check_pair(pair: Any, where: str) -> None:
+    if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
+        raise ValueError(f"{where}: needs a question and its answer, two texts, got {pair!r}")
+    question, answer = pair
+    try:
+        surface_forms(answer)
+    except ValueError as error:
+        raise ValueError(f"{where}, question {question!r}: {error}") from error

@@ -17,11 +17,13 @@ from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
+    Instances,
     Mask2Former,
     Postprocessing,
     by_class,
     check_source,
 )
+from harness.benchmarks.neighbours import runs
 from harness.components import default_device
 from harness.data_files import DataFile, locate
 from harness.generate import to_uint8
@@ -70,7 +72,13 @@ def judge_image(
     image: Image.Image, metadata: dict[str, Any], detector: Mask2Former, colors: ClipColors
 ) -> Decision:
     """GenEval's decision about one RGB image."""
-    found = detector.detect(image)
+    return judge_objects(image, detector.detect(image), metadata, colors)
+
+
+def judge_objects(
+    image: Image.Image, found: Instances, metadata: dict[str, Any], colors: ClipColors
+) -> Decision:
+    """GenEval's decision about one RGB image by the objects that were found in it."""
     detections, members = by_class(found)
 
     def classify(name: str, chosen: Sequence[int]) -> list[str]:
@@ -108,11 +116,12 @@ def score(
         clip: checkpoint of the colour classifier (:mod:`hypernoise.checkpoints`).
         postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
     """
-    judges = _judges(detector, detector_revision, clip, postprocessing, default_device())
-    decisions = [
-        judge_image(Image.fromarray(pixels), record, *judges)
-        for pixels, record in zip(to_uint8(torch.from_numpy(images)), metadata, strict=True)
-    ]
+    networks = _judges(detector, detector_revision, clip, postprocessing, default_device())
+    pictures = [Image.fromarray(pixels) for pixels in to_uint8(torch.from_numpy(images))]
+    decisions: list[Decision] = []
+    for run in runs(images):
+        picture, found = pictures[run.start], networks[0].detect(pictures[run.start])
+        decisions += [judge_objects(picture, found, metadata[p], networks[1]) for p in run]
     return [(float(decision.correct), decision.reason) for decision in decisions]
 
 

@@ -118,6 +118,8 @@ POSTPROCESSINGS: tuple[Postprocessing, ...] = get_args(Postprocessing)
 _LONG_PX, _SHORT_PX, _MULTIPLE_PX = 1333, 800, 32
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
+#: What it pads with, before it normalises: grey of 8 bits.
+_PADDING = 128
 _TINY = 1e-6
 #: transformers keeps a segment above this score; GenEval's own thresholds come later.
 _KEPT_SCORE = 0.0
@@ -221,18 +223,21 @@ class Prepared(NamedTuple):
 
 
 def prepare(image: Image.Image) -> Prepared:
-    """An RGB image as mmdet's test pipeline feeds it: resized to fit 1333 x 800, padded to 32."""
+    """An RGB image as mmdet's test pipeline feeds it: resized to fit 1333 x 800, padded to 32.
+
+    OpenCV resizes in fixed-point numbers, so that every ninth value differs by one level of 255.
+    """
     pixels = torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32)).permute(2, 0, 1)
     height, width = pixels.shape[1:]
     scale = min(_LONG_PX / max(height, width), _SHORT_PX / min(height, width))
     resized = (int(height * scale + 0.5), int(width * scale + 0.5))
     # As OpenCV's bilinear resize, which rounds to whole values and does not antialias.
     pixels = functional.interpolate(pixels[None], resized, mode="bilinear").round()
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _STD))
     padded = tuple(math.ceil(side / _MULTIPLE_PX) * _MULTIPLE_PX for side in resized)
     border = (0, padded[1] - resized[1], 0, padded[0] - resized[0])
-    pixels = functional.pad((pixels - mean) / std, border)
-    return Prepared(pixels, (padded[0], padded[1]), resized, (height, width))
+    pixels = functional.pad(pixels, border, value=_PADDING)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _STD))
+    return Prepared((pixels - mean) / std, (padded[0], padded[1]), resized, (height, width))
 
 
 class Mask2Former:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.benchmarks.neighbours import runs
 from harness.components import default_device
 from harness.targets import SpecError, resolve, unknown
 
@@ -64,6 +65,14 @@ class AnswerJudge(Protocol):
         """P(answer) in [0, 1] of every pair (question, answer); arguments as for an Answerer."""
         ...
 
+    def check_answer(self, question: str, answer: str) -> None:
+        """Check that an answer can be judged, before any image is.
+
+        Raises:
+            ValueError: it cannot, so that its probability would say nothing.
+        """
+        ...
+
 
 def build_answerer(declaration: Mapping[str, Any]) -> Any:
     """The answerer that a mapping declares, the same one for equal mappings.
@@ -100,7 +109,8 @@ def check_answerer(answerer: Mapping[str, Any]) -> None:
 
 
 def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> list[dict[str, float]]:
-    """Every question of every image; what occurs twice is asked once.
+    """Every question of every image; what occurs twice is asked once, neighbours that are the same
+    image are asked together.
 
     Returns:
         for each image, question -> P(yes).
@@ -108,16 +118,14 @@ def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> lis
     Raises:
         ValueError: an answerer gives other than one probability in [0, 1] per question.
     """
-    different = _different(questions)
-    return _paired(by, different, by.yes_probability(images, different))
+    return _asked(by, by.yes_probability, images, questions)
 
 
 def ask_answers(
     by: AnswerJudge, images: Images, asked: Sequence[Sequence[tuple[str, str]]]
 ) -> list[dict[tuple[str, str], float]]:
     """As :func:`ask`, for pairs (question, answer): for each image, pair -> P(answer)."""
-    different = _different(asked)
-    return _paired(by, different, by.answer_probability(images, different))
+    return _asked(by, by.answer_probability, images, asked)
 
 
 def detail(**fields: Any) -> str:
@@ -147,15 +155,24 @@ def share_of_yes(yes: float, no: float, where: str) -> float:
     return yes / (yes + no)
 
 
-def _different(asked: Sequence[Sequence[_Question]]) -> list[list[_Question]]:
-    return [list(dict.fromkeys(those)) for those in asked]
-
-
-def _paired(
-    by: Any, asked: Sequence[Sequence[_Question]], answers: Probabilities
+def _asked(
+    by: Any,
+    answer: Callable[[Images, list[list[_Question]]], Probabilities],
+    images: Images,
+    asked: Sequence[Sequence[_Question]],
 ) -> list[dict[_Question, float]]:
-    _check(by, answers, asked)
-    return [dict(zip(*pair, strict=True)) for pair in zip(asked, answers, strict=True)]
+    alike = runs(images)
+    different = [
+        list(dict.fromkeys(question for place in run for question in asked[place])) for run in alike
+    ]
+    answers = answer(images[[run.start for run in alike]], different)
+    _check(by, answers, different)
+    said = [dict(zip(*pair, strict=True)) for pair in zip(different, answers, strict=True)]
+    return [
+        {question: of_run[question] for question in asked[place]}
+        for run, of_run in zip(alike, said, strict=True)
+        for place in run
+    ]
 
 
 def _check(by: Any, answers: Probabilities, asked: Sequence[Sequence[Any]]) -> None:

@@ -78,6 +78,10 @@ class DetectorAnswerer:
             for found, those in zip(map(detect, images), asked, strict=True)
         ]
 
+    def check_answer(self, question: str, answer: str) -> None:
+        """As :class:`harness.benchmarks.questions.AnswerJudge` says; raises as above."""
+        _answer_of(question, answer, ())
+
 
 def answer(question: str, found: Sequence[Detection]) -> float:
     """Probability of yes, in [0, 1].

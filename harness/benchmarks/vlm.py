@@ -13,13 +13,21 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from harness.benchmarks.questions import Images, Probabilities, grouped, pairs, share_of_yes
+from harness.benchmarks.seen_images import (
+    ENCODINGS,
+    PIXELS,
+    SeenImages,
+    can_reuse,
+    encoded,
+    gathered,
+)
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
 from harness.components import hush_transformers
 from harness.generate import to_uint8
@@ -29,19 +37,20 @@ from hypernoise.methods.llm import Endpoint
 INSTRUCTION = "Answer in one word."
 #: What a first token is compared with, where only yes and no are asked for.
 _YES, _NO = "yes", "no"
+_Item = TypeVar("_Item")
 
 
 class Vlm:
     """A model of transformers' image-text-to-text kind with a chat template.
 
-    transformers has no common way to hand over an encoded image, so each of its questions
-    encodes it again.
+    Each image is encoded once for all its questions, where the model takes encoded images
+    (:mod:`harness.benchmarks.seen_images`); other models encode it with every question.
 
     Args:
         weights: folder or hub name.
         revision: commit of the hub repository.
         instruction: what follows each question.
-        batch_size: questions that go through the model together.
+        batch_size: images, and questions, that go through the model together.
         dtype: name of the model's dtype, e.g. ``"bfloat16"``.
         device: torch device.
 
@@ -87,54 +96,91 @@ class Vlm:
         values = [float(row[self._token_ids(answer)].sum().clamp(max=1)) for row, answer in rows]
         return grouped(values, sizes)
 
+    def check_answer(self, question: str, answer: str) -> None:
+        """As :class:`harness.benchmarks.questions.AnswerJudge` says; loads the tokenizer only.
+
+        Raises:
+            ValueError: the answer is not one word, or begins with no token of the model's.
+        """
+        self._token_ids(answer)
+
     def _first_tokens(self, images: Images, questions: Sequence[Sequence[str]]) -> Tensor:
         """Probabilities of the answers' first tokens, [Q, vocabulary], on the CPU."""
         pictures = _pictures(images)
-        chats = [
-            _chat({"type": "image", "image": pictures[image]}, self._asked(questions[image][place]))
-            for image, place in pairs([len(those) for those in questions])
-        ]
-        starts = range(0, len(chats), self._batch_size)
-        parts = [self._first_of(chats[start : start + self._batch_size]) for start in starts]
+        places = pairs([len(those) for those in questions])
+        seen = self._see(pictures) if can_reuse(self._network) else None
+        parts = []
+        for part in self._batches(places):
+            asked = [(pictures[image], questions[image][place]) for image, place in part]
+            ready = None if seen is None else seen.of([image for image, _ in part])
+            parts.append(self._first_of(asked, ready))
         return torch.cat(parts)
 
     @torch.no_grad()
-    def _first_of(self, chats: list[Any]) -> Tensor:
-        processor, network = self._loaded
-        inputs = processor.apply_chat_template(
+    def _see(self, pictures: Sequence[Image.Image]) -> SeenImages | None:
+        batches = self._batches(pictures)
+        # What is asked is no matter here, but a chat has to ask something.
+        inputs = (self._inputs([(picture, "") for picture in batch]) for batch in batches)
+        return gathered([encoded(self._network, given) for given in inputs], len(pictures))
+
+    @torch.no_grad()
+    def _first_of(
+        self, asked: Sequence[tuple[Image.Image, str]], seen: dict[str, Any] | None
+    ) -> Tensor:
+        inputs = self._inputs(asked)
+        if seen is not None:
+            inputs = {name: inputs[name] for name in inputs if name != PIXELS} | {ENCODINGS: seen}
+        logits: Tensor = self._network(**inputs, logits_to_keep=1).logits[:, -1]
+        return logits.float().softmax(dim=-1).cpu()
+
+    def _inputs(self, asked: Sequence[tuple[Image.Image, str]]) -> Any:
+        chats = [
+            _chat({"type": "image", "image": picture}, f"{question} {self._instruction}".strip())
+            for picture, question in asked
+        ]
+        inputs = self._processor.apply_chat_template(
             chats,
             add_generation_prompt=True,
             tokenize=True,
             padding=True,
             return_dict=True,
             return_tensors="pt",
-        ).to(network.device, dtype=network.dtype)
-        logits: Tensor = network(**inputs, logits_to_keep=1).logits[:, -1]
-        return logits.float().softmax(dim=-1).cpu()
+        )
+        return inputs.to(self._network.device, dtype=self._network.dtype)
 
-    def _asked(self, question: str) -> str:
-        return f"{question} {self._instruction}".strip()
+    def _batches(self, items: Sequence[_Item]) -> list[Sequence[_Item]]:
+        size = self._batch_size
+        return [items[start : start + size] for start in range(0, len(items), size)]
 
     def _token_ids(self, answer: str) -> list[int]:
-        tokenizer = self._loaded[0].tokenizer
+        tokenizer = self._processor.tokenizer
         starts = (tokenizer.encode(f, add_special_tokens=False)[:1] for f in surface_forms(answer))
         ids = {token for start in starts for token in start} - {tokenizer.unk_token_id}
         # Where a space is a token of its own (before digits often), any answer can follow it.
-        return sorted(token for token in ids if tokenizer.decode([token]).strip())
+        found = sorted(token for token in ids if tokenizer.decode([token]).strip())
+        if not found:
+            raise ValueError(f"no token of {self._weights} begins the answer {answer!r}")
+        return found
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+    def _processor(self) -> Any:
+        from transformers import AutoProcessor
 
         hush_transformers()
         load: Any = AutoProcessor.from_pretrained
         processor = load(self._weights, **self._source)
         # The answer follows the last token, so padding stands before the first.
         processor.tokenizer.padding_side = "left"
+        return processor
+
+    @cached_property
+    def _network(self) -> Any:
+        from transformers import AutoModelForImageTextToText
+
         network: Any = AutoModelForImageTextToText.from_pretrained(
             self._weights, dtype=getattr(torch, self._dtype), **self._source
         )
-        return processor, network.to(self._device).requires_grad_(False).eval()
+        return network.to(self._device).requires_grad_(False).eval()
 
 
 class VlmEndpoint:
@@ -187,6 +233,14 @@ class VlmEndpoint:
     ) -> Probabilities:
         """As :class:`harness.benchmarks.questions.AnswerJudge` says; raises as above."""
         return self._asked(images, asked, matching_probability)
+
+    def check_answer(self, question: str, answer: str) -> None:
+        """As :class:`harness.benchmarks.questions.AnswerJudge` says; the server is not asked.
+
+        Raises:
+            ValueError: the answer is not one word.
+        """
+        surface_forms(answer)
 
     def _asked(
         self, images: Images, asked: Sequence[Sequence[tuple[str, str]]], read: Any

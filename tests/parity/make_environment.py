@@ -1,4 +1,6 @@
-"""Make an environment in which the originals run: python make_environment.py FOLDER
+"""Make an environment in which the originals run: python make_environment.py [--mmdet] FOLDER
+
+With ``--mmdet`` it is that of GenEval's detector, which excludes the others.
 
 hpsv2 and image-reward pin versions that exclude each other and ours, so both are installed without
 their dependencies. What they lack is mended here or in ``record.py``:
@@ -6,7 +8,8 @@ their dependencies. What they lack is mended here or in ``record.py``:
 - hpsv2 1.2.0 ships without its vocabulary: open_clip's copy of the same file is put in its place;
 - hpsv2 imports clint for a progress bar, image-reward fairscale for checkpointing and diffusers for
   a trainer: none is used in scoring, and ``record.py`` gives them empty stand-ins;
-- image-reward needs the transformers of its time (4.27.4) and pkg_resources (setuptools < 81).
+- image-reward needs the transformers of its time (4.27.4) and pkg_resources (setuptools < 81);
+- mmcv 1.7 is built without its compiled operators, and needs pkg_resources to be built at all.
 """
 
 from __future__ import annotations
@@ -39,13 +42,36 @@ OTHERS = (
     "sentencepiece",
     "setuptools<81",
 )
+MMDET = ("mmdet==2.28.2", "mmcv==1.7.2")
+MMDET_OTHERS = (
+    "addict",
+    "lazy-loader",
+    "matplotlib",
+    "numpy<2",
+    "opencv-python-headless<4.12",
+    "packaging",
+    "pycocotools",
+    "pyyaml",
+    "scikit-image==0.25.2",
+    "scipy",
+    "setuptools<81",
+    "six",
+    "terminaltables",
+    "wheel",
+    "yapf",
+)
 TORCH_NEEDS = ("filelock", "fsspec", "jinja2", "networkx", "sympy", "typing-extensions")
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[-1])
     if not (folder / "bin" / "python").exists():
         venv.create(folder, with_pip=True)
+    if sys.argv[1] == "--mmdet":
+        install(folder, *MMDET_OTHERS, *TORCH_NEEDS, *pins(("pillow",)))
+        install(folder, "--no-deps", *pins())
+        install(folder, "--no-deps", "--no-build-isolation", *MMDET)
+        return
     install(folder, "--no-deps", *pins(), *ORIGINALS)
     install(folder, *OTHERS, *TORCH_NEEDS, *pins(("pillow",)))
     packages = next((folder / "lib").glob("python3*")) / "site-packages"

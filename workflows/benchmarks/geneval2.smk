@@ -1,5 +1,5 @@
-# GenEval 2 (Soft-TIFA GM), data under CC BY-NC 4.0. The commit of the model that the authors ask
-# could not be confirmed: add "revision" with the one that you trust, or name a local copy.
+# GenEval 2 (Soft-TIFA GM), data under CC BY-NC 4.0. The commit is the one that public repositories
+# recorded of the model that the authors ask; which one they asked is not published.
 add_benchmark(
     "geneval2",
     target="harness.benchmarks.geneval2:prompts",
@@ -8,6 +8,7 @@ add_benchmark(
         "answerer": {
             "target": "harness.benchmarks.vlm:Vlm",
             "weights": "Qwen/Qwen3-VL-8B-Instruct",
+            "revision": "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
         }
     },
     metric="geneval2",
