@@ -67,6 +67,8 @@ YES, NO = "\N{CHECK MARK}", "\N{BALLOT X}"
 _TEXT_INCHES, _CELL_INCHES = 1.3, 1.05
 #: Room that four names in a row may need.
 _LEGEND_INCHES = 5.0
+#: A logarithmic axis that ends this many times higher than it begins has a label each decade.
+_MANY_TIMES = 300.0
 #: White space around an image, as a share of its size.
 _MARGIN = 0.03
 
@@ -328,13 +330,16 @@ def _trajectory(panel: Axes, line: pd.DataFrame, x: str, y: str, look: Look, abo
         start = line.iloc[:1]
         panel.plot(start[x], start[y], marker="o", mfc="white", mec="black", ms=8, zorder=3)
     for row in range(len(line) - 1, 0, -max(1, len(line) // 2)):
+        # Late points lie close together: their labels go to different sides.
+        is_last = row == len(line) - 1
+        upwards = above if is_last else not above
         panel.annotate(
             str(line["step"].iloc[row]),
             (line[x].iloc[row], line[y].iloc[row]),
-            xytext=(3, 4) if above else (-3, -4),
+            xytext=(3, 4) if upwards else (-3, -4),
             textcoords="offset points",
-            ha="left" if above else "right",
-            va="bottom" if above else "top",
+            ha="left" if upwards else "right",
+            va="bottom" if upwards else "top",
             color=look.color,
             fontsize=7,
         )
@@ -358,8 +363,10 @@ def _points(panel: Axes, points: pd.DataFrame, look: Look) -> None:
 
 def plain_log_ticks(panel: Axes) -> None:
     """Label a logarithmic x axis with numbers."""
-    # 1, 2, 5 read more easily than powers, and a span below a decade would have one tick only.
-    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = panel.get_xlim()
+    # A span below a decade would have one tick only, and over three decades 1, 2, 5 have no room.
+    subs = (1.0, 2.0, 5.0) if high < _MANY_TIMES * low else (1.0,)
+    panel.xaxis.set_major_locator(LogLocator(subs=subs))
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.xaxis.set_minor_locator(NullLocator())
 

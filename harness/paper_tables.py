@@ -28,6 +28,7 @@ from harness.paired import (
     stop_on,
     without_baseline,
 )
+from harness.specs import RANK_INFIX
 from harness.statistics import (
     Interval,
     bootstrap_interval,
@@ -78,7 +79,8 @@ def geneval(
         scores: score rows of one benchmark with GenEval's verdicts.
         images: the image rows that were scored.
         printed_as: the paper's table that this one is compared with.
-        runs: method -> its sampling steps: exactly the rows, methods in this order.
+        runs: method -> its sampling steps: exactly the rows, methods in this order, variants of a
+            LoRA rank by their rank.
         models: the models to show, in this order.
         ranks: model -> method -> LoRA rank of what is trained for it; others have none.
         baseline: the method that gains are measured against, at the same steps, image by image.
@@ -162,9 +164,21 @@ def _table(
     table.insert(len(CELL), "lora_rank", _ranks(table, ranks or {}))
     table.insert(len(CELL), "world", published.world(paired.benchmark))
     table = pd.concat([table, measured], axis=1)
-    order = [rank(table["model"], models), rank(table["method"], list(runs)), table["steps"]]
     best = [name for m in measures for name in (m.column, _gain(m)[0])]
-    return finished(in_order(table, order), printed_as, paired.benchmark, best)
+    ordered = in_order(table, _order(table, models, runs))
+    return finished(ordered, printed_as, paired.benchmark, best)
+
+
+def _order(table: pd.DataFrame, models: Sequence[str], runs: Runs) -> list[pd.Series[Any]]:
+    # As text, a rank of 32 would stand before one of 4.
+    families = table["method"].map(lambda name: name.partition(RANK_INFIX)[0])
+    return [
+        rank(table["model"], models),
+        rank(families, [name.partition(RANK_INFIX)[0] for name in runs]),
+        table["lora_rank"].fillna(0),
+        rank(table["method"], list(runs)),
+        table["steps"],
+    ]
 
 
 def _laid_out(

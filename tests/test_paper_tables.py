@@ -119,6 +119,12 @@ def test_variants_of_a_rank_find_the_printed_number_of_their_rank() -> None:
     assert other["geneval_mean_published"].isna().to_list() == [False, True, False]
 
 
+def test_variants_of_a_rank_stand_in_the_order_of_their_ranks() -> None:
+    runs = {"base": [1], "hypernoise": [1], "hypernoise_rank_32": [1], "hypernoise_rank_4": [1]}
+    ranks = {MODEL: {"hypernoise": 16, "hypernoise_rank_32": 32, "hypernoise_rank_4": 4}}
+    assert make(runs, "table9", ranks=ranks)["lora_rank"].fillna(0).to_list() == [0, 4, 16, 32]
+
+
 def test_another_world_has_no_published_columns_and_says_so() -> None:
     runs = {"base": [1], "hypernoise": [1]}
     scores, images = (frame.assign(benchmark="shapeworld") for frame in frames_of(runs))
