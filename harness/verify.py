@@ -338,7 +338,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _is_nothing(value: Any) -> bool:
-    return value == "" or bool(pd.isna(value))
+    # NA first: it has no truth value when it is compared.
+    return bool(pd.isna(value)) or bool(value == "")
 
 
 def _place(table: pd.DataFrame, row: int, column: str) -> str:

@@ -103,6 +103,21 @@ def test_an_untouched_folder_has_no_findings_wherever_it_is(
     assert findings(tmp_path / "elsewhere" / "renamed") == []
 
 
+def test_a_table_with_empty_cells_of_whole_numbers_is_recomputed(results: Path) -> None:
+    arguments = {
+        "models": ["tiny_a"],
+        "runs": {"base": [1], "hypernoise": [1]},
+        "ranks": {"tiny_a": {"hypernoise": 16}},
+        "printed_as": "table2",
+    }
+    spec = TableSpec("table2", "harness.paper_tables:geneval", 1, arguments=arguments)
+    inputs = {kind: table_job().inputs[kind] for kind in ("scores", "images")}
+    job = TableJob(spec, inputs, "results/tables/table2")
+    tables.run(job)
+    assert pd.read_parquet("results/tables/table2.parquet")["lora_rank"].isna().any()
+    assert findings(results) == []
+
+
 def test_a_number_edited_in_the_csv_is_named_with_row_and_column(results: Path) -> None:
     path = results / "tables" / "table1.csv"
     table = pd.read_csv(path)
