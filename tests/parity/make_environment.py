@@ -44,21 +44,21 @@ OTHERS = (
 )
 MMDET = ("mmdet==2.28.2", "mmcv==1.7.2")
 MMDET_OTHERS = (
-    "addict",
+    "addict==2.4.0",
     "lazy-loader",
     "matplotlib",
-    "numpy<2",
-    "opencv-python-headless<4.12",
+    "numpy>=2",
+    "opencv-python-headless==5.0.0.93",
     "packaging",
-    "pycocotools",
+    "pycocotools==2.0.11",
     "pyyaml",
-    "scikit-image==0.25.2",
+    "scikit-image==0.26.0",
     "scipy",
     "setuptools<81",
     "six",
-    "terminaltables",
+    "terminaltables==3.1.10",
     "wheel",
-    "yapf",
+    "yapf==0.43.0",
 )
 TORCH_NEEDS = ("filelock", "fsspec", "jinja2", "networkx", "sympy", "typing-extensions")
 
