@@ -27,12 +27,13 @@ from harness.specs import (
 from harness.targets import prefix
 from harness.trained import checkpoints_of
 from hypernoise import kinds
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, Trainable
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.checkpoints import PinnedFile
 from hypernoise.methods.protocol import Method
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
+from hypernoise.trainable import Trainable
 from hypernoise.training import TrainingOptions
 from hypernoise.weights import check_file, check_pipeline
 

@@ -30,7 +30,7 @@ from harness.specs import Registry
 from harness.stage_names import END_TO_END
 from harness.stages import Spans, stopwatch, watched
 from harness.table_formats import markdown
-from hypernoise.adapter import build
+from hypernoise.lora_networks import build
 from hypernoise.training import Row, TrainingOptions, train
 
 #: Iterations and candidates are differences: three less one are two iterations, whatever a method

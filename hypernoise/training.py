@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hypernoise.adapter import Trainable
 from hypernoise.checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.choices import check_choice
 from hypernoise.models.protocol import Conditioning, Encoded, Generator
@@ -37,6 +36,7 @@ from hypernoise.noise import (
 )
 from hypernoise.processes import ALONE, Processes
 from hypernoise.rewards.protocol import Features, Reward, shaped_score
+from hypernoise.trainable import Trainable
 
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("none", "linear")

@@ -17,8 +17,8 @@ from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler
 from published import registered
 
 from harness.components import build_generator
-from hypernoise.adapter import build
 from hypernoise.checkpointing import gradient_checkpointing
+from hypernoise.lora_networks import build
 from hypernoise.models.protocol import Generator
 
 GIB = 2**30

@@ -14,7 +14,7 @@ from toys import encode, noise_for
 from harness import components
 from harness.components import build_generator, check_memory, check_weights
 from harness.specs import RANDOM_WEIGHTS, ModelSpec, SpecError, resolve
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.models import loading, random_weights
 from hypernoise.models.random_weights import architectures, build, n_parameters
 from hypernoise.models.unet import SdTurbo

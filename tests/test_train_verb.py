@@ -25,7 +25,8 @@ from harness.components import build_generator as load_generator
 from harness.components import build_method
 from harness.jobs import MatchJob, PretrainJob, TrainJob, to_json
 from harness.specs import MethodSpec, ModelSpec, PromptsSpec, RewardSpec
-from hypernoise.adapter import WEIGHTS_FILE, load_trained
+from hypernoise.adapter import WEIGHTS_FILE
+from hypernoise.lora_networks import load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training import Row, TrainingDiverged
 

@@ -16,7 +16,8 @@ from toys import encode, noise_for
 from harness.benchmarks.geneval import TASKS, decide
 from harness.generate import to_uint8
 from harness.tables import table1
-from hypernoise.adapter import NoiseNetwork, inference_network
+from hypernoise.lora_networks import NoiseNetwork
+from hypernoise.merged_networks import inference_network
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.matcher import MatcherNetwork
 
