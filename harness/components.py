@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from harness.specs import (
     resolve,
     unknown,
 )
-from harness.targets import prefix
+from harness.targets import keywords_of, prefix
 from harness.trained import checkpoints_of
 from hypernoise import kinds
 from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
@@ -190,7 +189,7 @@ def build_reward(spec: RewardSpec, device: str) -> Reward:
     """Load a reward, and the parts that it is a sum of. Raises as :func:`build_generator`."""
     _hush_loading_bars()
     arguments = dict(spec.arguments)
-    if "name" in inspect.signature(resolve(spec.target)).parameters:
+    if "name" in keywords_of(resolve(spec.target)):
         arguments["name"] = spec.name
     if spec.parts:
         # In one order, however the declaration came here: JSON sorts names.
@@ -217,8 +216,7 @@ def check_comparison(metric: str, spec: ComparisonSpec) -> None:
     """
     if not metric.endswith(tuple(ENDINGS)):
         raise SpecError(f"metric {metric!r} of pairs must end in {' or '.join(ENDINGS)}")
-    parameters = inspect.signature(resolve(spec.target)).parameters
-    _check_keywords(spec.target, spec.arguments, parameters, "")
+    _check_keywords(spec.target, spec.arguments, keywords_of(resolve(spec.target)), "")
     for name in WEIGHT_ARGUMENTS:
         if name in spec.arguments:
             PinnedFile.parse(str(spec.arguments[name])).check()
@@ -282,7 +280,7 @@ def check_keywords(spec: MethodSpec) -> None:
         ValueError: what the target itself says about them.
     """
     factory = resolve(spec.target)
-    _check_keywords(spec.target, spec.arguments, inspect.signature(factory).parameters, spec.file)
+    _check_keywords(spec.target, spec.arguments, keywords_of(factory), spec.file)
     if spec.searcher is not None:
         check_method(spec.searcher, None)
     elif spec.trains is None:
@@ -344,7 +342,7 @@ def _hush_loading_bars() -> None:
 
 def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> Any:
     factory = resolve(target)
-    parameters = inspect.signature(factory).parameters
+    parameters = keywords_of(factory)
     if "device" in parameters:
         arguments.setdefault("device", device)
     if "dtype" in arguments:
@@ -356,10 +354,10 @@ def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> An
 def _check_keywords(
     target: str,
     arguments: Mapping[str, Any],
-    parameters: Mapping[str, inspect.Parameter],
+    parameters: Mapping[str, bool],
     file: str,
 ) -> None:
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    if any(parameters.values()):
         return
     for name in arguments:
         if name not in parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -179,6 +180,19 @@ def test_vae_savings_are_switched_on_and_checked(monkeypatch: pytest.MonkeyPatch
     assert not plain.use_slicing and not plain.use_tiling
     with pytest.raises(ValueError, match=r"'tilling'.*Did you mean 'tiling'"):
         SdTurbo(**make, vae_savings=["tilling"])
+
+
+def test_a_misspelt_keyword_of_a_family_is_refused_however_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    twin = registered().models["sd_turbo_random"]
+    misspelt = replace(twin, arguments={**twin.arguments, "vae_saving": ["tiling"]})
+    monkeypatch.setattr(random_weights, "parts_of", small_parts)
+    with pytest.raises(SpecError, match=r"'vae_saving'; did you mean 'vae_savings'"):
+        build_generator(misspelt, "cpu")
+    pipeline = small_generator(BY_NAME["sd_turbo"]).pipeline
+    with pytest.raises(TypeError, match="vae_saving"):
+        SdTurbo(pipeline=pipeline, size_px=SIZE_PX, **{"vae_saving": ["tiling"]})
 
 
 def test_sliced_decoding_draws_the_same_images() -> None:
