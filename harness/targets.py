@@ -177,7 +177,7 @@ def keywords_of(factory: Any) -> dict[str, bool]:
 
     ``**keywords: Unpack[SomeTypedDict]`` is the names of that TypedDict.
     """
-    found = {}
+    found: dict[str, bool] = {}
     for name, parameter in inspect.signature(factory).parameters.items():
         is_any = parameter.kind is inspect.Parameter.VAR_KEYWORD
         if is_any and "Unpack" in str(parameter.annotation):

@@ -13,7 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -237,13 +237,10 @@ def train(
             gradient checkpointing, or ``folder`` holds a training with other options.
         TrainingDiverged: a loss or gradient is not finite.
     """
-    run = _Run(
-        objective, generator, reward, prompts, options, folder, validation, on_row, processes
-    )
+    run = Run(objective, generator, reward, prompts, options, folder, validation, on_row, processes)
     run.restore()
     if run.step == 0 and not run.rows:
         run.validate()
-    recomputed = gradient_checkpointing if options.gradient_checkpointing else nullcontext
     bar = tqdm(
         total=options.steps,
         initial=run.step,
@@ -251,7 +248,7 @@ def train(
         disable=not (progress and processes.is_first),
         mininterval=2.0,
     )
-    with recomputed(generator), bar:
+    with run.recomputed(), bar:
         while run.step < options.steps:
             rows = run.advance()
             bar.update()
@@ -278,8 +275,8 @@ class _Unread(NamedTuple):
     values: Tensor
 
 
-class _Run:
-    """A training between two steps."""
+class Run:
+    """A training between two steps, with the arguments of :func:`train`, which takes them all."""
 
     def __init__(
         self,
@@ -320,6 +317,12 @@ class _Run:
         self.validator = None
         if validation:
             self.validator = _Validator(validation, generator, reward, options, processes)
+
+    def recomputed(self) -> AbstractContextManager[None]:
+        """In which steps are taken: with gradient checkpointing, where the options say so."""
+        if self.options.gradient_checkpointing:
+            return gradient_checkpointing(self.generator)
+        return nullcontext()
 
     def advance(self) -> list[Row]:
         """Take one optimizer step; then validate and save where it is time.
