@@ -6,7 +6,6 @@ transformers take seconds, and scoring jobs do without them.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ from harness.specs import (
     resolve,
     unknown,
 )
-from harness.targets import prefix
+from harness.targets import keywords_of, prefix
 from harness.trained import checkpoints_of
 from hypernoise.checkpoints import PinnedFile
 from hypernoise.methods.protocol import Method
@@ -36,7 +35,7 @@ from hypernoise.rewards.protocol import Reward
 from hypernoise.weights import check_file, check_pipeline
 
 if TYPE_CHECKING:
-    from hypernoise.adapter import Trainable
+    from hypernoise.trainable import Trainable
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: What a file name may hold on every system.
@@ -197,7 +196,7 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
 def build_reward(spec: RewardSpec, device: str) -> Reward:
     """Load a reward, and the parts that it is a sum of. Raises as :func:`build_generator`."""
     arguments = dict(spec.arguments)
-    if "name" in inspect.signature(resolve(spec.target)).parameters:
+    if "name" in keywords_of(resolve(spec.target)):
         arguments["name"] = spec.name
     if spec.parts:
         # In one order, however the declaration came here: JSON sorts names.
@@ -223,8 +222,7 @@ def check_comparison(metric: str, spec: ComparisonSpec) -> None:
     """
     if not metric.endswith(tuple(ENDINGS)):
         raise SpecError(f"metric {metric!r} of pairs must end in {' or '.join(ENDINGS)}")
-    parameters = inspect.signature(resolve(spec.target)).parameters
-    _check_keywords(spec.target, spec.arguments, parameters, "")
+    _check_keywords(spec.target, spec.arguments, keywords_of(resolve(spec.target)), "")
     for name in WEIGHT_ARGUMENTS:
         if name in spec.arguments:
             PinnedFile.parse(str(spec.arguments[name])).check()
@@ -297,7 +295,7 @@ def check_keywords(spec: MethodSpec) -> None:
         ValueError: what the target itself says about them.
     """
     factory = resolve(spec.target)
-    _check_keywords(spec.target, spec.arguments, inspect.signature(factory).parameters, spec.file)
+    _check_keywords(spec.target, spec.arguments, keywords_of(factory), spec.file)
     if spec.searcher is not None:
         check_method(spec.searcher, None)
     elif spec.trains is None:
@@ -358,7 +356,7 @@ def hush_transformers() -> None:
 
 def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> Any:
     factory = resolve(target)
-    parameters = inspect.signature(factory).parameters
+    parameters = keywords_of(factory)
     if "device" in parameters:
         arguments.setdefault("device", device)
     if "dtype" in arguments:
@@ -370,10 +368,10 @@ def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> An
 def _check_keywords(
     target: str,
     arguments: Mapping[str, Any],
-    parameters: Mapping[str, inspect.Parameter],
+    parameters: Mapping[str, bool],
     file: str,
 ) -> None:
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    if any(parameters.values()):
         return
     for name in arguments:
         if name not in parameters:

@@ -1,8 +1,8 @@
-"""Check jobs before the first of them starts: ``python -m harness.preflight < lines``.
+"""Check jobs before the first of them starts: ``python -m harness.preflight [processes] < lines``.
 
 Each verb checks its own job first. But the last job of a run starts minutes after the first, and a
 truncated weight file or an empty list of prompts should not wait for that. A line is a verb, a tab
-and the job as JSON.
+and the job as JSON; ``processes`` are those that will train together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.specs import BenchmarkSpec
 from harness.targets import SpecError, resolve, unknown
 
 
-def run(lines: Iterable[str]) -> None:
+def run(lines: Iterable[str], n_processes: int = 1) -> None:
     """Check jobs without loading any network.
 
     Jobs that wait for another's results, like the images of a network that is yet to be trained,
@@ -30,13 +30,13 @@ def run(lines: Iterable[str]) -> None:
         verb, tab, text = line.rstrip("\n").partition("\t")
         if not tab:
             raise SpecError(f"not a verb, a tab and a job: {line[:80]!r}")
-        check(verb, load_job(verb, text))
+        check(verb, load_job(verb, text), n_processes)
 
 
-def check(verb: str, job: TrainJob | GenerateJob | OverlapJob) -> None:
+def check(verb: str, job: TrainJob | GenerateJob | OverlapJob, n_processes: int = 1) -> None:
     """Check one job of the verbs train, generate and overlap; raises as :func:`run`."""
     if isinstance(job, TrainJob):
-        train.check(job)
+        train.check(job, n_processes)
     elif isinstance(job, OverlapJob):
         # It has nothing to do but to check, and lists what is no fault.
         overlap.run(job)
@@ -65,7 +65,7 @@ def check_scorer(benchmark: BenchmarkSpec) -> None:
 def main() -> int:
     """Check what stands on standard input; returns the exit code: 0, or 2 for a fault."""
     try:
-        run(sys.stdin)
+        run(sys.stdin, int(sys.argv[1]) if sys.argv[1:] else 1)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

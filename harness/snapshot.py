@@ -31,7 +31,7 @@ from harness.stage_names import END_TO_END
 from harness.stages import Spans, stopwatch, watched
 from harness.table_formats import markdown
 from harness.traces import options_of
-from hypernoise.adapter import build
+from hypernoise.lora_networks import build
 from hypernoise.training import Row, train
 
 #: Iterations and candidates are differences: three less one are two iterations, whatever a method

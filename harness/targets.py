@@ -10,12 +10,13 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -84,7 +85,7 @@ def check_target(target: str, file: str = "") -> Parameters | None:
         own = [name for name, node in found.items() if not isinstance(node, imports)]
         names = [name for name in own if not name.startswith("_")]
         raise unknown(f"attribute of {module_name}", attribute, names, file)
-    return _parameters(found[attribute])
+    return _parameters(found[attribute], source)
 
 
 def _split(target: str, file: str) -> tuple[str, str]:
@@ -124,28 +125,65 @@ def _definitions(source: Path) -> dict[str, ast.stmt]:
     return found
 
 
-def _parameters(node: ast.stmt) -> Parameters | None:
+def _parameters(node: ast.stmt, source: Path) -> Parameters | None:
     if isinstance(node, _FUNCTIONS):
-        return _of_function(node.args, skip=0)
+        return _of_function(node.args, 0, source)
     if not isinstance(node, ast.ClassDef):
         return None
     for member in node.body:
         if isinstance(member, _FUNCTIONS) and member.name == "__init__":
-            return _of_function(member.args, skip=1)
+            return _of_function(member.args, 1, source)
     if node.bases:
         return None
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        names = [
-            member.target.id
-            for member in node.body
-            if isinstance(member, ast.AnnAssign)
-            and isinstance(member.target, ast.Name)
-            and "ClassVar" not in ast.unparse(member.annotation)
-        ]
-        return Parameters(tuple(names), any_keyword=False)
+        return Parameters(_fields(node), any_keyword=False)
     return Parameters((), any_keyword=False)
 
 
-def _of_function(arguments: ast.arguments, skip: int) -> Parameters:
+def _fields(node: ast.ClassDef) -> tuple[str, ...]:
+    """The annotated fields of a dataclass or TypedDict."""
+    return tuple(
+        member.target.id
+        for member in node.body
+        if isinstance(member, ast.AnnAssign)
+        and isinstance(member.target, ast.Name)
+        and "ClassVar" not in ast.unparse(member.annotation)
+    )
+
+
+def _of_function(arguments: ast.arguments, skip: int, source: Path) -> Parameters:
     ordered = [*arguments.posonlyargs, *arguments.args][skip:] + arguments.kwonlyargs
-    return Parameters(tuple(arg.arg for arg in ordered), arguments.kwarg is not None)
+    names = tuple(arg.arg for arg in ordered)
+    if arguments.kwarg is None:
+        return Parameters(names, any_keyword=False)
+    unpacked = _unpacked(arguments.kwarg.annotation, source)
+    return Parameters((*names, *unpacked), any_keyword=not unpacked)
+
+
+def _unpacked(annotation: ast.expr | None, source: Path) -> tuple[str, ...]:
+    """The keywords that ``**keywords: Unpack[SomeTypedDict]`` stands for."""
+    match annotation:
+        case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
+            found = _definitions(source).get(name)
+            if isinstance(found, ast.ImportFrom) and found.module:
+                file = _source(found.module)
+                found = _definitions(file).get(name) if file else None
+            return _fields(found) if isinstance(found, ast.ClassDef) else ()
+    return ()
+
+
+def keywords_of(factory: Any) -> dict[str, bool]:
+    """What something imported can be called with: names, and whether each stands for any name.
+
+    ``**keywords: Unpack[SomeTypedDict]`` is the names of that TypedDict.
+    """
+    found: dict[str, bool] = {}
+    for name, parameter in inspect.signature(factory).parameters.items():
+        is_any = parameter.kind is inspect.Parameter.VAR_KEYWORD
+        if is_any and "Unpack" in str(parameter.annotation):
+            function = factory.__init__ if inspect.isclass(factory) else factory
+            (declared,) = get_args(get_type_hints(function)[name])
+            found |= dict.fromkeys(declared.__annotations__, False)
+        else:
+            found[name] = is_any
+    return found

@@ -18,6 +18,7 @@ from harness.components import (
     build_reward,
     check_weights,
     default_device,
+    free_memory_bytes,
     load_prompts,
     prompt_texts,
     weight_paths,
@@ -25,6 +26,7 @@ from harness.components import (
 from harness.encodings import prepare
 from harness.jobs import TrainJob, job_hash
 from harness.specs import SpecError, unknown
+from harness.step_peaks import check_step
 from harness.trained import CHECKPOINTS, NETWORK_FILES, STEPS_FILE
 from harness.work import Work
 from hypernoise import kinds
@@ -70,7 +72,7 @@ def run(job: TrainJob) -> None:
 
 def _train(job: TrainJob, processes: Processes) -> None:
     torch.set_num_threads(max(1, job.threads // processes.count))
-    plan = check(job)
+    plan = check(job, processes.count)
     work = _open_work(job, plan) if processes.is_first else None
     processes.wait()
     folder = Path(job.work)
@@ -102,8 +104,12 @@ def _open_work(job: TrainJob, plan: Plan) -> Work:
     return Work(job.work, job_hash(job, inputs, plan.all_prompts))
 
 
-def check(job: TrainJob) -> Plan:
+def check(job: TrainJob, n_processes: int = 1) -> Plan:
     """Check a job without loading any network.
+
+    Args:
+        job: the job.
+        n_processes: how many processes will train together, each with a GPU.
 
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
@@ -114,6 +120,8 @@ def check(job: TrainJob) -> Plan:
         raise SpecError("an extra reward cannot be called 'reward': that is the training reward")
     options = _options(job)
     check_weights(job.model, [job.reward, *job.extra_rewards.values()])
+    if default_device() == "cuda":
+        check_step(job.model, job.method.trains, options, n_processes, free_memory_bytes("cuda"))
     prompts = prompt_texts(load_prompts(job.train_prompts))
     validation_prompts = prompt_texts(load_prompts(job.validation_prompts))
     return Plan(options, prompts, validation_prompts)

@@ -26,10 +26,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hypernoise.digests import COMMIT, SHA256
 from hypernoise.weights import check_file
 
-_HASH = re.compile(r"[0-9a-f]{64}")
-_HUB = re.compile(r"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40})/(?P<path>.+)")
+_HUB = re.compile(
+    rf"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>{COMMIT.pattern})/(?P<path>.+)"
+)
 _SHOWN = 3
 
 
@@ -49,7 +51,7 @@ class PinnedFile:
         """
         place, mark, sha256 = text.partition("#sha256=")
         pinned = cls(place, sha256)
-        if mark and not _HASH.fullmatch(sha256):
+        if mark and not SHA256.fullmatch(sha256):
             raise ValueError(f"{text!r}: a SHA-256 is 64 hexadecimal digits, not {sha256!r}")
         if place.startswith("hf://") and not _HUB.fullmatch(place):
             raise ValueError(f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits")

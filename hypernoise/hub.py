@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 import huggingface_hub as hub
 from huggingface_hub import errors
 
+from hypernoise.digests import COMMIT, SHA256
 from hypernoise.weights import (
     INDEX,
     check_component,
@@ -20,8 +20,6 @@ from hypernoise.weights import (
     component_names,
 )
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGES = "https://huggingface.co/"
 #: What the hub's client lets through where there is no connection.
 _UNREACHABLE = (OSError, errors.HTTPError)  # type: ignore[attr-defined]
@@ -78,7 +76,7 @@ def check_file(repository: str, revision: str, file: str, sha256: str) -> None:
         address = hub.hf_hub_url(repository, file, revision=revision)
         etag = hub.get_hf_file_metadata(address).etag or ""
     # Of large files, which weights are; of small ones it is git's hash.
-    if _SHA256.fullmatch(etag) and etag != sha256:
+    if SHA256.fullmatch(etag) and etag != sha256:
         raise ValueError(
             f"{file} of {repository} has the SHA-256 {etag} at {revision}, expected {sha256}"
         )
@@ -95,7 +93,7 @@ def _check_names(repository: str, revision: str) -> None:
 
 def check_commit(repository: str, revision: str) -> None:
     """Raise ValueError unless a revision is a commit: branches and tags move."""
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise ValueError(
             f"revision {revision!r} of {repository} is no commit: give its 40 hexadecimal digits "
             f"(see {_PAGES}{repository}/commits), because branches and tags move"

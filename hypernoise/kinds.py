@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hypernoise import adapter
-from hypernoise.adapter import FineTuner, NoiseNetwork, Trainable
+from hypernoise import lora_networks
 from hypernoise.choices import check_choice
+from hypernoise.lora_networks import FineTuner, NoiseNetwork
 from hypernoise.low_frequency import LowFrequencyNetwork, load_low_frequency
 from hypernoise.models.protocol import Generator
+from hypernoise.trainable import Trainable
 from hypernoise.training import TrainingOptions
 
 
@@ -29,11 +30,11 @@ class Kind:
 
 
 def _lora(kind: str) -> Kind:
-    return Kind(partial(_build_lora, kind), partial(adapter.load_trained, kind))
+    return Kind(partial(_build_lora, kind), partial(lora_networks.load_trained, kind))
 
 
 def _build_lora(kind: str, generator: Generator, options: TrainingOptions) -> Trainable:
-    return adapter.build(kind, generator, options.rank, options.alpha, options.seed)
+    return lora_networks.build(kind, generator, options.rank, options.alpha, options.seed)
 
 
 def _build_low_frequency(generator: Generator, options: TrainingOptions) -> Trainable:

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.func import jacfwd, vmap
 from torch.nn import functional
 
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, Drawn
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.trainable import Drawn
 from hypernoise.weights import check_file
 
 _SHAPE = ("frequencies", "width", "depth")

@@ -13,7 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hypernoise.adapter import Trainable
 from hypernoise.checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.choices import check_choice
 from hypernoise.models.protocol import Encoded, Generator, encode_in_chunks
@@ -37,6 +36,7 @@ from hypernoise.noise import (
 )
 from hypernoise.processes import ALONE, Processes
 from hypernoise.rewards.protocol import Features, Reward, shaped_score
+from hypernoise.trainable import Trainable
 
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("none", "linear")
@@ -236,13 +236,10 @@ def train(
             gradient checkpointing, or ``folder`` holds a training with other options.
         TrainingDiverged: a loss or gradient is not finite.
     """
-    run = _Run(
-        objective, generator, reward, prompts, options, folder, validation, on_row, processes
-    )
+    run = Run(objective, generator, reward, prompts, options, folder, validation, on_row, processes)
     run.restore()
     if run.step == 0 and not run.rows:
         run.validate()
-    recomputed = gradient_checkpointing if options.gradient_checkpointing else nullcontext
     bar = tqdm(
         total=options.steps,
         initial=run.step,
@@ -250,7 +247,7 @@ def train(
         disable=not (progress and processes.is_first),
         mininterval=2.0,
     )
-    with recomputed(generator), bar:
+    with run.recomputed(), bar:
         while run.step < options.steps:
             rows = run.advance()
             bar.update()
@@ -277,8 +274,8 @@ class _Unread(NamedTuple):
     values: Tensor
 
 
-class _Run:
-    """A training between two steps."""
+class Run:
+    """A training between two steps, with the arguments of :func:`train`, which takes them all."""
 
     def __init__(
         self,
@@ -319,6 +316,12 @@ class _Run:
         self.validator = None
         if validation:
             self.validator = _Validator(validation, generator, reward, options, processes)
+
+    def recomputed(self) -> AbstractContextManager[None]:
+        """In which steps are taken: with gradient checkpointing, where the options say so."""
+        if self.options.gradient_checkpointing:
+            return gradient_checkpointing(self.generator)
+        return nullcontext()
 
     def advance(self) -> list[Row]:
         """Take one optimizer step; then validate and save where it is time.

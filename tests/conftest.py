@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import ToyReward, build_generator
 
-from hypernoise.adapter import FineTuner, NoiseNetwork
+from hypernoise.lora_networks import FineTuner, NoiseNetwork
 from hypernoise.models.protocol import Generator
 from hypernoise.shapeworld.architectures import BUILDERS
 

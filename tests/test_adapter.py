@@ -11,15 +11,8 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from toys import build_generator, encode, noise_for, stir
 
-from hypernoise.adapter import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    FineTuner,
-    NoiseNetwork,
-    attach,
-    build,
-    load_trained,
-)
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, attach
+from hypernoise.lora_networks import FineTuner, NoiseNetwork, build, load_trained
 from hypernoise.models.protocol import Generator
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for, stir
 
-from hypernoise.adapter import FineTuner, MergedNoiseNetwork, NoiseNetwork, build
 from hypernoise.checkpointing import gradient_checkpointing
+from hypernoise.lora_networks import FineTuner, NoiseNetwork, build
+from hypernoise.merged_networks import MergedNoiseNetwork
 from hypernoise.models.protocol import Generator
 from hypernoise.training import TrainingOptions, train
 

@@ -23,7 +23,7 @@ from harness.components import build_generator, check_weights, default_device
 from harness.encodings import prepare
 from harness.profile import n_parameters
 from harness.specs import ModelSpec
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator

@@ -33,7 +33,7 @@ from toys import build_generator
 from harness import frames, generate
 from harness.specs import BenchmarkSpec, MethodSpec, ModelSpec
 from harness.work import Work
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.noise import image_noise
 
 

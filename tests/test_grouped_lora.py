@@ -16,17 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from toys import build_generator, encode, noise_for
 
-from hypernoise.adapter import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    Adapter,
-    MergedNoiseNetwork,
-    NoiseNetwork,
-    attach,
-    load_trained,
-    saved_n_parameters,
-)
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, Adapter, attach, saved_n_parameters
 from hypernoise.grouped_lora import GroupedLora
+from hypernoise.lora_networks import NoiseNetwork, load_trained
+from hypernoise.merged_networks import MergedNoiseNetwork
 from hypernoise.models.protocol import Generator
 
 RANK, ALPHA = 4, 8.0

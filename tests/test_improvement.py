@@ -18,7 +18,7 @@ from toys import ToyReward
 
 from harness.components import build_generator, build_reward
 from harness.specs import Registry
-from hypernoise.adapter import Trainable, build
+from hypernoise.lora_networks import build
 from hypernoise.methods.base import Base
 from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.hypernoise import HyperNoise
@@ -32,6 +32,7 @@ from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.protocol import Reward
 from hypernoise.shapeworld.captions import captions
 from hypernoise.shapeworld.rewording import grammar_search
+from hypernoise.trainable import Trainable
 from hypernoise.training import TrainingOptions, train
 
 WORKFLOWS = Path(__file__).parents[1] / "workflows"

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from toys import build_generator, encode, noise_for, stir
 
-from hypernoise.adapter import NoiseNetwork
 from hypernoise.kl_audit import (
     AuditOptions,
     Displacement,
@@ -18,6 +17,7 @@ from hypernoise.kl_audit import (
     dropped_bound,
     jacobian,
 )
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.models.protocol import Conditioning, Generator
 
 SHAPE = (3, 4, 2)

@@ -39,8 +39,8 @@ from harness.stages import REWARD as REWARD_STAGE
 from harness.stages import Meter, Spans, watched
 from harness.statistics import median_interval
 from harness.targets import SpecError
-from hypernoise.adapter import NoiseNetwork
 from hypernoise.compilation import Compiled
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.reno import Reno
 from hypernoise.models.protocol import Generator

@@ -14,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for
 
 from hypernoise import kinds
-from hypernoise.adapter import CONFIG_FILE, NoiseNetwork
+from hypernoise.adapter import CONFIG_FILE
 from hypernoise.kl_audit import AuditOptions, audit
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.low_frequency import (
     LowFrequencies,
     LowFrequencyNetwork,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from toys import NamedReward, ToyReward, encode, noise_for, noted_waits, stir
 
-from hypernoise.adapter import FineTuner, NoiseNetwork
+from hypernoise.lora_networks import FineTuner, NoiseNetwork
 from hypernoise.methods.base import Base
 from hypernoise.methods.best_of_n import BestOfN, candidate_seed
 from hypernoise.methods.hypernoise import HyperNoise

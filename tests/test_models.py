@@ -9,7 +9,7 @@ import torch
 from published import published, small_generator
 from toys import PROMPTS, build_generator, encode, noise_for, stir
 
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.models.flux import FluxSchnell
 from hypernoise.models.pixart import PixartDmd
 from hypernoise.models.protocol import Generator

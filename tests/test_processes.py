@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch.multiprocessing import spawn
 from toys import PROMPTS, ToyReward, build_generator
 
-from hypernoise.adapter import KINDS, WEIGHTS_FILE, build
+from hypernoise.adapter import WEIGHTS_FILE
+from hypernoise.lora_networks import KINDS, build
 from hypernoise.processes import ALONE, Processes, joined
 from hypernoise.training import Trained, TrainingOptions, Validation, checkpoints_in, train
 

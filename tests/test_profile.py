@@ -18,7 +18,7 @@ from toys import build_generator
 from harness import frames, profile
 from harness.jobs import ProfileJob, Timed
 from harness.specs import MethodSpec, ModelSpec
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.lora_networks import NoiseNetwork
 
 
 @pytest.fixture(autouse=True)

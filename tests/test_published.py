@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from toys import encode, noise_for
 from harness import components
 from harness.components import build_generator, check_memory, check_weights
 from harness.specs import RANDOM_WEIGHTS, ModelSpec, SpecError, resolve
-from hypernoise.adapter import NoiseNetwork
+from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.models import loading, random_weights
 from hypernoise.models.random_weights import architectures, build, n_parameters
 from hypernoise.models.unet import SdTurbo
@@ -179,6 +180,19 @@ def test_vae_savings_are_switched_on_and_checked(monkeypatch: pytest.MonkeyPatch
     assert not plain.use_slicing and not plain.use_tiling
     with pytest.raises(ValueError, match=r"'tilling'.*Did you mean 'tiling'"):
         SdTurbo(**make, vae_savings=["tilling"])
+
+
+def test_a_misspelt_keyword_of_a_family_is_refused_however_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    twin = registered().models["sd_turbo_random"]
+    misspelt = replace(twin, arguments={**twin.arguments, "vae_saving": ["tiling"]})
+    monkeypatch.setattr(random_weights, "parts_of", small_parts)
+    with pytest.raises(SpecError, match=r"'vae_saving'; did you mean 'vae_savings'"):
+        build_generator(misspelt, "cpu")
+    pipeline = small_generator(BY_NAME["sd_turbo"]).pipeline
+    with pytest.raises(TypeError, match="vae_saving"):
+        SdTurbo(pipeline=pipeline, size_px=SIZE_PX, **{"vae_saving": ["tiling"]})
 
 
 def test_sliced_decoding_draws_the_same_images() -> None:

@@ -87,6 +87,7 @@ def test_a_state_can_name_the_checkpoint_of_a_step() -> None:
         (lambda r: add_sd(r, weights="a/b", revision="main"), ["'main'", "40 hexadecimal"]),
         (lambda r: add_sd(r, weights="stabilityai/sd-turbo"), ["no folder", "revision", "commit"]),
         (lambda r: add_sd(r, guidance=1.0), ["'guidance'", "size_px"]),
+        (lambda r: add_sd(r, vae_saving=["tiling"]), ["'vae_saving'", "'vae_savings'"]),
         (lambda r: add_sd(r, version=0), ["version", "at least 1"]),
         (lambda r: add_sd(r, steps=0), ["steps", "is 0", "at least 1"]),
         (lambda r: add_sd(r, size_px=32.0), ["size_px", "32.0"]),

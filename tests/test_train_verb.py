@@ -28,7 +28,8 @@ from harness.lineage import survey
 from harness.specs import MethodSpec, ModelSpec, PromptsSpec, RewardSpec
 from harness.trained import NETWORK_FILES, network_files
 from harness.verify import verify
-from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE, load_trained
+from hypernoise.adapter import CONFIG_FILE, WEIGHTS_FILE
+from hypernoise.lora_networks import load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training import Row, TrainingDiverged
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from toys import PROMPTS, NamedReward, ToyReward, build_generator, noted_waits
 
-from hypernoise.adapter import FineTuner, NoiseNetwork, build, load_trained
+from hypernoise.lora_networks import FineTuner, NoiseNetwork, build, load_trained
 from hypernoise.models.protocol import Generator, encode_in_chunks
 from hypernoise.noise import image_noise
 from hypernoise.rewards.redness import Redness

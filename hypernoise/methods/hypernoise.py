@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.adapter import NoiseNetwork, inference_network
+from hypernoise.lora_networks import NoiseNetwork
+from hypernoise.merged_networks import inference_network
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
@@ -20,8 +21,8 @@ class HyperNoise:
     Args:
         network: noise network of the generator that ``run`` is given.
         merged: merge the LoRA into the weights, for speed: True in a second copy of them,
-            ``"per_layer"`` again in every pass (:func:`hypernoise.adapter.inference_network`);
-            ``network`` is used up by either.
+            ``"per_layer"`` again in every pass; ``network`` is used up by either
+            (:func:`hypernoise.merged_networks.inference_network`).
 
     Raises:
         ValueError: ``merged`` is another text.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.adapter import FineTuner
+from hypernoise.lora_networks import FineTuner
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.adapter import NoiseNetwork, inference_network
+from hypernoise.lora_networks import NoiseNetwork
+from hypernoise.merged_networks import inference_network
 from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Method

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from hypernoise.models.loading import load_pipeline
+from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
 
 
@@ -20,15 +20,9 @@ class FluxSchnell:
         weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
         max_tokens: length of the T5 prompt in tokens (published: 256).
-        revision: commit of the hub repository, 40 hexadecimal digits.
-        variant: e.g. ``"fp16"`` for weight files that are named so.
-        architecture: with ``weights="random"``, the published architecture to build.
-        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
-            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
-        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
-        dtype: dtype of all networks.
-        device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
+        loading: where weights come from and how networks run
+            (:class:`hypernoise.models.loading.Loading`).
     """
 
     pipeline_class: ClassVar[Any] = FluxPipeline
@@ -39,27 +33,10 @@ class FluxSchnell:
         weights: str = "",
         size_px: int = 512,
         max_tokens: int = 256,
-        revision: str = "",
-        variant: str = "",
-        architecture: str = "",
-        vae_savings: Sequence[str] = (),
-        mode: str = "eager",
-        dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
         pipeline: FluxPipeline | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
-        self.pipeline: Any
-        self.pipeline = pipeline or load_pipeline(
-            self.pipeline_class,
-            weights,
-            revision=revision,
-            variant=variant,
-            architecture=architecture,
-            vae_savings=vae_savings,
-            mode=mode,
-            dtype=dtype,
-            device=device,
-        )
+        self.pipeline: Any = load_pipeline(self.pipeline_class, weights, pipeline, **loading)
         self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
         self.max_tokens = max_tokens

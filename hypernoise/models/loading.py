@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -19,20 +20,46 @@ RANDOM = "random"
 #: Ways of decoding in less memory: one image, or one tile of an image, at a time. Tiles are decoded
 #: with less context, so their images differ a little.
 VAE_SAVINGS = ("slicing", "tiling")
+DTYPE = torch.float32
+
+
+class Loading(TypedDict, total=False):
+    """What every family can be told about its networks, beside its own arguments.
+
+    Attributes:
+        revision: commit of the hub repository, 40 hexadecimal digits.
+        variant: e.g. ``"fp16"`` for weight files that are named so.
+        architecture: with weights ``"random"``, the published architecture to build
+            (:mod:`hypernoise.models.random_weights`).
+        vae_savings: any of :data:`VAE_SAVINGS`.
+        mode: how the backbone and the VAE's decoder run: ``"eager"``, ``"compiled"`` or
+            ``"cuda_graphs"`` (:data:`hypernoise.compilation.MODES`).
+        dtype: dtype of all networks.
+        device: torch device.
+    """
+
+    revision: str
+    variant: str
+    architecture: str
+    vae_savings: Sequence[str]
+    mode: str
+    dtype: torch.dtype
+    device: str
 
 
 def load_pipeline(
     pipeline_class: Any,
     weights: str,
+    pipeline: Any = None,
+    components: Mapping[str, Any] = MappingProxyType({}),
     *,
-    dtype: torch.dtype,
-    device: str,
     revision: str = "",
     variant: str = "",
     architecture: str = "",
     vae_savings: Sequence[str] = (),
     mode: str = "eager",
-    **components: Any,
+    dtype: torch.dtype = DTYPE,
+    device: str = "cpu",
 ) -> Any:
     """Load a frozen pipeline; weights are safetensors, and code of a repository is never run.
 
@@ -40,20 +67,17 @@ def load_pipeline(
         pipeline_class: the stock pipeline.
         weights: diffusers folder, hub repository (with ``revision``), or ``"random"`` (with
             ``architecture``).
-        dtype: dtype of all networks.
-        device: torch device.
-        revision: commit of the hub repository, 40 hexadecimal digits.
-        variant: e.g. ``"fp16"`` for files that are named so.
-        architecture: what to build with random weights (:mod:`hypernoise.models.random_weights`).
-        vae_savings: any of :data:`VAE_SAVINGS`.
-        mode: how the backbone and the VAE's decoder run (:data:`hypernoise.compilation.MODES`).
+        pipeline: one that is built already, and returned as it is.
         components: components that replace the pipeline's own; None leaves one out.
+        revision, variant, architecture, vae_savings, mode, dtype, device: :class:`Loading`.
 
     Raises:
         FileNotFoundError: there is no such folder, or a file in it is missing.
         ValueError: a weight file cannot be read, the hub does not give the revision, or an option
             is unknown.
     """
+    if pipeline is not None:
+        return pipeline
     for saving in vae_savings:
         check_choice("saving of VAE memory", saving, VAE_SAVINGS)
     check_choice("mode", mode, MODES)

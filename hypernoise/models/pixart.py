@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
 from torch import Tensor
 
 from hypernoise.hub import check_network
-from hypernoise.models.loading import RANDOM, load_pipeline
+from hypernoise.models.loading import DTYPE, RANDOM, Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
 
 
@@ -27,14 +27,9 @@ class PixartDmd:
         timestep: the timestep that noise is denoised from (published: 400).
         distilled: hub repository of transformer and scheduler; without one, those of ``weights``.
         distilled_revision: its commit, 40 hexadecimal digits.
-        revision: commit of the hub repository, 40 hexadecimal digits.
-        variant: e.g. ``"fp16"`` for weight files that are named so.
-        architecture: with ``weights="random"``, the published architecture to build.
-        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
-            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
-        dtype: dtype of all networks.
-        device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
+        loading: where weights come from and how networks run
+            (:class:`hypernoise.models.loading.Loading`).
     """
 
     pipeline_class: ClassVar[Any] = PixArtAlphaPipeline
@@ -48,27 +43,13 @@ class PixartDmd:
         timestep: int = 400,
         distilled: str = "",
         distilled_revision: str = "",
-        revision: str = "",
-        variant: str = "",
-        architecture: str = "",
-        vae_savings: Sequence[str] = (),
-        dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
         pipeline: PixArtAlphaPipeline | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
         from_hub = distilled if pipeline is None and weights != RANDOM else ""
-        self.pipeline: Any
-        self.pipeline = pipeline or load_pipeline(
-            self.pipeline_class,
-            weights,
-            revision=revision,
-            variant=variant,
-            architecture=architecture,
-            vae_savings=vae_savings,
-            dtype=dtype,
-            device=device,
-            **(_distilled_parts(from_hub, distilled_revision, dtype) if from_hub else {}),
-        )
+        dtype = loading.get("dtype", DTYPE)
+        parts = _distilled_parts(from_hub, distilled_revision, dtype) if from_hub else {}
+        self.pipeline: Any = load_pipeline(self.pipeline_class, weights, pipeline, parts, **loading)
         self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
         self.max_tokens = max_tokens

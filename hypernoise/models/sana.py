@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import SanaSprintPipeline
 from torch import Tensor
 
-from hypernoise.models.loading import load_pipeline
+from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
     check_steps,
@@ -32,15 +32,10 @@ class SanaSprint:
             as it does by default; the authors of HyperNoise trained without.
         intermediate_timestep: the second timestep of two-step sampling, in radians
             (published: 1.3); None spaces the steps evenly.
-        revision: commit of the hub repository, 40 hexadecimal digits.
-        variant: e.g. ``"fp16"`` for weight files that are named so.
-        architecture: with ``weights="random"``, the published architecture to build.
-        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
-            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
-        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
-        dtype: dtype of all networks; float16 overflows, use bfloat16 or float32.
-        device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
+        loading: where weights come from and how networks run
+            (:class:`hypernoise.models.loading.Loading`); float16 overflows, use bfloat16 or
+            float32.
     """
 
     pipeline_class: ClassVar[Any] = SanaSprintPipeline
@@ -54,27 +49,10 @@ class SanaSprint:
         max_tokens: int = 300,
         human_instruction: bool = True,
         intermediate_timestep: float | None = 1.3,
-        revision: str = "",
-        variant: str = "",
-        architecture: str = "",
-        vae_savings: Sequence[str] = (),
-        mode: str = "eager",
-        dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
         pipeline: SanaSprintPipeline | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
-        self.pipeline: Any
-        self.pipeline = pipeline or load_pipeline(
-            self.pipeline_class,
-            weights,
-            revision=revision,
-            variant=variant,
-            architecture=architecture,
-            vae_savings=vae_savings,
-            mode=mode,
-            dtype=dtype,
-            device=device,
-        )
+        self.pipeline: Any = load_pipeline(self.pipeline_class, weights, pipeline, **loading)
         self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
         self.guidance = guidance

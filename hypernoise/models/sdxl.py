@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
-from hypernoise.models.loading import load_pipeline
+from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
     check_steps,
@@ -25,15 +25,9 @@ class SdxlTurbo:
     Args:
         weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
-        revision: commit of the hub repository, 40 hexadecimal digits.
-        variant: e.g. ``"fp16"`` for weight files that are named so.
-        architecture: with ``weights="random"``, the published architecture to build.
-        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
-            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
-        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
-        dtype: dtype of all networks; the VAE overflows in float16.
-        device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
+        loading: where weights come from and how networks run
+            (:class:`hypernoise.models.loading.Loading`); the VAE overflows in float16.
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusionXLPipeline
@@ -43,27 +37,11 @@ class SdxlTurbo:
         self,
         weights: str = "",
         size_px: int = 512,
-        revision: str = "",
-        variant: str = "",
-        architecture: str = "",
-        vae_savings: Sequence[str] = (),
-        mode: str = "eager",
-        dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
         pipeline: StableDiffusionXLPipeline | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
-        self.pipeline: Any
-        self.pipeline = pipeline or load_pipeline(
-            self.pipeline_class,
-            weights,
-            revision=revision,
-            variant=variant,
-            architecture=architecture,
-            vae_savings=vae_savings,
-            mode=mode,
-            dtype=dtype,
-            device=device,
-            add_watermarker=False,
+        self.pipeline: Any = load_pipeline(
+            self.pipeline_class, weights, pipeline, {"add_watermarker": False}, **loading
         )
         self.backbone: Any = self.pipeline.unet
         self.size_px = size_px

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
-import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from hypernoise.models.loading import load_pipeline
+from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
 
 
@@ -19,15 +18,9 @@ class SdTurbo:
     Args:
         weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
-        revision: commit of the hub repository, 40 hexadecimal digits.
-        variant: e.g. ``"fp16"`` for weight files that are named so.
-        architecture: with ``weights="random"``, the published architecture to build.
-        vae_savings: ``"slicing"`` and ``"tiling"`` decode in less memory
-            (:data:`hypernoise.models.loading.VAE_SAVINGS`).
-        mode: ``"eager"``, ``"compiled"`` or ``"cuda_graphs"`` (:mod:`hypernoise.compilation`).
-        dtype: dtype of all networks.
-        device: torch device.
         pipeline: an already built pipeline, used instead of ``weights``.
+        loading: where weights come from and how networks run
+            (:class:`hypernoise.models.loading.Loading`).
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusionPipeline
@@ -37,29 +30,16 @@ class SdTurbo:
         self,
         weights: str = "",
         size_px: int = 512,
-        revision: str = "",
-        variant: str = "",
-        architecture: str = "",
-        vae_savings: Sequence[str] = (),
-        mode: str = "eager",
-        dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
         pipeline: StableDiffusionPipeline | None = None,
+        **loading: Unpack[Loading],
     ) -> None:
-        self.pipeline: Any
-        self.pipeline = pipeline or load_pipeline(
+        self.pipeline: Any = load_pipeline(
             self.pipeline_class,
             weights,
-            revision=revision,
-            variant=variant,
-            architecture=architecture,
-            vae_savings=vae_savings,
-            mode=mode,
-            dtype=dtype,
-            device=device,
+            pipeline,
             # It would paint suspected images black, and no gradient passes through black.
-            safety_checker=None,
-            requires_safety_checker=False,
+            {"safety_checker": None, "requires_safety_checker": False},
+            **loading,
         )
         self.backbone: Any = self.pipeline.unet
         self.size_px = size_px

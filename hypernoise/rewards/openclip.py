@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import open_clip  # type: ignore[import-untyped]
@@ -44,7 +45,11 @@ class OpenClip:
         self.network = network.to(device=device, dtype=dtype)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
         self.size_px: int = config["vision_cfg"]["image_size"]
-        self.scale = float(network.logit_scale.exp())
+
+    @cached_property
+    def scale(self) -> float:
+        """What CLIP multiplies cosines with; asked for late, as networks on meta have no values."""
+        return float(self.network.logit_scale.exp())
 
     @property
     def device(self) -> torch.device:

@@ -23,7 +23,8 @@ from harness.image_files import ImageReader
 from harness.jobs import TableJob
 from harness.specs import TableSpec
 from harness.tables import table1
-from hypernoise.adapter import NoiseNetwork, inference_network
+from hypernoise.lora_networks import NoiseNetwork
+from hypernoise.merged_networks import inference_network
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.matcher import MatcherNetwork
 

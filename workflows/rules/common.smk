@@ -69,7 +69,7 @@ def check_ahead(jobs):
     pending.append(("overlap", to_json(overlap_of(ahead))))
     lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
     print(f"Checking weights, prompts and options of {len(pending)} jobs...", file=sys.stderr)
-    command = [sys.executable, "-m", "harness.preflight"]
+    command = [sys.executable, "-m", "harness.preflight", str(config["processes"])]
     done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         refuse(done.stderr.strip())
