@@ -304,7 +304,8 @@ def test_a_matched_network_says_what_it_was_chosen_from_and_whether_that_still_s
         str(tmp_path / "tuned" / "checkpoints"),
         str(tmp_path / "noise" / "steps.parquet"),
     }
-    assert not [found for found in verify(survey(tmp_path)) if "matched" in found.file]
+    own = str(tmp_path / "matched")
+    assert not [found for found in verify(survey(tmp_path)) if found.file.startswith(own)]
     (tmp_path / "tuned" / "checkpoints" / "step_000010" / "adapter_config.json").write_text("11")
     (tmp_path / "matched" / "adapter_model.safetensors").write_text("others")
     found = "\n".join(map(str, verify(survey(tmp_path))))
