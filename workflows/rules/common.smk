@@ -352,8 +352,8 @@ def captioned(file, name, category, labels):
 
 
 def table_files(name, **labels):
-    """Files that a table's rule makes: every format, the rows that it is made of, and a page, which
-    the report shows if labels say what it is."""
+    """The files of a table: every format, the rows that it is made of, and a page, which the report
+    shows if labels say what it is."""
     stem = f"results/tables/{name}"
     files = {kind: f"{stem}.{kind}" for kind in ("csv", "md", "tex", "parquet", "html")}
     if labels:
@@ -362,8 +362,8 @@ def table_files(name, **labels):
 
 
 def figure_files(name, caption="", category="Figures", **labels):
-    """Files that a figure's rule makes; the report shows the png with the labels and a caption,
-    which has the figure's name if it is given no other."""
+    """The files of a figure: the report shows the png, with the labels and a caption, which has the
+    figure's name if it is given no other."""
     stem = f"results/figures/{name}"
     png = captioned(f"{stem}.png", caption or name, category, labels)
     return {"png": png, "pdf": f"{stem}.pdf"}
