@@ -578,6 +578,7 @@ class Experiment:
             threads=timing["threads"],
             # Nothing shows them there, and single images of long searches take minutes.
             single_images=selection != COMPARE,
+            peak_memory=selection == COMPARE,
         )
 
     def latency_job(self, model: str, *, out: str) -> LatencyJob:

@@ -242,6 +242,7 @@ class ProfileJob:
         benchmark: whose prompts are used.
         batch_size: the evaluation's.
         single_images: time single images besides.
+        peak_memory: measure what a call holds in memory, by one call more of each method.
         repeats: timings of a fast method; a slow one gets fewer, at least 3.
         out: path of the timings' parquet.
     """
@@ -256,6 +257,7 @@ class ProfileJob:
     out: str
     threads: int = 1
     single_images: bool = True
+    peak_memory: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:

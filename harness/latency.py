@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch.profiler import ProfilerActivity
 from tqdm import tqdm
 
 from harness import frames, machine
@@ -31,6 +30,7 @@ from harness.components import (
 )
 from harness.generate import SEARCH_STREAM
 from harness.jobs import LatencyJob
+from harness.live_memory import peak_memory_mib
 from harness.profile import MIN_REPEATS, interleaved, n_parameters, repeats_of, warm_up
 from harness.specs import MethodSpec, ModelSpec
 from harness.stage_names import END_TO_END, GENERATION, STAGES
@@ -44,7 +44,6 @@ from hypernoise.rewards.protocol import Reward
 
 #: Noise seed; times do not depend on it.
 _SEED = 0
-_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -276,30 +275,3 @@ def costs_of(contender: Contender, task: Task) -> Costs:
     silent = Spans(Meter(lambda: None, lambda start, end: 0.0))
     peak = peak_memory_mib(lambda: contender.call(task, silent), contender.device)
     return Costs(gflops, float(made.spent.nfe), peak)
-
-
-def peak_memory_mib(call: Callable[[], Any], device: str) -> float:
-    """The most that a call holds in tensors at a time, besides what was there before it, in MiB.
-
-    On a GPU what its allocator counts; on a CPU the profiler's record of every allocation.
-    """
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        call()
-        torch.cuda.synchronize()
-        return float(torch.cuda.max_memory_allocated() - before) / _MIB
-    with torch.profiler.profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profile:
-        call()
-    return _highest(profile) / _MIB
-
-
-def _highest(profile: Any) -> float:
-    records = profile.profiler.kineto_results.events()
-    events = [event for event in records if event.name() == "[memory]"]
-    held = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        highest = max(highest, held)
-    return float(highest)

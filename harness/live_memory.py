@@ -6,8 +6,9 @@ all of them after every operation, and cannot run schedulers, whose values decid
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 #: What storages are for: ``FORWARD`` is what was made outside a backward pass, ``BACKWARD`` within.
 KINDS = (NETWORKS, TRAINED, FORWARD, BACKWARD) = ("networks", "trained", "forward", "backward")
+_MIB = 2**20
 #: What a GPU's autocast computes in float32, of torch's list what the published networks run.
 _IN_FLOAT32: Mapping[Any, Sequence[str]] = {
     functional: ("group_norm", "layer_norm", "normalize", "softmax"),
@@ -88,6 +90,28 @@ class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _free(self, address: int) -> None:
         kind, n_bytes = self._storages.pop(address)
         self._held[kind] -= n_bytes
+
+
+def peak_memory_mib(call: Callable[[], Any], device: str) -> float:
+    """The most that a call holds in tensors at a time, besides what was there before it, in MiB.
+
+    On a GPU what its allocator counts; on a CPU the storages that operations make, which is without
+    kernels' own buffers.
+    """
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        torch.cuda.synchronize()
+        return float(torch.cuda.max_memory_allocated() - before) / _MIB
+    memory = LiveMemory()
+    # A view of a weight would count as something new.
+    memory.assign((o for o in gc.get_objects() if issubclass(type(o), Tensor)), NETWORKS)
+    memory.forget_peak()
+    with memory:
+        call()
+    return (memory.peak[FORWARD] + memory.peak[BACKWARD]) / _MIB
 
 
 class _RealValues(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -32,6 +32,7 @@ from harness.components import (
 from harness.encodings import prepare
 from harness.generate import Item, Setup
 from harness.jobs import ProfileJob, Timed
+from harness.live_memory import peak_memory_mib
 from hypernoise.adapter import saved_n_parameters
 from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.rewards.protocol import Features, Reward
@@ -218,16 +219,10 @@ def _timer(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> Call
 
 
 def _peak_memory_mib(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> float:
-    """What one call holds on the GPU at most, above what is there before it; NaN without one."""
-    if not contender.setup.device.startswith("cuda"):
+    if not job.peak_memory:
         return float("nan")
     inputs = contender.setup.inputs(items, _SEED, job.steps)
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    contender.setup.method.run(**inputs)
-    torch.cuda.synchronize()
-    return float(torch.cuda.max_memory_allocated() - before) / 2**20
+    return peak_memory_mib(lambda: contender.setup.method.run(**inputs), contender.setup.device)
 
 
 def _synchronize(device: str) -> None:

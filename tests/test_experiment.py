@@ -270,6 +270,7 @@ def test_a_warm_search_has_the_settings_of_the_cold_one(
     timed = {name: made.profile_job(name, "tiny_sd", {}, out="out") for name in made.selections()}
     assert not timed["methods"].single_images
     assert timed["shapeworld"].single_images
+    assert timed["methods"].peak_memory and not timed["shapeworld"].peak_memory
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from harness.__main__ import main
 from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
 from harness.latency_table import latency as latency_table
+from harness.live_memory import peak_memory_mib
 from harness.specs import MethodSpec, Registry
 from harness.stage_names import (
     BACKBONE,
@@ -256,7 +257,7 @@ def test_peak_memory_is_what_a_call_holds_at_a_time() -> None:
             torch.ones(2 * 2**18)
         torch.ones(2**18)
 
-    assert latency.peak_memory_mib(call, "cpu") == pytest.approx(2.0, abs=0.01)
+    assert peak_memory_mib(call, "cpu") == pytest.approx(2.0, abs=0.01)
 
 
 def test_the_medians_interval_is_the_textbooks_order_statistics() -> None:
