@@ -214,7 +214,12 @@ def settings() -> Iterator[tuple[ModelSpec, bool]]:
 
 def main() -> int:
     """Count everything that is recorded again, and write the file."""
-    write([recorded_peak(model, recompute) for model, recompute in settings()])
+    peaks = []
+    for model, recompute in settings():
+        peaks.append(recorded_peak(model, recompute))
+        # Each takes minutes: what is counted is kept.
+        write(peaks)
+        print(peaks[-1], flush=True)
     return 0
 
 
