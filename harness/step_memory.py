@@ -39,8 +39,10 @@ _NEVER = 1000
 _RECORDED = (
     ("sd_turbo", ""),
     ("sana_sprint_0_6b", ""),
+    ("sana_sprint_0_6b", "slicing"),
     ("sana_sprint_0_6b", "tiling"),
     ("sana_sprint_1_6b", ""),
+    ("sana_sprint_1_6b", "slicing"),
     ("sana_sprint_1_6b", "tiling"),
     ("flux_schnell", ""),
     ("sdxl_turbo", ""),
@@ -206,9 +208,9 @@ def settings() -> Iterator[tuple[ModelSpec, bool]]:
     """Models and whether to recompute, in the order of the recorded file."""
     models = declared(Path("workflows")).models
     for name, savings in _RECORDED:
-        model = models[f"{name}_random"]
-        if savings:
-            model = replace(model, arguments={**model.arguments, "vae_savings": [savings]})
+        declared_as = models[f"{name}_random"]
+        arguments = {**declared_as.arguments, "vae_savings": [savings] if savings else []}
+        model = replace(declared_as, arguments=arguments)
         yield from ((model, recompute) for recompute in (True, False))
 
 

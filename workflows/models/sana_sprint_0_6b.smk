@@ -12,5 +12,7 @@ add_model(
     guidance=4.5,
     max_tokens=300,
     human_instruction=True,
+    # In training its decoder holds 7 GiB for an image: so not for a whole batch at once (docs/memory.md).
+    vae_savings=["slicing"],
     version=1,
 )
