@@ -37,18 +37,18 @@ def decoded(path: str) -> Bytes:
     Raises:
         ValueError: the file is no readable image.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise ValueError(f"image {path} cannot be read: {error}") from error
+    return _pixels(path, lambda image: image)
 
 
 def upright(path: str) -> Bytes:
     """As :func:`decoded`, turned as a camera says that it has to be."""
+    return _pixels(path, ImageOps.exif_transpose)
+
+
+def _pixels(path: str, turn: Callable[[Image.Image], Image.Image]) -> Bytes:
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(turn(image).convert("RGB"))
     except OSError as error:
         raise ValueError(f"image {path} cannot be read: {error}") from error
 

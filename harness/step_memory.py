@@ -19,7 +19,7 @@ from harness.components import build_generator, build_reward
 from harness.declared import declared
 from harness.live_memory import NETWORKS, TRAINED, LiveMemory, without_values
 from harness.specs import RANDOM_WEIGHTS, ModelSpec, RewardSpec
-from harness.step_peaks import RECORDED, TRAINS, StepPeak, savings_of, write
+from harness.step_peaks import GIB, RECORDED, TRAINS, StepPeak, savings_of, write
 from hypernoise import kinds
 from hypernoise.models.loading import free_text_encoders
 from hypernoise.models.protocol import Conditioning, Generator
@@ -29,7 +29,6 @@ from hypernoise.trainable import Trainable
 from hypernoise.training import Run, TrainingOptions
 
 REDNESS = RewardSpec("redness", "hypernoise.rewards.redness:Redness", version=1)
-GIB = 2**30
 _TEXT = "a photo of a bench"
 #: More steps than are taken, so that none is the last, which would read values.
 _NEVER = 1000

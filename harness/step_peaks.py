@@ -26,7 +26,7 @@ RECORDED = TrainingOptions(
 )
 TRAINS = "hypernoise"
 _TRUE = "true"
-_GIB = 2**30
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def check_step(
     """
     peak = find(model, options) if trains == TRAINS else None
     n_images = -(-options.batch_size // n_processes)
-    free_gib = free_bytes / _GIB
+    free_gib = free_bytes / GIB
     if peak is None or peak.gib(n_images, options.rank) <= free_gib:
         return
     raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,15 @@ from hypernoise.shapeworld.architectures import BUILDERS
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def typed_in_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The repository's root as working folder; a command may set torch's threads."""
+    monkeypatch.chdir(Path(__file__).parents[1])
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session", params=sorted(BUILDERS))

@@ -17,8 +17,8 @@ from harness import components, preflight, step_peaks, train
 from harness.jobs import TrainJob
 from harness.live_memory import BACKWARD, FORWARD, NETWORKS, LiveMemory, without_values
 from harness.specs import MethodSpec, PromptsSpec
-from harness.step_memory import GIB, REDNESS, Peak, count, recorded_peak, step_peak
-from harness.step_peaks import RECORDED, StepPeak, check_step, find, recorded
+from harness.step_memory import REDNESS, Peak, count, recorded_peak, step_peak
+from harness.step_peaks import GIB, RECORDED, StepPeak, check_step, find, recorded
 from hypernoise import kinds
 from hypernoise.models import random_weights
 from hypernoise.rewards.redness import Redness

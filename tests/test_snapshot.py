@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,8 @@ from harness.__main__ import main
 from harness.snapshot import best_batch_size
 from harness.stage_names import STAGES
 
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(ROOT)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+#: Commands that users type: they name components of the repository, and set torch's threads.
+pytestmark = pytest.mark.usefixtures("typed_in_root")
 
 
 def snapshot(folder: Path, *options: str) -> Path:

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 from harness.__main__ import main
 from harness.traces import PARTS, TRACED_STEPS, in_stages, median_shares, stages_of
 
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(ROOT)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+#: Commands that users type: they name components of the repository, and set torch's threads.
+pytestmark = pytest.mark.usefixtures("typed_in_root")
 
 
 def event(name: str, start: float, length: float, cat: str = "user_annotation") -> dict[str, Any]:
