@@ -219,11 +219,11 @@ class Experiment:
                 )
 
     def _check_audited(self) -> None:
-        for name in self.config["audit"]["methods"]:
-            if self.registry.methods[name].trains in (None, "lora_finetune"):
-                raise SpecError(
-                    f"{self.file}: method {name!r} in audit trains no network that moves noise"
-                )
+        methods = self.config["audit"]["methods"]
+        for name in set(methods) - set(self.moving_noise(methods)):
+            raise SpecError(
+                f"{self.file}: method {name!r} in audit trains no network that moves noise"
+            )
 
     def _check_layers(self, section: str) -> None:
         registry = self.registry
@@ -344,6 +344,11 @@ class Experiment:
         specs = [self.registry.methods[name] for name in methods]
         trained = [m.name for m in specs if m.trains == kind and m.state == "final"]
         return [*(m.name for m in specs if m.trains is None), *trained]
+
+    def moving_noise(self, methods: Iterable[str]) -> list[str]:
+        """Of some methods those that train a network which moves noise."""
+        trains = {name: self.registry.methods[name].trains for name in methods}
+        return [name for name, kind in trains.items() if kind not in (None, "lora_finetune")]
 
     def ranks(self, model: str, methods: Iterable[str]) -> dict[str, int]:
         """Method -> LoRA rank of what is trained for it; only methods that train something.
@@ -486,12 +491,10 @@ class Experiment:
             work=work,
         )
 
-    def temperatures(self) -> dict[str, Any]:
+    def temperatures(self, models: Iterable[str], methods: Iterable[str]) -> dict[str, Any]:
         """Model -> audited method -> (temperature, L2 reduction) of its training, if given."""
-        reward, methods = self.config["reward"], self.config["audit"]["methods"]
-        options = {
-            m: {t: self.options(m, reward, t) for t in methods} for m in self.config["models"]
-        }
+        audited = list(methods)
+        options = {m: {t: self.options(m, self._reward, t) for t in audited} for m in models}
         return {
             model: {
                 method: (given["temperature"], given.get("l2_reduction", "sum"))

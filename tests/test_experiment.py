@@ -506,7 +506,7 @@ def test_an_audit_looks_into_a_methods_training_with_its_temperature(
     made = experiment(config, registry, audit=AUDIT, training=training)
     job = made.audit_job("tiny_sd", "matcher", "hypernoise", "folder", **NOWHERE)
     assert (job.training, job.precision, job.options) == ("folder", "float64", {"probes": 4})
-    assert made.temperatures() == {
+    assert made.temperatures(["tiny_sd", "tiny_sana"], ["hypernoise"]) == {
         "tiny_sd": {"hypernoise": (0.5, "mean")},
         "tiny_sana": {"hypernoise": (0.5, "sum")},
     }
