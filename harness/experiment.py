@@ -104,6 +104,7 @@ class Experiment:
         for section in ("training", "arguments", "prompts"):
             self._check_layers(section)
         self._check_arguments()
+        self._check_swept()
         self._check_prompts()
 
     def _check_names(self) -> None:
@@ -245,6 +246,13 @@ class Experiment:
                 continue
             where = f"argument of method {named[0]!r} in config section 'arguments':"
             self._known(dict.fromkeys(parameters.names), where, given)
+
+    def _check_swept(self) -> None:
+        """A parameter that no method of a sweep is given would be an empty column."""
+        for name, sweep in self.config["sweeps"].items():
+            given = {key: None for m in sweep["methods"] for key in self.method(m).arguments}
+            swept = [sweep["parameter"]] if "parameter" in sweep else []
+            self._known(given, f"parameter of sweep {name}:", swept)
 
     def _check_prompts(self) -> None:
         layers = [*self.config["prompts"].values(), {"audit": self.config["audit"]["prompts"]}]
