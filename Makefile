@@ -56,7 +56,7 @@ browser: $(VENV)/.installed-dev
 	command -v chromium >/dev/null || python -m playwright install --with-deps chromium
 	python -m pytest tests/test_browser.py
 
-# At most about ten minutes on a GPU: nothing is begun after nine.
+# At most about ten minutes on a GPU: its parts share nine, and none outlasts them.
 snapshot: $(VENV)/.installed
 	python -m harness snapshot --minutes 9 $(SNAPSHOT)
 

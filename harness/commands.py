@@ -100,7 +100,7 @@ def _profile_options(parser: ArgumentParser) -> None:
 def _snapshot_options(parser: ArgumentParser) -> None:
     published = ("sd_turbo_random", "sana_sprint_0_6b_random", "flux_schnell_random")
     parser.add_argument("--models", nargs="+", default=published, metavar="NAME", help="models")
-    parser.add_argument("--minutes", type=float, default=10.0, help="nothing is begun after these")
+    parser.add_argument("--minutes", type=float, default=10.0, help="all parts share these")
     parser.add_argument(
         "--modes", nargs="+", default=("eager", "compiled"), help="eager, compiled, cuda_graphs"
     )

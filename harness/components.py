@@ -37,6 +37,7 @@ from hypernoise.weights import check_file, check_pipeline
 if TYPE_CHECKING:
     from hypernoise.trainable import Trainable
 
+_DEVICES = ("cpu", "cuda")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: What a file name may hold on every system.
 _SAFE_ID = re.compile(r"[\w.-]+")
@@ -58,6 +59,22 @@ class Prompt(Protocol):
 def default_device() -> str:
     """The device that a job runs on: the GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """Check a device that a user names; empty is :func:`default_device`.
+
+    Raises:
+        ValueError: it is unknown, or there is no GPU.
+    """
+    if not device:
+        return
+    # Events and synchronisation are those of the current GPU, which is the first that is visible.
+    hint = "; which GPU is CUDA_VISIBLE_DEVICES' to say" if device.startswith("cuda:") else ""
+    if device not in _DEVICES:
+        raise ValueError(f"unknown device {device!r}; there are {', '.join(_DEVICES)}{hint}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, and torch finds no GPU")
 
 
 def load_prompts(spec: PromptsSpec) -> list[Any]:

@@ -45,6 +45,7 @@ from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.protocol import Features, Reward
+from hypernoise.transfers import on_device
 
 #: Stream of the seeds for whatever a method or sampler draws besides an image's first noise.
 SEARCH_STREAM = "search"
@@ -85,9 +86,9 @@ class Setup:
         return {
             "generator": self.generator,
             "reward": self.reward,
-            "conditioning": self.conditioning.rows(rows),
+            "conditioning": self.conditioning.rows(rows).to(self.device),
             "features": None if self.features is None else self.features.rows(rows),
-            "noise": batch_noise(seed, keys, self.generator.noise_shape).to(self.device),
+            "noise": on_device(batch_noise(seed, keys, self.generator.noise_shape), self.device),
             "seeds": [image_seed(seed, *key, stream=SEARCH_STREAM) for key in keys],
             "steps": steps,
         }

@@ -9,6 +9,8 @@ Trained methods run with untrained networks of the same shape. Stages: :mod:`har
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,6 +24,7 @@ from harness.components import (
     build_generator,
     build_reward,
     build_untrained_method,
+    check_device,
     check_keywords,
     check_weights,
     default_device,
@@ -41,9 +44,12 @@ from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Generator, check_steps
 from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.protocol import Reward
+from hypernoise.transfers import on_device
 
 #: Noise seed; times do not depend on it.
 _SEED = 0
+#: Told of a method, by its name, that memory does not suffice for; it may raise, or let it be.
+NoRoom = Callable[[str, torch.OutOfMemoryError], None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ class Contender:
             with torch.no_grad():
                 conditioning = self.generator.encode(task.texts)
                 features = self.reward.encode(task.texts) if self.reward else None
-            noise = batch_noise(_SEED, task.keys, self.generator.noise_shape).to(self.device)
+            noise = batch_noise(_SEED, task.keys, self.generator.noise_shape)
+            noise = on_device(noise, self.device)
             seeds = [image_seed(_SEED, *key, stream=SEARCH_STREAM) for key in task.keys]
             with spans.whole(GENERATION):
                 return self.method.run(
@@ -104,7 +111,7 @@ def measured(job: LatencyJob) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     check(job)
     torch.set_num_threads(job.threads)
     states = [machine.state()]
-    rows = [row for model in _models(job) for row in _measure(job, model)]
+    rows = [row for model in models_of(job) for row in _measure(job, model)]
     states.append(machine.state())
     facts = {"job": asdict(job), "machine": states}
     return pd.DataFrame(rows), job.out, frames.LATENCIES.kind, facts
@@ -116,6 +123,7 @@ def check(job: LatencyJob) -> None:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
+    check_device(job.device)
     for name in ("methods", "batch_sizes", "modes"):
         if not getattr(job, name):
             raise ValueError(f"{name} are empty, must name at least one")
@@ -132,13 +140,13 @@ def check(job: LatencyJob) -> None:
         check_keywords(method)
         if method.needs_reward and job.reward is None:
             raise ValueError(f"method {method.name!r} searches for a reward; name one")
-    for model in _models(job):
+    for model in models_of(job):
         check_weights(model, [job.reward] if job.reward else [])
         dtype_of(_precision(model), model.file)
     load_prompts(job.prompts)
 
 
-def _models(job: LatencyJob) -> list[ModelSpec]:
+def models_of(job: LatencyJob) -> list[ModelSpec]:
     """The job's model at every size and precision; its encodings are not kept, but timed."""
     sizes = job.sizes_px or (job.model.size_px,)
     # The modes are the job's to choose.
@@ -161,38 +169,96 @@ def _measure(job: LatencyJob, model: ModelSpec) -> Iterator[dict[str, Any]]:
     prompts = load_prompts(job.prompts)
     for steps in job.sampling_steps or (model.steps,):
         for size in sorted(job.batch_sizes):
-            task = task_of(prompts, size, steps)
-            constant = {
-                "model": job.model.name,
-                "size_px": model.size_px,
-                "precision": _precision(model),
-                "device": torch.device(job.device or default_device()).type,
-                "threads": torch.get_num_threads(),
-            }
-            for row in _time_all(contenders, task, job.repeats):
-                yield row | constant
+            yield from rows_of(job, model, contenders, task_of(prompts, size, steps))
 
 
-def contenders_of(job: LatencyJob, model: ModelSpec) -> list[Contender]:
-    """Every method in every mode; methods that leave the backbone as it is share a generator."""
+def rows_of(
+    job: LatencyJob,
+    model: ModelSpec,
+    contenders: Sequence[Contender],
+    task: Task,
+    no_room: NoRoom | None = None,
+    limit_s: float = math.inf,
+) -> Iterator[dict[str, Any]]:
+    """Time contenders in turns on one task.
+
+    Args:
+        job: says how often.
+        model: that of :func:`models_of` which the contenders were made of.
+        contenders: those of :func:`contenders_of`.
+        task: what a call makes.
+        no_room: told of contenders that run out of memory, which are left out; without, it raises.
+        limit_s: what it should take at most; calls get fewer for it, but not below
+            :data:`harness.profile.MIN_REPEATS`.
+
+    Yields:
+        Rows of :data:`harness.frames.LATENCIES`, as they are measured.
+    """
+    constant = {
+        "model": job.model.name,
+        "size_px": model.size_px,
+        "precision": _precision(model),
+        "device": torch.device(job.device or default_device()).type,
+        "threads": torch.get_num_threads(),
+    }
+    for row in _time_all(contenders, task, job.repeats, no_room or _stop, limit_s):
+        yield row | constant
+
+
+def contenders_of(
+    job: LatencyJob,
+    model: ModelSpec,
+    plain: Generator | None = None,
+    no_room: NoRoom | None = None,
+) -> list[Contender]:
+    """Every method in every mode; methods that leave the backbone as it is share a generator.
+
+    Args:
+        job: names methods, reward, modes and device.
+        model: one of :func:`models_of`.
+        plain: its generator, if there is one already.
+        no_room: told of methods that do not fit beside the others; without, it raises.
+    """
     device = job.device or default_device()
-    plain = build_generator(model, device)
-    n_plain = n_parameters(plain)
+    plain = plain or build_generator(model, device)
     reward = build_reward(job.reward, device) if _searches(job) and job.reward else None
+    n_plain = n_parameters(plain)
     found = []
     for spec in job.methods:
-        # LoRA that is not merged stays in the backbone, and even switched off it costs a little.
-        is_plain = spec.trains is None or bool(spec.arguments.get("merged"))
-        generator = plain if is_plain else _with_own_backbone(plain)
-        made = build_untrained_method(spec, generator, job.rank)
         own = reward if spec.needs_reward else None
-        params_m = (n_plain + made.n_parameters) / 1e6
-        for mode in job.modes:
-            compiled = Compiled(generator.pipeline, mode, own)
-            found.append(
-                Contender(spec, mode, made.method, generator, own, compiled, params_m, device)
-            )
+        try:
+            found += _in_modes(job, spec, plain, own, device, n_plain)
+        except torch.OutOfMemoryError as error:
+            (no_room or _stop)(spec.name, error)
     return found
+
+
+def _in_modes(
+    job: LatencyJob,
+    spec: MethodSpec,
+    plain: Generator,
+    reward: Reward | None,
+    device: str,
+    n_plain: int,
+) -> list[Contender]:
+    # LoRA that is not merged stays in the backbone, and even switched off it costs a little.
+    is_plain = spec.trains is None or bool(spec.arguments.get("merged"))
+    generator = plain if is_plain else _with_own_backbone(plain)
+    # On the device: hundreds of millions of random weights take the CPU seconds.
+    with torch.device(device):
+        made = build_untrained_method(spec, generator, job.rank)
+    params_m = (n_plain + made.n_parameters) / 1e6
+    contenders = []
+    for mode in job.modes:
+        compiled = Compiled(generator.pipeline, mode, reward)
+        contenders.append(
+            Contender(spec, mode, made.method, generator, reward, compiled, params_m, device)
+        )
+    return contenders
+
+
+def _stop(_name: str, error: torch.OutOfMemoryError) -> None:
+    raise error
 
 
 def _searches(job: LatencyJob) -> bool:
@@ -207,15 +273,17 @@ def _with_own_backbone(generator: Generator) -> Generator:
 
 
 def _time_all(
-    contenders: Sequence[Contender], task: Task, repeats: int
+    contenders: Sequence[Contender], task: Task, repeats: int, no_room: NoRoom, limit_s: float
 ) -> Iterator[dict[str, Any]]:
-    calls = [_timer(contender, task) for contender in contenders]
+    began = time.monotonic()
     label = f"batch {len(task.texts)}, {task.steps} steps"
-    for call in tqdm(calls, desc=f"{label}: first call", unit="method"):
-        call()
+    bar = tqdm(contenders, desc=f"{label}: first call", unit="method")
+    contenders = [contender for contender in bar if _fits(contender, task, no_room)]
+    calls = [_timer(contender, task) for contender in contenders]
     seconds = [warm_up(lambda call=call: call()[END_TO_END]) for call in calls]  # type: ignore[misc]
-    order = interleaved(repeats_of(seconds, repeats))
     costs = [costs_of(contender, task) for contender in contenders]
+    wanted = repeats_of(seconds, repeats) if seconds else []
+    order = interleaved(affordable(seconds, wanted, limit_s - (time.monotonic() - began)))
     counts = [0] * len(contenders)
     for turn, index in enumerate(tqdm(order, desc=f"{label}: timing", unit="call")):
         spans = calls[index]()
@@ -229,6 +297,30 @@ def _time_all(
                 "peak_memory_mib": costs[index].peak_memory_mib,
             }
         counts[index] += 1
+
+
+def _fits(contender: Contender, task: Task, no_room: NoRoom) -> bool:
+    try:
+        _timer(contender, task)()
+    except torch.OutOfMemoryError as error:
+        no_room(f"{contender.spec.name}, batch {len(task.texts)}", error)
+        return False
+    return True
+
+
+def affordable(seconds: Sequence[float], wanted: Sequence[int], limit_s: float) -> list[int]:
+    """How often each method can be timed in so many seconds: at least thrice, all the same.
+
+    Args:
+        seconds: [n] duration of one call of each method.
+        wanted: [n] timings without a limit.
+        limit_s: what all of them should take; infinite for no limit.
+    """
+    if limit_s == math.inf:
+        return list(wanted)
+    needed = sum(each * n for each, n in zip(seconds, wanted, strict=True))
+    share = max(0.0, limit_s) / needed if needed else 1.0
+    return [max(MIN_REPEATS, min(n, int(n * share))) for n in wanted]
 
 
 def _identity(contender: Contender, task: Task) -> dict[str, Any]:

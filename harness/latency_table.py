@@ -5,7 +5,7 @@ A pure function of frames, like those of :mod:`harness.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,9 +85,7 @@ def latency(
         base = next((own for who, own in calls.items() if who[0] == baseline), None)
         for who, own in calls.items():
             identity = dict(zip(CONTENDER, (*key, *who), strict=True))
-            # Of a merged network, the budget is that of its LoRA beside the weights.
-            beside = calls.get((str(who[0]).partition(":merged=")[0], who[1]), own)
-            rows.append(identity | _measures(own, base, beside))
+            rows.append(identity | _measures(own, base, _beside(calls, who)))
     table = choose(pd.DataFrame(rows), None, methods)
     order = [rank(table["model"], models), *(table[name] for name in SETTING[1:])]
     order += [rank(table["method"], methods or [baseline]), table["reward"]]
@@ -96,6 +94,13 @@ def latency(
     table = table[list(COLUMNS)]
     table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
     return table
+
+
+def _beside(calls: Mapping[Any, _Calls], who: Any) -> _Calls:
+    """Of a merged network, the budget is that of its LoRA beside the weights."""
+    plain = str(who[0]).partition(":merged=")[0]
+    forms = (calls.get((form, who[1])) for form in (plain, f"{plain}:merged=in_place"))
+    return next((found for found in forms if found is not None), calls[who])
 
 
 def _printed_ms(table: pd.DataFrame) -> pd.Series[float]:

@@ -22,6 +22,7 @@ from torch.profiler import ProfilerActivity
 from harness.components import (
     build_generator,
     build_reward,
+    check_device,
     check_keywords,
     check_weights,
     load_prompts,
@@ -50,6 +51,7 @@ def check(job: LatencyJob) -> list[MethodSpec]:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
+    check_device(job.device)
     if job.reward is None:
         raise ValueError("a training step needs a reward; name one with --reward")
     trained = [method for method in job.methods if method.trains]

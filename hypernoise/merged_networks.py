@@ -1,13 +1,18 @@
-"""Trained networks for inference: LoRA merged into the weights, once or layer by layer."""
+"""Trained networks for inference: nothing of peft is left in the passes of the backbone.
+
+LoRA is merged into the weights, once or layer by layer, or kept beside them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
 from torch.utils.hooks import RemovableHandle
 
 from hypernoise.adapter import Adapter
@@ -16,6 +21,9 @@ from hypernoise.grouped_lora import GroupedLora
 from hypernoise.lora_networks import FineTuner, NoiseNetwork, displacement
 from hypernoise.models.protocol import Conditioning
 from hypernoise.trainable import Drawn
+
+_Half = Callable[[Tensor], Tensor]
+_IN_PLACE = "in_place"
 
 
 class MergedNoiseNetwork:
@@ -78,9 +86,10 @@ class LayerwiseNoiseNetwork:
 
     Args:
         network: the noise network; it cannot be used afterwards.
+        in_place: leave the weight as it is, too, and add the branch to the layer's output.
     """
 
-    def __init__(self, network: NoiseNetwork) -> None:
+    def __init__(self, network: NoiseNetwork, in_place: bool = False) -> None:
         self.generator = network.generator
         adapter = network.adapter
         self._forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = []
@@ -89,7 +98,8 @@ class LayerwiseNoiseNetwork:
             base = layer.get_base_layer()
             change = _low_rank(layer, adapter.name, base.weight.dtype)
             is_last = name == self.generator.last_layer
-            self._forwards.append((base, _merging_forward(base, change, is_last)))
+            make = _branching_forward if in_place else _merging_forward
+            self._forwards.append((base, make(base, change, is_last)))
         adapter.remove()
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
@@ -115,14 +125,15 @@ def inference_network(
     Args:
         network: the trained network; used up unless ``merged`` is False.
         merged: True: merged once, in a second copy of the adapted weights; ``"per_layer"``: merged
-            again in every pass, one layer at a time; False: a branch beside each layer.
+            again in every pass, one layer at a time; ``"in_place"``: a branch beside each layer, in
+            the noise pass alone; False: the network as it was trained, with peft's branches.
 
     Raises:
         ValueError: ``merged`` is another text.
     """
     if isinstance(merged, str):
-        check_choice("value of merged", merged, ("per_layer",))
-        return LayerwiseNoiseNetwork(network)
+        check_choice("value of merged", merged, ("per_layer", _IN_PLACE))
+        return LayerwiseNoiseNetwork(network, in_place=merged == _IN_PLACE)
     return MergedNoiseNetwork(network) if merged else network
 
 
@@ -136,12 +147,15 @@ class _SecondWeights:
 
     def __init__(self, adapter: Adapter, alone: str = "") -> None:
         self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
-        self._branches = _grouped_branches(adapter)
-        for name, layer in _plain_layers(adapter):
-            base = layer.get_base_layer()
-            merged = _merged(base, layer.get_delta_weight(adapter.name), name == alone)
-            self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
-        adapter.remove()
+        try:
+            self._branches = _grouped_branches(adapter)
+            for name, layer in _plain_layers(adapter):
+                base = layer.get_base_layer()
+                merged = _merged(base, layer.get_delta_weight(adapter.name), name == alone)
+                self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
+        finally:
+            # Where memory ends halfway, too: the generator is not left with LoRA in it.
+            adapter.remove()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -209,6 +223,27 @@ def _merging_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Callab
             base._parameters.update(own)
 
     return forward
+
+
+def _branching_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Callable[..., Tensor]:
+    down, up = _branch(base, change)
+
+    def forward(x: Tensor) -> Tensor:
+        if is_last:
+            return up(down(x))
+        out = cast(Tensor, type(base).forward(base, x))
+        return out.add_(up(down(x)))
+
+    return forward
+
+
+def _branch(base: nn.Module, change: _LowRank) -> tuple[_Half, _Half]:
+    if isinstance(base, nn.Conv2d):
+        a = change.a.view(-1, *base.weight.shape[1:])
+        b = change.b[:, :, None, None]
+        geometry = {"stride": base.stride, "padding": base.padding, "dilation": base.dilation}
+        return partial(conv2d, weight=a, **geometry), partial(conv2d, weight=b)
+    return partial(linear, weight=change.a), partial(linear, weight=change.b)
 
 
 def _added(layer: nn.Module, branch: nn.Module) -> RemovableHandle:

@@ -37,6 +37,7 @@ from hypernoise.noise import (
 from hypernoise.processes import ALONE, Processes
 from hypernoise.rewards.protocol import Features, Reward, shaped_score
 from hypernoise.trainable import Trainable
+from hypernoise.transfers import on_device
 
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("none", "linear")
@@ -386,8 +387,9 @@ class Run:
         rows = self.order.rows(((step - 1) * per_step + position) for position in positions)
         with _precision(options, self.device):
             drawn = self.objective.draw(
-                noise.to(self.device),
-                self.prompts.conditioning.rows(rows),
+                on_device(noise, self.device),
+                # Once: both the noise network and the generator ask for it on their device.
+                self.prompts.conditioning.rows(rows).to(self.device),
                 options.sampling_steps,
                 seeds,
             )
@@ -531,8 +533,8 @@ class _Validator:
             rows = self.rows[chosen]
             with _precision(self.options, device):
                 drawn = objective.draw(
-                    self.noise[chosen].to(device),
-                    self.conditioning.rows(rows),
+                    on_device(self.noise[chosen], device),
+                    self.conditioning.rows(rows).to(device),
                     self.options.sampling_steps,
                     self.seeds[chosen],
                 )

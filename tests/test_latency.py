@@ -130,7 +130,7 @@ def test_reno_encodes_texts_once_and_has_a_stage_for_all_of_a_step(
     assert spans.entered == {TEXT: 2, BACKBONE: 4, VAE: 4, REWARD_STAGE: 4, BACKWARD: 3}
 
 
-@pytest.mark.parametrize("form", [False, True, "per_layer"])
+@pytest.mark.parametrize("form", [False, True, "per_layer", "in_place"])
 def test_a_noise_networks_pass_is_its_own_stage_and_encodes_no_text(
     tiny_sd: Generator, form: bool | str
 ) -> None:

@@ -108,7 +108,7 @@ def test_hypernoise_draws_from_the_moved_noise_for_one_more_pass(network: NoiseN
     assert not generated.images.requires_grad
 
 
-@pytest.mark.parametrize("form", [True, "per_layer"])
+@pytest.mark.parametrize("form", [True, "per_layer", "in_place"])
 def test_merged_hypernoise_draws_what_the_adapter_draws(
     generator: Generator, form: bool | str
 ) -> None:
@@ -152,7 +152,9 @@ def assert_plain_again(generator: Generator, before: Mapping[str, Tensor]) -> No
 
 
 def test_an_unknown_form_of_merging_is_refused(network: NoiseNetwork) -> None:
-    with pytest.raises(ValueError, match=r"unknown value of merged 'per_model'.*per_layer"):
+    with pytest.raises(
+        ValueError, match=r"unknown value of merged 'per_model'.*in_place.*per_layer"
+    ):
         HyperNoise(network, merged="per_model")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,19 @@ def test_a_model_distilled_for_one_step_refuses_two() -> None:
     generator = built("pixart_alpha_dmd")
     with pytest.raises(ValueError, match="one step, and was asked for 2"):
         generator.sample(noise_for(generator, 1), encode(generator, 1), 2)
+
+
+def test_a_decoder_that_runs_out_of_memory_says_so(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Batches are halved for it; one stock pipeline makes a warning and another error of it.
+    def decode(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(generator.pipeline.vae, "decode", decode)
+    with warnings.catch_warnings(), pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        warnings.simplefilter("ignore")
+        generator.sample(noise_for(generator, 1), encode(generator, 1))
 
 
 def test_a_sampler_that_draws_noise_needs_a_seed_per_image(tiny_sana: Generator) -> None:

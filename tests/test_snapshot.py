@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,22 @@ import pandas as pd
 import pytest
 import torch
 
+from harness import frames, latency, snapshot
 from harness.__main__ import main
-from harness.snapshot import best_batch_size
+from harness.latency_table import latency as latency_table
+from harness.snapshot import best_batch_size, continued
+from harness.snapshot_targets import search_costs, targets
 from harness.stage_names import STAGES
+from harness.time_limits import TimeIsUp, time_limit
 
 #: Commands that users type: they name components of the repository, and set torch's threads.
 pytestmark = pytest.mark.usefixtures("typed_in_root")
 
 
-def snapshot(folder: Path, *options: str) -> Path:
+def taken(folder: Path, *options: str, code: int = 0) -> Path:
     tiny = ["--models", "tiny_sd", "--device", "cpu", "--reward", "matcher", "--rank", "2"]
     small = ["--repeats", "3", "--largest-batch", "1", "--out", str(folder)]
-    assert main(["snapshot", *tiny, *small, *options, "--traceback"]) == 0
+    assert main(["snapshot", *tiny, *small, *options, "--traceback"]) == code
     return folder / "cpu"
 
 
@@ -35,14 +41,15 @@ def test_a_snapshot_leaves_rows_checks_and_provenance(
 ) -> None:
     # What a compiler makes of the networks is another test's; here it takes minutes.
     monkeypatch.setattr(torch, "compile", lambda function, mode, dynamic: function)
-    folder = snapshot(tmp_path, "--modes", "eager", "compiled")
+    folder = taken(tmp_path, "--modes", "eager", "compiled")
     table = pd.read_csv(folder / "latency.csv")
     alone = table[(table["model"] == "tiny_sd") & (table["batch_size"] == 1)]
     assert {"base", "hypernoise:merged=true", "reno:iterations=3"} <= set(alone["method"])
     assert set(table["mode"]) == {"eager", "compiled"}
-    checks = pd.read_csv(folder / "checks.csv")
-    assert len(checks) == 2
-    assert checks["passed"].all()
+    checks = pd.read_csv(folder / "checks.csv").set_index("check")["passed"]
+    assert checks["image is finite and of the model's size"]
+    assert checks["compiled image differs from eager"]
+    assert (pd.read_csv(folder / "searches.csv")["iteration_ms"] > 0).any()
     steps = pd.read_csv(folder / "training_steps.csv")
     assert set(steps["method"]) == {"hypernoise", "lora_finetune"}
     parts = steps[steps["stage"].isin(STAGES)].groupby(["method", "step"])["latency_ms"].sum()
@@ -50,20 +57,23 @@ def test_a_snapshot_leaves_rows_checks_and_provenance(
     assert (parts <= whole).all()
     assert "backward" in set(steps["stage"])
     record = provenance(folder)
-    assert record["spec"]["skipped"] == []
-    assert len(record["spec"]["machine"]) == 2
+    assert record["spec"]["skipped"] == record["spec"]["failed"] == []
+    # At the start, and after each part.
+    assert len(record["spec"]["machine"]) == 1 + 6
     assert not list(folder.glob("*.partial"))
 
 
 def test_what_there_is_no_time_for_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    skipped = provenance(snapshot(tmp_path, "--minutes", "0"))["spec"]["skipped"]
+    skipped = provenance(taken(tmp_path, "--minutes", "0"))["spec"]["skipped"]
     assert skipped == [
         "tiny_sd eager: no time left",
         "tiny_sd training step of hypernoise: no time left",
         "tiny_sd training step of lora_finetune: no time left",
-        "tiny_sd compiled: no time left",
+        "tiny_sd compiled base: no time left",
+        "tiny_sd compiled base hypernoise:merged=true: no time left",
+        "tiny_sd compiled base reno:iterations=1 reno:iterations=3: no time left",
     ]
     assert "tiny_sd eager: no time left" in capsys.readouterr().out
 
@@ -96,3 +106,148 @@ def test_the_best_batch_is_the_last_doubling_that_pays(
         return seconds[size]
 
     assert best_batch_size(measure, largest) == best
+
+
+def only_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no training step; parts after the eager calls are others' tests."""
+    monkeypatch.setattr(snapshot, "KINDS", ())
+
+
+def test_a_method_without_room_is_named_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_call = latency.Contender.call
+
+    def call(self: latency.Contender, *arguments: Any) -> Any:
+        if self.spec.name == "reno:iterations=3":
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        return real_call(self, *arguments)
+
+    def no_copy(generator: Any) -> Any:
+        raise torch.OutOfMemoryError("no second backbone")
+
+    only_eager(monkeypatch)
+    monkeypatch.setattr(latency.Contender, "call", call)
+    monkeypatch.setattr(latency, "_with_own_backbone", no_copy)
+    folder = taken(tmp_path, "--modes", "eager")
+    assert provenance(folder)["spec"]["skipped"] == [
+        "tiny_sd hypernoise: no second backbone",
+        "tiny_sd reno:iterations=3, batch 1: CUDA out of memory.",
+    ]
+    measured = set(pd.read_csv(folder / "latency.csv")["method"])
+    assert {"base", "hypernoise:merged=true", "reno:iterations=1"} <= measured
+    assert not measured & {"hypernoise", "reno:iterations=3"}
+
+
+def test_a_part_that_fails_costs_no_other_part_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_compiler(function: Any, mode: str, dynamic: bool) -> Any:
+        raise RuntimeError("no C compiler")
+
+    only_eager(monkeypatch)
+    monkeypatch.setattr(snapshot, "GROUPS", ((),))
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    folder = taken(tmp_path, "--modes", "eager", "compiled", code=1)
+    assert provenance(folder)["spec"]["failed"][0] == (
+        "tiny_sd compiled base: RuntimeError: no C compiler"
+    )
+    assert set(pd.read_csv(folder / "latency.csv")["method"]) == {"base"}
+    assert "not as wanted: tiny_sd compiled base: RuntimeError" in capsys.readouterr().out
+
+
+def test_a_part_that_takes_too_long_is_cut_and_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_rows = latency.rows_of
+
+    def rows_then_nothing(*arguments: Any) -> Any:
+        yield from real_rows(*arguments)
+        # As the timer does when the time is up.
+        signal.raise_signal(signal.SIGALRM)
+
+    only_eager(monkeypatch)
+    monkeypatch.setattr(snapshot, "GROUPS", ((),))
+    monkeypatch.setattr(latency, "rows_of", rows_then_nothing)
+    folder = taken(tmp_path, "--modes", "eager")
+    (said,) = provenance(folder)["spec"]["skipped"]
+    assert said.startswith("tiny_sd eager: not finished within ")
+    assert set(pd.read_csv(folder / "latency.csv")["method"]) == {"base"}
+
+
+def timings(method: str, ms: float, **changes: Any) -> pd.DataFrame:
+    """Six equal timings of a method on a GPU."""
+    row = {"model": "sana_sprint_0_6b_random", "method": method, "reward": "", "steps": 1}
+    row |= {"batch_size": 1, "size_px": 1024, "precision": "bfloat16", "mode": "eager"}
+    row |= {"device": "cuda", "gflops": 1.0, "nfe": 1.0, "params_m": 1.0, "threads": 1}
+    row |= {"stage": "end_to_end", "latency_ms": ms, "peak_memory_mib": 1.0, **changes}
+    return pd.DataFrame([{**row, "repeat": n, "turn": n} for n in range(6)])
+
+
+def in_turn(*frames_of_methods: pd.DataFrame) -> pd.DataFrame:
+    rows: list[pd.DataFrame] = []
+    for each in frames_of_methods:
+        rows.append(continued(each, rows))
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_rows_of_a_second_group_go_on_from_the_firsts() -> None:
+    rows = in_turn(timings("base", 1.0), timings("reno", 2.0), timings("base", 1.0))
+    frames.check(rows, "latencies", "a test")
+    assert rows["turn"].tolist() == list(range(18))
+    assert rows[rows["method"] == "base"]["repeat"].tolist() == list(range(12))
+    assert rows[rows["method"] == "reno"]["repeat"].tolist() == list(range(6))
+    other = continued(timings("base", 1.0, batch_size=8), [rows])
+    assert other["turn"].tolist() == list(range(6))
+
+
+def test_targets_are_told_from_costs() -> None:
+    eight = {"batch_size": 8}
+    rows = in_turn(
+        timings("base", 110.0),
+        timings("hypernoise:merged=true", 165.0),
+        timings("best_of_n:n=1", 120.0),
+        timings("best_of_n:n=3", 360.0),
+        timings("reno:iterations=1", 130.0),
+        timings("reno:iterations=3", 530.0),
+        timings("reno:iterations=1", 100.0, **eight),
+        timings("reno:iterations=3", 300.0, **eight),
+    )
+    table = latency_table(rows)
+    costs = search_costs(table).set_index("batch_size")
+    assert costs.loc[1, ["candidate_ms", "iteration_ms"]].tolist() == [120.0, 200.0]
+    assert costs.loc[1, "reno_50_s"] == pytest.approx(0.13 + 49 * 0.2)
+    assert costs.loc[8, "candidate_ms"] != costs.loc[8, "candidate_ms"]
+    steps = pd.DataFrame({"model": "m", "method": "x", "stage": ["stages"] * 3})
+    steps["share"] = [0.8, 0.88, 0.95]
+    found = {check.check: check for check in targets(table, steps)}
+    assert {name: check.passed for name, check in found.items()} == {
+        "x: share of a training step outside networks, batch 1": False,
+        "ReNO, eager: time per image at batch 8 against batch 1": True,
+        "ReNO, eager, batch 1: s per image of 50 iterations": True,
+        "ReNO, eager, batch 8: s per image of 50 iterations": True,
+        "base, eager, batch 1: ms": True,
+        "hypernoise:merged=true, eager, batch 1: of the base's time": False,
+    }
+    # Seconds and ratios of a GPU say nothing about a CPU.
+    assert targets(latency_table(rows.assign(device="cpu")), steps.iloc[:0]) == []
+    assert targets(None, steps.iloc[:0]) == []
+
+
+def test_fewer_calls_where_time_is_short_but_never_fewer_than_three() -> None:
+    assert latency.affordable([1.0, 2.0], [12, 12], float("inf")) == [12, 12]
+    assert latency.affordable([1.0, 2.0], [12, 12], 18.0) == [6, 6]
+    assert latency.affordable([1.0, 2.0], [12, 3], -1.0) == [3, 3]
+    assert latency.affordable([], [], 5.0) == []
+
+
+def test_a_time_limit_ends_what_does_not_look_at_the_clock_and_leaves_nothing_behind() -> None:
+    handler = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TimeIsUp), time_limit(0.02):
+        while True:
+            time.sleep(0.001)
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    with time_limit(60.0):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -21,7 +21,8 @@ class HyperNoise:
     Args:
         network: noise network of the generator that ``run`` is given.
         merged: merge the LoRA into the weights, for speed: True in a second copy of them,
-            ``"per_layer"`` again in every pass; ``network`` is used up by either
+            ``"per_layer"`` again in every pass; or keep it beside them without peft
+            (``"in_place"``). ``network`` is used up by all of these
             (:func:`hypernoise.merged_networks.inference_network`).
 
     Raises:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+from hypernoise.transfers import on_device
 
 
 class FluxSchnell:
@@ -68,9 +69,9 @@ class FluxSchnell:
 
     def _image_positions(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         ids: Tensor = self.pipeline._prepare_latent_image_ids(
-            1, self._side, self._side, device, dtype
+            1, self._side, self._side, "cpu", dtype
         )
-        return ids
+        return on_device(ids, device)
 
     def grid(self, tokens: Tensor) -> Tensor:
         """Packed latents [B, tokens, 4C] as a grid [B, C, H, W]."""

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from hypernoise.transfers import on_device
+
 _ENCODE_BATCH = 64
 
 
@@ -28,12 +30,12 @@ class Conditioning:
     def rows(self, index: Sequence[int]) -> Conditioning:
         """The conditioning of some prompts, in the given order; rows may repeat."""
         chosen = torch.as_tensor(list(index), dtype=torch.long)
-        tensors = {name: value[chosen.to(value.device)] for name, value in self.tensors.items()}
+        tensors = {n: value[on_device(chosen, value.device)] for n, value in self.tensors.items()}
         return Conditioning(tensors, tuple(self.prompts[i] for i in index))
 
     def to(self, device: torch.device | str) -> Conditioning:
         """The same on another device: encodings of many prompts may rest where memory is cheap."""
-        tensors = {name: value.to(device) for name, value in self.tensors.items()}
+        tensors = {name: on_device(value, device) for name, value in self.tensors.items()}
         return Conditioning(tensors, self.prompts)
 
 

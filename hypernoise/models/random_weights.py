@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from hypernoise.choices import check_choice
-from hypernoise.models.tokenizers import TOKENIZERS
 
 Parts = Mapping[str, Any]
 _FILE = "architectures.json"
@@ -87,6 +86,9 @@ def _is_network(part: Any) -> bool:
 def _light(part: Any) -> Any:
     if not isinstance(part, Mapping):
         return part
+    # Not at the top: tokenizers of transformers, which no trained pipeline waits for.
+    from hypernoise.models.tokenizers import TOKENIZERS
+
     name = part["class"].partition(".")[2]
     make = TOKENIZERS.get(name) or _class(part)
     return make(**_arguments(part))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -99,21 +100,33 @@ class SanaSprint:
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
-        return stock_call(
-            self.pipeline,
-            prompt_embeds=tensors["prompt_embeds"],
-            prompt_attention_mask=tensors["prompt_attention_mask"],
-            latents=noise,
-            num_inference_steps=steps,
-            # The stock pipeline refuses an intermediate timestep for any other step count.
-            intermediate_timesteps=self.intermediate_timestep if steps == 2 else None,
-            guidance_scale=self.guidance,
-            height=self.size_px,
-            width=self.size_px,
-            generator=image_generators(seeds, noise.device, steps > 1, len(noise)),
-            use_resolution_binning=False,
-            max_sequence_length=self.max_tokens,
-        )
+        with _decoder_out_of_memory():
+            return stock_call(
+                self.pipeline,
+                prompt_embeds=tensors["prompt_embeds"],
+                prompt_attention_mask=tensors["prompt_attention_mask"],
+                latents=noise,
+                num_inference_steps=steps,
+                # The stock pipeline refuses an intermediate timestep for any other step count.
+                intermediate_timesteps=self.intermediate_timestep if steps == 2 else None,
+                guidance_scale=self.guidance,
+                height=self.size_px,
+                width=self.size_px,
+                generator=image_generators(seeds, noise.device, steps > 1, len(noise)),
+                use_resolution_binning=False,
+                max_sequence_length=self.max_tokens,
+            )
+
+
+@contextmanager
+def _decoder_out_of_memory() -> Iterator[None]:
+    # The stock pipeline makes a warning of it, and then asks for the image that there is not.
+    try:
+        yield
+    except UnboundLocalError as error:
+        if "'image'" not in str(error):
+            raise
+        raise torch.OutOfMemoryError("the VAE's decoder ran out of memory") from error
 
 
 def _stock_instruction() -> list[str]:

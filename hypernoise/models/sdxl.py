@@ -17,6 +17,7 @@ from hypernoise.models.protocol import (
     latent_side,
     stock_call,
 )
+from hypernoise.transfers import on_device
 
 
 class SdxlTurbo:
@@ -62,7 +63,7 @@ class SdxlTurbo:
         pooled = tensors["pooled_prompt_embeds"]
         out: Tensor = self.backbone(
             noise.to(self.backbone.dtype),
-            self._first_timestep,
+            on_device(self._first_timestep, noise.device),
             encoder_hidden_states=tensors["prompt_embeds"],
             added_cond_kwargs={"text_embeds": pooled, "time_ids": self._sizes(pooled)},
             return_dict=False,
@@ -75,7 +76,7 @@ class SdxlTurbo:
         ids: Tensor = self.pipeline._get_add_time_ids(
             size, (0, 0), size, pooled.dtype, text_encoder_projection_dim=pooled.shape[-1]
         )
-        return ids.to(pooled.device).expand(len(pooled), -1)
+        return on_device(ids, pooled.device).expand(len(pooled), -1)
 
     def sample(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+from hypernoise.transfers import on_device
 
 
 class SdTurbo:
@@ -57,7 +58,7 @@ class SdTurbo:
     def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         out: Tensor = self.backbone(
             noise.to(self.backbone.dtype),
-            self._first_timestep,
+            on_device(self._first_timestep, noise.device),
             encoder_hidden_states=conditioning.to(noise.device).tensors["prompt_embeds"],
             return_dict=False,
         )[0]

@@ -43,10 +43,13 @@ def test_generator_pass(benchmark: Any, generator: Generator) -> None:
     benchmark(generator.predict, noise, conditioning)
 
 
-@pytest.mark.parametrize("form", [False, True, "per_layer"], ids=["beside", "merged", "per_layer"])
+FORMS = {"beside": False, "merged": True, "per_layer": "per_layer", "in_place": "in_place"}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @torch.no_grad()
 def test_noise_network(benchmark: Any, generator: Generator, form: bool | str) -> None:
-    """One displacement, with the LoRA beside, merged once, or merged layer by layer."""
+    """One displacement: LoRA beside, by peft or without, merged once, or layer by layer."""
     network = NoiseNetwork(generator, rank=8, alpha=8.0)
     noise, conditioning = noise_for(generator, 1), encode(generator, 1)
     benchmark(inference_network(network, form).delta, noise, conditioning)
