@@ -6,6 +6,7 @@ transformers take seconds, and scoring jobs do without them.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -291,15 +292,39 @@ def check_keywords(spec: MethodSpec) -> None:
     """Check a method's arguments and those of its search, without a generator.
 
     Raises:
-        SpecError: the target does not take one of them.
-        ValueError: what the target itself says about them.
+        SpecError: the target does not take one of them, or refuses its value.
+        FileNotFoundError: a file that one of them names is missing.
     """
     factory = resolve(spec.target)
     _check_keywords(spec.target, spec.arguments, keywords_of(factory), spec.file)
     if spec.searcher is not None:
         check_method(spec.searcher, None)
     elif spec.trains is None:
+        _check_values(spec, factory)
+
+
+def _check_values(spec: MethodSpec, factory: Any) -> None:
+    """Let a method's target look at its arguments, and say whose they are if it refuses them."""
+    where = f"{prefix(spec.file)}method {spec.name!r}, with the config's arguments"
+    parameters = inspect.signature(factory).parameters
+    for name, value in spec.arguments.items():
+        # As written, or as text where the module postpones annotations.
+        is_count = name in parameters and parameters[name].annotation in (int, "int")
+        if is_count and type(value) is not int:
+            raise SpecError(f"{where}: {name} must be a whole number, got {value!r}")
+    try:
         factory(**spec.arguments)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+def words_prompts(spec: MethodSpec) -> bool:
+    """Whether a method, or its search, encodes prompts of its own wording (:class:`Method`)."""
+    searching = spec.searcher or spec
+    if searching.trains is not None:
+        return False
+    method = resolve(searching.target)(**searching.arguments)
+    return bool(getattr(method, "words_prompts", False))
 
 
 def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
