@@ -104,6 +104,7 @@ class Experiment:
         for section in ("training", "arguments", "prompts"):
             self._check_layers(section)
         self._check_arguments()
+        self._check_swept()
         self._check_prompts()
 
     def _check_names(self) -> None:
@@ -219,11 +220,11 @@ class Experiment:
                 )
 
     def _check_audited(self) -> None:
-        for name in self.config["audit"]["methods"]:
-            if self.registry.methods[name].trains in (None, "lora_finetune"):
-                raise SpecError(
-                    f"{self.file}: method {name!r} in audit trains no network that moves noise"
-                )
+        methods = self.config["audit"]["methods"]
+        for name in set(methods) - set(self.moving_noise(methods)):
+            raise SpecError(
+                f"{self.file}: method {name!r} in audit trains no network that moves noise"
+            )
 
     def _check_layers(self, section: str) -> None:
         registry = self.registry
@@ -245,6 +246,13 @@ class Experiment:
                 continue
             where = f"argument of method {named[0]!r} in config section 'arguments':"
             self._known(dict.fromkeys(parameters.names), where, given)
+
+    def _check_swept(self) -> None:
+        """A parameter that no method of a sweep is given would be an empty column."""
+        for name, sweep in self.config["sweeps"].items():
+            given = {key: None for m in sweep["methods"] for key in self.method(m).arguments}
+            swept = [sweep["parameter"]] if "parameter" in sweep else []
+            self._known(given, f"parameter of sweep {name}:", swept)
 
     def _check_prompts(self) -> None:
         layers = [*self.config["prompts"].values(), {"audit": self.config["audit"]["prompts"]}]
@@ -344,6 +352,11 @@ class Experiment:
         specs = [self.registry.methods[name] for name in methods]
         trained = [m.name for m in specs if m.trains == kind and m.state == "final"]
         return [*(m.name for m in specs if m.trains is None), *trained]
+
+    def moving_noise(self, methods: Iterable[str]) -> list[str]:
+        """Of some methods those that train a network which moves noise."""
+        trains = {name: self.registry.methods[name].trains for name in methods}
+        return [name for name, kind in trains.items() if kind not in (None, "lora_finetune")]
 
     def ranks(self, model: str, methods: Iterable[str]) -> dict[str, int]:
         """Method -> LoRA rank of what is trained for it; only methods that train something.
@@ -486,12 +499,10 @@ class Experiment:
             work=work,
         )
 
-    def temperatures(self) -> dict[str, Any]:
+    def temperatures(self, models: Iterable[str], methods: Iterable[str]) -> dict[str, Any]:
         """Model -> audited method -> (temperature, L2 reduction) of its training, if given."""
-        reward, methods = self.config["reward"], self.config["audit"]["methods"]
-        options = {
-            m: {t: self.options(m, reward, t) for t in methods} for m in self.config["models"]
-        }
+        audited = list(methods)
+        options = {m: {t: self.options(m, self._reward, t) for t in audited} for m in models}
         return {
             model: {
                 method: (given["temperature"], given.get("l2_reduction", "sum"))

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ from harness.targets import unknown
 
 #: Dots per inch; the pdf is drawn in vectors.
 PNG_DPI = 200
-#: matplotlib settings of every figure.
+#: What every figure sets of matplotlib's defaults.
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
@@ -126,9 +127,14 @@ def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
     return files
 
 
+def figure_style() -> AbstractContextManager[None]:
+    """Matplotlib's defaults and :data:`RC`: a user's matplotlibrc changes no figure."""
+    return style.context(["default", RC])
+
+
 def save(figure: Figure, path: Path, kind: str, metadata: dict[str, str]) -> None:
     """Draw a figure into a file, ``"png"`` or ``"pdf"``, in one go."""
-    with in_one_go(path) as partial, rc_context(RC):
+    with in_one_go(path) as partial, figure_style():
         figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
 
 
@@ -156,7 +162,7 @@ def figure4(
     x, y = "validation_reward", f"validation_{quality}"
     shown = list(models or sorted(table["model"].unique()))
     stop_on(without_validations(table, [x, y], shown, methods), "figure 4")
-    with rc_context(RC):
+    with figure_style():
         figure, axes = panels(shown, width=3.3, height=2.9)
         for model, panel in zip(shown, axes[0], strict=True):
             panel.set(title=model, xlabel=f"{reward} (training reward)")
@@ -235,7 +241,7 @@ def grid(
     places = rank(paired.cells["method"], methods or [baseline])
     columns = paired.cells.assign(place=places).sort_values(["place", "reward", "steps"])
     correct = pd.DataFrame(paired.scores[CORRECT], columns=paired.pictures["prompt_id"])
-    with rc_context(RC):
+    with figure_style():
         figure, axes = grid_axes(len(rows), len(columns))
         for j, (cell, title) in enumerate(zip(columns.index, _titles(columns), strict=True)):
             of_cell = images.merge(columns.loc[[cell], list(CELL)]).set_index("prompt_id")
@@ -275,7 +281,7 @@ def pareto(
     )
     shown = list(dict.fromkeys(table["model"]))
     drawn = list(dict.fromkeys(table["method"]))
-    with rc_context(RC):
+    with figure_style():
         figure, axes = panels(shown, width=2.7, height=2.5, share_y="row")
         for model, panel in zip(shown, axes[0], strict=True):
             panel.set_xscale("log")

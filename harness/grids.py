@@ -11,18 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.figures import (
     NO,
-    RC,
     YES,
     Pixels,
     choose_prompts,
     draw_captions,
     draw_picture,
+    figure_style,
     grid_axes,
     read_pixels,
 )
@@ -88,7 +87,7 @@ def side_by_side(
         numbers[metric], more = _lookup(of_metric, "value", wanted, rows, metric)
         faults += more
     stop_on(faults, "a grid")
-    with rc_context(RC):
+    with figure_style():
         figure, axes = grid_axes(len(rows), len(wanted), _GAP_INCHES * len(shown))
         draw_captions(axes[:, 0], images, rows)
         for j, (column, title) in enumerate(zip(wanted, _titles(wanted), strict=True)):

@@ -99,7 +99,7 @@ def latency(
 
 
 def _printed_ms(table: pd.DataFrame) -> pd.Series[float]:
-    """The printed time of each row's method; how a noise network is merged changes no method."""
+    """The printed time of each row's method; how a network is merged changes no method."""
     plain = table["method"].str.replace(r":merged=\w+$", "", regex=True)
     models = table["model"].str.removesuffix("_random")
     named = table[["steps", "latency_ms"]].assign(model=models, method=plain)

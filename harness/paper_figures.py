@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,7 +17,7 @@ from matplotlib.ticker import NullLocator
 
 from harness import published
 from harness.columns import with_interval
-from harness.figures import RC, Look, draw_legend, look_of, panels, without_validations
+from harness.figures import Look, draw_legend, figure_style, look_of, panels, without_validations
 from harness.paired import FrameError, stop_on
 from harness.paper_tables import Ranks, Runs, geneval
 from harness.tables import curve
@@ -57,7 +56,7 @@ def training_curves(
     if not set(columns) <= set(table):
         faults.append("trainings from before standard errors were kept have to be made again")
     stop_on(faults, "training curves")
-    with rc_context(RC):
+    with figure_style():
         figure, axes = panels(shown, 2.7, 1.9, n_rows=len(values), share_y="row")
         for row, value in enumerate(values):
             name = f"{reward} (trained on)" if value == "reward" else f"{value} (independent)"
@@ -97,7 +96,7 @@ def steps(
         ranks=ranks,
         baseline=baseline,
     )
-    with rc_context(RC):
+    with figure_style():
         figure, axes = panels(models, 3.3, 2.5, share_y="row")
         for model, panel in zip(models, axes[0], strict=True):
             panel.set(title=model, xlabel="sampling steps (log scale)")
@@ -146,7 +145,7 @@ def ranks(
     if not counts:
         raise FrameError("ranks: no number of sampling steps has methods of several ranks")
     drawn = [baseline, *families]
-    with rc_context(RC):
+    with figure_style():
         titles = [f"{models[0]}, {count} step{'s' * (count > 1)}" for count in counts]
         figure, axes = panels(titles, 2.7, 2.5, share_y="row")
         for count, title, panel in zip(counts, titles, axes[0], strict=True):

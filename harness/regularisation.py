@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from harness.columns import columns_of, with_interval
 from harness.controls import MEASURES, gain_of
-from harness.figures import RC, Look, look_of
+from harness.figures import Look, figure_style, look_of
 from harness.paired import CELL, FrameError, baselines, choose, pair, require, stop_on
 from harness.tables import sweep
 
@@ -89,7 +88,7 @@ def frontier(
     """
     table = regularisation(scores, training, settings=settings, baseline=baseline)
     models = list(settings)
-    with rc_context(RC):
+    with figure_style():
         # Wide enough for the legend's two columns.
         figure = Figure(figsize=(max(3.6 * len(models), 5.4), 5.8), layout="constrained")
         FigureCanvasAgg(figure)

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.columns import columns_of, in_order, with_interval
-from harness.figures import RC, Look, draw_legend, look_of, plain_log_ticks
+from harness.figures import Look, draw_legend, figure_style, look_of, plain_log_ticks
 from harness.paired import (
     CELL,
     PICTURE,
@@ -298,7 +297,7 @@ def curves(
     curve = search_curve(trajectories, models=models, methods=methods)
     curve = _with_time(curve, _at_batch_size(timings, batch_size))
     shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
-    with rc_context(RC):
+    with figure_style():
         figure, axes = _grid(shown)
         for column, model in enumerate(shown):
             for panel, x in zip(axes[:, column], ("iteration", "ms"), strict=True):
@@ -342,7 +341,7 @@ def pareto(
         batch_size=batch_size,
     )
     shown = list(dict.fromkeys(table["model"]))
-    with rc_context(RC):
+    with figure_style():
         figure, axes = _grid(shown)
         for column, model in enumerate(shown):
             for row in table[table["model"] == model].itertuples():

@@ -1,9 +1,9 @@
-"""Trained noise networks for inference: LoRA merged into the weights, once or layer by layer."""
+"""Trained networks for inference: LoRA merged into the weights, once or layer by layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -13,8 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from hypernoise.adapter import Adapter
 from hypernoise.choices import check_choice
 from hypernoise.grouped_lora import GroupedLora
-from hypernoise.lora_networks import NoiseNetwork, displacement
+from hypernoise.lora_networks import FineTuner, NoiseNetwork, displacement
 from hypernoise.models.protocol import Conditioning
+from hypernoise.trainable import Drawn
 
 
 class MergedNoiseNetwork:
@@ -33,29 +34,38 @@ class MergedNoiseNetwork:
 
     def __init__(self, network: NoiseNetwork) -> None:
         self.generator = network.generator
-        adapter = network.adapter
-        self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
-        self._branches = _grouped_branches(adapter)
-        for name, layer in _plain_layers(adapter):
-            base = layer.get_base_layer()
-            is_last = name == self.generator.last_layer
-            merged = _merged(base, layer.get_delta_weight(adapter.name), is_last)
-            self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
-        adapter.remove()
+        self._weights = _SecondWeights(network.adapter, network.generator.last_layer)
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         """As :meth:`NoiseNetwork.delta`."""
-        with ExitStack() as stack:
-            for layer, branch in self._branches:
-                stack.enter_context(_added(layer, branch))
-            stack.callback(self._restore)
-            for layer, _, merged in self._swaps:
-                layer._parameters.update(merged)
+        with self._weights.in_place():
             return displacement(self.generator, noise, conditioning)
 
-    def _restore(self) -> None:
-        for layer, own, _ in self._swaps:
-            layer._parameters.update(own)
+
+class MergedFineTuner:
+    """A fine-tuned generator for inference, as fast as the generator itself.
+
+    Its adapted layers get a second weight as those of :class:`MergedNoiseNetwork`, which is in
+    place while images are drawn.
+
+    Args:
+        tuner: the fine-tuned adapter; it cannot be used afterwards.
+    """
+
+    def __init__(self, tuner: FineTuner) -> None:
+        self.generator = tuner.generator
+        self._weights = _SecondWeights(tuner.adapter)
+
+    def draw(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Drawn:
+        """As :meth:`FineTuner.draw`."""
+        with self._weights.in_place():
+            return Drawn(self.generator.sample(noise, conditioning, steps, seeds), None)
 
 
 class LayerwiseNoiseNetwork:
@@ -114,6 +124,39 @@ def inference_network(
         check_choice("value of merged", merged, ("per_layer",))
         return LayerwiseNoiseNetwork(network)
     return MergedNoiseNetwork(network) if merged else network
+
+
+class _SecondWeights:
+    """Frozen weights plus LoRA, in a second copy that takes the frozen ones' place on demand.
+
+    Args:
+        adapter: LoRA in a backbone, which it is taken out of.
+        alone: name of a layer whose second weight is the LoRA alone, without a bias.
+    """
+
+    def __init__(self, adapter: Adapter, alone: str = "") -> None:
+        self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
+        self._branches = _grouped_branches(adapter)
+        for name, layer in _plain_layers(adapter):
+            base = layer.get_base_layer()
+            merged = _merged(base, layer.get_delta_weight(adapter.name), name == alone)
+            self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
+        adapter.remove()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the backbone compute with the second weights."""
+        with ExitStack() as stack:
+            for layer, branch in self._branches:
+                stack.enter_context(_added(layer, branch))
+            stack.callback(self._restore)
+            for layer, _, merged in self._swaps:
+                layer._parameters.update(merged)
+            yield
+
+    def _restore(self) -> None:
+        for layer, own, _ in self._swaps:
+            layer._parameters.update(own)
 
 
 def _grouped_branches(adapter: Adapter) -> list[tuple[nn.Module, nn.Module]]:

@@ -330,8 +330,8 @@ def test_a_new_version_changes_the_jobs_that_use_it_and_no_other(
 
 
 def test_a_sweep_has_a_selection_of_its_own(config: dict[str, Any], registry: Registry) -> None:
-    sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
-    made = experiment(config, registry, sweeps={"more": {**sweep, "steps": [1, 4]}})
+    sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "steps": [1, 4]}
+    made = experiment(config, registry, sweeps={"more": sweep})
     made.check()
     assert made.selections() == ["shapeworld", "methods", "controls", "diversity", "more"]
     assert [run.steps for run in made.runs("more", "tiny_sd")] == [1, 4]
@@ -403,8 +403,20 @@ def test_regularisations_say_what_tells_methods_apart(
         made.regularisations()
 
 
+def test_a_sweeps_parameter_is_one_of_its_methods(
+    config: dict[str, Any], registry: Registry
+) -> None:
+    target = "hypernoise.methods.reno:Reno"
+    registry.add_method("slow", target=target, needs_reward=True, learning_rate=0.1, version=1)
+    sweep = {"benchmark": "shapeworld", "methods": ["base", "slow"], "parameter": "learning_rate"}
+    experiment(config, registry, sweeps={"more": sweep}).check()
+    misspelt = {**sweep, "parameter": "learning_rat"}
+    with pytest.raises(SpecError, match=r"of sweep more.*'learning_rat'.*'learning_rate'"):
+        experiment(config, registry, sweeps={"more": misspelt}).check()
+
+
 def test_a_sweep_cannot_hide_a_benchmark(config: dict[str, Any], registry: Registry) -> None:
-    sweep = {"benchmark": "shapeworld_validation", "methods": ["base"], "parameter": "n"}
+    sweep = {"benchmark": "shapeworld_validation", "methods": ["base"]}
     with pytest.raises(SpecError, match="'shapeworld' has the name of a benchmark"):
         experiment(config, registry, sweeps={"shapeworld": sweep}).check()
 
@@ -506,7 +518,7 @@ def test_an_audit_looks_into_a_methods_training_with_its_temperature(
     made = experiment(config, registry, audit=AUDIT, training=training)
     job = made.audit_job("tiny_sd", "matcher", "hypernoise", "folder", **NOWHERE)
     assert (job.training, job.precision, job.options) == ("folder", "float64", {"probes": 4})
-    assert made.temperatures() == {
+    assert made.temperatures(["tiny_sd", "tiny_sana"], ["hypernoise"]) == {
         "tiny_sd": {"hypernoise": (0.5, "mean")},
         "tiny_sana": {"hypernoise": (0.5, "sum")},
     }

@@ -13,6 +13,7 @@ import measured
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
@@ -22,7 +23,7 @@ from PIL import Image
 
 from harness import frames
 from harness.benchmarks.geneval import TASKS
-from harness.figures import LOOKS, figure4, grid, pareto, read_pixels, run
+from harness.figures import LOOKS, figure4, grid, pareto, read_pixels, run, save
 from harness.jobs import TableJob
 from harness.paired import FrameError
 from harness.specs import TableSpec
@@ -283,6 +284,16 @@ def test_run_writes_a_sharp_png_and_a_pdf_with_provenance(tmp_path: Path) -> Non
     for method in measured.METHODS:
         value = shade(f"png/tiny_a_{method}_colors_0_0.png")[0, 0, 0]
         assert (drawn == value).all(axis=2).sum() > 1000
+
+
+def test_a_users_matplotlibrc_changes_no_figure(tmp_path: Path) -> None:
+    given = measured.scores(), measured.images(), measured.timings()
+    save(pareto(*given), tmp_path / "plain.png", "png", {})
+    with rc_context({"lines.linewidth": 9.0, "axes.facecolor": "black", "savefig.dpi": 30}):
+        save(pareto(*given), tmp_path / "own.png", "png", {})
+    np.testing.assert_array_equal(
+        pixels_of(tmp_path / "own.png"), pixels_of(tmp_path / "plain.png")
+    )
 
 
 def test_run_refuses_what_is_no_figure(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -125,7 +125,26 @@ def test_merged_hypernoise_draws_what_the_adapter_draws(
     # Merging adds before it multiplies: other rounding, same numbers.
     torch.testing.assert_close(generated.noise, expected.noise, rtol=0, atol=2e-4)
     torch.testing.assert_close(generated.images, expected.images, rtol=0, atol=1e-3)
-    # The backbone is the plain frozen one again, without any LoRA in it.
+    assert_plain_again(generator, before)
+
+
+def test_merged_fine_tuning_draws_what_the_adapter_draws(generator: Generator) -> None:
+    tuner = FineTuner(generator, 4, 8.0)
+    stir(tuner.adapter, 0.05)
+    expected = run(LoraFinetune(tuner), generator, steps=2)
+    plain = run(Base(), generator, steps=2)
+    assert (expected.images - plain.images).abs().max() > 0.01
+    before = {name: weight.clone() for name, weight in generator.backbone.named_parameters()}
+    generated = run(LoraFinetune(tuner, merged=True), generator, steps=2)
+    # As above: other rounding, same numbers.
+    torch.testing.assert_close(generated.images, expected.images, rtol=0, atol=1e-3)
+    assert torch.equal(generated.noise, expected.noise)
+    assert generated.spent == expected.spent
+    assert_plain_again(generator, before)
+
+
+def assert_plain_again(generator: Generator, before: Mapping[str, Tensor]) -> None:
+    """The backbone is the frozen one that it was before, without any LoRA in it."""
     plain = dict(generator.backbone.named_parameters())
     assert not any("lora" in name for name in plain)
     assert all(

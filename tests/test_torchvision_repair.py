@@ -11,10 +11,9 @@ from hypernoise import torchvision_repair
 # Whether this machine's torchvision is broken is found out in a process of its own: a library
 # that has been loaded, or a schema that has been declared, cannot be taken back.
 _REPAIRED = """
-import hypernoise
+import hypernoise, torch, torchvision
 from hypernoise.torchvision_repair import repair
 repaired = repair()
-import torch, torchvision
 from torchvision.transforms.functional import resize
 from torchvision.models import resnet18
 assert resize(torch.zeros(1, 3, 8, 8), [4, 4]).shape == (1, 3, 4, 4)
@@ -45,6 +44,23 @@ def test_torchvision_imports_and_only_a_broken_one_is_repaired() -> None:
     is_broken = plain.returncode != 0
     # A working torchvision keeps its own operators; in a repaired one they still raise.
     assert repaired.stdout.split("\n")[0] == ("True True None" if is_broken else "False False [0]")
+
+
+@pytest.mark.parametrize("package", ["harness", "hypernoise"])
+def test_a_package_is_light_and_its_modules_may_be_imported_in_any_order(package: str) -> None:
+    done = python(f"import sys, {package}; print('torch' in sys.modules); import torchvision")
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+def test_whoever_looks_for_torchvision_first_repairs_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torchvision_repair, "repair", lambda: calls.append("repaired"))
+    finder = torchvision_repair.BeforeTorchvision()
+    for name in ("torch", "torchvision.transforms", "torchvision", "torchvision"):
+        assert finder.find_spec(name, None) is None
+        assert calls == ([] if name != "torchvision" else ["repaired"])
 
 
 def test_nothing_is_declared_beside_a_working_extension(monkeypatch: pytest.MonkeyPatch) -> None:

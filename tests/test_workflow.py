@@ -189,6 +189,16 @@ def test_the_audit_looks_into_the_trainings_of_the_other_tables(folder: Path) ->
     assert "generate" not in planned
 
 
+def test_the_audit_of_regularisations_looks_into_their_trainings(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "audit_regularisation")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    # Ten weights of one model; neither its base nor its fine-tuning moves noise.
+    assert planned["train"] == planned["audit_network"] == 10
+    assert planned["audit_regularisation"] == 1
+    assert "generate" not in planned
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

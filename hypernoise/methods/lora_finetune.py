@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hypernoise.lora_networks import FineTuner
+from hypernoise.merged_networks import MergedFineTuner
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward
@@ -18,10 +19,12 @@ class LoraFinetune:
 
     Args:
         tuner: fine-tuned adapter of the generator that ``run`` is given.
+        merged: merge the LoRA into a second copy of the weights: no slower than the generator.
+            ``tuner`` cannot be used afterwards.
     """
 
-    def __init__(self, tuner: FineTuner) -> None:
-        self._tuner = tuner
+    def __init__(self, tuner: FineTuner, merged: bool = False) -> None:
+        self._tuner = MergedFineTuner(tuner) if merged else tuner
 
     @torch.no_grad()
     def run(

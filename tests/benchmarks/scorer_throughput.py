@@ -31,7 +31,7 @@ from parity.pairs import photographs
 from PIL import Image
 from torch import Tensor, nn
 
-from harness.benchmarks import clip_colors, mask2former, shapeworld
+from harness.benchmarks import blip_vqa, clip_colors, mask2former, shapeworld
 from harness.components import default_device
 from harness.generate import to_uint8
 from harness.targets import resolve
@@ -62,7 +62,12 @@ _FILLING = (
     "hypernoise.rewards.imagereward",
     "hypernoise.rewards.aesthetic",
     "harness.comparisons.dinov2",
+    "harness.benchmarks.blip_vqa",
 )
+#: What BLIP-VQA is asked of each image: most prompts of T2I-CompBench have two noun chunks.
+QUESTIONS = ("a red bench?", "a blue cow?")
+#: Of bert-base-uncased; a decoder's last layer has as many rows.
+BERT_WORDS = 30522
 
 Scorer = Callable[[Tensor], Any]
 
@@ -73,6 +78,7 @@ def scorers() -> dict[str, tuple[float, int, Callable[[], Scorer]]]:
     published |= {n: (gib, 512, lambda t=t: _comparison(t)) for n, (t, gib) in COMPARISONS.items()}
     published["geneval_detector"] = (2.5, 512, _detector)
     published["geneval_colors"] = (2.2, 512, _colors)
+    published["blip_vqa"] = (2.5, 512, _blip_vqa)
     world = {n: (0.2, 32, lambda n=n: _matcher(n)) for n in MATCHERS}
     return {**published, **world, "shapeworld_detector": (0.2, 32, lambda: _analytic)}
 
@@ -223,6 +229,21 @@ def _colors() -> Scorer:
         return [colors.classify(crop, "bench", found, [0])[0] for crop in crops]
 
     return classify
+
+
+def _blip_vqa() -> Scorer:
+    """Images encoded once each, and their questions answered."""
+    words = list(dict.fromkeys([*small.bert_vocabulary(), "yes", "no"]))
+    words += [f"[unused{index}]" for index in range(BERT_WORDS - len(words))]
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary = Path(folder, "vocab.txt")
+        vocabulary.write_text("\n".join(words), encoding="utf-8")
+        with patch("hypernoise.checkpoints.PinnedFile.check"):
+            answerer = blip_vqa.BlipVqa("random", str(vocabulary), device=default_device())
+        with patch("hypernoise.checkpoints.PinnedFile.fetch", lambda self: Path(self.place)):
+            answerer.tokens(QUESTIONS)
+    answerer.network.eval()
+    return lambda batch: answerer.yes_probability(batch.numpy(), [QUESTIONS] * len(batch))
 
 
 def _matcher(name: str) -> Scorer:

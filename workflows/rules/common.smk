@@ -234,10 +234,24 @@ def main_frames(*kinds):
     return frames_of(config["benchmark"], *kinds)
 
 
-def audit_frames():
-    """The audits that the config asks for."""
-    models, methods = config["models"], config["audit"]["methods"]
+def audit_frames(models, methods):
+    """The audits of some methods' networks."""
     return expand(AUDITS, model=models, reward=config["reward"], method=methods)
+
+
+def audit_table_job(name, models, methods):
+    """The job of a table of audits, as JSON."""
+    audits = {"audits": audit_frames(models, methods)}
+    arguments = {"temperatures": experiment.temperatures(models, methods)}
+    stem = f"results/tables/{name}"
+    return table_job(name, stem, audits, models=models, methods=methods, **arguments)
+
+
+def regularised_networks():
+    """Models and noise networks of the selection of regularisations, whose KL is audited."""
+    insist(experiment.check_selection, REGULARISATION, "audit_regularisation")
+    methods = experiment.moving_noise(experiment.selection(REGULARISATION).methods)
+    return {"models": experiment.selected_models(REGULARISATION), "methods": methods}
 
 
 def training_folders(models, reward, methods, **_):

@@ -1,24 +1,19 @@
-# The KL of noise networks, term by term, over training steps and regularisation weights.
+# The KL of noise networks, term by term, over training steps.
 add_table("audit", target="harness.audit:table", version=1)
+
+audited = {"models": config["models"], "methods": config["audit"]["methods"]}
 
 
 rule audit:
     input:
-        audits=audit_frames(),
+        audits=audit_frames(**audited),
     output:
         **table_files("audit", what="the KL of noise networks, term by term"),
     log:
         "results/logs/tables/audit.log",
     threads: 1
     params:
-        job=table_job(
-            "audit",
-            "results/tables/audit",
-            {"audits": audit_frames()},
-            models=config["models"],
-            methods=config["audit"]["methods"],
-            temperatures=experiment.temperatures(),
-        ),
+        job=audit_table_job("audit", **audited),
     message:
         "tabulate the audit"
     shell:
