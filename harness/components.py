@@ -18,6 +18,7 @@ import torch
 from harness.comparisons.protocol import ENDINGS, Comparison
 from harness.specs import (
     WEIGHT_ARGUMENTS,
+    Arguments,
     ComparisonSpec,
     MethodSpec,
     ModelSpec,
@@ -297,25 +298,26 @@ def check_keywords(spec: MethodSpec) -> None:
     """
     factory = resolve(spec.target)
     _check_keywords(spec.target, spec.arguments, keywords_of(factory), spec.file)
+    where = f"{prefix(spec.file)}method {spec.name!r}, with the config's arguments"
+    _check_types(where, spec.arguments, factory)
     if spec.searcher is not None:
         check_method(spec.searcher, None)
     elif spec.trains is None:
-        _check_values(spec, factory)
+        try:
+            factory(**spec.arguments)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"{where}: {error}") from error
 
 
-def _check_values(spec: MethodSpec, factory: Any) -> None:
-    """Let a method's target look at its arguments, and say whose they are if it refuses them."""
-    where = f"{prefix(spec.file)}method {spec.name!r}, with the config's arguments"
+def _check_types(where: str, arguments: Arguments, factory: Any) -> None:
+    """Check counts and switches, which Python would take for one another, and fractions for both."""
     parameters = inspect.signature(factory).parameters
-    for name, value in spec.arguments.items():
+    for kind, said in ((int, "a whole number"), (bool, "true or false")):
         # As written, or as text where the module postpones annotations.
-        is_count = name in parameters and parameters[name].annotation in (int, "int")
-        if is_count and type(value) is not int:
-            raise SpecError(f"{where}: {name} must be a whole number, got {value!r}")
-    try:
-        factory(**spec.arguments)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{where}: {error}") from error
+        annotated = (kind, kind.__name__)
+        for name in (n for n in arguments if n in parameters):
+            if parameters[name].annotation in annotated and type(arguments[name]) is not kind:
+                raise SpecError(f"{where}: {name} must be {said}, got {arguments[name]!r}")
 
 
 def words_prompts(spec: MethodSpec) -> bool:

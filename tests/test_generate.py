@@ -370,6 +370,20 @@ def best_of(n: Any) -> MethodSpec:
                     "reno",
                     "hypernoise.methods.reno:Reno",
                     1,
+                    {"white_gradient": "no"},
+                    needs_reward=True,
+                ),
+                "reward": REWARD,
+            },
+            ValueError,
+            "white_gradient must be true or false, got 'no'",
+        ),
+        (
+            {
+                "method": MethodSpec(
+                    "reno",
+                    "hypernoise.methods.reno:Reno",
+                    1,
                     {"learning_rate": "5e-2"},
                     None,
                     needs_reward=True,

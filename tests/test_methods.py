@@ -158,6 +158,11 @@ def test_an_unknown_form_of_merging_is_refused(network: NoiseNetwork) -> None:
         HyperNoise(network, merged="per_model")
 
 
+def test_fine_tuning_is_merged_or_not(tuner: FineTuner) -> None:
+    with pytest.raises(ValueError, match="merged must be true or false .*, got 'per_layer'"):
+        LoraFinetune(tuner, merged="per_layer")  # type: ignore[arg-type]
+
+
 def _lora_name(name: str, names: Container[str]) -> str:
     parent, _, own = name.rpartition(".")
     return name if name in names else f"{parent}.base_layer.{own}"
