@@ -6,6 +6,7 @@ transformers take seconds, and scoring jobs do without them.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from harness.comparisons.protocol import ENDINGS, Comparison
 from harness.specs import (
     WEIGHT_ARGUMENTS,
+    Arguments,
     ComparisonSpec,
     MethodSpec,
     ModelSpec,
@@ -308,15 +310,40 @@ def check_keywords(spec: MethodSpec) -> None:
     """Check a method's arguments and those of its search, without a generator.
 
     Raises:
-        SpecError: the target does not take one of them.
-        ValueError: what the target itself says about them.
+        SpecError: the target does not take one of them, or refuses its value.
+        FileNotFoundError: a file that one of them names is missing.
     """
     factory = resolve(spec.target)
     _check_keywords(spec.target, spec.arguments, keywords_of(factory), spec.file)
+    where = f"{prefix(spec.file)}method {spec.name!r}, with the config's arguments"
+    _check_types(where, spec.arguments, factory)
     if spec.searcher is not None:
         check_method(spec.searcher, None)
     elif spec.trains is None:
-        factory(**spec.arguments)
+        try:
+            factory(**spec.arguments)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"{where}: {error}") from error
+
+
+def _check_types(where: str, arguments: Arguments, factory: Any) -> None:
+    """Check counts and switches, which Python would take for one another, and fractions for both."""
+    parameters = inspect.signature(factory).parameters
+    for kind, said in ((int, "a whole number"), (bool, "true or false")):
+        # As written, or as text where the module postpones annotations.
+        annotated = (kind, kind.__name__)
+        for name in (n for n in arguments if n in parameters):
+            if parameters[name].annotation in annotated and type(arguments[name]) is not kind:
+                raise SpecError(f"{where}: {name} must be {said}, got {arguments[name]!r}")
+
+
+def words_prompts(spec: MethodSpec) -> bool:
+    """Whether a method, or its search, encodes prompts of its own wording (:class:`Method`)."""
+    searching = spec.searcher or spec
+    if searching.trains is not None:
+        return False
+    method = resolve(searching.target)(**searching.arguments)
+    return bool(getattr(method, "words_prompts", False))
 
 
 def check_adapter(spec: MethodSpec, adapter: str | None) -> None:

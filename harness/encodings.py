@@ -46,6 +46,7 @@ class EncodedOnce:
         self._generator = generator
         self._folder = folder
         self._may_encode = True
+        self._is_prepared = False
         # A job asks for its prompts more than once, and looking into 70,000 files takes long.
         self._whole: set[str] = set()
 
@@ -58,9 +59,16 @@ class EncodedOnce:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """As the generator's, from files where there are some: on the CPU.
 
+        Prompts that a method words itself, after :meth:`prepare`, get no files: there are many of
+        them, and nobody asks for them again.
+
         Raises:
             ValueError: a prompt has no file, and the text encoders are gone.
         """
+        is_own_wording = self._is_prepared and not self._whole.issuperset(prompts)
+        if is_own_wording and self._may_encode:
+            with torch.no_grad():
+                return self._generator.encode(prompts)
         self._encode_missing(prompts)
         return self.read(prompts)
 
@@ -76,11 +84,18 @@ class EncodedOnce:
             self._encode_missing(prompts[start : start + _BATCH])
         return OnDisk(self, tuple(prompts))
 
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode all prompts of a job that have no file yet, then free the text encoders."""
+    def prepare(self, prompts: Sequence[str], keep_encoders: bool = False) -> None:
+        """Encode all prompts of a job that have no file yet, then free the text encoders.
+
+        Args:
+            prompts: all that the job knows of.
+            keep_encoders: leave them in memory, for a method that words prompts of its own.
+        """
         self.on_disk(prompts)
-        free_text_encoders(self._generator.pipeline)
-        self._may_encode = False
+        self._is_prepared = True
+        if not keep_encoders:
+            free_text_encoders(self._generator.pipeline)
+            self._may_encode = False
 
     def _encode_missing(self, prompts: Sequence[str]) -> None:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._whole]
@@ -144,17 +159,22 @@ def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generato
     return cast(Generator, EncodedOnce(generator, folder))
 
 
-def prepare(generator: Generator, prompts: Sequence[str], processes: Processes = ALONE) -> None:
+def prepare(
+    generator: Generator,
+    prompts: Sequence[str],
+    processes: Processes = ALONE,
+    keep_encoders: bool = False,
+) -> None:
     """Encode a job's prompts and free the text encoders, where encodings are kept on disk.
 
-    Several processes encode a part each.
+    Several processes encode a part each. ``keep_encoders``: see :meth:`EncodedOnce.prepare`.
     """
     if not isinstance(generator, EncodedOnce):
         return
     if len(prompts) >= processes.count:
         generator.on_disk(processes.share(prompts))
     processes.wait()
-    generator.prepare(prompts)
+    generator.prepare(prompts, keep_encoders)
 
 
 def _identity(spec: ModelSpec, device: str) -> str:

@@ -34,6 +34,7 @@ from harness.components import (
     load_prompts,
     prompt_texts,
     weight_paths,
+    words_prompts,
 )
 from harness.encodings import prepare
 from harness.jobs import PNG_FOLDER, GenerateJob, job_hash
@@ -151,7 +152,7 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     if searched is not None:
         reward = build_reward(searched, device)
         features = encode_in_chunks(reward.encode, texts)
-    prepare(generator, texts)
+    prepare(generator, texts, keep_encoders=words_prompts(job.method))
     conditioning = encode_in_chunks(generator.encode, texts)
     return Setup(generator, method, reward, conditioning, features, device)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from harness import generate, overlap, train
 from harness.jobs import GenerateJob, OverlapJob, TrainJob, load_job
@@ -44,7 +45,7 @@ def check(verb: str, job: TrainJob | GenerateJob | OverlapJob, n_processes: int 
         raise unknown("verb to check ahead", verb, ("generate", "overlap", "train"))
     elif job.adapter is None:
         generate.check(job)
-        resolve(job.method.target)(**job.method.arguments)
+        _let_check(job.method.target, job.method.arguments)
     if isinstance(job, GenerateJob) and job.benchmark.scorer:
         check_scorer(job.benchmark)
 
@@ -56,10 +57,15 @@ def check_scorer(benchmark: BenchmarkSpec) -> None:
         SpecError: there is no such scorer, or as its check.
     """
     resolve(benchmark.scorer)
-    module, _, name = benchmark.scorer.partition(":")
+    _let_check(benchmark.scorer, benchmark.scorer_arguments)
+
+
+def _let_check(target: str, arguments: Mapping[str, Any]) -> None:
+    """Let a target ``module:NAME`` check its arguments, if there is a ``check_NAME`` beside it."""
+    module, _, name = target.partition(":")
     own_check = getattr(importlib.import_module(module), f"check_{name}", None)
     if own_check is not None:
-        own_check(**benchmark.scorer_arguments)
+        own_check(**arguments)
 
 
 def main() -> int:

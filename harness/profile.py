@@ -28,6 +28,7 @@ from harness.components import (
     check_weights,
     default_device,
     load_prompts,
+    words_prompts,
 )
 from harness.encodings import prepare
 from harness.generate import Item, Setup
@@ -157,7 +158,8 @@ def _load(job: ProfileJob, texts: Sequence[str]) -> _Shared:
     device = default_device()
     plain = build_generator(job.model, device)
     n_plain = n_parameters(plain)
-    prepare(plain, texts)
+    untrained = [timed.method for timed in job.methods if timed.method.trains is None]
+    prepare(plain, texts, keep_encoders=any(map(words_prompts, untrained)))
     conditioning = encode_in_chunks(plain.encode, texts)
     if not _searches(job):
         return _Shared(plain, n_plain, conditioning, None, None, device)
@@ -172,7 +174,7 @@ def _contender(
     generator = shared.generator
     if timed.method.trains is not None:
         generator = build_generator(job.model, shared.device)
-        prepare(generator, texts)
+        prepare(generator, texts, keep_encoders=words_prompts(timed.method))
     method = build_method(timed.method, generator, timed.adapter)
     searches = timed.method.needs_reward
     reward, features = (shared.reward, shared.features) if searches else (None, None)

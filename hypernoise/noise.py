@@ -38,7 +38,8 @@ def image_seed(
 
 def seeded_noise(seed: int, shape: Sequence[int]) -> Tensor:
     """Standard normal noise of the given shape: float32, on the CPU whatever the model runs on."""
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(tuple(shape), generator=source, dtype=torch.float32)
 
 
 def image_noise(

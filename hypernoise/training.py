@@ -35,7 +35,7 @@ from hypernoise.noise import (
     squared_norm,
 )
 from hypernoise.processes import ALONE, Processes
-from hypernoise.rewards.protocol import Features, Reward, shaped_score
+from hypernoise.rewards.protocol import Features, Reward, differentiable_score, shaped_score
 from hypernoise.trainable import Trainable
 from hypernoise.transfers import on_device
 
@@ -393,7 +393,8 @@ class Run:
                 options.sampling_steps,
                 seeds,
             )
-            rewards = shaped_score(self.reward, drawn.images, self.prompts.features.rows(rows))
+            features = self.prompts.features.rows(rows)
+            rewards = differentiable_score(self.reward, drawn.images, features)
         loss = -rewards.mean() / options.temperature
         measured = {"reward": rewards.mean()}
         if drawn.delta is not None:
@@ -420,9 +421,17 @@ class Run:
         return {**rest, "delta_rms": math.sqrt(2 * values[_HALF_SQUARED_NORM] / n_dimensions)}
 
     def validate(self) -> None:
-        """Measure the objective on the validation prompts."""
+        """Measure the objective on the validation prompts.
+
+        Raises:
+            TrainingDiverged: a value is not finite, so that no checkpoint could be chosen by it.
+        """
         if self.validator:
             values = self.validator.measure(self.objective)
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    what = f"{name} of the validation is {value}"
+                    raise TrainingDiverged(self.step, what, self.checkpoint)
             self._add(Row("validation", self.step, self._with_rms(values)))
 
     def _add(self, row: Row) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from harness_toys import MODEL, PROMPTS, ToyGenerator, generate_job, pixels, reset
+from harness_toys import MODEL, PROMPTS, REWARD, ToyGenerator, generate_job, pixels, reset
 from published import published, small_generator
 from toys import noise_for
 
-from harness import generate
+from harness import frames, generate
 from harness.components import build_generator
 from harness.encodings import EncodedOnce, encoded_once, prepare
 from harness.jobs import job_hash
+from harness.specs import MethodSpec
 from hypernoise.processes import Processes
 from hypernoise.training import encode_all
 
@@ -135,6 +136,38 @@ def test_a_job_draws_the_same_images_from_stored_encodings(tmp_path: Path) -> No
     generate.run(generate_job(kept, model=model))
     assert pixels(plain) == pixels(kept)
     assert len(files(tmp_path / "encodings")) == 3
+
+
+def test_a_method_that_words_prompts_finds_the_text_encoders_in_place(tmp_path: Path) -> None:
+    rewording = MethodSpec(
+        "prompt_search",
+        "hypernoise.shapeworld.rewording:grammar_search",
+        version=1,
+        arguments={"proposals": 2, "rounds": 2},
+        needs_reward=True,
+    )
+    model = dataclasses.replace(MODEL, encodings=str(tmp_path / "encodings"))
+    job = generate_job(tmp_path, model=model, method=rewording, reward=REWARD)
+    generate.run(job)
+    scored = frames.read(Path(job.out).with_name(generate.TRAJECTORIES_FILE), "trajectories")
+    reworded = set(scored["prompt"]) - {*PROMPTS}
+    assert reworded
+    # Nobody asks for the reworded ones again.
+    assert len(files(tmp_path / "encodings")) == 3
+
+
+def test_encoders_that_are_kept_read_known_prompts_and_encode_new_ones(tmp_path: Path) -> None:
+    generator = stored(tmp_path)
+    generator.prepare(PROMPTS[:2], keep_encoders=True)
+    assert torch.equal(
+        generator.encode(PROMPTS[:2]).tensors["shade"],
+        stored(tmp_path).encode(PROMPTS[:2]).tensors["shade"],
+    )
+    assert ToyGenerator.encoded == list(PROMPTS[:2])
+    late = generator.encode([PROMPTS[1], "a late prompt"])
+    plain = ToyGenerator("random", 4).encode([PROMPTS[1], "a late prompt"])
+    assert torch.equal(late.tensors["shade"], plain.tensors["shade"])
+    assert len(files(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("spec", BY_FAMILY.values(), ids=lambda spec: spec.name)

@@ -332,6 +332,11 @@ def benchmark(**arguments: Any) -> BenchmarkSpec:
 TRAINED = dataclasses.replace(METHOD, trains="hypernoise")
 
 
+def best_of(n: Any) -> MethodSpec:
+    target = "hypernoise.methods.best_of_n:BestOfN"
+    return MethodSpec("bon", target, 1, {"n": n}, needs_reward=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -343,13 +348,51 @@ TRAINED = dataclasses.replace(METHOD, trains="hypernoise")
         ),
         (
             {
+                "method": best_of(0),
+                "reward": REWARD,
+            },
+            ValueError,
+            "method 'bon', with the config's arguments: best-of-n needs n >= 1 .*, got 0, 64",
+        ),
+        (
+            {"method": best_of(2.5), "reward": REWARD},
+            ValueError,
+            r"method 'bon', .*: n must be a whole number, got 2\.5",
+        ),
+        (
+            {"method": best_of(True), "reward": REWARD},
+            ValueError,
+            "n must be a whole number, got True",
+        ),
+        (
+            {
                 "method": MethodSpec(
-                    "bon", "hypernoise.methods.best_of_n:BestOfN", 1, {"n": 0}, needs_reward=True
+                    "reno",
+                    "hypernoise.methods.reno:Reno",
+                    1,
+                    {"white_gradient": "no"},
+                    needs_reward=True,
                 ),
                 "reward": REWARD,
             },
             ValueError,
-            "n >= 1",
+            "white_gradient must be true or false, got 'no'",
+        ),
+        (
+            {
+                "method": MethodSpec(
+                    "reno",
+                    "hypernoise.methods.reno:Reno",
+                    1,
+                    {"learning_rate": "5e-2"},
+                    None,
+                    needs_reward=True,
+                    file="reno.smk",
+                ),
+                "reward": REWARD,
+            },
+            ValueError,
+            r"^reno\.smk: method 'reno', with the config's arguments: .*'str' and 'int'",
         ),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"benchmark": benchmark(n=0)}, ValueError, r"prompts\(n=0\) gives no prompts"),

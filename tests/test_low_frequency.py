@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from scipy.fft import dctn
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for
@@ -63,6 +65,15 @@ def test_the_cosine_basis_is_scipys_transform() -> None:
     torch.testing.assert_close(found, expected)
     with pytest.raises(ValueError, match="frequencies must be from 1 to 4, got 5"):
         cosine_basis(4, 5)
+
+
+def test_the_cosines_are_the_principal_components_of_blurred_noise() -> None:
+    n, k = 16, 5
+    blur = torch.from_numpy(gaussian_filter1d(np.eye(n), sigma=2.0, axis=0, mode="reflect"))
+    # The covariance of white noise behind the blur; its eigenvalues come in rising order.
+    components = torch.linalg.eigh(blur @ blur.T).eigenvectors.T.flip(0)[:k]
+    overlaps = components @ cosine_basis(n, k).double().T
+    torch.testing.assert_close(overlaps.abs(), torch.eye(k).double(), rtol=0, atol=1e-6)
 
 
 def test_the_basis_is_orthonormal_in_every_familys_noise(generator: Generator) -> None:

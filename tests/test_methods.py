@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
-from toys import NamedReward, ToyReward, encode, noise_for, noted_waits, stir
+from toys import PROMPTS, NamedReward, ToyReward, encode, noise_for, noted_waits, stir
 
 from hypernoise.lora_networks import FineTuner, NoiseNetwork
 from hypernoise.methods.base import Base
@@ -20,6 +20,8 @@ from hypernoise.methods.warm_start import WarmStart, warm_best_of_n
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import seeded_noise
 from hypernoise.rewards.preprocessing import normalized
+from hypernoise.rewards.protocol import Features
+from hypernoise.whitening import nearest_white_noise
 
 SEEDS = [101, 102, 103]
 #: float32 rounding of another batch size, grown by the iterations of a search.
@@ -158,6 +160,11 @@ def test_an_unknown_form_of_merging_is_refused(network: NoiseNetwork) -> None:
         HyperNoise(network, merged="per_model")
 
 
+def test_fine_tuning_is_merged_or_not(tuner: FineTuner) -> None:
+    with pytest.raises(ValueError, match="merged must be true or false .*, got 'per_layer'"):
+        LoraFinetune(tuner, merged="per_layer")  # type: ignore[arg-type]
+
+
 def _lora_name(name: str, names: Container[str]) -> str:
     parent, _, own = name.rpartition(".")
     return name if name in names else f"{parent}.base_layer.{own}"
@@ -172,6 +179,13 @@ def test_fine_tuned_images_come_from_the_same_noise(tuner: FineTuner) -> None:
         assert torch.equal(generated.images, sampled(generator, generated.noise))
     assert not torch.equal(generated.images, sampled(generator, generated.noise))
     assert generated.spent == Spent(nfe=1)
+
+
+def test_noise_network_and_fine_tuning_have_matched_parameters(generator: Generator) -> None:
+    network, tuner = NoiseNetwork(generator, 3, 6.0), FineTuner(generator, 3, 6.0)
+    assert network.n_parameters == tuner.n_parameters > 0
+    tuner.adapter.remove()
+    network.adapter.remove()
 
 
 def test_adapters_of_another_generator_are_refused(
@@ -253,6 +267,15 @@ def test_candidates_that_do_not_fit_are_drawn_by_halves_with_the_same_result(
     torch.testing.assert_close(halved.trajectory, whole.trajectory, rtol=0, atol=1e-5)
     said = capsys.readouterr().err
     assert "candidates: out of memory with 7 at a time, going on with 4" in said
+
+
+def test_what_did_not_fit_is_not_tried_again(tiny_sd: Generator, toy_reward: ToyReward) -> None:
+    spy, method = Spy(tiny_sd, room=4), BestOfN(n=4, batch_size=7)
+    run(method, spy, toy_reward, n=2)
+    n_before = len(spy.noises)
+    assert len(spy.noises[0]) == 7
+    run(method, spy, toy_reward, n=2)
+    assert [len(noise) for noise in spy.noises[n_before:]] == [4, 4]
 
 
 def test_a_candidate_that_does_not_fit_alone_is_the_devices_error(
@@ -553,13 +576,65 @@ def test_a_search_names_a_missing_or_broken_reward(method: Method, tiny_sd: Gene
     averaging = NamedReward("averaging", lambda _images, scores: scores.mean())
     with pytest.raises(ValueError, match="'averaging' must return one score per image"):
         run(method, tiny_sd, averaging)
+    listing = NamedReward("listing", lambda _images, scores: scores.detach().numpy())
+    with pytest.raises(ValueError, match=r"'listing' must return .* and returned a ndarray"):
+        run(method, tiny_sd, listing)
 
 
-def test_reno_names_a_reward_whose_gradient_is_no_number(tiny_sd: Generator) -> None:
+class BreaksOn(ToyReward):
+    """A toy reward that spoils the scores of one prompt's images."""
+
+    def __init__(self, name: str, prompt: str, spoil: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(name)
+        self._prompt = prompt
+        self._spoil = spoil
+
+    def score(self, images: Tensor, features: Features) -> Tensor:
+        pairs = zip(super().score(images, features), features.prompts, strict=True)
+        return torch.stack([self._spoil(s) if text == self._prompt else s for s, text in pairs])
+
+
+@pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES)
+def test_a_search_names_the_image_that_a_reward_fails_on(
+    method: Method, tiny_sd: Generator
+) -> None:
+    reward = BreaksOn("sick", PROMPTS[1], lambda scores: scores * torch.inf)
+    with pytest.raises(ValueError, match=f"'sick' returned -inf for .*prompt '{PROMPTS[1]}'"):
+        run(method, tiny_sd, reward)
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_reno_refuses_a_reward_without_a_gradient(tiny_sd: Generator, white: bool) -> None:
+    counting = NamedReward("counting", lambda images, _: (images > 0.5).float().mean((1, 2, 3)))
+    with pytest.raises(ValueError, match="'counting' has no gradient with regard to the images"):
+        run(Reno(iterations=2, white_gradient=white), tiny_sd, counting)
+
+
+def test_reno_names_a_reward_and_image_whose_gradient_is_no_number(tiny_sd: Generator) -> None:
     # The square root's slope at 0 is infinite, and infinity times 0 is not a number.
-    reward = NamedReward("kinked", lambda _images, scores: scores + (scores * 0).abs().sqrt())
-    with pytest.raises(ValueError, match="gradient of reward 'kinked'"):
+    reward = BreaksOn("kinked", PROMPTS[1], lambda scores: scores + (scores * 0).abs().sqrt())
+    message = f"gradient of reward 'kinked' is not finite for image 1 .*prompt '{PROMPTS[1]}'"
+    with pytest.raises(ValueError, match=message):
         run(Reno(iterations=2), tiny_sd, reward)
+
+
+def test_white_reno_goes_along_the_white_noise_nearest_to_the_rewards_gradient(
+    generator: Generator, toy_reward: ToyReward
+) -> None:
+    spy = Spy(generator)
+    method = Reno(2, 2.0, grad_clip=0.3, regularization=0.0, white_gradient=True)
+    run(method, spy, toy_reward)
+    noise = noise_for(generator, 3).requires_grad_(True)
+    conditioning = encode(generator, 3)
+    images = generator.sample(noise, conditioning, 1, SEEDS)
+    rewards = toy_reward.score(images, toy_reward.encode(conditioning.prompts))
+    (gradient,) = torch.autograd.grad(rewards.sum(), noise)
+    white = nearest_white_noise(gradient).flatten(1)
+    moved = (spy.noises[1] - spy.noises[0]).flatten(1)
+    expected = 2.0 * 1.9 * 0.3 * white / white.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-5)
+    # Else this would not tell it from the gradient.
+    assert (torch.cosine_similarity(gradient.flatten(1), white) < 0.999).all()
 
 
 @pytest.mark.parametrize("white", [False, True])
@@ -586,8 +661,9 @@ def test_impossible_settings_are_refused() -> None:
             LocalSearch(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="iterations >= 1, got 0"):
         Reno(iterations=0)
-    with pytest.raises(ValueError, match="learning_rate > 0"):
-        Reno(learning_rate=-1.0)
+    for rate in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="learning_rate > 0"):
+            Reno(learning_rate=rate)
 
 
 def test_every_method_refuses_zero_steps(network: NoiseNetwork, toy_reward: ToyReward) -> None:

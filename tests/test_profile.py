@@ -61,6 +61,21 @@ def test_methods_take_turns(tmp_path: Path) -> None:
     assert "".join(labels).count("ababababab") == 2
 
 
+def test_a_method_that_words_prompts_is_timed_with_the_text_encoders_in_place(
+    tmp_path: Path,
+) -> None:
+    model = dataclasses.replace(MODEL, encodings=str(tmp_path / "encodings"))
+    rewording = MethodSpec(
+        "prompt_search",
+        "hypernoise.shapeworld.rewording:grammar_search",
+        version=1,
+        arguments={"proposals": 1, "rounds": 1},
+        needs_reward=True,
+    )
+    table = timed(tmp_path, rewording, model=model, batch_size=2, repeats=3)
+    assert set(table["nfe"]) == {2.0}
+
+
 def test_single_images_are_timed_unless_that_is_not_asked_for(tmp_path: Path) -> None:
     both = timed(tmp_path, method("a"))
     assert set(both["batch_size"]) == {1, 4}

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from http.client import HTTPResponse, IncompleteRead
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ import pytest
 import torch
 from toys import PROMPTS, NamedReward, ToyReward, encode, noise_for
 
-from hypernoise.methods.llm import Endpoint, LlmProposer, LocalLlm, read_proposals, request_for
+from hypernoise.methods.llm import (
+    Endpoint,
+    LlmProposer,
+    LocalLlm,
+    check_local_llm_search,
+    read_proposals,
+    request_for,
+)
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 from hypernoise.methods.protocol import Generated, Method, Spent
 from hypernoise.models.protocol import Generator
@@ -256,6 +264,19 @@ def test_prompt_search_runs_on_an_endpoint_whose_replies_are_partly_malformed(
     assert len(server.asked) == 2
 
 
+def test_an_answer_that_breaks_off_is_the_servers_fault(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Any) -> bytes:
+        raise IncompleteRead(b"half")
+
+    monkeypatch.setattr(HTTPResponse, "read", broken)
+    with pytest.raises(
+        ConnectionError, match=r"/v1/chat/completions cannot be reached.*Incomplete"
+    ):
+        Endpoint(serve(reply("1. x")).url, "llama").write("x", 0)
+
+
 def test_a_server_that_refuses_or_is_not_there_is_named(serve: Any) -> None:
     server = serve((503, "busy"))
     with pytest.raises(ConnectionError, match=r"/v1/chat/completions refused: 503"):
@@ -275,6 +296,32 @@ def test_a_language_model_that_is_not_there_is_named_before_anything_is_loaded(
         LocalLlm("package:no_such_package")
     with pytest.raises(FileNotFoundError, match=r"weights\.gguf"):
         LocalLlm(str(tmp_path), "weights.gguf")
+    for revision in ("", "main"):
+        with pytest.raises(
+            ValueError, match=f"'some/model' is no folder.*commit, got '{revision}'"
+        ):
+            LocalLlm("some/model", revision=revision)
+
+
+def test_impossible_answers_of_a_language_model_are_refused(tmp_path: Path) -> None:
+    for wrong in ({"max_new_tokens": 0}, {"temperature": -1.0}, {"temperature": float("nan")}):
+        with pytest.raises(ValueError, match="max_new_tokens >= 1 and temperature >= 0"):
+            LocalLlm(str(tmp_path), **wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="max_new_tokens >= 1 and temperature >= 0"):
+            Endpoint("http://localhost", "llama", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="timeout_s must be positive, got 0"):
+        Endpoint("http://localhost", "llama", timeout_s=0)
+
+
+def test_a_repository_of_the_hub_is_looked_for_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+    monkeypatch.setattr("hypernoise.hub.check_network", lambda *given: asked.append(given))
+    commit = "0123456789" * 4
+    check_local_llm_search(model="some/model", revision=commit, proposals=5, rounds=10)
+    check_local_llm_search(model=str(tmp_path), proposals=5, rounds=10)
+    assert asked == [("some/model", commit)]
 
 
 @pytest.mark.skipif(

@@ -11,7 +11,16 @@ import pytest
 
 from harness.figures import LOOKS
 from harness.paired import FrameError
-from harness.searches import METHODS_COLUMNS, curves, methods, pareto, search_curve, warm_start
+from harness.searches import (
+    METHODS_COLUMNS,
+    WARM_START_COLUMNS,
+    curves,
+    methods,
+    pareto,
+    search_budgets,
+    search_curve,
+    warm_start,
+)
 from harness.tables import table1
 
 PAIRS = {"hypernoise_reno": "reno"}
@@ -34,6 +43,56 @@ def test_methods_shows_what_every_method_earns_and_costs() -> None:
     same = [name for name in METHODS_COLUMNS if name in table1(*given).columns]
     expected = table1(*given, methods=["reno", "hypernoise"], batch_size=64)
     pd.testing.assert_frame_equal(table[same], expected[same])
+    assert {"p_holm", "train_reward_mean_ci_low", "judge_reward_mean_ci_high"} <= {*same}
+    assert table["failed_attempts"].isna().all()
+
+
+def test_methods_counts_the_attempts_that_gave_no_image() -> None:
+    given = measured.scores(), measured.images(), measured.timings()
+    made = measured.shuffled(measured.trajectories())
+    shown = ["reno", "hypernoise"]
+    table = methods(*given, made, methods=shown, batch_size=64)
+    # Iterations 3, 6 and 9 of ten.
+    assert table["failed_attempts"].to_list() == [3.0, 0.0] * 2
+
+
+def test_methods_shows_a_method_though_another_was_timed_in_larger_batches() -> None:
+    timed = measured.timings()
+    larger = timed[(timed["method"] == "reno") & (timed["batch_size"] == 64)]
+    timed = pd.concat([timed, larger.assign(batch_size=128)], ignore_index=True)
+    table = methods(measured.scores(), measured.images(), timed, methods=["hypernoise"])
+    assert list(table["method"]) == ["hypernoise"] * 2
+    assert table["peak_memory_mib"].to_list() == [12.5] * 2
+
+
+def test_budgets_show_what_a_search_has_after_so_many_images() -> None:
+    rows = measured.trajectories()
+    # On image 0 of every prompt 0 reno ends 3 better.
+    lucky = (rows["image_index"] == 0) & rows["prompt_id"].str.endswith("-0")
+    rows.loc[lucky & (rows["method"] == "reno") & (rows["iteration"] == 10), "best_value"] += 3.0
+    table = search_budgets(measured.shuffled(rows), methods=["reno"], budgets=[10, 2, 1, 50])
+    assert table["model"].to_list() == ["tiny_a"] * 3 + ["tiny_b"] * 3
+    own = table.iloc[:3]
+    assert own["scored_images"].to_list() == own["nfe"].to_list() == [1, 2, 10]
+    assert own["best_value"].to_list() == [0.0, 1.0, 9.75]
+    assert own["gain_over_first"].to_list() == [0.0, 1.0, 9.75]
+    assert set(own["n_images"]) == {24}
+    assert set(own["n_prompts"]) == {12}
+    # Prompts end at 9 + 3 / 2 and 9.
+    half_width = 2.201 * np.std([1.5, 0.0] * 6, ddof=1) / math.sqrt(12)
+    for name in ("best_value", "gain_over_first"):
+        assert own[f"{name}_ci_high"].iloc[2] == pytest.approx(9.75 + half_width, abs=1e-3)
+
+
+def test_budgets_that_cannot_be_shown_are_named() -> None:
+    rows = measured.trajectories()
+    with pytest.raises(FrameError, match=r"from 1 on, got \[0, 2\]"):
+        search_budgets(rows, budgets=[0, 2])
+    with pytest.raises(FrameError, match="unknown method 'renno'; did you mean 'reno'"):
+        search_budgets(rows, methods=["renno"])
+    torn = rows.drop(rows.index[(rows["iteration"] == 5) & (rows["method"] == "reno")][:1])
+    with pytest.raises(FrameError, match="tiny_a reno matcher 1: iterations with fewer images"):
+        search_budgets(torn)
 
 
 def test_a_curve_is_the_mean_of_the_best_so_far_over_images() -> None:
@@ -57,6 +116,8 @@ def test_warm_start_counts_the_iterations_that_it_saves() -> None:
     assert row["warm_iterations_to_cold_end"] == 6
     assert row["share_of_iterations"] == 0.6
     assert row["cold_iterations_to_warm_start"] == 5
+    assert list(table.columns) == list(WARM_START_COLUMNS)
+    assert (row["n_images"], row["n_prompts"], row["gain_at_end"]) == (24, 12, 2.0)
 
 
 def test_warm_start_compares_image_by_image_at_half_of_the_iterations() -> None:
@@ -71,6 +132,11 @@ def test_warm_start_compares_image_by_image_at_half_of_the_iterations() -> None:
     half_width = 2.201 * prompts.std(ddof=1) / math.sqrt(len(prompts))
     assert row["gain_at_half_ci_high"] == pytest.approx(prompts.mean() + half_width, abs=1e-3)
     assert row["images_reached_at_half"] == 0.25
+    assert row["images_reached_at_half_ci_low"] < 0.25 < row["images_reached_at_half_ci_high"]
+    # At the end 11 against 9, and 3 more on a quarter of the images.
+    assert row["warm_end"] - row["cold_end"] == row["gain_at_end"] == pytest.approx(2.75)
+    assert row["gain_at_end_ci_high"] == pytest.approx(2.75 + half_width, abs=1e-3)
+    assert row["warm_end_ci_high"] == pytest.approx(11.75 + half_width, abs=1e-3)
     # The others reach 9 at iteration 6.
     assert row["median_iterations_to_cold_end"] == 6
 
@@ -97,6 +163,9 @@ def test_what_keeps_cold_and_warm_from_being_compared_is_named() -> None:
         warm_start(rows, starts={"hypernoise_reno": "renno"})
     with pytest.raises(FrameError, match="no warm search"):
         warm_start(rows, starts={})
+    twice = pd.concat([rows, rows[rows["method"] == "reno"].assign(steps=2)])
+    with pytest.raises(FrameError, match="tiny_a: reno is there with several rewards or steps"):
+        warm_start(twice, starts=PAIRS)
     torn = rows.drop(rows.index[(rows["iteration"] == 10) & lacking][:1])
     with pytest.raises(FrameError, match="tiny_a reno matcher 1: iterations with fewer images"):
         search_curve(torn)

@@ -491,6 +491,21 @@ def test_divergence_before_any_checkpoint_says_so(generator: Generator, tmp_path
         train_fresh(generator, tmp_path, reward=reward)
 
 
+def test_a_reward_without_a_gradient_is_refused(generator: Generator, tmp_path: Path) -> None:
+    counting = NamedReward("counting", lambda images, _: (images > 0.5).float().mean((1, 2, 3)))
+    with pytest.raises(ValueError, match="'counting' has no gradient with regard to the images"):
+        train_fresh(generator, tmp_path, reward=counting)
+
+
+def test_a_validation_that_is_no_number_chooses_no_checkpoint(
+    generator: Generator, tmp_path: Path
+) -> None:
+    judge = NamedReward("judge", lambda _images, scores: scores * math.nan)
+    validation = Validation(TRAIN, judges={"taste": judge})
+    with pytest.raises(TrainingDiverged, match="taste of the validation is nan at step 0"):
+        train_fresh(generator, tmp_path, validation=validation)
+
+
 def test_bfloat16_training_keeps_float32_weights(generator: Generator, tmp_path: Path) -> None:
     options = replace(OPTIONS, steps=3, precision="bf16")
     half, trained = train_fresh(generator, tmp_path / "half", options=options)

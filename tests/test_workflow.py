@@ -147,7 +147,7 @@ def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> N
     assert planned["generate"] == 3 * len(methods)
     assert planned["score"] == planned["profile"] == 3
     assert planned["methods"] == planned["warm_start"] == planned["curves"] == 1
-    assert planned["pareto_methods"] == 1
+    assert planned["pareto_methods"] == planned["search_budgets"] == 1
     assert "table1" not in planned
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.methods.candidates import Best, Candidate, Network, Task
+from hypernoise.methods.candidates import Best, Candidate, Network, Task, candidate_batches
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed, seeded_noise
@@ -30,6 +30,7 @@ class BestOfN:
             raise ValueError(f"best-of-n needs n >= 1 and batch_size >= 1, got {n}, {batch_size}")
         self.n = n
         self.batch_size = batch_size
+        self._batches = candidate_batches(batch_size)
         self._network: Network | None = None
 
     def moved_by(self, network: Network) -> BestOfN:
@@ -50,7 +51,7 @@ class BestOfN:
         steps: int = 1,
     ) -> Generated:
         task = Task.of("best-of-n", generator, reward, conditioning, features, steps, self._network)
-        best = Best(noise, self.batch_size)
+        best = Best(noise, self._batches)
         best.score(task, self._candidates(noise, seeds))
         passes = steps + (self._network is not None)
         return best.generated(Spent(nfe=self.n * passes, reward_calls=self.n))

@@ -48,6 +48,11 @@ def check_generator(network: Network, generator: Generator) -> None:
         raise ValueError("the noise network belongs to another generator")
 
 
+def candidate_batches(size: int) -> Batches:
+    """Batches of so many candidates, fewer once memory does not suffice."""
+    return Batches(size, "candidates")
+
+
 class Task(NamedTuple):
     """What candidates are drawn with and scored by.
 
@@ -95,11 +100,12 @@ class Best:
 
     Args:
         noise: [B, *noise_shape] of the images; what is kept until a candidate is scored.
-        batch_size: candidates that are drawn together, fewer where memory does not suffice.
+        batches: in which candidates are drawn; a method keeps them from one run to the next, so
+            that what does not fit into memory is tried once.
     """
 
-    def __init__(self, noise: Tensor, batch_size: int) -> None:
-        self._batches = Batches(batch_size, "candidates")
+    def __init__(self, noise: Tensor, batches: Batches) -> None:
+        self._batches = batches
         self.images = noise.new_empty(0)
         self.noise = noise.clone()
         self.rewards = [float("-inf")] * len(noise)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
@@ -14,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import torch
 
+from hypernoise.digests import COMMIT
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
@@ -74,16 +76,18 @@ class LocalLlm:
     """A chat model that transformers runs here; loaded when it is first asked.
 
     Args:
-        model: folder or hub name; ``package:NAME`` is the folder of an installed Python package,
-            which is not imported.
+        model: folder, or repository of the hub (with ``revision``); ``package:NAME`` is the folder
+            of an installed Python package, which is not imported. Weights are safetensors, unless
+            ``gguf_file`` is given, and code of a repository is never run.
         gguf_file: name of the GGUF file in it, where the weights are one.
-        revision: commit of a hub repository.
+        revision: commit of the hub repository, 40 hexadecimal digits.
         max_new_tokens: length of an answer.
-        temperature: of sampling.
+        temperature: of sampling; 0 takes the likeliest word.
         device: torch device; empty takes the GPU where there is one.
 
     Raises:
-        ValueError: there is no such package.
+        ValueError: there is no such package, a repository without a commit, or an impossible
+            length or temperature.
         FileNotFoundError: the package or folder has no such GGUF file.
     """
 
@@ -96,14 +100,22 @@ class LocalLlm:
         temperature: float = 0.7,
         device: str = "",
     ) -> None:
+        _check_answers(max_new_tokens, temperature)
         self.model = _place(model)
         local = Path(self.model)
+        if not local.is_dir() and not COMMIT.fullmatch(revision):
+            raise ValueError(
+                f"language model {model!r} is no folder; a repository of the hub needs a revision, "
+                f"the 40 hexadecimal digits of a commit, got {revision!r}"
+            )
         if gguf_file and local.is_dir() and not (local / gguf_file).is_file():
             raise FileNotFoundError(f"language model {model}: no file {local / gguf_file}")
         self._source = {"gguf_file": gguf_file} if gguf_file else {}
         self._source |= {"revision": revision} if revision else {}
+        self._is_gguf = bool(gguf_file)
         self._max_new_tokens = max_new_tokens
-        self._temperature = temperature
+        self._sampling: dict[str, Any] = {"do_sample": temperature > 0}
+        self._sampling |= {"temperature": temperature} if temperature > 0 else {}
         self._device = device
         self._loaded: tuple[Any, Any] | None = None
 
@@ -113,12 +125,12 @@ class LocalLlm:
         inputs = tokenizer.apply_chat_template(
             chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(network.device)
-        with torch.random.fork_rng(), torch.no_grad():
+        gpus = [network.device] if network.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), torch.no_grad():
             torch.manual_seed(seed)
             tokens = network.generate(
                 **inputs,
-                do_sample=True,
-                temperature=self._temperature,
+                **self._sampling,
                 max_new_tokens=self._max_new_tokens,
                 pad_token_id=tokenizer.eos_token_id,
             )
@@ -133,7 +145,10 @@ class LocalLlm:
 
             device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
             tokenizer: Any = AutoTokenizer.from_pretrained(self.model, **self._source)
-            network: Any = AutoModelForCausalLM.from_pretrained(self.model, **self._source)
+            weights: dict[str, Any] = {} if self._is_gguf else {"use_safetensors": True}
+            network: Any = AutoModelForCausalLM.from_pretrained(
+                self.model, trust_remote_code=False, **self._source, **weights
+            )
             self._loaded = tokenizer, network.to(device).eval()
         return self._loaded
 
@@ -150,7 +165,8 @@ class Endpoint:
         timeout_s: how long an answer may take, seconds.
 
     Raises:
-        ValueError: the URL is neither http nor https, or the key's variable is not set.
+        ValueError: the URL is neither http nor https, the key's variable is not set, or a length,
+            temperature or time is impossible.
     """
 
     def __init__(
@@ -162,6 +178,9 @@ class Endpoint:
         temperature: float = 0.7,
         timeout_s: float = 120.0,
     ) -> None:
+        _check_answers(max_new_tokens, temperature)
+        if not timeout_s > 0:
+            raise ValueError(f"the endpoint's timeout_s must be positive, got {timeout_s}")
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"the endpoint's url must start with http:// or https://, got {url!r}")
         if key_variable and not os.environ.get(key_variable):
@@ -205,7 +224,7 @@ class Endpoint:
                 return text
         except HTTPError as error:
             raise ConnectionError(f"{self._url} refused: {error.code} {error.reason}") from error
-        except (URLError, TimeoutError) as error:
+        except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
 
 
@@ -222,6 +241,20 @@ def local_llm_search(
     return PromptSearch(LlmProposer(writer), proposals, rounds, batch_size=batch_size)
 
 
+def check_local_llm_search(model: str, gguf_file: str = "", revision: str = "", **_: Any) -> None:
+    """Find a language model that the hub does not give, before any work.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`hypernoise.hub.check_network`.
+    """
+    if gguf_file or Path(_place(model)).is_dir():
+        return
+    # Not at the top: folders and packages are checked without the hub's client.
+    from hypernoise.hub import check_network
+
+    check_network(model, revision)
+
+
 def endpoint_search(
     url: str,
     model: str,
@@ -233,6 +266,14 @@ def endpoint_search(
     """Prompt optimisation by a model behind a server; arguments of :class:`Endpoint`."""
     writer = Endpoint(url, model, key_variable)
     return PromptSearch(LlmProposer(writer), proposals, rounds, batch_size=batch_size)
+
+
+def _check_answers(max_new_tokens: int, temperature: float) -> None:
+    if max_new_tokens < 1 or not temperature >= 0:
+        raise ValueError(
+            "a language model's answers need max_new_tokens >= 1 and temperature >= 0, got "
+            f"{max_new_tokens}, {temperature}"
+        )
 
 
 def _place(model: str) -> str:

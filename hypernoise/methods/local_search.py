@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.methods.candidates import Best, Candidate, Task, given
+from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed, seeded_noise
@@ -55,7 +55,7 @@ class LocalSearch:
         self.rounds = rounds
         self.similarity = similarity
         self.restart = restart
-        self.batch_size = batch_size
+        self._batches = candidate_batches(batch_size)
 
     @torch.no_grad()
     def run(
@@ -69,7 +69,7 @@ class LocalSearch:
         steps: int = 1,
     ) -> Generated:
         task = Task.of("local search", generator, reward, conditioning, features, steps)
-        best = Best(noise, self.batch_size)
+        best = Best(noise, self._batches)
         heights = best.score(task, given(noise, seeds))
         pivots = list(noise)
         stuck = [False] * len(pivots)

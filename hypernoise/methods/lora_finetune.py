@@ -21,9 +21,14 @@ class LoraFinetune:
         tuner: fine-tuned adapter of the generator that ``run`` is given.
         merged: merge the LoRA into a second copy of the weights: no slower than the generator.
             ``tuner`` cannot be used afterwards.
+
+    Raises:
+        ValueError: ``merged`` is no truth value: there is no layer-by-layer merging here.
     """
 
     def __init__(self, tuner: FineTuner, merged: bool = False) -> None:
+        if not isinstance(merged, bool):
+            raise ValueError(f"merged must be true or false for fine-tuning, got {merged!r}")
         self._tuner = MergedFineTuner(tuner) if merged else tuner
 
     @torch.no_grad()

@@ -5,12 +5,12 @@ arXiv 2501.18096).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from hypernoise.methods.candidates import Best, Candidate, Task, given
+from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed
@@ -63,6 +63,8 @@ class PromptSearch:
         ValueError: a number is below 1.
     """
 
+    words_prompts: ClassVar[bool] = True
+
     def __init__(
         self,
         proposer: Proposer,
@@ -80,7 +82,7 @@ class PromptSearch:
         self.proposals = proposals
         self.rounds = rounds
         self.keep = keep
-        self.batch_size = batch_size
+        self._batches = candidate_batches(batch_size)
 
     @torch.no_grad()
     def run(
@@ -94,7 +96,7 @@ class PromptSearch:
         steps: int = 1,
     ) -> Generated:
         task = Task.of("prompt search", generator, reward, conditioning, features, steps)
-        best = Best(noise, self.batch_size)
+        best = Best(noise, self._batches)
         best.score(task, given(noise, seeds))
         tried = [[text] for text in conditioning.prompts]
         for turn in range(self.rounds):

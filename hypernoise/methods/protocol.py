@@ -48,7 +48,11 @@ class Generated(NamedTuple):
 
 
 class Method(Protocol):
-    """A way from noise and prompts to images; each image is treated on its own."""
+    """A way from noise and prompts to images; each image is treated on its own.
+
+    A method that lets the generator encode prompts of its own wording has the attribute
+    ``words_prompts``, which is True: the text encoders must then stay in memory.
+    """
 
     def run(
         self,
@@ -73,7 +77,8 @@ class Method(Protocol):
             steps: sampling steps.
 
         Raises:
-            ValueError: steps < 1, a missing reward, or a reward of wrong shape or not finite.
+            ValueError: steps < 1, a missing reward, or a reward of wrong shape, not finite, or
+                without the gradient that the method follows.
         """
         ...
 

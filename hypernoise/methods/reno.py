@@ -13,7 +13,13 @@ from torch import Tensor
 from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import clip_each
-from hypernoise.rewards.protocol import Features, Reward, check_values, shaped_score
+from hypernoise.rewards.protocol import (
+    Features,
+    Reward,
+    check_values,
+    differentiable_score,
+    shaped_score,
+)
 from hypernoise.whitening import nearest_white_noise
 
 
@@ -55,7 +61,8 @@ class Reno:
     ) -> None:
         if iterations < 1:
             raise ValueError(f"ReNO needs iterations >= 1, got {iterations}")
-        if learning_rate <= 0 or grad_clip <= 0 or regularization < 0 or not 0 < momentum < 1:
+        are_positive = learning_rate > 0 and grad_clip > 0
+        if not (are_positive and regularization >= 0 and 0 < momentum < 1):
             raise ValueError(
                 "ReNO needs learning_rate > 0, grad_clip > 0, regularization >= 0 and momentum "
                 f"in (0, 1), got {learning_rate}, {grad_clip}, {regularization}, {momentum}"
@@ -88,18 +95,19 @@ class Reno:
         sound: list[Tensor] = []
         for iteration in range(self.iterations):
             is_last = iteration == self.iterations - 1
+            score = shaped_score if is_last else differentiable_score
             with torch.set_grad_enabled(not is_last):
                 images = generator.sample(z, conditioning, steps, seeds)
-                rewards = shaped_score(reward, images, features)
+                rewards = score(reward, images, features)
             best = _better(best, images.detach(), z.detach(), rewards.detach(), self._spent(steps))
             trajectory.append(rewards.detach())
             if not is_last:
                 gradient = self._gradient(rewards, z)
-                sound.append(torch.isfinite(gradient).all())
+                sound.append(torch.isfinite(gradient).flatten(1).all(dim=1))
                 z.grad = clip_each(gradient, self.grad_clip)
                 optimizer.step()
         assert best is not None  # there is at least one iteration
-        _check_finite(reward.name, trajectory, sound)
+        _check_finite(reward.name, trajectory, sound, features.prompts)
         return best._replace(trajectory=torch.stack(trajectory, dim=1))
 
     def _spent(self, steps: int) -> Spent:
@@ -129,15 +137,21 @@ def norm_regularizer(noise: Tensor) -> Tensor:
     return 0.5 * norms.square() - (noise[0].numel() - 1) * norms.log()
 
 
-def _check_finite(name: str, rewards: Sequence[Tensor], sound: Sequence[Tensor]) -> None:
-    """Look at all iterations at once: whether rewards [B] and, but for the last, gradients were
-    finite. Raises ValueError, naming the reward, for the first that were not."""
-    flags = [*(flag.float() for flag in sound), torch.ones_like(rewards[-1][0])]
-    read = torch.cat([torch.stack(list(rewards)), torch.stack(flags)[:, None]], dim=1).tolist()
-    for *values, is_sound in read:
-        check_values(name, values)
-        if not is_sound:
-            raise ValueError(f"the gradient of reward {name!r} is not finite")
+def _check_finite(
+    name: str, rewards: Sequence[Tensor], sound: Sequence[Tensor], prompts: Sequence[str]
+) -> None:
+    """Look at all iterations at once: whether rewards [B] and, but for the last, gradients [B] were
+    finite. Raises ValueError, naming the reward and the image, for the first that were not."""
+    flags = [*(flags.float() for flags in sound), torch.ones_like(rewards[-1])]
+    read = torch.stack([torch.stack(list(rewards)), torch.stack(flags)], dim=1).tolist()
+    for values, are_sound in read:
+        check_values(name, values, prompts)
+        if 0.0 in are_sound:
+            first = are_sound.index(0.0)
+            raise ValueError(
+                f"the gradient of reward {name!r} is not finite for image {first} of the batch, "
+                f"of the prompt {prompts[first]!r}"
+            )
 
 
 def _better(

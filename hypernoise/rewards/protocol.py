@@ -58,27 +58,50 @@ def checked_score(reward: Reward, images: Tensor, features: Features) -> Tensor:
         ValueError: the reward gave another shape or a value that is not finite.
     """
     scores = shaped_score(reward, images, features)
-    check_values(reward.name, scores.tolist())
+    check_values(reward.name, scores.tolist(), features.prompts)
     return scores
 
 
-def check_values(name: str, values: Sequence[float]) -> None:
-    """Raises ValueError where a reward of that name gave a value that is not finite."""
-    bad = [value for value in values if not math.isfinite(value)]
+def check_values(name: str, values: Sequence[float], prompts: Sequence[str]) -> None:
+    """Check what a reward of that name gave B images of B prompts.
+
+    Raises:
+        ValueError: a value is not finite; the message has its image's place and prompt.
+    """
+    bad = [row for row, value in enumerate(values) if not math.isfinite(value)]
     if bad:
-        raise ValueError(f"reward {name!r} returned {bad[0]} for {len(bad)} image(s)")
+        first = bad[0]
+        raise ValueError(
+            f"reward {name!r} returned {values[first]} for {len(bad)} of {len(values)} images; "
+            f"the first is image {first} of the batch, of the prompt {prompts[first]!r}"
+        )
 
 
 def shaped_score(reward: Reward, images: Tensor, features: Features) -> Tensor:
     """As :func:`checked_score` without looking at the values, which on a GPU would wait for them.
 
     Raises:
-        ValueError: the reward gave another shape than [B].
+        ValueError: the reward gave another shape than [B], or no tensor.
     """
-    scores = reward.score(images, features)
-    if scores.shape != (len(images),):
-        raise ValueError(
-            f"reward {reward.name!r} must return one score per image, shape ({len(images)},), "
-            f"and returned shape {tuple(scores.shape)}"
-        )
-    return scores.float()
+    scores: object = reward.score(images, features)
+    if isinstance(scores, Tensor) and scores.shape == (len(images),):
+        return scores.float()
+    found = f"a {type(scores).__name__}"
+    if isinstance(scores, Tensor):
+        found = f"shape {tuple(scores.shape)}"
+    raise ValueError(
+        f"reward {reward.name!r} must return one score per image, shape ({len(images)},), "
+        f"and returned {found}"
+    )
+
+
+def differentiable_score(reward: Reward, images: Tensor, features: Features) -> Tensor:
+    """As :func:`shaped_score`, of images that gradients are wanted for.
+
+    Raises:
+        ValueError: also where the scores know nothing of the images any more.
+    """
+    scores = shaped_score(reward, images, features)
+    if not scores.requires_grad:
+        raise ValueError(f"reward {reward.name!r} has no gradient with regard to the images")
+    return scores

@@ -29,5 +29,5 @@ for sweep_name in config["sweeps"]:
 # The comparison of methods beyond `rule all`.
 rule compare:
     input:
-        expand("results/tables/{table}.html", table=["methods", "warm_start"]),
+        expand("results/tables/{table}.html", table=["methods", "warm_start", "search_budgets"]),
         expand("results/figures/{figure}.png", figure=["curves", "pareto_methods"]),

@@ -1,10 +1,10 @@
 # What every way of spending compute earns and costs: the comparison of the config's `compare`.
-add_table("methods", target="harness.searches:methods", version=1)
+add_table("methods", target="harness.searches:methods", version=2)
 
 
 rule methods:
     input:
-        **frames_of(COMPARE, "scores", "images", "timings"),
+        **frames_of(COMPARE, "scores", "images", "timings", "trajectories"),
     output:
         **table_files("methods", what="every method, what it earns and costs"),
     log:
@@ -14,7 +14,7 @@ rule methods:
         job=table_job(
             "methods",
             "results/tables/methods",
-            frames_of(COMPARE, "scores", "images", "timings"),
+            frames_of(COMPARE, "scores", "images", "timings", "trajectories"),
             models=config["models"],
             methods=config["compare"]["methods"],
             batch_size=experiment.timed_batch_size(COMPARE),
