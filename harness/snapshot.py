@@ -144,7 +144,7 @@ class Snapshot:
     def measure(
         self, job: LatencyJob, contenders: Sequence[Contender], size: int, limit_s: float
     ) -> None:
-        """Time contenders; rows count even where time is up before the last."""
+        """Time contenders; calls count even where time is up before the last."""
         (model,) = latency.models_of(job)
         rows: list[dict[str, Any]] = []
         task = _task(job, size)
@@ -152,8 +152,14 @@ class Snapshot:
             for row in latency.rows_of(job, model, contenders, task, self.no_room, limit_s):
                 rows.append(row)
         finally:
-            if rows:
-                self.found.rows.append(continued(pd.DataFrame(rows), self.found.rows))
+            if whole := _of_whole_calls(rows):
+                self.found.rows.append(continued(pd.DataFrame(whole), self.found.rows))
+
+
+def _of_whole_calls(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those of a call whose last row is missing: time was up among them."""
+    whole = {row["turn"] for row in rows if row["stage"] == END_TO_END}
+    return [row for row in rows if row["turn"] in whole]
 
 
 def _first_line(error: BaseException) -> str:
@@ -173,8 +179,9 @@ def continued(rows: pd.DataFrame, earlier: Sequence[pd.DataFrame]) -> pd.DataFra
         return rows
     past = pd.concat(before)
     who = ["method", "reward", "mode"]
-    counts = past.groupby(who)["repeat"].max() + 1
-    done = [int(counts.get(tuple(key), 0)) for key in rows[who].itertuples(index=False)]
+    last = past.groupby(who)["repeat"].max().to_dict()
+    keys = zip(*(rows[name] for name in who), strict=True)
+    done = pd.Series([last.get(key, -1) + 1 for key in keys], index=rows.index)
     return rows.assign(turn=rows["turn"] + past["turn"].max() + 1, repeat=rows["repeat"] + done)
 
 

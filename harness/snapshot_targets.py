@@ -83,10 +83,10 @@ def targets(table: pd.DataFrame | None, steps: pd.DataFrame) -> list[Check]:
 def _of_steps(steps: pd.DataFrame) -> Iterator[Check]:
     if steps.empty:
         return
-    shares = steps[steps["stage"] == "stages"].groupby(["model", "method"], sort=False)["share"]
-    for (model, method), share in shares.median().items():
+    inside = steps[steps["stage"] == "stages"]
+    for (model, method), own in inside.groupby(["model", "method"], sort=False):
         outside = f"{method}: share of a training step outside networks, batch 1"
-        yield Check(model, outside, 1 - share, 1 - _IN_STAGES)
+        yield Check(model, outside, 1 - float(own["share"].median()), 1 - _IN_STAGES)
 
 
 def _of_networks(table: pd.DataFrame) -> Iterator[Check]:

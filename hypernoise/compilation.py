@@ -9,7 +9,7 @@ gradient passes through it: compiled for a CPU by torch 2.13 it returned zeros a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -20,6 +20,8 @@ from hypernoise.choices import check_choice
 
 #: How to run -> torch.compile's mode. ``"cuda_graphs"`` also replays recorded kernel launches.
 MODES = {"eager": None, "compiled": "default", "cuda_graphs": "reduce-overhead"}
+#: Of one function: for each batch size with and without gradients, of a network and its base.
+_RECOMPILATIONS = 64
 #: Attribute of what runs compiled, so that a pipeline is not compiled twice.
 _MARK = "_hypernoise_compiled"
 
@@ -62,10 +64,16 @@ class Compiled:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Run compiled inside."""
+        """Run compiled inside, and do not pass eager calls off as compiled ones.
+
+        Raises:
+            torch._dynamo.exc.FailOnRecompileLimitHit: something is compiled again and again; torch
+                would go on eagerly, with no more than a warning.
+        """
         self.install()
         try:
-            yield
+            with _limited() if self._swaps else nullcontext():
+                yield
         finally:
             for owner, name, _ in self._swaps:
                 vars(owner).pop(name, None)
@@ -76,6 +84,16 @@ class Compiled:
         for owner, name, function in self._swaps:
             setattr(owner, name, function)
             setattr(owner, _MARK, True)
+
+
+def _limited() -> AbstractContextManager[Any]:
+    # Not at the top: seconds, which an eager run does not need to wait.
+    from torch._dynamo import config
+
+    limited: AbstractContextManager[Any] = config.patch(
+        recompile_limit=_RECOMPILATIONS, fail_on_recompile_limit_hit=True
+    )
+    return limited
 
 
 def _backbones(pipeline: Any) -> list[nn.Module]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -238,12 +237,16 @@ def _branching_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Call
 
 
 def _branch(base: nn.Module, change: _LowRank) -> tuple[_Half, _Half]:
-    if isinstance(base, nn.Conv2d):
-        a = change.a.view(-1, *base.weight.shape[1:])
-        b = change.b[:, :, None, None]
-        geometry = {"stride": base.stride, "padding": base.padding, "dilation": base.dilation}
-        return partial(conv2d, weight=a, **geometry), partial(conv2d, weight=b)
-    return partial(linear, weight=change.a), partial(linear, weight=change.b)
+    """Down to the rank, and up to the layer's outputs."""
+    if not isinstance(base, nn.Conv2d):
+        return lambda x: linear(x, change.a), lambda x: linear(x, change.b)
+    layer: Any = base
+    a = change.a.view(-1, *layer.weight.shape[1:])
+    b = change.b[:, :, None, None]
+    return (
+        lambda x: conv2d(x, a, None, layer.stride, layer.padding, layer.dilation),
+        lambda x: conv2d(x, b),
+    )
 
 
 def _added(layer: nn.Module, branch: nn.Module) -> RemovableHandle:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, ToyGenerator
 from torch import nn
+from torch._dynamo.exc import FailOnRecompileLimitHit
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for
 
 from harness import frames, latency
@@ -40,6 +41,7 @@ from harness.stages import REWARD as REWARD_STAGE
 from harness.stages import Meter, Spans, watched
 from harness.statistics import median_interval
 from harness.targets import SpecError
+from hypernoise import compilation
 from hypernoise.compilation import Compiled
 from hypernoise.lora_networks import NoiseNetwork
 from hypernoise.methods.hypernoise import HyperNoise
@@ -238,6 +240,7 @@ def test_methods_in_place_get_a_backbone_of_their_own_and_share_the_rest(
         ({"sampling_steps": (0,)}, "steps must be at least 1, got 0"),
         ({"repeats": 2}, "repeats must be at least 3, got 2"),
         ({"modes": ("fast",)}, "unknown mode 'fast'.*compiled"),
+        ({"device": "cuda:1"}, "unknown device 'cuda:1'; there are cpu, cuda; .*CUDA_VISIBLE"),
         ({"precisions": ("float8",)}, "unknown dtype 'float8'"),
         ({"methods": (method("b", needs_reward=True),)}, "'b' searches for a reward; name one"),
     ],
@@ -395,6 +398,20 @@ def test_compiled_networks_give_the_same_values_and_gradients_and_only_inside(
     torch.testing.assert_close(decoded, pipeline.vae.decoder(noise), rtol=1e-5, atol=1e-6)
     assert "forward" not in vars(pipeline.unet)
     assert "score" not in vars(reward)
+
+
+def test_what_is_compiled_again_and_again_is_an_error_and_not_an_eager_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda f, mode, dynamic: real(f, backend="eager", dynamic=dynamic)
+    )
+    monkeypatch.setattr(compilation, "_RECOMPILATIONS", 3)
+    pipeline = toy_pipeline()
+    with pytest.raises(FailOnRecompileLimitHit), Compiled(pipeline, "compiled").active():
+        for batch in range(2, 9):
+            pipeline.unet(torch.randn(batch, 4))
 
 
 def test_eager_runs_what_is_there_and_cuda_graphs_need_a_gpu() -> None:
