@@ -7,14 +7,13 @@ and the job as JSON; ``processes`` are those that will train together.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterable
 
-from harness import generate, overlap, train
+from harness import generate, overlap, score, train
 from harness.jobs import GenerateJob, OverlapJob, TrainJob, load_job
 from harness.specs import BenchmarkSpec
-from harness.targets import SpecError, resolve, unknown
+from harness.targets import SpecError, beside, resolve, unknown
 
 
 def run(lines: Iterable[str], n_processes: int = 1) -> None:
@@ -53,11 +52,11 @@ def check_scorer(benchmark: BenchmarkSpec) -> None:
     """Find a scorer, and let it check its arguments: ``check_NAME`` beside a scorer ``NAME``.
 
     Raises:
-        SpecError: there is no such scorer, or as its check.
+        SpecError: there is no such scorer, it does not give the declared metric, or as its check.
     """
     resolve(benchmark.scorer)
-    module, _, name = benchmark.scorer.partition(":")
-    own_check = getattr(importlib.import_module(module), f"check_{name}", None)
+    score.metrics_of(benchmark)
+    own_check = beside(benchmark.scorer, "check_{}")
     if own_check is not None:
         own_check(**benchmark.scorer_arguments)
 
