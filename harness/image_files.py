@@ -57,7 +57,14 @@ def check_intact(path: str) -> None:
     Raises:
         ValueError: the file is no readable image.
     """
-    _opened(path, lambda image: image.verify() if image.format == "PNG" else image.load())
+    _opened(path, _check)
+
+
+def _check(image: Image.Image) -> None:
+    if image.format == "PNG":
+        image.verify()
+    else:
+        image.load()
 
 
 def _opened(path: str, use: Callable[[Image.Image], _T]) -> _T:

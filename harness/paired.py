@@ -289,8 +289,9 @@ def _endings(metrics: Sequence[str]) -> list[str]:
 
 def _places(scores: pd.DataFrame, metrics: Sequence[str]) -> Integers:
     """The place of each row's metric among some."""
-    codes = pd.Categorical(scores["metric"], categories=list(metrics)).codes
-    return codes.astype(np.int64)
+    found = pd.Categorical(scores["metric"], categories=list(metrics))
+    places: Integers = found.codes.astype(np.int64)
+    return places
 
 
 def _code(

@@ -249,7 +249,9 @@ def _by_metric(
 ) -> list[Verdicts]:
     """Each image's verdicts; a metric that neither counts it nor leaves it out is an error."""
     metrics = metrics_of(benchmark)
-    named = [v if isinstance(v, Mapping) else {benchmark.metric: v} for v in verdicts]
+    named: list[Verdicts] = [
+        given if isinstance(given, Mapping) else {benchmark.metric: given} for given in verdicts
+    ]
     for of_image in named:
         found = sorted(name.removesuffix(frames.LEFT_OUT) for name in of_image)
         if found != sorted(metrics):
