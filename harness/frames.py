@@ -250,11 +250,15 @@ METRICS = {
     "geneval_correct": "1 where the image shows what the prompt asks for, else 0",
     "t2i_compbench": "product of the probabilities of yes to a prompt's noun chunks",
     "dpg_bench": "share of propositions that hold, in percent, as the published scorer counts",
-    "dpg_bench_corrected": "the same without that scorer's faults",
+    "dpg_bench_left_out": "1: the published scorer leaves out the image's prompt",
+    "dpg_bench_corrected": "dpg_bench without the published scorer's faults",
     "geneval2": "Soft-TIFA GM: geometric mean of the probabilities of a prompt's right answers",
     "train_reward": "the reward that methods were trained on or searched, on the final PNG",
     "judge_reward": "a differently trained reward that no method saw",
 }
+#: Ending of a metric that by its own rules does not count an image: such an image has no value of
+#: the metric, but one of 1 under this name, whose detail says why.
+LEFT_OUT = "_left_out"
 #: Ending of a metric that was measured against another prompt (:mod:`harness.swaps`).
 SWAPPED = "_swapped"
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import torch
@@ -24,10 +24,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from harness import frames
-from harness.benchmarks.geneval import Decision, Evaluator, check_metadata
+from harness.benchmarks.geneval import Decision, Evaluator, check_metadata, check_words
 from harness.components import load_prompts
 from harness.files import write_text
-from harness.image_files import Bytes, ImageReader, n_workers, upright
+from harness.image_files import Bytes, ImageReader, check_intact, n_workers, upright
 from harness.paired import CELL
 from harness.specs import BenchmarkSpec, SpecError, from_json, resolve
 
@@ -36,6 +36,7 @@ _PROMPT, _IMAGE = "{:05}", "{:04}.png"
 #: Detectors that a user may name by one word: target of the function that gives its Evaluator.
 DETECTORS = {"shapeworld": "harness.benchmarks.shapeworld:evaluator"}
 _COCO = "harness.benchmarks.geneval_coco:evaluator"
+_T = TypeVar("_T")
 
 
 class Sample(NamedTuple):
@@ -94,11 +95,7 @@ def geneval(
         return
     evaluator = evaluator_of(detector, revision, clip)
     found = read_folder(images, evaluator, prompts, samples)
-    with _reader(found) as reader:
-        results = [
-            score(sample, reader.pixels(row)[0], evaluator)
-            for row, sample in enumerate(tqdm(found, desc="scoring", unit="image"))
-        ]
+    results = score_all(found, evaluator)
     write_results(results, out)
     print(summary(results))
 
@@ -133,7 +130,8 @@ def read_folder(
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: it holds no prompt, or something is missing, unreadable or not part of the
-            layout; the message lists every fault.
+            layout; the message lists every fault. Nothing is decoded, but files without checksums
+            (:func:`harness.image_files.check_intact`).
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} is missing")
@@ -150,16 +148,42 @@ def read_folder(
         images, gaps = _numbered(path / SAMPLES, files[path], _IMAGE, max(1, most))
         samples += [Sample(image, metadata) for image in images.values()]
         faults += wrong + gaps
-    faults += _unreadable(samples)
+    faults += _faults(check_intact, [str(sample.path) for sample in samples])
     if faults or not samples:
         listed = "; ".join(faults) or f"there is no {folder / _PROMPT.format(0)}"
         raise ValueError(f"{folder} is not whole in GenEval's layout: {listed}")
     return samples
 
 
+def score_all(samples: Sequence[Sample], evaluator: Evaluator) -> list[Result]:
+    """GenEval's decisions about all images.
+
+    Raises:
+        ValueError: an image cannot be decoded though it looked whole. The others are decoded too
+            before the run stops, so that the message lists every such image.
+    """
+    with _reader(samples) as reader:
+        results = []
+        for row, sample in enumerate(tqdm(samples, desc="scoring", unit="image")):
+            try:
+                (pixels,) = reader.pixels(row)
+            except ValueError as error:
+                rest = range(row + 1, len(samples))
+                listed = [str(error), *_faults(reader.pixels, rest)]
+                raise ValueError(f"nothing was written: {'; '.join(listed)}") from error
+            results.append(score(sample, pixels, evaluator))
+    return results
+
+
 def score(sample: Sample, pixels: Bytes, evaluator: Evaluator) -> Result:
-    """GenEval's decision about one image, as a line of results."""
-    return result_of(sample, evaluator.judge(Image.fromarray(pixels), sample.metadata))
+    """GenEval's decision about one image, as a line of results.
+
+    Raises:
+        ValueError: the detector gives a class, or the classifier a colour, that is not its own.
+    """
+    decision = evaluator.judge(Image.fromarray(pixels), sample.metadata)
+    check_words(decision, evaluator)
+    return result_of(sample, decision)
 
 
 def result_of(sample: Sample, decision: Decision) -> Result:
@@ -301,14 +325,14 @@ def _reader(samples: Sequence[Sample]) -> ImageReader:
     return ImageReader(paths, n_workers(paths, torch.get_num_threads()), upright)
 
 
-def _unreadable(samples: Sequence[Sample]) -> list[str]:
+def _faults(check: Callable[[_T], object], items: Iterable[_T]) -> list[str]:
+    """What a check says of the items that it refuses."""
     faults = []
-    with _reader(samples) as reader:
-        for row in range(len(samples)):
-            try:
-                reader.pixels(row)
-            except ValueError as error:
-                faults.append(str(error))
+    for item in items:
+        try:
+            check(item)
+        except ValueError as error:
+            faults.append(str(error))
     return faults
 
 

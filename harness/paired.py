@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.frames import IDENTITY
+from harness.frames import IDENTITY, LEFT_OUT
 from harness.targets import unknown
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -66,7 +66,8 @@ def pair(
 
     Args:
         scores: score rows (:mod:`harness.frames`); other metrics than asked for are ignored.
-        metrics: each image must have each of them, once and finite.
+        metrics: each image must have each of them, once and finite, unless its scorer says that
+            the metric leaves it out (:data:`harness.frames.LEFT_OUT`).
         images: image rows; when given, exactly these images must be scored.
         baseline: the method whose images all others of its model and steps must have, and no
             more; without one, the first method by name.
@@ -88,7 +89,8 @@ def pair(
         require(images, (*CELL, *PICTURE), "images")
     if kept.empty:
         raise FrameError("; ".join(faults))
-    layout = _Layout.of(kept, present, images)
+    left_out = scores[scores["metric"].isin(_endings(present))]
+    layout = _Layout.of(kept, left_out, present, images)
     return layout.paired(), faults + layout.faults() + layout.unpaired(baseline)
 
 
@@ -186,6 +188,7 @@ class _Layout:
         places: per score row its metric, cell and picture.
         values: the score rows' values.
         made: [C, P], image rows of each picture; None where no images were given.
+        left_out: [M, C, P], whether a metric leaves out a cell's picture.
     """
 
     cells: pd.DataFrame
@@ -194,21 +197,26 @@ class _Layout:
     places: tuple[Integers, Integers, Integers]
     values: Floats
     made: Integers | None
+    left_out: Flags
 
     @classmethod
     def of(
-        cls, scores: pd.DataFrame, metrics: Sequence[str], images: pd.DataFrame | None
+        cls,
+        scores: pd.DataFrame,
+        left_out: pd.DataFrame,
+        metrics: Sequence[str],
+        images: pd.DataFrame | None,
     ) -> _Layout:
-        frames = [scores] if images is None else [scores, images]
+        frames = [scores, left_out, *([] if images is None else [images])]
         cells, cell_codes = _code(frames, CELL)
         pictures, picture_codes = _code(frames, PICTURE)
-        metric = pd.Categorical(scores["metric"], categories=list(metrics)).codes.astype(np.int64)
         values = scores["value"].to_numpy(dtype=np.float64, na_value=np.nan)
-        made = None
-        if images is not None:
-            made = _count((cell_codes[1], picture_codes[1]), (len(cells), len(pictures)))
-        places = (metric, cell_codes[0], picture_codes[0])
-        return cls(cells, pictures, metrics, places, values, made)
+        shape = (len(cells), len(pictures))
+        made = None if images is None else _count((cell_codes[2], picture_codes[2]), shape)
+        places = (_places(scores, metrics), cell_codes[0], picture_codes[0])
+        excused = (_places(left_out, _endings(metrics)), cell_codes[1], picture_codes[1])
+        flags = _count(excused, (len(metrics), *shape)) > 0
+        return cls(cells, pictures, metrics, places, values, made, flags)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -227,7 +235,8 @@ class _Layout:
         made = counts.sum(axis=0) if self.made is None else self.made
         lines = self._lines(counts > 1, self.metrics, "scored more than once")
         lines += self._lines(not_finite > 0, self.metrics, "score is not a finite number")
-        lines += self._lines((counts == 0) & (made > 0), self.metrics, "image without a score")
+        lacking = (counts == 0) & (made > 0) & ~self.left_out
+        lines += self._lines(lacking, self.metrics, "image without a score")
         if self.made is not None:
             lines += self._lines((counts > 0) & (made == 0), self.metrics, "no image row")
             lines += self._lines(made[None] > 1, ["images"], "more than one image row")
@@ -272,6 +281,17 @@ class _Layout:
         columns = zip(first["prompt_id"], first["image_index"], first["seed"], strict=True)
         named = [f"prompt {prompt!r} image {index} seed {seed}" for prompt, index, seed in columns]
         return examples(named, int(at.sum()))
+
+
+def _endings(metrics: Sequence[str]) -> list[str]:
+    return [metric + LEFT_OUT for metric in metrics]
+
+
+def _places(scores: pd.DataFrame, metrics: Sequence[str]) -> Integers:
+    """The place of each row's metric among some."""
+    found = pd.Categorical(scores["metric"], categories=list(metrics))
+    places: Integers = found.codes.astype(np.int64)
+    return places
 
 
 def _code(

@@ -135,9 +135,10 @@ def dpg(
     """DPG-Bench by sampling steps: table 6; arguments of :func:`geneval`.
 
     Args:
-        metric: the metric of the scores, in [0, 100]; its mean over images is ``dpg_bench``.
+        metric: the metric of the scores, in [0, 100]; its mean over images has its name, so that
+            only what counts as the published scorer does has published numbers beside it.
     """
-    measures = [Measure("dpg_bench")]
+    measures = [Measure(metric)]
     return _table(scores, images, metric, measures, printed_as, runs, models, ranks, baseline)
 
 

@@ -7,15 +7,14 @@ and the job as JSON; ``processes`` are those that will train together.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness import generate, overlap, train
+from harness import generate, overlap, score, train
 from harness.jobs import GenerateJob, OverlapJob, TrainJob, load_job
 from harness.specs import BenchmarkSpec
-from harness.targets import SpecError, resolve, unknown
+from harness.targets import SpecError, beside, resolve, unknown
 
 
 def run(lines: Iterable[str], n_processes: int = 1) -> None:
@@ -54,16 +53,16 @@ def check_scorer(benchmark: BenchmarkSpec) -> None:
     """Find a scorer, and let it check its arguments: ``check_NAME`` beside a scorer ``NAME``.
 
     Raises:
-        SpecError: there is no such scorer, or as its check.
+        SpecError: there is no such scorer, it does not give the declared metric, or as its check.
     """
     resolve(benchmark.scorer)
+    score.metrics_of(benchmark)
     _let_check(benchmark.scorer, benchmark.scorer_arguments)
 
 
 def _let_check(target: str, arguments: Mapping[str, Any]) -> None:
     """Let a target ``module:NAME`` check its arguments, if there is a ``check_NAME`` beside it."""
-    module, _, name = target.partition(":")
-    own_check = getattr(importlib.import_module(module), f"check_{name}", None)
+    own_check = beside(target, "check_{}")
     if own_check is not None:
         own_check(**arguments)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from harness.image_files import ImageReader, n_workers
 from harness.jobs import ScoreJob
 from harness.specs import BenchmarkSpec, resolve, unknown
 from harness.swaps import Asked, swapped
+from harness.targets import beside
 from hypernoise.batches import Batches
 from hypernoise.models.protocol import encode_in_chunks
 from hypernoise.rewards.protocol import Features, Reward, checked_score
@@ -32,18 +32,26 @@ from hypernoise.rewards.protocol import Features, Reward, checked_score
 _IDENTITY = [column.name for column in frames.IDENTITY]
 
 
+#: What a metric says about an image: its value, higher is better, and why.
+Verdict: TypeAlias = tuple[float, str]
+#: The same by several metrics. One that does not count the image by its own rules is there with
+#: :data:`frames.LEFT_OUT` at the end of its name.
+Verdicts: TypeAlias = Mapping[str, Verdict]
+
+
 class Scorer(Protocol):
     """What a benchmark's ``scorer`` target is: a function of images and their prompts' metadata.
 
     It gets float32 images [N, 3, H, W] in [0, 1] (8-bit values), N metadata records and the
-    spec's ``scorer_arguments``; it returns N pairs (value, detail), the value higher is better.
+    spec's ``scorer_arguments``; it returns N verdicts. One that measures several things returns
+    them by metric, and has their names beside it, as ``NAME_metrics`` of a scorer ``NAME``.
     An image that is judged against several prompts stands beside itself
     (:func:`harness.benchmarks.neighbours.runs`).
     """
 
     def __call__(
         self, images: NDArray[np.float32], metadata: Sequence[Any], **arguments: Any
-    ) -> Sequence[tuple[float, str]]: ...
+    ) -> Sequence[Verdict] | Sequence[Verdicts]: ...
 
 
 @dataclass(frozen=True)
@@ -132,14 +140,29 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
     for prompt_id in table["prompt_id"].unique():
         if prompt_id not in metadata:
             raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, metadata)
+    metrics_of(job.benchmark)
     _check_metadata(job.benchmark, {name: metadata[name] for name in table["prompt_id"].unique()})
     return table, metadata
 
 
+def metrics_of(benchmark: BenchmarkSpec) -> tuple[str, ...]:
+    """What a benchmark's scorer measures: the declared metric, or the several that stand beside it.
+
+    Raises:
+        SpecError: the declared one, which tables show, is not among the several.
+    """
+    several: tuple[str, ...] | None = beside(benchmark.scorer, "{}_metrics")
+    if several is None:
+        return (benchmark.metric,)
+    if benchmark.metric not in several:
+        what = f"metric of benchmark {benchmark.name!r}"
+        raise unknown(what, benchmark.metric, several, benchmark.file)
+    return several
+
+
 def _check_metadata(benchmark: BenchmarkSpec, metadata: Mapping[str, Any]) -> None:
     """Let a scorer ``NAME`` check prompts' metadata, by ``check_NAME_metadata`` beside it."""
-    module, _, name = benchmark.scorer.partition(":")
-    own_check = getattr(importlib.import_module(module), f"check_{name}_metadata", None)
+    own_check = beside(benchmark.scorer, "check_{}_metadata")
     if own_check is not None:
         own_check(metadata, **benchmark.scorer_arguments)
 
@@ -202,8 +225,8 @@ def _verdicts(
     images: NDArray[np.float32],
     asked: Sequence[Sequence[str]],
     metadata: Mapping[str, Any],
-) -> list[Sequence[tuple[float, str]]]:
-    """The scorer's values against each list of prompts; none without a scorer.
+) -> list[Sequence[Verdicts]]:
+    """The scorer's verdicts against each list of prompts; none without a scorer.
 
     It is called once: an image that stands beside itself need be looked at once.
     """
@@ -211,9 +234,32 @@ def _verdicts(
         return [()] * len(asked)
     scorer: Scorer = resolve(job.benchmark.scorer)
     records = [metadata[name] for of_image in zip(*asked, strict=True) for name in of_image]
-    beside = np.repeat(images, len(asked), axis=0)
-    pairs = scorer(beside, records, **job.benchmark.scorer_arguments)
-    return [pairs[place :: len(asked)] for place in range(len(asked))]
+    repeated = np.repeat(images, len(asked), axis=0)
+    given = scorer(repeated, records, **job.benchmark.scorer_arguments)
+    if len(given) != len(records):
+        raise ValueError(
+            f"{job.benchmark.scorer} gives {len(given)} verdicts on {len(records)} images"
+        )
+    verdicts = _by_metric(given, job.benchmark)
+    return [verdicts[place :: len(asked)] for place in range(len(asked))]
+
+
+def _by_metric(
+    verdicts: Sequence[Verdict] | Sequence[Verdicts], benchmark: BenchmarkSpec
+) -> list[Verdicts]:
+    """Each image's verdicts; a metric that neither counts it nor leaves it out is an error."""
+    metrics = metrics_of(benchmark)
+    named: list[Verdicts] = [
+        given if isinstance(given, Mapping) else {benchmark.metric: given} for given in verdicts
+    ]
+    for of_image in named:
+        found = sorted(name.removesuffix(frames.LEFT_OUT) for name in of_image)
+        if found != sorted(metrics):
+            raise ValueError(
+                f"{benchmark.scorer} gives {', '.join(of_image) or 'nothing'} of an image, must "
+                f"give each of {', '.join(metrics)}"
+            )
+    return named
 
 
 def _measured(
@@ -221,14 +267,15 @@ def _measured(
     batch: pd.DataFrame,
     images: NDArray[np.float32],
     prompt_ids: Sequence[str],
-    verdicts: Sequence[tuple[float, str]],
+    verdicts: Sequence[Verdicts],
     judges: Sequence[Judge],
 ) -> list[pd.DataFrame]:
     """A batch's scores against the given prompts, one part per metric."""
     parts = []
-    if job.benchmark.scorer:
-        values, details = zip(*verdicts, strict=True)
-        parts.append(_part(batch, job.benchmark.metric, values, details))
+    for metric in dict.fromkeys(name for of_image in verdicts for name in of_image):
+        rows = [row for row, of_image in enumerate(verdicts) if metric in of_image]
+        values, details = zip(*(verdicts[row][metric] for row in rows), strict=True)
+        parts.append(_part(batch.iloc[rows], metric, values, details))
     for judge in judges:
         rewards = judge.score(images, prompt_ids)
         parts.append(_part(batch, judge.metric, rewards, [""] * len(batch)))

@@ -55,6 +55,13 @@ def resolve(target: str) -> Any:
     return getattr(module, attribute)
 
 
+def beside(target: str, form: str) -> Any:
+    """What stands beside a target in its module under a name made of its own, or None: by the form
+    ``check_{}`` it is ``check_score`` beside ``"package.module:score"``."""
+    module_name, name = _split(target, "")
+    return getattr(importlib.import_module(module_name), form.format(name), None)
+
+
 @dataclass(frozen=True)
 class Parameters:
     """What a target can be called with, as far as its source tells."""

@@ -171,6 +171,22 @@ def scorer(
     return [(m["number"] + offset, f"blue {image[2].mean():.4f}") for image, m in pairs]
 
 
+#: What :func:`several` measures.
+several_metrics = ("number", "square")
+
+
+def several(
+    images: np.ndarray[Any, Any], metadata: Sequence[dict[str, Any]], left_out: int = -1
+) -> list[dict[str, tuple[float, str]]]:
+    """The prompt's number and its square; one number is left out of the first."""
+    numbers = [record["number"] for record in metadata]
+    first = [
+        {"number_left_out": (1.0, "odd one out")} if n == left_out else {"number": (n, "itself")}
+        for n in numbers
+    ]
+    return [own | {"square": (n * n, "")} for own, n in zip(first, numbers, strict=True)]
+
+
 def reset() -> None:
     """Set all counts to zero, and give memory to everybody."""
     ToyGenerator.room = Redness.room = PLENTY

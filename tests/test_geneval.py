@@ -353,6 +353,12 @@ def test_detections_of_another_shape_are_refused(boxes: Any) -> None:
         decide(prompt("single_object", clause("ring")), {"ring": boxes}, {})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_detection_that_is_no_number_is_refused_rather_than_absent(value: float) -> None:
+    with pytest.raises(ValueError, match="detections of 'ring' are not all finite"):
+        decide(prompt("single_object", clause("ring")), {"ring": [[0, 0, 9, 9, value]]}, {})
+
+
 def test_negative_cap_is_refused() -> None:
     with pytest.raises(ValueError, match="max_objects is -1"):
         decide(prompt("single_object"), {}, {}, max_objects=-1)

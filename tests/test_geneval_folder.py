@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,18 @@ import numpy as np
 import pytest
 from harness_toys import damage, made_images
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from harness import frames, generate, score
 from harness.__main__ import main
 from harness.benchmarks import shapeworld
+from harness.benchmarks.geneval import Evaluator, judge
 from harness.geneval_folder import (
     evaluator_of,
     export,
     read_folder,
     read_results,
+    score_all,
     summary,
     write_results,
 )
@@ -127,6 +132,47 @@ def test_every_gap_is_listed_before_anything_is_scored(exported: Path) -> None:
     assert "00007" not in said
 
 
+def undecodable(path: Path) -> None:
+    """A PNG whose checksums are right and whose data is not."""
+    content = path.read_bytes()
+    kept = content[: content.index(b"IDAT") - 4]
+    data = zlib.compress(b"too little")
+    parts = [(b"IDAT", data), (b"IEND", b"")]
+    for name, own in parts:
+        kept += struct.pack(">I", len(own)) + name + own
+        kept += struct.pack(">I", zlib.crc32(name + own))
+    path.write_bytes(kept)
+
+
+def test_images_that_only_decoding_finds_are_all_listed_and_nothing_is_written(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = [exported / name / "samples" / "0001.png" for name in ("00002", "00009")]
+    for path in broken:
+        undecodable(path)
+    out = tmp_path / "results.jsonl"
+    assert main(["geneval", str(exported), "--detector", "shapeworld", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert all(f"{path} cannot be read" in said for path in broken)
+    assert not out.exists()
+
+
+def test_each_image_is_decoded_once(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Any] = []
+    own = PngImageFile.load_prepare
+
+    def counted(image: PngImageFile) -> None:
+        decoded.append(image)
+        own(image)
+
+    monkeypatch.setattr(PngImageFile, "load_prepare", counted)
+    out = ["--out", str(tmp_path / "results.jsonl")]
+    assert main(["geneval", str(exported), "--detector", "shapeworld", *out]) == 0
+    assert len(decoded) == 24
+
+
 def test_prompts_and_images_that_the_end_lacks_are_missed_where_their_number_is_given(
     exported: Path,
 ) -> None:
@@ -230,6 +276,30 @@ def test_another_detector_is_named_by_its_function() -> None:
     assert named.classes == evaluator_of("shapeworld").classes
     with pytest.raises(ValueError, match="has no revision"):
         evaluator_of("shapeworld", revision="0" * 40)
+
+
+@pytest.mark.parametrize(
+    ("found", "colors", "message"),
+    [
+        ({"ring": [[0, 0, 9, 9, 0.9]]}, ("red",), "unknown class of a detection 'ring'"),
+        ({"bus": [[0, 0, 9, 9, 0.9]]}, ("crimson",), "unknown color of a detection 'crimson'"),
+    ],
+)
+def test_a_detector_that_gives_names_of_its_own_is_refused(
+    tmp_path: Path, found: Any, colors: tuple[str, ...], message: str
+) -> None:
+    record = {
+        "tag": "colors",
+        "include": [{"class": "bus", "count": 1, "color": "red"}],
+        "prompt": "a photo of a red bus",
+    }
+    samples = tmp_path / "00000" / "samples"
+    samples.mkdir(parents=True)
+    (samples.parent / "metadata.jsonl").write_text(json.dumps(record))
+    Image.new("RGB", (9, 9)).save(samples / "0000.png")
+    plugged = Evaluator(lambda _, asked: judge(asked, found, lambda *_: colors), ("bus",))
+    with pytest.raises(ValueError, match=message):
+        score_all(read_folder(tmp_path, plugged), plugged)
 
 
 def test_images_without_genevals_fields_are_not_exported(tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from harness import image_files
 from harness.generate import to_uint8
-from harness.image_files import ImageReader, decoded, n_workers, upright
+from harness.image_files import ImageReader, check_intact, decoded, n_workers, upright
 
 SIZE = (6, 5)
 
@@ -71,6 +73,71 @@ def test_a_broken_file_is_named_and_the_others_are_read(paths: list[Path], worke
         with pytest.raises(ValueError, match=r"4\.png has another size than .*3\.png"):
             reader.batch(3, 2)
         assert reader.pixels(6)[0][0, 0, 0] == 6
+
+
+def chunks(path: Path) -> list[tuple[int, bytes, int]]:
+    """(place, type, length) of the parts of a PNG."""
+    content, found, place = path.read_bytes(), [], 8
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 4], "big")
+        found.append((place, content[place + 4 : place + 8], length))
+        place += 12 + length
+    return found
+
+
+def changed(path: Path, place: int, to: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    content[place : place + len(to)] = to
+    path.write_bytes(content)
+
+
+def noise(path: Path) -> Path:
+    """An image whose data does not fit into one part."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_a_damaged_png_is_found_by_its_checksums_and_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = noise(tmp_path / "a.png")
+    monkeypatch.delattr(PngImageFile, "load_prepare")
+    with pytest.raises(AttributeError):
+        decoded(str(path))
+    check_intact(str(path))
+    place, _, length = next(part for part in chunks(path) if part[1] == b"IDAT")
+    byte = path.read_bytes()[place + 8 + length // 2]
+    changed(path, place + 8 + length // 2, bytes([byte ^ 1]))
+    with pytest.raises(ValueError, match=r"a\.png cannot be read"):
+        check_intact(str(path))
+
+
+@pytest.mark.parametrize("read", [check_intact, decoded, upright])
+@pytest.mark.parametrize("fault", ["cut", "no data", "other part"])
+def test_every_fault_of_a_png_is_a_message_with_its_name(
+    tmp_path: Path, fault: str, read: Callable[[str], object]
+) -> None:
+    path = noise(tmp_path / "a.png")
+    data = [part for part in chunks(path) if part[1] == b"IDAT"]
+    if fault == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif fault == "other part":
+        changed(path, data[1][0] + 4, b"\0\0\0\0")
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[: data[0][0]] + content[chunks(path)[-1][0] :])
+    with pytest.raises(ValueError, match=r"a\.png cannot be read"):
+        read(str(path))
+
+
+def test_an_image_without_checksums_is_decoded_to_be_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.open(noise(path)).save(path, "JPEG")
+    check_intact(str(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"a\.png cannot be read: .*truncated"):
+        check_intact(str(path))
 
 
 def test_a_process_that_is_killed_is_reported_with_what_was_read(paths: list[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from parity.detections import CASES, Case, photographs, sampled, unpacked
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
@@ -22,6 +24,7 @@ from harness.benchmarks.geneval_coco import judge_image, score
 from harness.benchmarks.mask2former import (
     CLASSES,
     COCO_NAMES,
+    DARKNET_NAMES,
     Instances,
     Mask2Former,
     by_class,
@@ -32,6 +35,19 @@ from harness.benchmarks.mask2former import (
 from harness.geneval_folder import read_results
 from harness.specs import BenchmarkSpec
 
+#: transformers' name of a part of its Swin -> that of the published weights, which lack ``UNUSED``.
+PUBLISHED_NAMES = {
+    "encoder.swin.": "encoder.",
+    "attention.q_proj": "attention.self.query",
+    "attention.k_proj": "attention.self.key",
+    "attention.v_proj": "attention.self.value",
+    "attention.relative_position_bias.": "attention.self.",
+    "attention.o_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+UNUSED = ".pixel_level_module.encoder.layernorm."
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 255, (48, 40, 3), dtype=np.uint8))
 SMALL_CLIP = "small-quickgelu"
 SMALL_CLIP_CONFIG = {
     "embed_dim": 16,
@@ -235,6 +251,65 @@ def test_a_wrong_list_of_classes_is_refused() -> None:
         check_classes(swapped, "weights")
     with pytest.raises(ValueError, match="has 81 classes"):
         check_classes(coco_labels() | {80: "banner"}, "weights")
+
+
+def test_classes_may_have_their_other_names_but_no_other_place() -> None:
+    # As transformers' own converter names them: its label file has a sofa.
+    labels = {i: DARKNET_NAMES.get(name, name) for i, name in coco_labels().items()}
+    assert labels[57] == "sofa"
+    check_classes(labels, "weights")
+    with pytest.raises(ValueError, match=r"class 4 is 'motorbike'.*'airplane'"):
+        check_classes(labels | {4: "motorbike"}, "weights")
+
+
+def test_a_missing_weight_is_an_error_and_is_not_drawn_at_random(
+    weights: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(weights, tmp_path / "lacking")
+    path = tmp_path / "lacking" / "model.safetensors"
+    tensors = load_file(path)
+    lost = "class_predictor.bias"
+    kept = {n: t for n, t in tensors.items() if n != lost}
+    save_file(kept, path, {"format": "pt"})
+    with pytest.raises(ValueError, match=rf"lacks 1 weights of Mask2Former.*{lost}"):
+        Mask2Former(str(tmp_path / "lacking"))
+
+
+def test_weights_under_the_published_names_give_the_same_objects(
+    weights: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(weights, tmp_path / "published")
+    path = tmp_path / "published" / "model.safetensors"
+    renamed = {published_name(name): tensor for name, tensor in load_file(path).items()}
+    save_file({n: t for n, t in renamed.items() if UNUSED not in n}, path, {"format": "pt"})
+    for one, other in zip(
+        Mask2Former(str(weights)).detect(NOISE),
+        Mask2Former(str(path.parent)).detect(NOISE),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+def published_name(name: str) -> str:
+    """A weight's name as transformers had it when the published weights were converted."""
+    if ".pixel_level_module.encoder." not in name:
+        return name
+    for new, old in PUBLISHED_NAMES.items():
+        name = name.replace(new, old)
+    return name
+
+
+def test_the_same_image_gets_the_same_objects_and_colours_to_the_last_bit(
+    weights: Path, small_clip: Path
+) -> None:
+    # Two loads: what is drawn at random cannot be the same in both.
+    first, again = (Mask2Former(str(weights)).detect(NOISE) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one, other)
+    colors = ClipColors(str(small_clip), SMALL_CLIP)
+    crops = [cut_out(NOISE, first.masks[row], first.boxes[row]) for row in range(8)]
+    features = [colors._encode_images(crops) for _ in range(2)]
+    assert torch.equal(*features)
 
 
 def test_the_detector_runs_on_images_of_any_shape(weights: Path) -> None:

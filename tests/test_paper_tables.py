@@ -150,11 +150,53 @@ def test_compbench_has_a_column_per_category_and_dpg_one_for_all() -> None:
     gain = paired_difference(own["value"], base["value"], constant, own["prompt_id"].to_list())
     assert (found["gain_shape"], found["gain_shape_ci_high"]) == pytest.approx((gain[0], gain[2]))
     assert found["t2i_compbench_shape_published"] == 0.53
-    scores, images = frames_of(runs, ("entity",), "dpg_bench", **given)
-    table = dpg(scores, images, metric="score", runs=runs, models=[MODEL])
+    scores, images = frames_of(runs, ("entity",), "dpg_bench", "dpg_bench", binary=False)
+    table = dpg(scores, images, metric="dpg_bench", runs=runs, models=[MODEL])
     mean = scores[(scores["method"] == "base") & (scores["steps"] == 1)]["value"].mean()
     assert row(table, "base", 1)["dpg_bench"] == pytest.approx(mean)
     assert row(table, "base", 1)["dpg_bench_published"] == 77.59
+
+
+def both_dpg_scores(runs: dict[str, list[int]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both scores of five prompts, the first of which the published scorer leaves out."""
+    scores, images = frames_of(runs, ("entity",), "dpg_bench", "dpg_bench", binary=False)
+    lost = scores["prompt_id"] == "entity-0"
+    corrected = scores.assign(metric="dpg_bench_corrected", value=scores["value"] + 1)
+    names = scores["metric"].where(~lost, "dpg_bench_left_out")
+    published = scores.assign(metric=names, value=scores["value"].where(~lost, 1.0))
+    return pd.concat([published, corrected], ignore_index=True), images
+
+
+def test_images_that_the_published_scorer_leaves_out_are_in_the_corrected_mean_only() -> None:
+    runs = {"base": [1], "hypernoise": [1]}
+    scores, images = both_dpg_scores(runs)
+    tables = {
+        metric: row(dpg(scores, images, metric=metric, runs=runs, models=[MODEL]), "hypernoise", 1)
+        for metric in ("dpg_bench", "dpg_bench_corrected")
+    }
+    for metric, n_prompts in (("dpg_bench", 4), ("dpg_bench_corrected", 5)):
+        own = scores[(scores["metric"] == metric) & (scores["method"] == "hypernoise")]["value"]
+        assert tables[metric][metric] == pytest.approx(own.mean())
+        assert (tables[metric]["n_prompts"], tables[metric]["n_images"]) == (
+            n_prompts,
+            4 * n_prompts,
+        )
+    assert tables["dpg_bench"]["dpg_bench_published"] == 79.20
+    # Another way of counting has nothing in print to stand beside.
+    assert not [name for name in tables["dpg_bench_corrected"].index if "published" in name]
+
+
+def test_an_image_may_only_lack_a_score_where_every_method_says_that_it_is_left_out() -> None:
+    runs = {"base": [1], "hypernoise": [1]}
+    scores, images = both_dpg_scores(runs)
+    given = {"metric": "dpg_bench", "runs": runs, "models": [MODEL]}
+    first = (scores["method"] == "base") & (scores["image_index"] == 0)
+    unsaid = first & (scores["metric"] == "dpg_bench_left_out")
+    with pytest.raises(FrameError, match="image without a score: prompt 'entity-0' image 0"):
+        dpg(scores[~unsaid], images, **given)
+    scored_too = scores[unsaid].assign(metric="dpg_bench")
+    with pytest.raises(FrameError, match=r"hypernoise .*lacks 1 of the images .*'entity-0'"):
+        dpg(pd.concat([scores[~unsaid], scored_too]), images, **given)
 
 
 @pytest.mark.parametrize(

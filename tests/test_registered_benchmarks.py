@@ -10,6 +10,7 @@ import pytest
 
 from harness import frames, preflight
 from harness.components import load_prompts
+from harness.score import metrics_of
 from harness.specs import BenchmarkSpec, Registry, resolve
 
 FOLDER = Path(__file__).parents[1] / "workflows" / "benchmarks"
@@ -43,7 +44,8 @@ def test_its_targets_exist_and_its_metric_has_a_meaning(spec: BenchmarkSpec) -> 
     assert callable(resolve(spec.target))
     if spec.scorer:
         assert callable(resolve(spec.scorer))
-        assert spec.metric in frames.METRICS
+        assert spec.metric in metrics_of(spec)
+        assert set(metrics_of(spec)) <= set(frames.METRICS)
 
 
 @pytest.mark.parametrize("spec", BENCHMARKS, ids=lambda spec: spec.name)

@@ -14,7 +14,7 @@ import pytest
 from harness_toys import BENCHMARK, METHOD, PROMPTS, REWARD, made_images
 from PIL import Image
 
-from harness import frames, score
+from harness import frames, preflight, score
 from harness.benchmarks.neighbours import runs
 from harness.jobs import ScoreJob
 
@@ -184,6 +184,69 @@ def test_a_prompt_swap_that_cannot_be_is_refused_before_any_scoring(images: str)
         with pytest.raises(ValueError, match=message):
             scored(images, swap=swap)
     assert harness_toys.Redness.encoded == []
+
+
+SEVERAL = dataclasses.replace(BENCHMARK, scorer="harness_toys:several")
+
+
+def test_a_scorer_of_several_metrics_sees_an_image_once_and_gives_it_a_row_of_each(
+    images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    own = harness_toys.several
+
+    def counted(pixels: Any, metadata: Any) -> list[dict[str, tuple[float, str]]]:
+        seen.append(len(pixels))
+        return own(pixels, metadata)
+
+    monkeypatch.setattr(harness_toys, "several", counted)
+    table = scored(images, benchmark=SEVERAL, rewards={})
+    assert sum(seen) == 6
+    values = table.set_index(["prompt_id", "image_index", "metric"])["value"].unstack()
+    assert values["number"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert values["square"].tolist() == [0, 0, 1, 1, 4, 4]
+
+
+def test_an_image_that_a_metric_leaves_out_has_a_row_that_says_so_instead(images: str) -> None:
+    benchmark = dataclasses.replace(SEVERAL, scorer_arguments={"left_out": 1})
+    table = scored(images, benchmark=benchmark, swap="within_task", seed=3)
+    counts = table.groupby(["prompt_id", "metric"]).size().unstack(fill_value=0)
+    assert counts["number"].to_dict() == {"toy-0": 2, "toy-1": 0, "toy-2": 2}
+    assert counts["number_left_out"].to_dict() == {"toy-0": 0, "toy-1": 2, "toy-2": 0}
+    assert counts["square"].to_dict() == {"toy-0": 2, "toy-1": 2, "toy-2": 2}
+    left_out = table[table["metric"] == "number_left_out"]
+    assert set(left_out["detail"]) == {"odd one out"}
+    # Against other prompts, it is their images that are left out.
+    swapped = table[table["metric"] == "number_left_out" + frames.SWAPPED]
+    assert set(swapped["detail"]) == {"against toy-1"}
+    assert len(swapped) == 2
+
+
+def test_a_metric_that_the_scorer_does_not_give_is_refused_before_any_scoring(images: str) -> None:
+    benchmark = dataclasses.replace(SEVERAL, metric="sqaure")
+    message = "unknown metric of benchmark 'toy_benchmark' 'sqaure'; did you mean 'square'"
+    with pytest.raises(ValueError, match=message):
+        scored(images, benchmark=benchmark)
+    with pytest.raises(ValueError, match=message):
+        preflight.check_scorer(benchmark)
+    assert harness_toys.Redness.encoded == []
+
+
+def test_a_metric_may_not_fail_to_appear(images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness_toys, "several_metrics", ("number", "square", "cube"))
+    with pytest.raises(ValueError, match=r"gives number, square of an image, must give .*cube"):
+        scored(images, benchmark=SEVERAL)
+
+
+def test_a_scorer_that_forgets_an_image_is_refused(
+    images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for benchmark in (BENCHMARK, SEVERAL):
+        name = benchmark.scorer.partition(":")[2]
+        own = getattr(harness_toys, name)
+        monkeypatch.setattr(harness_toys, name, lambda *asked, own=own: own(*asked)[:-1])
+        with pytest.raises(ValueError, match="gives 3 verdicts on 4 images"):
+            scored(images, benchmark=benchmark)
 
 
 def test_a_benchmark_without_a_scorer_is_measured_by_rewards_alone(images: str) -> None:

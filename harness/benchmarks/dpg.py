@@ -5,12 +5,14 @@ commit 3c228f1, which follows DSG (arXiv 2310.18235). Every proposition is asked
 parent does not hold counts as failed whatever was answered; an image's score is the share that
 holds, a model's the mean over images, in percent.
 
-Two variants, by name:
+Every question is asked once and its answer counted in two variants, each a metric of its own:
 
 - ``published``: what the authors' scorer counts, and with it the paper. It passes over the
   question table's first row. That row is a proposition of the first prompt, and where others of
   the prompt depend on it the scorer fails there, reports the file's name and leaves the prompt out
-  of its mean; so it is left out of the prompts here. Parents are looked at in the table's order.
+  of its mean; so this metric leaves it out, by name. (The scorer looks no further than the first
+  parent that failed, so it can miss the missing one; here the prompt is left out either way.)
+  Parents are looked at in the table's order.
 - ``corrected``: every row counts, and a proposition fails with any of its ancestors, in
   whatever order they stand.
 
@@ -27,7 +29,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 from harness.benchmarks.questions import (
     Images,
@@ -38,9 +40,11 @@ from harness.benchmarks.questions import (
     detail,
 )
 from harness.data_files import DataFile, locate
-from hypernoise.choices import check_choice
+from harness.frames import LEFT_OUT
 
 Variant: TypeAlias = Literal["published", "corrected"]
+#: What each variant's score is called.
+METRICS: dict[Variant, str] = {"published": "dpg_bench", "corrected": "dpg_bench_corrected"}
 #: No public source with the hash of the question table was found: name the one that you trust.
 QUESTIONS = DataFile(
     name="dpg_bench/dpg_bench.csv",
@@ -71,55 +75,51 @@ class Proposition:
     question: str
 
 
-def prompts(
-    variant: Variant = "published", questions_sha256: str = ""
-) -> tuple[QuestionedPrompt, ...]:
+def prompts(questions_sha256: str = "") -> tuple[QuestionedPrompt, ...]:
     """The prompts of the question table, in its order.
 
     Args:
-        variant: what the module's docstring says.
         questions_sha256: hash of ``dpg_bench.csv``; without it, only a local file is taken.
 
     Raises:
-        ValueError: an unknown variant, or another file than the one that the hash is of.
+        ValueError: another file than the one that the hash is of, or as :func:`read_prompts`.
         FileNotFoundError: the question table cannot be had; see :mod:`harness.data_files`.
     """
-    check_choice("variant of DPG-Bench", variant, get_args(Variant))
-    path = locate(replace(QUESTIONS, sha256=questions_sha256))
-    return tuple(read_prompts(path, variant))
+    return tuple(read_prompts(locate(replace(QUESTIONS, sha256=questions_sha256))))
 
 
-def read_prompts(path: Path, variant: Variant) -> list[QuestionedPrompt]:
+def read_prompts(path: Path) -> list[QuestionedPrompt]:
     """Prompts of a question table; one that ``published`` leaves out is named on standard error.
 
     Of rows with the same prompt and number the last one counts, as in the original.
 
     Raises:
-        ValueError: a column is missing or a row is faulty, or, under ``corrected``, a
-            proposition depends on one that its prompt has not.
+        ValueError: a column is missing or a row is faulty, or a proposition depends on one that
+            its prompt has not.
     """
-    texts: dict[str, str] = {}
+    rows = _rows(path)
+    texts = {row["item_id"]: row["text"] for row in reversed(rows)}
+    tables, read = _tables(rows, path), _tables(rows[1:], path)
+    found = []
+    for name, table in tables.items():
+        if missing := orphans(table.values()):
+            raise ValueError(
+                f"{path}: propositions of prompt {name!r} depend on {missing}, which it has not"
+            )
+        asked = graph(list(table.values()), list(read.get(name, ())))
+        if asked["left_out"]:
+            print(f"{path}: prompt {name!r}: {asked['left_out']}", file=sys.stderr)
+        found.append(QuestionedPrompt(name, texts[name], TASK, asked))
+    return found
+
+
+def _tables(rows: Iterable[Mapping[str, str]], path: Path) -> dict[str, dict[int, Proposition]]:
+    """Prompt -> number -> proposition."""
     tables: dict[str, dict[int, Proposition]] = {}
-    for row in _rows(path)[1 if variant == "published" else 0 :]:
-        texts.setdefault(row["item_id"], row["text"])
+    for row in rows:
         said = _proposition(row, path)
         tables.setdefault(row["item_id"], {})[said.number] = said
-    return [
-        QuestionedPrompt(name, texts[name], TASK, graph(list(table.values()), variant))
-        for name, table in tables.items()
-        if not _is_left_out(name, table, variant, path)
-    ]
-
-
-def _is_left_out(name: str, table: Mapping[int, Proposition], variant: Variant, path: Path) -> bool:
-    missing = orphans(table.values())
-    if not missing:
-        return False
-    fault = f"{path}: propositions of prompt {name!r} depend on {missing}, which it has not"
-    if variant == "corrected":
-        raise ValueError(fault)
-    print(f"{fault}; the published scorer leaves it out", file=sys.stderr)
-    return True
+    return tables
 
 
 def orphans(propositions: Iterable[Proposition]) -> list[int]:
@@ -129,16 +129,32 @@ def orphans(propositions: Iterable[Proposition]) -> list[int]:
     return sorted({parent for p in said for parent in p.parents if parent not in numbers})
 
 
-def graph(propositions: Sequence[Proposition], variant: Variant) -> dict[str, Any]:
-    """Propositions as a prompt's metadata, of JSON values."""
+def graph(
+    propositions: Sequence[Proposition], published: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Propositions as a prompt's metadata, of JSON values.
+
+    Args:
+        published: numbers of those that the published scorer reads, in its order; None for all.
+
+    Returns:
+        ``propositions``, ``published``, and ``left_out``: why the published scorer leaves the
+        prompt out, empty where it does not.
+    """
     rows = [[p.number, list(p.parents), p.what, p.question] for p in propositions]
-    return {"variant": variant, "propositions": rows}
+    read = [p.number for p in propositions] if published is None else list(published)
+    missing = orphans(p for p in propositions if p.number in read)
+    why = f"its propositions depend on {missing}, passed over" if missing else ""
+    why = why if read else "none of its propositions is read"
+    left_out = f"the published scorer leaves it out: {why}" if why else ""
+    return {"propositions": rows, "published": read, "left_out": left_out}
 
 
 def score(
     images: Images, metadata: Sequence[Mapping[str, Any]], answerer: Mapping[str, Any]
-) -> list[tuple[float, str]]:
-    """DPG-Bench per image: the share of propositions that hold, in percent, and each answer.
+) -> list[dict[str, tuple[float, str]]]:
+    """DPG-Bench per image: by variant the share of propositions that hold, in percent, and each
+    answer.
 
     Args:
         images: [N, 3, H, W] in [0, 1].
@@ -148,18 +164,35 @@ def score(
     graphs = [[_from_row(row) for row in record["propositions"]] for record in metadata]
     questions = [[proposition.question for proposition in those] for those in graphs]
     answers = ask(build_answerer(answerer), images, questions)
-    scored = []
-    for record, those, said in zip(metadata, graphs, answers, strict=True):
-        yes = {p.number: said[p.question] > 0.5 for p in those}
-        held = holds(those, yes, record["variant"])
-        rows = [[p.question, said[p.question], held[p.number], p.what] for p in those]
-        value = 100 * sum(held.values()) / len(held)
-        scored.append((value, detail(variant=record["variant"], propositions=rows)))
-    return scored
+    return [_scored(*of_image) for of_image in zip(metadata, graphs, answers, strict=True)]
 
 
-# Found by its name.
+# Found by their names.
 check_score = check_answerer
+score_metrics = tuple(METRICS.values())
+
+
+def _scored(
+    record: Mapping[str, Any], propositions: Sequence[Proposition], said: Mapping[str, float]
+) -> dict[str, tuple[float, str]]:
+    """An image's scores by metric; where ``published`` leaves its prompt out, that and why."""
+    corrected = {METRICS["corrected"]: _share(propositions, said, "corrected")}
+    if record["left_out"]:
+        why = detail(variant="published", left_out=record["left_out"])
+        return {METRICS["published"] + LEFT_OUT: (1.0, why), **corrected}
+    by_number = {p.number: p for p in propositions}
+    read = [by_number[number] for number in record["published"]]
+    return {METRICS["published"]: _share(read, said, "published"), **corrected}
+
+
+def _share(
+    propositions: Sequence[Proposition], said: Mapping[str, float], variant: Variant
+) -> tuple[float, str]:
+    yes = {p.number: said[p.question] > 0.5 for p in propositions}
+    held = holds(propositions, yes, variant)
+    rows = [[p.question, said[p.question], held[p.number], p.what] for p in propositions]
+    value = 100 * sum(held.values()) / len(held)
+    return value, detail(variant=variant, propositions=rows)
 
 
 def holds(

@@ -111,6 +111,21 @@ class Evaluator:
     colors: tuple[str, ...] = COLORS
 
 
+def check_words(decision: Decision, evaluator: Evaluator) -> None:
+    """Check that a decision rests on names that its evaluator says it gives.
+
+    The commonest silent error of plugged-in detectors: no prompt asks for a name of their own, and
+    what prompts ask for is never found.
+
+    Raises:
+        ValueError: a detected class or a colour is none of the evaluator's.
+    """
+    for name in decision.details:
+        _check_word(name, evaluator.classes, "class of a detection")
+    for label in dict.fromkeys(label for call in decision.color_calls for label in call.labels):
+        _check_word(label, evaluator.colors, "color of a detection")
+
+
 def decide(
     metadata: Mapping[str, Any],
     detections: Detections,
@@ -188,8 +203,8 @@ def judge(
     sort. In any clause only the ``count`` best detections are looked at.
 
     Raises:
-        ValueError: detections of a class are not ``[n, 5]``, ``max_objects`` is negative, or
-            the classifier returned another number of labels than it was asked for.
+        ValueError: detections of a class are not ``[n, 5]`` or not finite, ``max_objects`` is
+            negative, or the classifier returned another number of labels than it was asked for.
         KeyError: a field is missing, or an exclude clause with count 0 meets an absent class.
         IndexError: a position refers to a clause that does not come earlier.
     """
@@ -338,6 +353,9 @@ def _rows(classname: str, boxes: npt.ArrayLike) -> list[list[float]]:
             f"detections of {classname!r} have shape {list(table.shape)}, "
             "must be [n, 5]: x0, y0, x1, y1, score"
         )
+    if not np.isfinite(table).all():
+        # Compared with a threshold, a NaN is an object that is not there.
+        raise ValueError(f"detections of {classname!r} are not all finite numbers")
     rows: list[list[float]] = table.tolist()
     return rows
 

@@ -130,7 +130,7 @@ def dpg(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
             f"dpg_{caption.prompt_id}",
             caption.text,
             caption.task,
-            graph(propositions(caption), "published"),
+            graph(propositions(caption)),
         )
         for caption in captions(split)
     )

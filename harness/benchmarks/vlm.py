@@ -29,7 +29,7 @@ from harness.benchmarks.seen_images import (
     gathered,
 )
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
-from harness.components import hush_transformers
+from harness.components import hush_transformers, whole_network
 from harness.generate import to_uint8
 from hypernoise.hub import check_commit
 from hypernoise.methods.llm import Endpoint
@@ -177,8 +177,9 @@ class Vlm:
     def _network(self) -> Any:
         from transformers import AutoModelForImageTextToText
 
-        network: Any = AutoModelForImageTextToText.from_pretrained(
-            self._weights, dtype=getattr(torch, self._dtype), **self._source
+        dtype = getattr(torch, self._dtype)
+        network = whole_network(
+            AutoModelForImageTextToText, self._weights, dtype=dtype, **self._source
         )
         return network.to(self._device).requires_grad_(False).eval()
 

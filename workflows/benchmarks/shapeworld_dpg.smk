@@ -9,5 +9,5 @@ add_benchmark(
     },
     metric="dpg_bench",
     n_images=4,
-    version=1,
+    version=2,
 )
