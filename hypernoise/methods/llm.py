@@ -83,7 +83,7 @@ class LocalLlm:
         device: torch device; empty takes the GPU where there is one.
 
     Raises:
-        ValueError: there is no such package.
+        ValueError: there is no such package, or a model of the hub has no commit.
         FileNotFoundError: the package or folder has no such GGUF file.
     """
 
@@ -98,6 +98,11 @@ class LocalLlm:
     ) -> None:
         self.model = _place(model)
         local = Path(self.model)
+        if not local.is_dir():
+            # Not at the top: models that are here need no hub.
+            from hypernoise.hub import check_commit
+
+            check_commit(self.model, revision)
         if gguf_file and local.is_dir() and not (local / gguf_file).is_file():
             raise FileNotFoundError(f"language model {model}: no file {local / gguf_file}")
         self._source = {"gguf_file": gguf_file} if gguf_file else {}
