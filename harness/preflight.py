@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Iterable
 
-from harness import generate, overlap, train
+from harness import generate, overlap, pins, train
 from harness.jobs import GenerateJob, OverlapJob, TrainJob, load_job
 from harness.specs import BenchmarkSpec
 from harness.targets import SpecError, resolve, unknown
@@ -67,7 +67,7 @@ def main() -> int:
     try:
         run(sys.stdin, int(sys.argv[1]) if sys.argv[1:] else 1)
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}{pins.advice(error)}", file=sys.stderr)
         return 2
     return 0
 
