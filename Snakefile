@@ -25,6 +25,7 @@ for declared_in in component_files("models", "rewards", "methods", "benchmarks")
     include: declared_in
 
 
+insist(pins.use, registry, Path("workflows"))
 insist(experiment.check)
 
 

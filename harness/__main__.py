@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
+from harness import pins
 from harness.commands import COMMANDS
 from harness.jobs import JOBS, load_job
 from harness.targets import resolve
@@ -51,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _command(options)
         _job(options)
     except (ValueError, OSError) as error:
-        return _fail(error, options.traceback)
+        return _fail(error, options.traceback, pins.advice(error))
     except RuntimeError as error:
         # What the user can mend; any other RuntimeError is ours.
         if type(error).__name__ not in _REMEDIES:
             raise
-        return _fail(error, options.traceback, _REMEDIES[type(error).__name__])
+        return _fail(error, options.traceback, f" {_REMEDIES[type(error).__name__]}")
     return 0
 
 
@@ -84,7 +85,7 @@ def _use_data(folder: str) -> None:
 def _fail(error: Exception, traceback: bool, remedy: str = "") -> int:
     if traceback:
         raise error
-    print(f"error: {' '.join([*str(error).split(), *remedy.split()])}", file=sys.stderr)
+    print(f"error: {' '.join(f'{error}{remedy}'.split())}", file=sys.stderr)
     return 2
 
 

@@ -52,6 +52,17 @@ def _export_geneval(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder to make")
 
 
+def _pin(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="COMPONENT", help="only these (default: all)")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="ask the publishers what they serve now, and trust it from then on",
+    )
+    parser.add_argument("--configfile", type=Path, metavar="FILE", help="only what it needs")
+    _components_option(parser)
+
+
 def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("results", metavar="RESULTS", help="a results folder")
     parser.add_argument(
@@ -123,12 +134,16 @@ def _measuring_options(
     parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
     folder = Path(out)
     parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="gets the rows")
+    _components_option(parser)
+
+
+def _components_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--components",
         type=Path,
         default=Path("workflows"),
         metavar="FOLDER",
-        help="where the models and methods are declared",
+        help="where components are declared",
     )
 
 
@@ -143,6 +158,11 @@ COMMANDS: dict[str, Command] = {
         "write a method's images into GenEval's layout, for other tools",
         "harness.geneval_folder:export",
         _export_geneval,
+    ),
+    "pin": Command(
+        "list what would be downloaded without a hash or commit, and pin it",
+        "harness.pin_command:run",
+        _pin,
     ),
     "compare": Command(
         "say what moved between two runs, beyond noise or not, and what was done differently",

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.pins import ADVICE
 from hypernoise.checkpoints import PinnedFile
+from hypernoise.places import HASH_MARK, is_remote
 
 VARIABLE = "HYPERNOISE_DATA"
 DEFAULT_FOLDER = Path("data")
@@ -32,8 +34,7 @@ class DataFile:
         repository: owner/name.
         commit: where its path in the repository is looked up.
         path: there.
-        sha256: of its contents, which no repository can change. Empty where no trustworthy source
-            has it: then the file is taken from the folder as it is, and never downloaded.
+        sha256: of its contents, which no repository can change.
         host: which site has the repository, one of :data:`HOSTS`.
     """
 
@@ -41,7 +42,7 @@ class DataFile:
     repository: str
     commit: str
     path: str
-    sha256: str = ""
+    sha256: str
     host: Host = "github"
 
     @property
@@ -61,22 +62,35 @@ def locate(file: DataFile) -> Path:
         ValueError: the file, or what was downloaded, is another one: both hashes are named.
         FileNotFoundError: it is neither here nor to be downloaded.
     """
-    path = folder() / file.name
-    if not file.sha256:
-        return _as_it_is(file, path)
-    pinned = PinnedFile(file.url, file.sha256)
+    return locate_named(file.name, f"{file.url}{HASH_MARK}{file.sha256}")
+
+
+def locate_named(name: str, text: str) -> Path:
+    """As :func:`locate`, of a file that a declaration names.
+
+    Args:
+        name: its path in a data folder.
+        text: in the form of :mod:`hypernoise.checkpoints`. What has no hash is taken from the
+            folder as it is, and never downloaded. Files of this machine are not looked for there.
+
+    Raises: as :func:`locate`, and ValueError for a text of another form.
+    """
+    path = folder() / name
+    if HASH_MARK not in text and is_remote(text):
+        return _as_it_is(path, text)
+    pinned = PinnedFile.parse(text)
     try:
         return pinned.fetch(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error}, or name a folder that has {file.name} in {VARIABLE}"
+            f"{error}, or name a folder that has {name} in {VARIABLE}"
         ) from error
 
 
-def _as_it_is(file: DataFile, path: Path) -> Path:
+def _as_it_is(path: Path, address: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get it "
-            f"from {file.url} and put it there, or name a folder that has it in {VARIABLE}"
+            f"from {address} and put it there, or name a folder that has it in {VARIABLE}; {ADVICE}"
         )
     return path

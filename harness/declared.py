@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness import pins
 from harness.specs import MethodSpec, Registry
 from harness.targets import SpecError, prefix
 
@@ -21,11 +22,11 @@ _RULE = re.compile(r"^(rule|checkpoint|module|use rule|ruleorder|localrules)\b",
 
 
 def declared(folder: Path) -> Registry:
-    """A registry of all components below a folder, by default the checkout's ``workflows``.
+    """A registry of all components below a folder, with the pins that lie there.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        SpecError: a declaration is wrong; names its file.
+        SpecError: a declaration or pin is wrong; names its file.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -37,6 +38,7 @@ def declared(folder: Path) -> Registry:
         for file in sorted((folder / kind).glob("*.smk")):
             _read(file, kind.removesuffix("s"), registry)
     registry.check_rewards()
+    pins.use(registry, folder)
     return registry
 
 

@@ -43,6 +43,7 @@ from harness.specs import (
     RewardSpec,
 )
 from harness.targets import SpecError, check_target, unknown
+from hypernoise.places import HASH_MARK, is_remote
 
 #: In layered sections: the layer that applies everywhere.
 DEFAULT = "default"
@@ -646,11 +647,10 @@ def _add_first(found: dict[str, PromptsSpec], name: str, given: Mapping[str, Any
 
 def _pinned_place(text: str) -> str:
     """The place on this machine that a reward's weights name, or "" where they are elsewhere."""
-    place = text.partition("#sha256=")[0]
+    place = text.partition(HASH_MARK)[0]
     # A hub name has one slash; what has more of them can only be a local place.
     shaped = Path(place).suffix in _WEIGHT_SUFFIXES or place.count("/") > 1
-    is_remote = place.startswith(("hf://", "https://"))
-    return place if not is_remote and (shaped or Path(place).is_dir()) else ""
+    return place if not is_remote(place) and (shaped or Path(place).is_dir()) else ""
 
 
 def _local_files(place: str) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness import generate, overlap, score, train
+from harness import generate, overlap, pins, score, train
 from harness.jobs import GenerateJob, OverlapJob, TrainJob, load_job
 from harness.specs import BenchmarkSpec
 from harness.targets import SpecError, beside, resolve, unknown
@@ -72,7 +72,7 @@ def main() -> int:
     try:
         run(sys.stdin, int(sys.argv[1]) if sys.argv[1:] else 1)
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}{pins.advice(error)}", file=sys.stderr)
         return 2
     return 0
 

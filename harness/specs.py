@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar
 
 from harness.codec import from_json, to_json
 from harness.targets import SpecError, check_target, prefix, resolve, unknown
+from hypernoise.digests import COMMIT
+from hypernoise.places import REPOSITORY
 
 __all__ = [
     "RANK_INFIX",
@@ -55,9 +57,6 @@ _CHECKPOINT = re.compile(r"step_([1-9]\d*)")
 RANDOM_WEIGHTS = "random"
 # No row of any frame can be taken for the real model's.
 _RANDOM_ENDING = "_random"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-#: A hub repository, or a folder in a folder.
-_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -463,12 +462,12 @@ def _check_model_weights(spec: ModelSpec) -> None:
                 "architecture"
             )
     elif spec.revision:
-        if not _COMMIT.fullmatch(spec.revision):
+        if not COMMIT.fullmatch(spec.revision):
             raise SpecError(
                 f"{start} revision {spec.revision!r} is no commit: give its 40 hexadecimal digits, "
                 "because branches and tags move"
             )
-    elif _REPOSITORY.fullmatch(spec.weights) and not Path(spec.weights).is_dir():
+    elif REPOSITORY.fullmatch(spec.weights) and not Path(spec.weights).is_dir():
         raise SpecError(
             f"{start} there is no folder {spec.weights}. For the hub's repository of that name, "
             "declare the revision too, the 40 hexadecimal digits of a commit; for a folder that is "

@@ -11,8 +11,8 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -64,10 +64,15 @@ def beside(target: str, form: str) -> Any:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a target can be called with, as far as its source tells."""
+    """What a target can be called with, as far as its source tells.
+
+    Attributes:
+        texts: defaults that are strings, or constants of the target's module that are.
+    """
 
     names: tuple[str, ...]
     any_keyword: bool
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_target(target: str, file: str = "") -> Parameters | None:
@@ -161,10 +166,29 @@ def _fields(node: ast.ClassDef) -> tuple[str, ...]:
 def _of_function(arguments: ast.arguments, skip: int, source: Path) -> Parameters:
     ordered = [*arguments.posonlyargs, *arguments.args][skip:] + arguments.kwonlyargs
     names = tuple(arg.arg for arg in ordered)
+    texts = _texts(arguments, source)
     if arguments.kwarg is None:
-        return Parameters(names, any_keyword=False)
+        return Parameters(names, any_keyword=False, texts=texts)
     unpacked = _unpacked(arguments.kwarg.annotation, source)
-    return Parameters((*names, *unpacked), any_keyword=not unpacked)
+    return Parameters((*names, *unpacked), any_keyword=not unpacked, texts=texts)
+
+
+def _texts(arguments: ast.arguments, source: Path) -> dict[str, str]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    # Defaults are those of the last ones.
+    pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
+    pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d]
+    found = {argument.arg: _text(default, source) for argument, default in pairs}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _text(node: ast.expr | None, source: Path) -> str | None:
+    if isinstance(node, ast.Name):
+        assigned = _definitions(source).get(node.id)
+        node = assigned.value if isinstance(assigned, (ast.Assign, ast.AnnAssign)) else None
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return None
 
 
 def _unpacked(annotation: ast.expr | None, source: Path) -> tuple[str, ...]:

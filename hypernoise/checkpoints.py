@@ -12,27 +12,28 @@ a hash: whoever names it has chosen it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hypernoise.digests import COMMIT, SHA256
+from hypernoise.digests import SHA256, Unpinned, sha256_of
+from hypernoise.places import HASH_MARK, HUB_FILE, is_remote
 from hypernoise.weights import check_file
 
-_HUB = re.compile(
-    rf"hf://(?P<repository>[^/@]+/[^/@]+)@(?P<revision>{COMMIT.pattern})/(?P<path>.+)"
-)
 _SHOWN = 3
+#: Without a word from the server.
+_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,19 @@ class PinnedFile:
         """Read the form that this module's docstring shows.
 
         Raises:
-            ValueError: the text has another form, or a file to download lacks its hash.
+            ValueError: the text has another form.
+            Unpinned: a file to download lacks its commit or hash.
         """
-        place, mark, sha256 = text.partition("#sha256=")
+        place, mark, sha256 = text.partition(HASH_MARK)
         pinned = cls(place, sha256)
         if mark and not SHA256.fullmatch(sha256):
             raise ValueError(f"{text!r}: a SHA-256 is 64 hexadecimal digits, not {sha256!r}")
-        if place.startswith("hf://") and not _HUB.fullmatch(place):
-            raise ValueError(f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits")
+        hub = HUB_FILE.fullmatch(place)
+        if place.startswith("hf://") and not (hub and hub["revision"]):
+            fault = Unpinned if hub else ValueError
+            raise fault(f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits")
         if not pinned.is_local and not sha256:
-            raise ValueError(
+            raise Unpinned(
                 f"{text!r} has no '#sha256=': end it with '#sha256=' and the hash that "
                 "`sha256sum` prints of a copy that you trust, or give that copy's path instead"
             )
@@ -64,7 +68,7 @@ class PinnedFile:
 
     @property
     def is_local(self) -> bool:
-        return not self.place.startswith(("hf://", "https://"))
+        return not is_remote(self.place)
 
     def check(self) -> None:
         """Find a local file that is not whole, or a file that the hub does not give, before work.
@@ -75,7 +79,7 @@ class PinnedFile:
         """
         if self.is_local:
             _check_whole(Path(self.place))
-        elif found := _HUB.fullmatch(self.place):
+        elif found := HUB_FILE.fullmatch(self.place):
             # Not at the top: local files are checked without the hub's client.
             from hypernoise.hub import check_file
 
@@ -94,7 +98,7 @@ class PinnedFile:
         if self.is_local:
             self.check()
             return self._checked(Path(self.place))
-        if found := _HUB.fullmatch(self.place):
+        if found := HUB_FILE.fullmatch(self.place):
             return self._checked(_of_hub(**found.groupdict()))
         return self._of_web(path or self._cached)
 
@@ -120,12 +124,34 @@ class PinnedFile:
             partial.unlink(missing_ok=True)
 
     def _checked(self, path: Path) -> Path:
-        found = _sha256(path) if self.sha256 else ""
+        found = sha256_of(path) if self.sha256 else ""
         if found != self.sha256:
             raise ValueError(
                 f"{path} (from {self.place}) has the SHA-256 {found}, expected {self.sha256}"
             )
         return path
+
+
+def first_fetched(address: str) -> tuple[PinnedFile, int]:
+    """A file of the web that nothing pins, with the hash that it has today, and its size in bytes.
+
+    It is kept where :meth:`PinnedFile.fetch` looks for it.
+
+    Raises:
+        FileNotFoundError: the web does not give it.
+        ValueError: it ended before its announced size.
+    """
+    folder = Path(torch.hub.get_dir(), "hypernoise")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{os.getpid()}.partial"
+    try:
+        _download_whole(address, partial)
+        pinned, size_bytes = PinnedFile(address, sha256_of(partial)), partial.stat().st_size
+        pinned._cached.parent.mkdir(exist_ok=True)
+        partial.replace(pinned._cached)
+    finally:
+        partial.unlink(missing_ok=True)
+    return pinned, size_bytes
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -199,6 +225,19 @@ def _of_hub(repository: str, revision: str, path: str) -> Path:
         return Path(hf_hub_download(repository, path, revision=revision))
 
 
+def _download_whole(address: str, path: Path) -> None:
+    """Download a file whose length nothing but the server's announcement can tell."""
+    try:
+        with urlopen(address, timeout=_TIMEOUT_S) as reply, path.open("wb") as file:
+            shutil.copyfileobj(reply, file)
+            announced = reply.headers.get("Content-Length")
+    except (OSError, HTTPException) as error:
+        raise FileNotFoundError(f"{address} cannot be had ({error})") from error
+    found = path.stat().st_size
+    if announced is not None and int(announced) != found:
+        raise ValueError(f"{address} ended after {found} of {announced} bytes: try again")
+
+
 def _some(names: list[str]) -> str:
     if not names:
         return "nothing"
@@ -216,8 +255,3 @@ def _check_whole(path: Path) -> None:
         is_archive = file.read(2) == b"PK"
     if path.stat().st_size == 0 or (is_archive and not zipfile.is_zipfile(path)):
         raise ValueError(f"weight file {path} is truncated")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import huggingface_hub as hub
 from huggingface_hub import errors
 
-from hypernoise.digests import COMMIT, SHA256
+from hypernoise.digests import COMMIT, SHA256, Unpinned, sha256_of
 from hypernoise.weights import (
     INDEX,
     check_component,
@@ -21,6 +22,7 @@ from hypernoise.weights import (
 )
 
 _PAGES = "https://huggingface.co/"
+_ASK_LATER = "try again where there is a connection"
 #: What the hub's client lets through where there is no connection.
 _UNREACHABLE = (OSError, errors.HTTPError)  # type: ignore[attr-defined]
 
@@ -82,6 +84,58 @@ def check_file(repository: str, revision: str, file: str, sha256: str) -> None:
         )
 
 
+class Published(NamedTuple):
+    """A file that the hub has.
+
+    Attributes:
+        is_recorded: the hub has its SHA-256 on record; otherwise it was downloaded.
+    """
+
+    sha256: str
+    size_bytes: int
+    is_recorded: bool
+
+
+def newest_commit(repository: str) -> str:
+    """The commit that a repository's main branch is at.
+
+    Raises:
+        ValueError: as :func:`check_repository`, or the answer is no commit.
+    """
+    with explained(repository, remedy=_ASK_LATER):
+        commit = str(hub.HfApi().model_info(repository).sha)
+    if not COMMIT.fullmatch(commit):
+        raise ValueError(
+            f"{endpoint()} says that {repository} is at {commit!r}, which is no commit"
+        )
+    return commit
+
+
+def published(repository: str, file: str, revision: str) -> Published:
+    """A file of a repository at a commit: a large one by the hub's records, a small one by itself.
+
+    Raises:
+        ValueError: as :func:`check_repository`, the file is missing, or its record has no SHA-256.
+    """
+    with explained(repository, revision, file, _ASK_LATER):
+        found = hub.HfApi().get_paths_info(repository, [file], revision=revision)
+        if not found or not isinstance(found[0], hub.RepoFile):
+            raise ValueError(f"{repository} lacks a file at {revision}: {file} is missing")
+        # Git's own hash, which alone the hub has of small files, is another one.
+        stored = found[0].lfs
+        if stored is None:
+            path = Path(hub.hf_hub_download(repository, file, revision=revision))
+            return Published(sha256_of(path), path.stat().st_size, is_recorded=False)
+    if not SHA256.fullmatch(stored.sha256):
+        raise ValueError(f"{endpoint()} gives {file} of {repository} no SHA-256: {stored.sha256!r}")
+    return Published(stored.sha256, stored.size, is_recorded=True)
+
+
+def endpoint() -> str:
+    """The address of the hub, or of what ``HF_ENDPOINT`` names in its place."""
+    return str(hub.HfApi().endpoint)
+
+
 def _check_names(repository: str, revision: str) -> None:
     check_commit(repository, revision)
     if Path(repository).exists():
@@ -92,9 +146,15 @@ def _check_names(repository: str, revision: str) -> None:
 
 
 def check_commit(repository: str, revision: str) -> None:
-    """Raise ValueError unless a revision is a commit: branches and tags move."""
+    """Check that a revision is a commit: branches and tags move.
+
+    Raises:
+        Unpinned: it is empty.
+        ValueError: it is something else.
+    """
     if not COMMIT.fullmatch(revision):
-        raise ValueError(
+        fault = ValueError if revision else Unpinned
+        raise fault(
             f"revision {revision!r} of {repository} is no commit: give its 40 hexadecimal digits "
             f"(see {_PAGES}{repository}/commits), because branches and tags move"
         )
@@ -120,8 +180,14 @@ def _check_listing(repository: str, index: Path, files: list[str], variant: str)
 
 
 @contextmanager
-def explained(repository: str, revision: str, file: str = "") -> Iterator[None]:
-    """Turn the client's errors into a ValueError: one sentence that says what to do."""
+def explained(
+    repository: str, revision: str = "main", file: str = "", remedy: str = ""
+) -> Iterator[None]:
+    """Turn the client's errors into a ValueError: one sentence that says what to do.
+
+    Args:
+        remedy: what to do where the hub is out of reach, if not to download the revision.
+    """
     page = _PAGES + repository
     try:
         yield
@@ -141,6 +207,9 @@ def explained(repository: str, revision: str, file: str = "") -> Iterator[None]:
         what = "holds no diffusers pipeline" if file == INDEX else "lacks a file"
         raise ValueError(f"{repository} {what} at {revision}: {file} is missing") from error
     except _UNREACHABLE as error:
+        if remedy:
+            fault = f"{endpoint()} is out of reach ({type(error).__name__})"
+            raise ValueError(f"{repository}: {fault}: {remedy}") from error
         raise ValueError(
             f"{repository} at {revision} is not (completely) in the local cache, and the hub is "
             f"out of reach ({type(error).__name__}): where there is a connection, run "

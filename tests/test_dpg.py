@@ -51,7 +51,7 @@ class Told:
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A question table in a data folder."""
     monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
-    path = tmp_path / dpg.QUESTIONS.name
+    path = tmp_path / dpg.NAME
     path.parent.mkdir()
     path.write_text("\n".join([HEADER, *ROWS]) + "\n")
     return path

@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from harness import pins
+from harness.declared import declared
 from harness.lineage import survey
 from harness.verify import verify
 
@@ -247,6 +249,24 @@ def test_a_bad_component_stops_before_any_job_and_names_its_file(
     for word in [*words, "workflows/rewards/z_mine.smk"]:
         assert word in said(done)
     assert "Traceback" not in said(done)
+
+
+def test_a_pin_is_part_of_the_jobs_that_need_it_and_a_faulty_one_stops_all(folder: Path) -> None:
+    known = pins.downloads(declared(folder / "workflows"))
+    (place,) = (download.place for download in known if download.name == "pickscore")
+    sha256 = "0123456789abcdef" * 4
+    file = folder / "workflows" / pins.FILE
+    pins.add(file, {place: pins.Pin(sha256=sha256)})
+    judged = {**MICRO, "judges": {"judge_reward": "pickscore"}}
+    done = snakemake(folder, "--dry-run", "table1", "--printshellcmds", config=judged)
+    assert done.returncode == 0, said(done)
+    assert f"{place}#sha256={sha256}" in said(done)
+    file.write_text(file.read_text().replace("PickScore_v1", "PickScore"))
+    done = snakemake(folder, "--dry-run", "table1", config=judged)
+    assert done.returncode != 0
+    fault = "error: workflows/pins.toml: unknown place of a pin 'hf://yuvalkirstain/PickScore@"
+    assert fault in said(done)
+    assert f"did you mean '{place}'" in said(done)
 
 
 def test_one_file_adds_a_model(folder: Path) -> None:

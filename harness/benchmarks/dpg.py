@@ -27,7 +27,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -39,18 +39,18 @@ from harness.benchmarks.questions import (
     check_answerer,
     detail,
 )
-from harness.data_files import DataFile, locate
+from harness.data_files import locate_named
 from harness.frames import LEFT_OUT
 
 Variant: TypeAlias = Literal["published", "corrected"]
 #: What each variant's score is called.
 METRICS: dict[Variant, str] = {"published": "dpg_bench", "corrected": "dpg_bench_corrected"}
-#: No public source with the hash of the question table was found: name the one that you trust.
-QUESTIONS = DataFile(
-    name="dpg_bench/dpg_bench.csv",
-    repository="TencentQQGYLab/ELLA",
-    commit="3c228f1dc6c4d3cad0a47493816151a419f14db3",
-    path="dpg_bench/dpg_bench.csv",
+#: The question table in a data folder.
+NAME = "dpg_bench/dpg_bench.csv"
+#: No public source with its hash was found.
+QUESTIONS = (
+    "https://github.com/TencentQQGYLab/ELLA/raw/3c228f1dc6c4d3cad0a47493816151a419f14db3/"
+    "dpg_bench/dpg_bench.csv"
 )
 _COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
 _NO_PARENT = 0
@@ -75,17 +75,18 @@ class Proposition:
     question: str
 
 
-def prompts(questions_sha256: str = "") -> tuple[QuestionedPrompt, ...]:
+def prompts(questions: str = QUESTIONS) -> tuple[QuestionedPrompt, ...]:
     """The prompts of the question table, in its order.
 
     Args:
-        questions_sha256: hash of ``dpg_bench.csv``; without it, only a local file is taken.
+        questions: the question table (:mod:`hypernoise.checkpoints`); without a hash, only a local
+            file is taken.
 
     Raises:
         ValueError: another file than the one that the hash is of, or as :func:`read_prompts`.
         FileNotFoundError: the question table cannot be had; see :mod:`harness.data_files`.
     """
-    return tuple(read_prompts(locate(replace(QUESTIONS, sha256=questions_sha256))))
+    return tuple(read_prompts(locate_named(NAME, questions)))
 
 
 def read_prompts(path: Path) -> list[QuestionedPrompt]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness import pins
 from harness.benchmarks.clip_colors import ClipColors
 from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
 from harness.benchmarks.mask2former import (
@@ -88,7 +89,11 @@ def judge_objects(
 
 
 def evaluator(detector: str = DETECTOR, clip: str = CLIP, detector_revision: str = "") -> Evaluator:
-    """GenEval's evaluator, loaded at the first image; arguments as :func:`check_score`."""
+    """GenEval's evaluator, loaded at the first image; arguments as :func:`check_score`.
+
+    A detector without a revision has the one that the checkout's pins give it, if they do.
+    """
+    detector_revision = detector_revision or pins.commit_of(detector)
     check_score(detector, clip, detector_revision)
 
     def judge_one(image: Image.Image, metadata: dict[str, Any]) -> Decision:

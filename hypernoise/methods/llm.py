@@ -15,7 +15,6 @@ from urllib.request import Request, urlopen
 
 import torch
 
-from hypernoise.digests import COMMIT
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
@@ -86,7 +85,7 @@ class LocalLlm:
         device: torch device; empty takes the GPU where there is one.
 
     Raises:
-        ValueError: there is no such package, a repository without a commit, or an impossible
+        ValueError: there is no such package, a model of the hub has no commit, or an impossible
             length or temperature.
         FileNotFoundError: the package or folder has no such GGUF file.
     """
@@ -103,11 +102,11 @@ class LocalLlm:
         _check_answers(max_new_tokens, temperature)
         self.model = _place(model)
         local = Path(self.model)
-        if not local.is_dir() and not COMMIT.fullmatch(revision):
-            raise ValueError(
-                f"language model {model!r} is no folder; a repository of the hub needs a revision, "
-                f"the 40 hexadecimal digits of a commit, got {revision!r}"
-            )
+        if not local.is_dir():
+            # Not at the top: models that are here need no hub.
+            from hypernoise.hub import check_commit
+
+            check_commit(self.model, revision)
         if gguf_file and local.is_dir() and not (local / gguf_file).is_file():
             raise FileNotFoundError(f"language model {model}: no file {local / gguf_file}")
         self._source = {"gguf_file": gguf_file} if gguf_file else {}

@@ -1,6 +1,6 @@
-# GenEval as published. The commit of the detector's repository could not be confirmed: add
-# scorer_arguments={"detector_revision": ...} with the one that you trust, or name the folder of a local
-# copy as "detector". The other defaults are in harness/benchmarks/geneval_coco.py.
+# GenEval as published. The commit of the detector's repository could not be confirmed: `python -m harness
+# pin` asks for it; or add scorer_arguments={"detector_revision": ...}, or name the folder of a local copy
+# as "detector". The other defaults are in harness/benchmarks/geneval_coco.py.
 add_benchmark(
     "geneval",
     target="harness.benchmarks.geneval_coco:prompts",

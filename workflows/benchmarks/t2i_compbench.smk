@@ -1,5 +1,5 @@
 # T2I-CompBench's colour, shape and texture (task), by BLIP-VQA. The hash of BLIP's checkpoint could
-# not be confirmed: add "#sha256=..." with the one that you trust, or name a local copy.
+# not be confirmed: `python -m harness pin` asks for it; or add "#sha256=..." yourself, or name a copy.
 add_benchmark(
     "t2i_compbench",
     target="harness.benchmarks.compbench:prompts",

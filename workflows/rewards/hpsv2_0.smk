@@ -1,5 +1,5 @@
 # HPSv2.0, what published HPSv2 numbers before 2024 mean. The hash of its file could not be confirmed:
-# add "#sha256=..." with the one that you trust, or name a local copy.
+# `python -m harness pin` asks for it; or add "#sha256=..." yourself, or name a local copy.
 add_reward(
     "hpsv2_0",
     target="hypernoise.rewards.hpsv2:HPSv2",

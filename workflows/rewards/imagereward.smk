@@ -1,5 +1,5 @@
-# ImageReward. The hash of its checkpoint could not be confirmed: add "#sha256=..." with the one that
-# you trust, or name a local copy.
+# ImageReward. The hash of its checkpoint could not be confirmed: `python -m harness pin` asks for it;
+# or add "#sha256=..." yourself, or name a local copy.
 add_reward(
     "imagereward",
     target="hypernoise.rewards.imagereward:ImageReward",

@@ -1,5 +1,5 @@
-# PickScore. The hash of its file could not be confirmed: add "#sha256=..." with the one that you
-# trust, or name a local copy.
+# PickScore. The hash of its file could not be confirmed: `python -m harness pin` asks for it; or add
+# "#sha256=..." yourself, or name a local copy.
 add_reward(
     "pickscore",
     target="hypernoise.rewards.pickscore:PickScore",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from harness import pins
 from harness.config_files import check_schema, extended
 from harness.experiment import NO_REWARD, Experiment, Run
 from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
