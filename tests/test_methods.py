@@ -159,7 +159,7 @@ def test_an_unknown_form_of_merging_is_refused(network: NoiseNetwork) -> None:
 
 
 def test_fine_tuning_is_merged_or_not(tuner: FineTuner) -> None:
-    with pytest.raises(ValueError, match="merged must be true or false .*, got 'per_layer'"):
+    with pytest.raises(ValueError, match=r"merged must be true or false .*, got 'per_layer'"):
         LoraFinetune(tuner, merged="per_layer")  # type: ignore[arg-type]
 
 
