@@ -327,7 +327,7 @@ def check_keywords(spec: MethodSpec) -> None:
 
 
 def _check_types(where: str, arguments: Arguments, factory: Any) -> None:
-    """Check counts and switches, which Python takes for one another, and fractions for both."""
+    """Check counts and switches: Python takes one for the other, and fractions for counts."""
     parameters = inspect.signature(factory).parameters
     for kind, said in ((int, "a whole number"), (bool, "true or false")):
         # As written, or as text where the module postpones annotations.

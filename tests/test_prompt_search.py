@@ -316,7 +316,7 @@ def test_impossible_answers_of_a_language_model_are_refused(tmp_path: Path) -> N
 def test_a_repository_of_the_hub_is_looked_for_before_any_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = []
+    asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("hypernoise.hub.check_network", lambda *given: asked.append(given))
     commit = "0123456789" * 4
     check_local_llm_search(model="some/model", revision=commit, proposals=5, rounds=10)
