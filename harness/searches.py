@@ -211,13 +211,13 @@ def _earned(grid: pd.DataFrame, budgets: Container[int]) -> Iterator[tuple[int, 
     prompts = grid.index.get_level_values("prompt_id").to_numpy()
     sizes = {"n_images": len(prompts), "n_prompts": len(set(prompts))}
     first = grid.iloc[:, 0].to_numpy()
-    for n in (n for n in grid.columns if n in budgets):
+    for n in (n for n in map(int, grid.columns) if n in budgets):
         best = grid[n].to_numpy()
         measured = {"best_value": best, "gain_over_first": best - first}
         earned: dict[str, float] = {}
         for name, values in measured.items():
             earned |= columns_of(mean_interval(values, prompts), name)
-        yield int(n), earned | sizes
+        yield n, earned | sizes
 
 
 def warm_start(

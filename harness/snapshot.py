@@ -429,7 +429,11 @@ def _write(found: Found, folder: Path, jobs: Sequence[LatencyJob]) -> None:
     pd.DataFrame(found.steps).to_csv(folder / "training_steps.csv", index=False)
     checks = pd.DataFrame([check.row() for check in _checks(found)])
     checks.to_csv(folder / "checks.csv", index=False)
-    facts = {"jobs": [asdict(job) for job in jobs], "machine": found.states}
-    facts |= {"skipped": found.skipped, "failed": found.failed}
+    facts = {
+        "jobs": [asdict(job) for job in jobs],
+        "machine": found.states,
+        "skipped": found.skipped,
+        "failed": found.failed,
+    }
     text = provenance.collect("snapshot", facts)
     (folder / "provenance.json").write_text(json.dumps(json.loads(text), indent=1), "utf-8")

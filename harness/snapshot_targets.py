@@ -6,7 +6,7 @@ Pure functions of frames. Targets in seconds are a GPU's; ratios are everybody's
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,8 @@ def _of_steps(steps: pd.DataFrame) -> Iterator[Check]:
     if steps.empty:
         return
     inside = steps[steps["stage"] == "stages"]
-    for (model, method), own in inside.groupby(["model", "method"], sort=False):
+    for key, own in inside.groupby(["model", "method"], sort=False):
+        model, method = cast(tuple[str, str], key)
         outside = f"{method}: share of a training step outside networks, batch 1"
         yield Check(model, outside, 1 - float(own["share"].median()), 1 - _IN_STAGES)
 
@@ -100,7 +101,8 @@ def _called(row: dict[Any, Any]) -> str:
 
 def _of_searches(costs: pd.DataFrame) -> Iterator[Check]:
     on_gpu = costs[(costs["device"] == "cuda") & costs["iteration_ms"].notna()]
-    for (model, mode), own in on_gpu.groupby(["model", "mode"], sort=False):
+    for key, own in on_gpu.groupby(["model", "mode"], sort=False):
+        model, mode = cast(tuple[str, str], key)
         ms = own.set_index("batch_size")["iteration_ms"]
         if {1, _EIGHT} <= {*ms.index}:
             what = f"ReNO, {mode}: time per image at batch {_EIGHT} against batch 1"
