@@ -458,13 +458,13 @@ def test_a_pinned_question_table_is_checked_in_the_data_folder_and_downloaded_in
     place = "https://files.example/dpg_bench.csv"
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"without a SHA-256.*python -m harness pin"):
-        dpg.prompts("corrected", place)
+        dpg.prompts(place)
     found = pin_command.look_up(place)
-    (prompt,) = dpg.prompts("corrected", f"{place}#sha256={found.sha256}")
+    (prompt,) = dpg.prompts(f"{place}#sha256={found.sha256}")
     assert prompt.text == "A cat."
     (tmp_path / dpg.NAME).write_bytes(b"another table")
     with pytest.raises(ValueError, match=f"expected {sha256(table)}"):
-        dpg.prompts("corrected", f"{place}#sha256={found.sha256}")
+        dpg.prompts(f"{place}#sha256={found.sha256}")
 
 
 def refuses(check: Any, *arguments: Any) -> bool:
