@@ -471,12 +471,12 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(
 
 @pytest.mark.parametrize(("every", "waits"), [(1, 12), (4, 3), (100, 1)])
 def test_a_step_waits_for_the_device_only_to_log(
-    tiny_sd: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, waits: int
+    generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, waits: int
 ) -> None:
     options = replace(OPTIONS, sync_every=every, checkpoint_every=12, steps=12, batch_size=1)
     options = replace(options, validate_every=12)
     calls = noted_waits(monkeypatch, "hypernoise/training.py")
-    _, trained = train_fresh(tiny_sd, tmp_path, options=options)
+    _, trained = train_fresh(generator, tmp_path, options=options)
     monkeypatch.undo()
     assert [row.step for row in trained.rows if row.kind == "train"] == list(range(1, 13))
     # An epoch's order of prompts is made on the CPU: three prompts, twelve draws.
