@@ -195,7 +195,7 @@ def test_a_training_that_its_last_step_ruins_publishes_nothing(
     model: ModelSpec, tmp_path: Path
 ) -> None:
     options = OPTIONS | {"learning_rate": 1e30, "steps": 1}
-    with pytest.raises(TrainingDiverged, match=r"validation .* is nan at step 1"):
+    with pytest.raises(TrainingDiverged, match="of the validation is nan at step 1"):
         train.run(train_job(tmp_path, model, options=options))
     assert not (tmp_path / "out").exists()
 
