@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from harness import pins, selections
+from harness import pins
 from harness.config_files import check_schema, extended
 from harness.declared import declared
 from harness.experiment import Experiment
 from harness.pins import Download, Pin
-from harness.selections import COMPARE, CONTROLS, DIVERSITY
+from harness.selections import CONTROLS, DIVERSITY
 from harness.specs import Registry
 from harness.targets import unknown
 from hypernoise.places import HUB_FILE, REPOSITORY
@@ -115,10 +115,9 @@ def _needed(file: Path, components: Path, registry: Registry) -> set[str]:
     check_schema(config, _read(components / "config" / "schema.yaml"), str(file))
     experiment = Experiment(config, registry, str(file))
     experiment.check()
-    own = [name for name in (CONTROLS, DIVERSITY) if name in config]
-    named = [config["benchmark"], COMPARE, *own, *config["sweeps"], *selections.given(config)]
+    absent = {CONTROLS, DIVERSITY} - set(config)
     found = {config["timing"]["benchmark"]}
-    for name in named:
+    for name in (name for name in experiment.selections() if name not in absent):
         chosen = experiment.selection(name)
         methods = {*chosen.methods, *chosen.swapped_methods}
         searches = {registry.methods[method].search for method in methods}

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hypernoise.digests import sha256_of
+
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
 
 
@@ -66,8 +68,7 @@ def digest(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     names = sorted(file.relative_to(path) for file in path.rglob("[!.]*") if file.is_file())
     files = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     lines = [f"{file.as_posix()} {digest(path / file)}\n" for file in files]

@@ -29,7 +29,7 @@ from harness.declared import declared, method_variant
 from harness.jobs import LatencyJob
 from harness.latency import Contender, Task, task_of
 from harness.latency_table import latency as latency_table
-from harness.snapshot_targets import Check, search_costs, targets
+from harness.snapshot_targets import EIGHT, Check, search_costs, targets
 from harness.specs import MethodSpec
 from harness.stage_names import END_TO_END
 from harness.stages import Spans, stopwatch, watched
@@ -56,8 +56,6 @@ GROUPS = (NETWORKS, SEARCHES)
 #: What is compiled, the first of all models first.
 _COMPILED = ((), NETWORKS[-1:], SEARCHES[2:])
 KINDS = ("hypernoise", "lora_finetune")
-#: The batch size that targets are about, beside 1 and the best one.
-_EIGHT = 8
 #: A batch twice as large has to draw this much more per second to be worth it.
 _WORTH = 1.05
 _LARGEST_BATCH = 64
@@ -280,7 +278,7 @@ def _eager(snapshot: Snapshot, largest_batch: int, until: float) -> None:
     (model,) = latency.models_of(job)
     plain = build_generator(model, job.device)
     best = _best_of_base(snapshot, plain, largest_batch)
-    sizes = sorted({1, min(_EIGHT, largest_batch), best})
+    sizes = sorted({1, min(EIGHT, largest_batch), best})
     for group, names in enumerate(GROUPS):
         grouped = replace(job, methods=_named(job, names))
         contenders = latency.contenders_of(grouped, model, plain, snapshot.no_room)

@@ -20,7 +20,7 @@ _ITERATIONS = 50
 _BUDGET = 1.05
 _IN_STAGES = 0.9
 #: ReNO per image in eights, against single images.
-_EIGHT, _PER_IMAGE = 8, 0.5
+EIGHT, _PER_IMAGE = 8, 0.5
 #: SANA-Sprint at 1024 px.
 _SANA, _SANA_PX = "sana_sprint", 1024
 _SANA_BASE_MS, _SANA_RATIO, _SANA_RENO_S = 120.0, 1.35, 10.0
@@ -104,9 +104,9 @@ def _of_searches(costs: pd.DataFrame) -> Iterator[Check]:
     for key, own in on_gpu.groupby(["model", "mode"], sort=False):
         model, mode = cast(tuple[str, str], key)
         ms = own.set_index("batch_size")["iteration_ms"]
-        if {1, _EIGHT} <= {*ms.index}:
-            what = f"ReNO, {mode}: time per image at batch {_EIGHT} against batch 1"
-            yield Check(model, what, ms[_EIGHT] / ms[1], _PER_IMAGE)
+        if {1, EIGHT} <= {*ms.index}:
+            what = f"ReNO, {mode}: time per image at batch {EIGHT} against batch 1"
+            yield Check(model, what, ms[EIGHT] / ms[1], _PER_IMAGE)
     for row in on_gpu[_is_sana(on_gpu)].to_dict("records"):
         what = f"ReNO, {row['mode']}, batch {row['batch_size']}: s per image of 50 iterations"
         yield Check(row["model"], what, row["reno_50_s"], _SANA_RENO_S)

@@ -92,14 +92,13 @@ class LayerwiseNoiseNetwork:
         self.generator = network.generator
         adapter = network.adapter
         self._forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = []
-        self._branches = _grouped_branches(adapter)
-        for name, layer in _plain_layers(adapter):
-            base = layer.get_base_layer()
-            change = _low_rank(layer, adapter.name, base.weight.dtype)
-            is_last = name == self.generator.last_layer
-            make = _branching_forward if in_place else _merging_forward
-            self._forwards.append((base, make(base, change, is_last)))
-        adapter.remove()
+        make = _branching_forward if in_place else _merging_forward
+        with _taken_out(adapter):
+            self._branches = _grouped_branches(adapter)
+            for name, layer in _plain_layers(adapter):
+                base = layer.get_base_layer()
+                change = _low_rank(layer, adapter.name, base.weight.dtype)
+                self._forwards.append((base, make(base, change, name == self.generator.last_layer)))
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         """As :meth:`NoiseNetwork.delta`, without gradients."""
@@ -146,15 +145,12 @@ class _SecondWeights:
 
     def __init__(self, adapter: Adapter, alone: str = "") -> None:
         self._swaps: list[tuple[nn.Module, _Parameters, _Parameters]] = []
-        try:
+        with _taken_out(adapter):
             self._branches = _grouped_branches(adapter)
             for name, layer in _plain_layers(adapter):
                 base = layer.get_base_layer()
                 merged = _merged(base, layer.get_delta_weight(adapter.name), name == alone)
                 self._swaps.append((base, {key: base._parameters[key] for key in merged}, merged))
-        finally:
-            # Where memory ends halfway, too: the generator is not left with LoRA in it.
-            adapter.remove()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -170,6 +166,15 @@ class _SecondWeights:
     def _restore(self) -> None:
         for layer, own, _ in self._swaps:
             layer._parameters.update(own)
+
+
+@contextmanager
+def _taken_out(adapter: Adapter) -> Iterator[None]:
+    """Take LoRA out of its backbone once it has been read, also where memory ends before that."""
+    try:
+        yield
+    finally:
+        adapter.remove()
 
 
 def _grouped_branches(adapter: Adapter) -> list[tuple[nn.Module, nn.Module]]:
