@@ -34,7 +34,8 @@ from harness.tables import table1
 
 METHODS_COLUMNS = (
     *CELL,
-    "latency_ms",
+    *with_interval("latency_ms"),
+    "n_timings",
     "nfe",
     "reward_calls",
     "backward_passes",

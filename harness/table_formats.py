@@ -93,7 +93,11 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
             texts = list(map(_compared, texts, differences, within))
         if after.endswith(CI_LOW):
             high = after.removesuffix(CI_LOW) + CI_HIGH
-            texts = list(map(_beside, texts, table[name], table[after], table[high]))
+            bound = _three_digits if name.endswith("_ms") else None
+            texts = [
+                _beside(*cell, bound)
+                for cell in zip(texts, table[name], table[after], table[high], strict=True)
+            ]
         cells[name] = texts
     return pd.DataFrame(cells, dtype="str")
 
@@ -222,11 +226,15 @@ def _three_digits(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _beside(text: str, value: float, low: float, high: float) -> str:
+def _beside(
+    text: str, value: float, low: float, high: float, form: Callable[[float], str] | None
+) -> str:
+    """A value's text and its interval, whose bounds have the form, or two decimals and its sign."""
     if text == _MISSING or low == value == high:
         return text
     sign = "+" if text[0] in "+-" else ""
-    return f"{text} [{_bound(low, sign)}, {_bound(high, sign)}]"
+    bounds = (form(b) if form and not pd.isna(b) else _bound(b, sign) for b in (low, high))
+    return f"{text} [{', '.join(bounds)}]"
 
 
 def _compared(text: str, difference: float, within: Any) -> str:

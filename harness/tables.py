@@ -35,8 +35,10 @@ from harness.paired import (
     without_baseline,
 )
 from harness.statistics import (
+    NO_INTERVAL,
     bootstrap_interval,
     holm,
+    median_interval,
     paired_difference,
     proportion_interval,
     task_mean_interval,
@@ -52,7 +54,8 @@ TABLE1_COLUMNS = (
     "world",
     "nfe",
     "params_m",
-    "latency_ms",
+    *with_interval("latency_ms"),
+    "n_timings",
     "n_images",
     "n_prompts",
     *with_interval("geneval_mean"),
@@ -65,6 +68,11 @@ TABLE1_COLUMNS = (
 #: Columns of score rows that :func:`load` adds to those of a frame.
 LOADED = ("selection", "file", "benchmark_version", "commit", "written")
 _TIMED = (*CELL, "batch_size", "repeat", "latency_ms", "params_m", "threads")
+_COST = (*with_interval("latency_ms"), "n_timings", "params_m", "n_params")
+_LATENCY_NOTE = (
+    "latency_ms: median of n_timings calls, per image; its interval is from order statistics of "
+    "the timings, and none below six of them."
+)
 
 
 def run(job: TableJob) -> None:
@@ -104,8 +112,8 @@ def table1(
         benchmark is the paper's the published numbers beside ours
         (:func:`harness.published.beside`). GenEval is in [0, 1], its mean the plain one of the six
         tasks; intervals are at 95 %, clustered by prompt (:mod:`harness.statistics`); p_holm is
-        that of no gain, corrected for all gains of the table; latency_ms is the median per image,
-        params_m in millions.
+        that of no gain, corrected for all gains of the table; latency_ms is the median per image of
+        n_timings, its interval from order statistics and missing below six; params_m in millions.
 
     Raises:
         FrameError: a method or its baseline is missing, two methods have different images, a
@@ -128,7 +136,9 @@ def table1(
     made["p_holm"] = holm(made["p_holm"].where(made["method"] != baseline).to_list())
     best = ["geneval_mean", *(f"geneval_{task}" for task in TASKS), "gain_over_base"]
     best += ["train_reward_mean", "judge_reward_mean"]
-    return finished(made[list(TABLE1_COLUMNS)], "table1", paired.benchmark, best)
+    table = finished(made[list(TABLE1_COLUMNS)], "table1", paired.benchmark, best)
+    table.attrs["notes"] = [_LATENCY_NOTE, *table.attrs["notes"]]
+    return table
 
 
 def finished(table: pd.DataFrame, name: str, benchmark: str, best: Sequence[str]) -> pd.DataFrame:
@@ -340,18 +350,17 @@ def codes_of(names: pd.Series[str]) -> Integers:
 def _costs(
     cells: pd.DataFrame, timings: pd.DataFrame, batch_size: int | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """latency_ms and params_m of each cell, and what is wrong with its timings."""
+    """latency_ms, n_timings and params_m of each cell, and what is wrong with its timings."""
     require(timings, _TIMED, "timings", may_be_empty=True)
     rows = timings.merge(cells, on=list(CELL))
     sizes = ", ".join(map(str, sorted(rows["batch_size"].unique()))) or "none"
     size = rows["batch_size"].max() if batch_size is None else batch_size
     rows = rows[rows["batch_size"] == size]
-    found = rows.groupby(list(CELL), as_index=False).agg(
-        latency_ms=("latency_ms", "median"),
-        params_m=("params_m", "first"),
-        n_params=("params_m", "nunique"),
-    )
-    costs = cells.merge(found, on=list(CELL), how="left")
+    found = [
+        dict(zip(CELL, who, strict=True)) | _cost(of_cell)
+        for who, of_cell in rows.groupby(list(CELL))
+    ]
+    costs = cells.merge(pd.DataFrame(found, columns=[*CELL, *_COST]), on=list(CELL), how="left")
     names = [name_cell(cells.loc[index]) for index in cells.index]
     at = "" if pd.isna(size) else f" at batch size {size} (timed: {sizes})"
     faults = [f"{names[i]}: no timing{at}" for i in costs.index[costs["n_params"].isna()]]
@@ -360,7 +369,18 @@ def _costs(
     if len(threads) > 1:
         faults.append(f"timings on {', '.join(map(str, threads))} threads cannot be compared")
     faults += _double_or_broken(rows, [*CELL, "repeat"], "latency_ms")
-    return costs[["latency_ms", "params_m"]], faults
+    return costs[list(_COST)].drop(columns="n_params"), faults
+
+
+def _cost(timings: pd.DataFrame) -> dict[str, float]:
+    """The columns :data:`_COST` from the timings of one method."""
+    ms = timings["latency_ms"].to_numpy(dtype=np.float64)
+    # What is not finite is found and named after this.
+    finite = ms[np.isfinite(ms)]
+    median = median_interval(finite) if len(finite) else NO_INTERVAL
+    params = timings["params_m"]
+    values = (*columns_of(median, "latency_ms").values(), len(ms), params.iloc[0], params.nunique())
+    return dict(zip(_COST, values, strict=True))
 
 
 def _double_or_broken(rows: pd.DataFrame, key: Sequence[str], column: str = "value") -> list[str]:

@@ -71,7 +71,8 @@ def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method(
     table = table1(**world())
     assert tuple(table.columns) == TABLE1_COLUMNS
     assert " ".join(TABLE1_COLUMNS) == (
-        "model method reward steps world nfe params_m latency_ms n_images n_prompts "
+        "model method reward steps world nfe params_m "
+        "latency_ms latency_ms_ci_low latency_ms_ci_high n_timings n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
         "geneval_single_object geneval_single_object_ci_low geneval_single_object_ci_high "
         "geneval_two_object geneval_two_object_ci_low geneval_two_object_ci_high "
@@ -178,6 +179,21 @@ def test_latency_is_of_the_largest_batch_unless_another_is_asked_for() -> None:
     assert row(table1(**world()), "tiny_a", "reno")["latency_ms"] == 100.0
     alone = table1(**world(), batch_size=1)
     assert row(alone, "tiny_a", "reno")["latency_ms"] == 1000.0
+
+
+def test_a_median_time_has_an_interval_from_six_timings_on_and_says_of_how_many_it_is() -> None:
+    given = world()
+    often = given["timings"].query("method == 'base'")
+    added = [often.assign(repeat=often["repeat"] + 3 * i, latency_ms=6.0 + i) for i in (1, 2)]
+    given["timings"] = pd.concat([given["timings"], *added])
+    table = table1(**given)
+    measures = [*with_interval("latency_ms"), "n_timings"]
+    # 1, 2, 3, 7, 7, 7, 8, 8, 8: of nine, the second and the eighth hold the median at 96 %.
+    assert list(row(table, "tiny_a", "base")[measures]) == [7.0, 2.0, 8.0, 9]
+    np.testing.assert_array_equal(
+        row(table, "tiny_a", "reno")[measures].astype(float), [100.0, np.nan, np.nan, 3.0]
+    )
+    assert any("n_timings" in note for note in table.attrs["notes"])
 
 
 def without(kind: str, which: Callable[[pd.DataFrame], Any]) -> Callable[[Frames], None]:
@@ -496,6 +512,13 @@ def test_intervals_are_rounded_but_never_onto_zero(
     assert for_people(table).to_dict("list") == {"geneval_mean": [text]}
 
 
+def test_bounds_of_times_are_rounded_as_times_are() -> None:
+    measured = {"latency_ms": [1065.03, 8.0], "latency_ms_ci_low": [1023.9, np.nan]}
+    table = pd.DataFrame({**measured, "latency_ms_ci_high": [1114.98, np.nan]})
+    dash = "\N{EN DASH}"
+    assert list(for_people(table)["latency_ms"]) == ["1065 [1024, 1115]", f"8.00 [{dash}, {dash}]"]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "texts"),
     [
@@ -523,11 +546,12 @@ def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
     table = small_table()
     table["reward"] = table["reward"].replace("matcher", "a|b")
     lines = markdown(table, "made by a test").splitlines()
-    head = "| model | method | reward | steps | world | nfe | params_m | latency_ms | n_images |"
+    head = "| model | method | reward | steps | world | nfe | params_m | latency_ms | n_timings |"
     assert lines[0].startswith(head)
     assert lines[1].startswith("| :-- | :-- | :-- | --: | :-- |")
     assert lines[3].startswith(
-        r"| tiny_a | hypernoise | a\|b | 1 | shapes | 2 | 2.5 | 4.50 | 24 | 12 | **0.750 [0"
+        "| tiny_a | hypernoise | a\\|b | 1 | shapes | 2 | 2.5 | 4.50 [\N{EN DASH}, \N{EN DASH}] | "
+        "3 | 24 | 12 | **0.750 [0"
     )
     assert "| **+0.250 [+0.0003, +0.50]** |" in lines[3]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[:8]}) == 1

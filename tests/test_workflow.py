@@ -414,6 +414,22 @@ def test_every_table_of_the_embedded_world_is_planned_by_a_config_that_extends_t
     assert planned["generate"] == 18 + (4 * 2 + 2 * 3) + 8 * 2 + 3 + 2 * 3 + 2 * 3 * 2
 
 
+def test_a_config_compares_every_method_with_its_networks(folder: Path) -> None:
+    every = "workflows/config/tiny_every_method.yaml"
+    done = snakemake(folder, "--dry-run", "compare", "--cores", "2", "--configfile", every)
+    assert done.returncode == 0, said(done)
+    more, config = (
+        yaml.safe_load((REPOSITORY / name).read_text(encoding="utf-8")) for name in (every, CONFIG)
+    )
+    methods = more["compare"].pop("methods")
+    of_default = config["compare"].pop("methods")
+    assert more == {"extends": "tiny.yaml", "compare": config["compare"]}
+    assert [method for method in methods if method != "low_frequency"] == of_default
+    # On three models: two networks of the default run, and one of low_frequency.
+    assert counts(done)["train"] == 3 * 3
+    assert counts(done)["generate"] == 3 * len(methods)
+
+
 def test_a_table_without_its_selection_says_what_the_config_lacks(folder: Path) -> None:
     done = snakemake(folder, "--dry-run", "table8", config={"selections": {}})
     assert done.returncode != 0
