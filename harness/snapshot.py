@@ -426,7 +426,7 @@ def _write(found: Found, folder: Path, jobs: Sequence[LatencyJob]) -> None:
         (folder / "latency.md").write_text(text, encoding="utf-8")
     pd.DataFrame(found.steps).to_csv(folder / "training_steps.csv", index=False)
     checks = pd.DataFrame([check.row() for check in _checks(found)])
-    checks.to_csv(folder / "checks.csv", index=False)
+    checks.to_csv(folder / "checks.csv", index=False, float_format="%.4g")
     facts = {
         "jobs": [asdict(job) for job in jobs],
         "machine": found.states,
