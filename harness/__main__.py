@@ -43,7 +43,8 @@ _REMEDIES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0, or 2 for a job that cannot be carried out."""
+    """Run one verb; returns the exit code: 0, a command's own (1 where verify or snapshot found a
+    fault), or 2 for what cannot be carried out."""
     options = _parser().parse_args(arguments)
     if options.data:
         _use_data(options.data)

@@ -1,6 +1,7 @@
 """What a snapshot is held against: targets of speed, and the costs that they are about.
 
-Pure functions of frames. Targets in seconds are a GPU's; ratios are everybody's.
+Pure functions of frames. Noise networks and training steps are held against theirs everywhere,
+searches and SANA-Sprint on a GPU.
 """
 
 from __future__ import annotations

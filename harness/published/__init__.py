@@ -76,8 +76,8 @@ def notes(table: pd.DataFrame, benchmark: str) -> list[str]:
     if not any(str(name).endswith("_published") for name in table.columns):
         return []
     return [
-        f"Published: {SOURCE}, in our units; in brackets ours less the published value, and "
-        "whether the published value lies in our interval."
+        f"Published: {SOURCE}, in our units; in brackets ours less the published value, and, "
+        "but for times, whether the published value lies in our interval."
     ]
 
 
