@@ -267,22 +267,39 @@ def test_prompt_search_runs_on_an_endpoint_whose_replies_are_partly_malformed(
 def test_an_answer_that_breaks_off_is_the_servers_fault(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Any) -> bytes:
+    def broken(*_: Any) -> bytes:
         raise IncompleteRead(b"half")
 
     monkeypatch.setattr(HTTPResponse, "read", broken)
     with pytest.raises(
         ConnectionError, match=r"/v1/chat/completions cannot be reached.*Incomplete"
     ):
-        Endpoint(serve(reply("1. x")).url, "llama").write("x", 0)
+        Endpoint(serve(reply("1. x")).url, "llama", retries=0).write("x", 0)
+
+
+def test_a_busy_server_is_asked_again_and_one_that_will_not_is_not(serve: Any) -> None:
+    server = serve((503, "busy"), reply(ANSWER))
+    assert Endpoint(server.url, "llama").write("x", 7) == ANSWER
+    first, second = server.asked
+    assert first == second
+    server = serve((401, "who are you?"), reply(ANSWER))
+    with pytest.raises(ConnectionError, match=r"refused: 401"):
+        Endpoint(server.url, "llama").write("x", 7)
+    assert len(server.asked) == 1
+    server = serve((503, "busy"))
+    with pytest.raises(ConnectionError, match=r"refused: 503"):
+        Endpoint(server.url, "llama", retries=1).write("x", 7)
+    assert len(server.asked) == 2
 
 
 def test_a_server_that_refuses_or_is_not_there_is_named(serve: Any) -> None:
     server = serve((503, "busy"))
     with pytest.raises(ConnectionError, match=r"/v1/chat/completions refused: 503"):
-        Endpoint(server.url, "llama").write("x", 0)
+        Endpoint(server.url, "llama", retries=0).write("x", 0)
     with pytest.raises(ConnectionError, match="cannot be reached"):
-        Endpoint("http://127.0.0.1:1/v1", "llama").write("x", 0)
+        Endpoint("http://127.0.0.1:1/v1", "llama", retries=0).write("x", 0)
+    with pytest.raises(ValueError, match=r"retries at least 0, got 120\.0, -1"):
+        Endpoint(server.url, "llama", retries=-1)
     with pytest.raises(ValueError, match="must start with http"):
         Endpoint("localhost:8000", "llama")
     with pytest.raises(ValueError, match="environment variable NO_SUCH_KEY is not set"):
@@ -307,7 +324,7 @@ def test_impossible_answers_of_a_language_model_are_refused(tmp_path: Path) -> N
             LocalLlm(str(tmp_path), **wrong)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="max_new_tokens >= 1 and temperature >= 0"):
             Endpoint("http://localhost", "llama", **wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="timeout_s must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"timeout_s must be positive.*got 0, 5"):
         Endpoint("http://localhost", "llama", timeout_s=0)
 
 

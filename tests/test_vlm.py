@@ -339,5 +339,5 @@ def test_neither_yes_nor_no_is_an_error_that_says_what_came(server: Any) -> None
 
 
 def test_a_server_that_refuses_is_named(server: Any) -> None:
-    with pytest.raises(ConnectionError, match="refused: 503"):
-        VlmEndpoint(server((503, "busy")).url, "qwen").yes_probability(images(1), [["a cat?"]])
+    with pytest.raises(ConnectionError, match="refused: 401"):
+        VlmEndpoint(server((401, "no")).url, "qwen").yes_probability(images(1), [["a cat?"]])

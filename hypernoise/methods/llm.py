@@ -7,13 +7,13 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
+import requests
 import torch
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 
@@ -21,6 +21,8 @@ from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 _MAX_WORDS = 77
 _NUMBERED = re.compile(r"^\s*(?:\d+\s*[.):]|[-*])\s+(.*\S)\s*$")
 _PACKAGE = "package:"
+#: What a server answers that will answer again soon.
+_BUSY = (408, 429, 500, 502, 503, 504)
 
 
 class Writer(Protocol):
@@ -162,10 +164,12 @@ class Endpoint:
         max_new_tokens: length of an answer.
         temperature: of sampling.
         timeout_s: how long an answer may take, seconds.
+        retries: how often a server that is busy, breaks off or cannot be reached is asked again:
+            at once, then after 2, 4, 8, ... seconds, or when it says.
 
     Raises:
         ValueError: the URL is neither http nor https, the key's variable is not set, or a length,
-            temperature or time is impossible.
+            temperature, time or count is impossible.
     """
 
     def __init__(
@@ -176,10 +180,14 @@ class Endpoint:
         max_new_tokens: int = 256,
         temperature: float = 0.7,
         timeout_s: float = 120.0,
+        retries: int = 5,
     ) -> None:
         _check_answers(max_new_tokens, temperature)
-        if not timeout_s > 0:
-            raise ValueError(f"the endpoint's timeout_s must be positive, got {timeout_s}")
+        if not (timeout_s > 0 and retries >= 0):
+            raise ValueError(
+                "the endpoint's timeout_s must be positive and retries at least 0, got "
+                f"{timeout_s}, {retries}"
+            )
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"the endpoint's url must start with http:// or https://, got {url!r}")
         if key_variable and not os.environ.get(key_variable):
@@ -191,13 +199,24 @@ class Endpoint:
             "temperature": temperature,
         }
         self._key_variable = key_variable
+        # A question may be asked twice, so POST is repeated like other methods.
+        again = Retry(
+            retries,
+            allowed_methods=None,
+            status_forcelist=_BUSY,
+            backoff_factor=1.0,
+            raise_on_status=False,
+        )
         self._timeout_s = timeout_s
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=again))
 
     def write(self, request: str, seed: int) -> str:
         """The answer; empty where the server's reply has another form.
 
         Raises:
-            ConnectionError: the server cannot be reached, or refuses.
+            ConnectionError: the server cannot be reached, or refuses, to the last retry.
         """
         # Servers take 32 bits.
         return _content(self.reply([{"role": "user", "content": request}], seed=seed % 2**31))
@@ -210,21 +229,21 @@ class Endpoint:
             options: further fields of the request, or others than the constructor's.
 
         Raises:
-            ConnectionError: the server cannot be reached, or refuses.
+            ConnectionError: the server cannot be reached, or refuses, to the last retry.
         """
-        body = self._options | {"messages": list(messages)} | options
-        headers = {"Content-Type": "application/json"}
+        body: dict[str, Any] = self._options | {"messages": list(messages)} | options
+        headers = {}
         if self._key_variable:
             headers["Authorization"] = f"Bearer {os.environ[self._key_variable]}"
-        sent = Request(self._url, json.dumps(body).encode(), headers)
         try:
-            with urlopen(sent, timeout=self._timeout_s) as reply:
-                text: str = reply.read().decode("utf-8", errors="replace")
-                return text
-        except HTTPError as error:
-            raise ConnectionError(f"{self._url} refused: {error.code} {error.reason}") from error
-        except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
+            reply = self._session.post(
+                self._url, json=body, headers=headers, timeout=self._timeout_s
+            )
+        except requests.RequestException as error:
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
+        if not reply.ok:
+            raise ConnectionError(f"{self._url} refused: {reply.status_code} {reply.reason}")
+        return reply.content.decode("utf-8", errors="replace")
 
 
 def local_llm_search(
