@@ -14,6 +14,7 @@ in which columns the best value of each model is marked (``best``: column -> ``"
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,8 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
             texts = list(map(_compared, texts, differences, within))
         if after.endswith(CI_LOW):
             high = after.removesuffix(CI_LOW) + CI_HIGH
-            bound = _three_digits if name.endswith("_ms") else None
-            texts = [
-                _beside(*cell, bound)
-                for cell in zip(texts, table[name], table[after], table[high], strict=True)
-            ]
+            beside = partial(_beside, _bound_form(name))
+            texts = list(map(beside, texts, table[name], table[after], table[high]))
         cells[name] = texts
     return pd.DataFrame(cells, dtype="str")
 
@@ -227,13 +225,13 @@ def _three_digits(value: float) -> str:
 
 
 def _beside(
-    text: str, value: float, low: float, high: float, form: Callable[[float], str] | None
+    form: Callable[[float, str], str], text: str, value: float, low: float, high: float
 ) -> str:
-    """A value's text and its interval, whose bounds have the form, or two decimals and its sign."""
+    """A value's text and its interval, whose bounds have the form."""
     if text == _MISSING or low == value == high:
         return text
     sign = "+" if text[0] in "+-" else ""
-    bounds = (form(b) if form and not pd.isna(b) else _bound(b, sign) for b in (low, high))
+    bounds = (_MISSING if pd.isna(bound) else form(bound, sign) for bound in (low, high))
     return f"{text} [{', '.join(bounds)}]"
 
 
@@ -246,9 +244,12 @@ def _compared(text: str, difference: float, within: Any) -> str:
     return f"{text} ({above}{inside})"
 
 
+def _bound_form(name: str) -> Callable[[float, str], str]:
+    """How the bounds of a column are rounded: times as times are, all else to two decimals."""
+    return (lambda value, _: _three_digits(value)) if name.endswith("_ms") else _bound
+
+
 def _bound(value: float, sign: str) -> str:
-    if pd.isna(value):
-        return _MISSING
     # Whether an interval excludes 0 has to survive rounding.
     rounded = f"{value:{sign}.2f}"
     return f"{value:{sign}.1g}" if value and not float(rounded) else rounded

@@ -36,6 +36,7 @@ from transformers import (
     Qwen3VLTextConfig,
     Qwen3VLVisionConfig,
 )
+from urllib3 import Retry
 
 from harness.benchmarks.questions import Images
 from harness.benchmarks.seen_images import can_reuse, encoded, gathered
@@ -338,6 +339,10 @@ def test_neither_yes_nor_no_is_an_error_that_says_what_came(server: Any) -> None
         endpoint.yes_probability(images(1), [["a cat?"]])
 
 
-def test_a_server_that_refuses_is_named(server: Any) -> None:
-    with pytest.raises(ConnectionError, match="refused: 401"):
-        VlmEndpoint(server((401, "no")).url, "qwen").yes_probability(images(1), [["a cat?"]])
+def test_a_server_that_refuses_is_named(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retry, "sleep", lambda *_: None)
+    started = server((503, "busy"))
+    with pytest.raises(ConnectionError, match="refused: 503"):
+        VlmEndpoint(started.url, "qwen").yes_probability(images(1), [["a cat?"]])
+    # Once, and five times again.
+    assert len(started.asked) == 6
