@@ -1,7 +1,7 @@
 """``python -m harness VERB ...``: argument parsing, nothing else.
 
-Verbs of the workflow take ``--job JSON_OR_PATH``, the others (:mod:`harness.commands`) their own
-options. A verb may be both: with ``--job`` it is the workflow's.
+Verbs of the workflow take ``--job JSON_OR_PATH``, the others (:mod:`harness.cli.commands`) their
+own options. A verb may be both: with ``--job`` it is the workflow's.
 """
 
 from __future__ import annotations
@@ -12,12 +12,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from harness import pins
-from harness.commands import COMMANDS
-from harness.jobs import JOBS, load_job
-from harness.targets import resolve
+from harness.base.import_strings import resolve
+from harness.cli.commands import COMMANDS
+from harness.experiment import pins
+from harness.experiment.jobs import JOBS, load_job
 
-_MODULES = {"table": "tables", "figure": "figures", "gallery": "gallery", "origins": "origins"}
+_MODULES = {
+    "match": "stages.stop_at_reward",
+    "pairs": "stages.compare_images",
+    "profile": "timing.profile",
+    "latency": "timing.latency",
+    "table": "analysis.tables",
+    "figure": "report.figures",
+    "gallery": "report.gallery",
+    "origins": "report.provenance_page",
+}
+_PAGES = ("table", "figure", "gallery", "origins")
 _HELP = {
     "pretrain": "train a tiny generator or matcher of the embedded world from scratch",
     "train": "train a noise network, or fine-tune the generator, on a reward",
@@ -72,13 +82,13 @@ def _job(options: argparse.Namespace) -> None:
     job = load_job(options.verb, options.job)
     if getattr(options, "threads", None):
         job = replace(job, threads=options.threads)
-    module = f"harness.{_MODULES.get(options.verb, options.verb)}"
+    module = f"harness.{_MODULES.get(options.verb, f'stages.{options.verb}')}"
     resolve(f"{module}:{'check' if getattr(options, 'check', False) else 'run'}")(job)
 
 
 def _use_data(folder: str) -> None:
     # Not at the top: it brings torch. Jobs of this process read the variable.
-    from harness.data_files import VARIABLE
+    from harness.build.data_files import VARIABLE
 
     os.environ[VARIABLE] = folder
 
@@ -108,13 +118,13 @@ def _parser() -> argparse.ArgumentParser:
             "--job",
             required=verb not in COMMANDS,
             metavar="JSON_OR_PATH",
-            help=f"the job as JSON, or a file that holds it (harness.jobs.{JOBS[verb].__name__})",
+            help=f"{JOBS[verb].__name__} (harness.experiment.jobs) as JSON, or its file",
         )
         has_threads = any(entry.name == "threads" for entry in fields(JOBS[verb]))
         if has_threads and verb not in COMMANDS:
             sub.add_argument("--threads", type=_positive, help="torch's threads, not the job's")
         # Tables and figures take no long work that a check could spare.
-        if verb not in _MODULES:
+        if verb not in _PAGES:
             sub.add_argument("--check", action="store_true", help="check the job, do no work")
     for verb, command in COMMANDS.items():
         own = verbs.choices.get(verb)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
+from paths import REPOSITORY
 from toys import ToyReward, build_generator
 
-from hypernoise.lora_networks import FineTuner, NoiseNetwork
 from hypernoise.models.protocol import Generator
+from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork
 from hypernoise.shapeworld.architectures import BUILDERS
 
 
@@ -22,7 +22,7 @@ def _one_thread() -> None:
 @pytest.fixture
 def typed_in_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The repository's root as working folder; a command may set torch's threads."""
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(REPOSITORY)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from paths import REPOSITORY
 
-from harness.commands import COMMANDS
-from harness.jobs import JOBS
+from harness.cli.commands import COMMANDS
+from harness.experiment.jobs import JOBS
 
-REPOSITORY = Path(__file__).parents[1]
 SOURCES = ("harness", "hypernoise", "tests", "workflows", "profiles")
 PROTOCOLS = ("hypernoise.models.protocol", "hypernoise.rewards.protocol")
 
@@ -175,7 +175,7 @@ def _uses(path: Path, package: str) -> bool:
 
 def test_what_snakemake_parses_imports_nothing_heavy() -> None:
     code = (
-        "import sys, harness.experiment, harness.jobs, harness.specs\n"
+        "import sys, harness.experiment.plan, harness.experiment.jobs\n"
         "heavy = {'torch', 'numpy', 'pandas', 'diffusers', 'transformers', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -191,7 +191,7 @@ def test_jobs_without_a_network_start_without_torch() -> None:
     for path in (REPOSITORY / "workflows" / "tables").glob("*.smk"):
         modules |= set(re.findall(r'\btarget="([\w.]+):', path.read_text(encoding="utf-8")))
     # The first measures, too; the other reads its groups from a file that may be downloaded.
-    modules -= {"harness.audit", "harness.benchmarks.hpsv2"}
+    modules -= {"harness.stages.audit", "harness.benchmarks.hpsv2"}
     code = (
         "import importlib, sys; sys.modules['torch'] = None\n"
         f"for name in {sorted(modules)}: importlib.import_module(name)"
@@ -207,10 +207,10 @@ def test_jobs_without_a_generator_start_without_what_only_generators_need() -> N
     code = (
         "import sys; from pathlib import Path\n"
         f"for name in {heavy}: sys.modules[name] = None\n"
-        "import harness.overlap, harness.pairs, harness.score\n"
-        "from harness.components import build_reward, check_reward_weights\n"
-        "from harness.declared import declared\n"
-        "from harness.specs import resolve\n"
+        "import harness.stages.overlap, harness.stages.compare_images, harness.stages.score\n"
+        "from harness.build.components import build_reward, check_reward_weights\n"
+        "from harness.experiment.component_files import declared\n"
+        "from harness.experiment.components import resolve\n"
         "found = declared(Path('workflows'))\n"
         "reward = found.reward('matcher')\n"
         "check_reward_weights([reward]); build_reward(reward, 'cpu')\n"

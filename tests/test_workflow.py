@@ -16,20 +16,20 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from paths import REPOSITORY
 
-from harness import pins
-from harness.declared import declared
-from harness.lineage import survey
-from harness.verify import verify
+from harness.cli.verify import verify
+from harness.experiment import pins
+from harness.experiment.component_files import declared
+from harness.results.results_folder import survey
 
-REPOSITORY = Path(__file__).parents[1]
 CAPTIONS = "hypernoise.shapeworld.captions:captions"
 CONFIG = "workflows/config/tiny.yaml"
 #: A benchmark with two images of one prompt per task.
 MICRO_BENCHMARK = f"""
 add_benchmark(
     "micro",
-    target="harness.prompts:subset",
+    target="harness.benchmarks.prompts:subset",
     of="{CAPTIONS}",
     n=6,
     split="evaluation",
@@ -43,7 +43,7 @@ add_benchmark(
 
 def few(split: str) -> dict[str, Any]:
     return {
-        "target": "harness.prompts:subset",
+        "target": "harness.benchmarks.prompts:subset",
         "arguments": {"of": CAPTIONS, "n": 4, "split": split},
     }
 

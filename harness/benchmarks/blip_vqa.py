@@ -24,10 +24,10 @@ from torchvision.transforms import functional as transforms
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
 
 from harness.benchmarks.questions import Images, Probabilities, grouped, pairs
-from harness.generate import to_uint8
-from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
+from harness.stages.generate import to_uint8
 from hypernoise.rewards import imagereward
 from hypernoise.rewards.preprocessing import normalized
+from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 
 MAX_TOKENS = 35
 MAX_WORDS = 50
@@ -51,7 +51,7 @@ class BlipVqa:
     Args:
         weights: ``model_base_vqa_capfilt_large.pth`` of BLIP's authors, or ``model.safetensors`` of
             ``Salesforce/blip-vqa-base``, which has the same weights but for positions that were
-            brought to 384 px; pinned (:mod:`hypernoise.checkpoints`).
+            brought to 384 px; pinned (:mod:`hypernoise.weights.pinned_files`).
         vocabulary: ``vocab.txt`` of bert-base-uncased, pinned likewise.
         vision: changes to :data:`VISION`, fields of transformers' BlipVisionConfig.
         text: changes to the text encoder's and decoder's fields of transformers' BlipTextConfig;

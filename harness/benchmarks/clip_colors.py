@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from harness.benchmarks.geneval import COLORS
 from harness.benchmarks.mask2former import Instances
-from hypernoise.checkpoints import PinnedFile
 from hypernoise.rewards.openclip import OpenClip
 from hypernoise.rewards.preprocessing import Preprocessing
+from hypernoise.weights.pinned_files import PinnedFile
 
 #: OpenAI's weights were trained with this activation; the plain one would be wrong, silently.
 ARCHITECTURE = "ViT-L-14-quickgelu"
@@ -33,12 +33,12 @@ class ClipColors:
     """Colours of detected objects.
 
     Args:
-        weights: checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`).
+        weights: checkpoint with open_clip's names (:mod:`hypernoise.weights.pinned_files`).
         architecture: name of an open_clip configuration, or one as a mapping.
         device: torch device.
 
     Raises:
-        ValueError, FileNotFoundError: as :meth:`hypernoise.checkpoints.PinnedFile.check`.
+        ValueError, FileNotFoundError: as :meth:`hypernoise.weights.pinned_files.PinnedFile.check`.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import data_files
+from harness.base.import_strings import unknown
 from harness.benchmarks.noun_chunks import Chunker, check_chunker, noun_chunks
 from harness.benchmarks.questions import (
     Images,
@@ -23,8 +23,8 @@ from harness.benchmarks.questions import (
     check_answerer,
     detail,
 )
-from harness.targets import unknown
-from harness.training_prompts import SPLITS, compbench_file
+from harness.benchmarks.training_prompts import SPLITS, compbench_file
+from harness.build import data_files
 
 #: The categories that the paper reports and BLIP-VQA judges.
 CATEGORIES = ("color", "shape", "texture")
@@ -40,7 +40,7 @@ def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[QuestionedP
     Raises:
         ValueError: an unknown split, a chunker that is unknown or not installed, a file is another
             one, or a prompt has no chunk.
-        FileNotFoundError: a file cannot be had; see :mod:`harness.data_files`.
+        FileNotFoundError: a file cannot be had; see :mod:`harness.build.data_files`.
     """
     if split not in SPLITS:
         raise unknown("split of T2I-CompBench", split, SPLITS)

@@ -39,8 +39,8 @@ from harness.benchmarks.questions import (
     check_answerer,
     detail,
 )
-from harness.data_files import locate_named
-from harness.frames import LEFT_OUT
+from harness.build.data_files import locate_named
+from harness.results.frames import LEFT_OUT
 
 Variant: TypeAlias = Literal["published", "corrected"]
 #: What each variant's score is called.
@@ -79,12 +79,13 @@ def prompts(questions: str = QUESTIONS) -> tuple[QuestionedPrompt, ...]:
     """The prompts of the question table, in its order.
 
     Args:
-        questions: the question table (:mod:`hypernoise.checkpoints`); without a hash, only a local
+        questions: the question table (:mod:`hypernoise.weights.pinned_files`); without a hash,
+        only a local
             file is taken.
 
     Raises:
         ValueError: another file than the one that the hash is of, or as :func:`read_prompts`.
-        FileNotFoundError: the question table cannot be had; see :mod:`harness.data_files`.
+        FileNotFoundError: the question table cannot be had; see :mod:`harness.build.data_files`.
     """
     return tuple(read_prompts(locate_named(NAME, questions)))
 

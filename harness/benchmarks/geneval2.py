@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.base.import_strings import SpecError
 from harness.benchmarks.questions import (
     Images,
     QuestionedPrompt,
@@ -30,8 +31,7 @@ from harness.benchmarks.questions import (
     detail,
 )
 from harness.benchmarks.surface_forms import surface_forms
-from harness.data_files import DataFile, locate
-from harness.targets import SpecError
+from harness.build.data_files import DataFile, locate
 
 DATA = DataFile(
     name="geneval2/geneval2_data.jsonl",
@@ -48,7 +48,7 @@ def prompts() -> tuple[QuestionedPrompt, ...]:
 
     Raises:
         ValueError: another file, or a line of another form.
-        FileNotFoundError: the file cannot be had; see :mod:`harness.data_files`.
+        FileNotFoundError: the file cannot be had; see :mod:`harness.build.data_files`.
     """
     return tuple(read_prompts(locate(DATA)))
 

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness import pins
 from harness.benchmarks.clip_colors import ClipColors
 from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
 from harness.benchmarks.mask2former import (
@@ -25,9 +24,10 @@ from harness.benchmarks.mask2former import (
     check_source,
 )
 from harness.benchmarks.neighbours import runs
-from harness.components import default_device
-from harness.data_files import DataFile, locate
-from harness.generate import to_uint8
+from harness.build.components import default_device
+from harness.build.data_files import DataFile, locate
+from harness.experiment import pins
+from harness.stages.generate import to_uint8
 from hypernoise.choices import check_choice
 
 DETECTOR = "facebook/mask2former-swin-small-coco-instance"
@@ -60,7 +60,8 @@ def prompts() -> tuple[GenEvalPrompt, ...]:
     """The published prompts; an id is the name of the prompt's folder in GenEval's layout.
 
     Raises:
-        ValueError, FileNotFoundError: the metadata cannot be had; see :mod:`harness.data_files`.
+        ValueError, FileNotFoundError: the metadata cannot be had; see
+        :mod:`harness.build.data_files`.
     """
     records = load_metadata(locate(METADATA), classes=CLASSES)
     return tuple(
@@ -118,7 +119,7 @@ def score(
         metadata: N prompts in GenEval's fields.
         detector: folder or hub name of the detector's weights.
         detector_revision: commit of the hub repository.
-        clip: checkpoint of the colour classifier (:mod:`hypernoise.checkpoints`).
+        clip: checkpoint of the colour classifier (:mod:`hypernoise.weights.pinned_files`).
         postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
     """
     networks = _judges(detector, detector_revision, clip, postprocessing, default_device())

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.columns import columns_of, in_order
-from harness.data_files import DataFile, locate
-from harness.paired import CELL, choose, missing, rank, require, stop_on
-from harness.statistics import mean_interval, task_mean_interval
+from harness.analysis.interval_columns import columns_of, in_order
+from harness.analysis.pairing import CELL, choose, missing, rank, require, stop_on
+from harness.analysis.statistics import mean_interval, task_mean_interval
+from harness.build.data_files import DataFile, locate
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
 #: Prompts of each style.
@@ -44,7 +44,7 @@ def prompts() -> tuple[StylePrompt, ...]:
 
     Raises:
         ValueError: a file is another one, or no list of 800 texts.
-        FileNotFoundError: a file cannot be had; see :mod:`harness.data_files`.
+        FileNotFoundError: a file cannot be had; see :mod:`harness.build.data_files`.
     """
     return tuple(
         StylePrompt(f"{style}_{number:04}", text, style)

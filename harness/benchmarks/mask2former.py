@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from harness.components import whole_network
+from harness.build.components import whole_network
 from hypernoise.choices import check_choice
-from hypernoise.hub import check_network
+from hypernoise.weights.hub import check_network
 
 #: COCO's 80 things in their order, under GenEval's names.
 CLASSES = (
@@ -306,7 +306,7 @@ def check_source(weights: str, revision: str) -> None:
     """Check that a detector is a folder, or can be had of the hub at a commit.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`hypernoise.hub.check_network`.
+        ValueError, FileNotFoundError: as :func:`hypernoise.weights.hub.check_network`.
     """
     if not Path(weights).is_dir():
         check_network(weights, revision)

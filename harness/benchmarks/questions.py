@@ -22,9 +22,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.base.import_strings import SpecError, resolve, unknown
 from harness.benchmarks.neighbours import runs
-from harness.components import default_device
-from harness.targets import SpecError, resolve, unknown
+from harness.build.components import default_device
 
 #: float32 [N, 3, H, W] in [0, 1].
 Images: TypeAlias = NDArray[np.float32]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.lora_networks import NoiseNetwork
-from hypernoise.merged_networks import inference_network
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.merged_networks import inference_network
 from hypernoise.rewards.protocol import Features, Reward
 
 
@@ -23,7 +23,7 @@ class HyperNoise:
         merged: merge the LoRA into the weights, for speed: True in a second copy of them,
             ``"per_layer"`` again in every pass; or keep it beside them without peft
             (``"in_place"``). ``network`` is used up by all of these
-            (:func:`hypernoise.merged_networks.inference_network`).
+            (:func:`hypernoise.networks.merged_networks.inference_network`).
 
     Raises:
         ValueError: ``merged`` is another text.

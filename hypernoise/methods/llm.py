@@ -106,7 +106,7 @@ class LocalLlm:
         local = Path(self.model)
         if not local.is_dir():
             # Not at the top: models that are here need no hub.
-            from hypernoise.hub import check_commit
+            from hypernoise.weights.hub import check_commit
 
             check_commit(self.model, revision)
         if gguf_file and local.is_dir() and not (local / gguf_file).is_file():
@@ -263,12 +263,12 @@ def check_local_llm_search(model: str, gguf_file: str = "", revision: str = "", 
     """Find a language model that the hub does not give, before any work.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`hypernoise.hub.check_network`.
+        ValueError, FileNotFoundError: as :func:`hypernoise.weights.hub.check_network`.
     """
     if gguf_file or Path(_place(model)).is_dir():
         return
     # Not at the top: folders and packages are checked without the hub's client.
-    from hypernoise.hub import check_network
+    from hypernoise.weights.hub import check_network
 
     check_network(model, revision)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.lora_networks import FineTuner
-from hypernoise.merged_networks import MergedFineTuner
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.networks.lora_networks import FineTuner
+from hypernoise.networks.merged_networks import MergedFineTuner
 from hypernoise.rewards.protocol import Features, Reward
 
 

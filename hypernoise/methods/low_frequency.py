@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.low_frequency import LowFrequencyNetwork
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.networks.low_frequency import LowFrequencyNetwork
 from hypernoise.rewards.protocol import Features, Reward
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.methods.whitening import nearest_white_noise
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import clip_each
 from hypernoise.rewards.protocol import (
@@ -20,7 +21,6 @@ from hypernoise.rewards.protocol import (
     differentiable_score,
     shaped_score,
 )
-from hypernoise.whitening import nearest_white_noise
 
 
 class Reno:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hypernoise.lora_networks import NoiseNetwork
-from hypernoise.merged_networks import inference_network
 from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.merged_networks import inference_network
 from hypernoise.rewards.protocol import Features, Reward
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from hypernoise.choices import check_choice
 from hypernoise.compilation import MODES, Compiled
 from hypernoise.models.random_weights import random_pipeline
-from hypernoise.weights import check_pipeline
+from hypernoise.weights.folders import check_pipeline
 
 #: In place of a folder or repository: the published architecture with random weights.
 RANDOM = "random"

@@ -9,9 +9,9 @@ import torch
 from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
 from torch import Tensor
 
-from hypernoise.hub import check_network
 from hypernoise.models.loading import DTYPE, RANDOM, Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+from hypernoise.weights.hub import check_network
 
 
 class PixartDmd:
@@ -62,7 +62,7 @@ class PixartDmd:
         """Check the distilled repository before anything is loaded.
 
         Raises:
-            ValueError, FileNotFoundError: as :func:`hypernoise.hub.check_network`.
+            ValueError, FileNotFoundError: as :func:`hypernoise.weights.hub.check_network`.
         """
         if distilled:
             check_network(distilled, distilled_revision, "transformer")

@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
 from hypernoise.rewards.heads import linear_head
 from hypernoise.rewards.openclip import OpenClip
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
+from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 
 
 class Aesthetic:
     """How pleasing an image is, whatever the prompt; trained on ratings from 1 to 10.
 
     Args:
-        weights: CLIP checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`).
+        weights: CLIP checkpoint with open_clip's names (:mod:`hypernoise.weights.pinned_files`).
         head: ``sac+logos+ava1-l14-linearMSE.pth``, pinned likewise.
         architecture: name of an open_clip configuration, or one as a mapping. OpenAI's weights
             need the quick GELU: without it scores are wrong, and nothing says so.

@@ -21,8 +21,8 @@ class HPSv2:
     """Cosine of image and prompt, in [-1, 1].
 
     Args:
-        weights: checkpoint of either version (:mod:`hypernoise.checkpoints`), or ``"random"``.
-        architecture: name of an open_clip configuration, or one as a mapping.
+        weights: checkpoint of either version (:mod:`hypernoise.weights.pinned_files`), or
+        ``"random"``. architecture: name of an open_clip configuration, or one as a mapping.
         antialias: as torchvision resizes tensors since 0.17; before that it did not, and the
             package, which resizes tensors, gave other scores.
         dtype: dtype of the network.

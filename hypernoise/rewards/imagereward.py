@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig
 from transformers import BlipVisionModel as VisionModel
 
-from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
 from hypernoise.rewards.heads import linear_head
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
+from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 
 #: The original's own constants, by which scores are standardised.
 MEAN = 0.16717362830052426
@@ -70,7 +70,8 @@ class ImageReward:
     every score is a pass of both encoders.
 
     Args:
-        weights: checkpoint with the names of image-reward 1.5 (:mod:`hypernoise.checkpoints`).
+        weights: checkpoint with the names of image-reward 1.5
+        (:mod:`hypernoise.weights.pinned_files`).
         vocabulary: ``vocab.txt`` of bert-base-uncased, pinned likewise.
         vision: changes to :data:`VISION`, fields of transformers' BlipVisionConfig.
         text: changes to :data:`TEXT`, fields of transformers' BlipTextConfig.

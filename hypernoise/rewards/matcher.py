@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hypernoise.models.protocol import Conditioning
 from hypernoise.shapeworld.captions import COLORS, SHAPES, plural, vocabulary
 from hypernoise.shapeworld.scenes import GRID
-from hypernoise.weights import check_file
+from hypernoise.weights.folders import check_file
 
 MAX_WORDS = 12
 _PADDING = 0

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
 from hypernoise.choices import check_choice
+from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 
 #: In place of a checkpoint.
 RANDOM = "random"
@@ -22,7 +22,7 @@ class OpenClip:
     """Unit vectors of images and texts.
 
     Args:
-        weights: checkpoint with open_clip's names (:mod:`hypernoise.checkpoints`), or
+        weights: checkpoint with open_clip's names (:mod:`hypernoise.weights.pinned_files`), or
             ``"random"``: enough to measure time and memory on.
         architecture: name of an open_clip configuration, or one as a mapping.
         dtype: dtype of the networks; vectors are float32 always.

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel
 
-from hypernoise.checkpoints import PinnedFile, fill, init_empty_weights, read
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
+from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 
 #: ``config.json`` of PickScore_v1, where it departs from transformers' defaults.
 VIT_H_14: Mapping[str, Any] = {

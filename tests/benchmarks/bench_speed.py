@@ -16,16 +16,17 @@ import torch
 from PIL import Image
 from toys import encode, noise_for
 
-from harness import frames, inputs
+from harness.analysis.tables import table1
 from harness.benchmarks.geneval import TASKS, decide
-from harness.generate import to_uint8
-from harness.image_files import ImageReader
-from harness.jobs import TableJob
-from harness.specs import TableSpec
-from harness.tables import table1
-from hypernoise.lora_networks import NoiseNetwork
-from hypernoise.merged_networks import inference_network
+from harness.experiment.components import TableSpec
+from harness.experiment.jobs import TableJob
+from harness.report import frame_inputs
+from harness.results import frames
+from harness.results.image_files import ImageReader
+from harness.stages.generate import to_uint8
 from hypernoise.models.protocol import Generator
+from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.merged_networks import inference_network
 from hypernoise.rewards.matcher import MatcherNetwork
 
 MODELS = ("a", "b", "c")
@@ -100,7 +101,7 @@ def test_all_tables_of_the_paper(benchmark: Any, tmp_path: Path) -> None:
     """Tables 1, 2 and 5 to 10 from files, of benchmarks of the paper's sizes: a million rows."""
     jobs, n_rows = _tables(tmp_path, 1.0 if benchmark.enabled else 0.04)
     benchmark.extra_info["rows"] = n_rows
-    benchmark.pedantic(lambda: [inputs.call(job) for job in jobs], rounds=2)
+    benchmark.pedantic(lambda: [frame_inputs.call(job) for job in jobs], rounds=2)
 
 
 def _case(number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[str]]]:

@@ -31,10 +31,10 @@ from parity.pairs import photographs
 from PIL import Image
 from torch import Tensor, nn
 
+from harness.base.import_strings import resolve
 from harness.benchmarks import blip_vqa, clip_colors, mask2former, shapeworld
-from harness.components import default_device
-from harness.generate import to_uint8
-from harness.targets import resolve
+from harness.build.components import default_device
+from harness.stages.generate import to_uint8
 from hypernoise.shapeworld.captions import captions
 from hypernoise.shapeworld.scenes import lay_out, noise_features, render_batch
 
@@ -51,8 +51,8 @@ REWARDS = {
     "aesthetic": ("hypernoise.rewards.aesthetic:Aesthetic", 2.2),
 }
 COMPARISONS = {
-    "lpips_distance": ("harness.comparisons.lpips:Lpips", 1.0),
-    "dinov2_similarity": ("harness.comparisons.dinov2:DinoV2", 1.0),
+    "lpips_distance": ("harness.similarity.lpips:Lpips", 1.0),
+    "dinov2_similarity": ("harness.similarity.dinov2:DinoV2", 1.0),
 }
 MATCHERS = ("matcher", "matcher_judge")
 #: Modules that read and fill their networks with checkpoints.
@@ -61,7 +61,7 @@ _FILLING = (
     "hypernoise.rewards.pickscore",
     "hypernoise.rewards.imagereward",
     "hypernoise.rewards.aesthetic",
-    "harness.comparisons.dinov2",
+    "harness.similarity.dinov2",
     "harness.benchmarks.blip_vqa",
 )
 #: What BLIP-VQA is asked of each image: most prompts of T2I-CompBench have two noun chunks.
@@ -139,7 +139,9 @@ def scenes() -> Tensor:
 def random_weights() -> Iterator[None]:
     """Checkpoints are neither fetched nor read: networks get small random weights."""
     with ExitStack() as stack:
-        stack.enter_context(patch("hypernoise.checkpoints.PinnedFile.fetch", lambda self: self))
+        stack.enter_context(
+            patch("hypernoise.weights.pinned_files.PinnedFile.fetch", lambda self: self)
+        )
         for module in _FILLING:
             stack.enter_context(patch(f"{module}.read", lambda _: {}))
             stack.enter_context(patch(f"{module}.fill", _fill))
@@ -163,7 +165,9 @@ def _reward(target: str) -> Scorer:
             vocabulary.write_text("\n".join(small.bert_vocabulary()), encoding="utf-8")
             arguments["vocabulary"] = str(vocabulary)
             # Its own place is all that the patched fetch gives.
-            with patch("hypernoise.checkpoints.PinnedFile.fetch", lambda self: Path(self.place)):
+            with patch(
+                "hypernoise.weights.pinned_files.PinnedFile.fetch", lambda self: Path(self.place)
+            ):
                 reward = resolve(target)(**arguments)
         else:
             arguments |= {"head": "random"} if target.endswith("Aesthetic") else {}
@@ -188,7 +192,7 @@ def _lpips(target: str) -> Scorer:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "alexnet.safetensors")
         save_file(state, path)
-        with patch("hypernoise.checkpoints.PinnedFile.fetch", lambda self: path):
+        with patch("hypernoise.weights.pinned_files.PinnedFile.fetch", lambda self: path):
             embed: Scorer = resolve(target)(weights=str(path), device=default_device()).embed
     return embed
 
@@ -214,7 +218,7 @@ def _detector() -> Scorer:
 
 def _colors() -> Scorer:
     """One object of each image: cutting out, CLIP's image tower, and the nearest text."""
-    with patch("hypernoise.checkpoints.PinnedFile.check"):
+    with patch("hypernoise.weights.pinned_files.PinnedFile.check"):
         colors = clip_colors.ClipColors("random", device=default_device())
 
     def classify(batch: Tensor) -> list[str]:
@@ -238,9 +242,11 @@ def _blip_vqa() -> Scorer:
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Path(folder, "vocab.txt")
         vocabulary.write_text("\n".join(words), encoding="utf-8")
-        with patch("hypernoise.checkpoints.PinnedFile.check"):
+        with patch("hypernoise.weights.pinned_files.PinnedFile.check"):
             answerer = blip_vqa.BlipVqa("random", str(vocabulary), device=default_device())
-        with patch("hypernoise.checkpoints.PinnedFile.fetch", lambda self: Path(self.place)):
+        with patch(
+            "hypernoise.weights.pinned_files.PinnedFile.fetch", lambda self: Path(self.place)
+        ):
             answerer.tokens(QUESTIONS)
     answerer.network.eval()
     return lambda batch: answerer.yes_probability(batch.numpy(), [QUESTIONS] * len(batch))

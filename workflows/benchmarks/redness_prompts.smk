@@ -2,8 +2,8 @@
 # all that is measured.
 add_benchmark(
     "redness_prompts",
-    target="harness.prompts:subset",
-    of="harness.training_prompts:t2i_compbench",
+    target="harness.benchmarks.prompts:subset",
+    of="harness.benchmarks.training_prompts:t2i_compbench",
     n=4,
     split="val",
     n_images=1,

@@ -2,7 +2,7 @@
 # are all that is measured.
 add_benchmark(
     "shapeworld_redness",
-    target="harness.prompts:subset",
+    target="harness.benchmarks.prompts:subset",
     of="hypernoise.shapeworld.captions:captions",
     n=4,
     split="validation",

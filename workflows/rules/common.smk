@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
-from harness import pins
-from harness.config_files import check_schema, extended
-from harness.experiment import NO_REWARD, Experiment, Run
-from harness.jobs import MatchJob, PretrainJob, TableJob, to_json
-from harness.selections import COMPARE, CONTROLS, DIVERSITY, REGULARISATION
-from harness.specs import Registry, SpecError
+from harness.experiment import pins
+from harness.experiment.config import check_schema, extended
+from harness.experiment.plan import NO_REWARD, Experiment, Run
+from harness.experiment.jobs import MatchJob, PretrainJob, TableJob, to_json
+from harness.experiment.image_sets import COMPARE, CONTROLS, DIVERSITY, REGULARISATION
+from harness.experiment.components import Registry, SpecError
 
 # One folder each; the patterns' fields are the wildcards.
 TRAINING = "results/training/{model}/{reward}/{training}"
@@ -70,7 +70,7 @@ def check_ahead(jobs):
     pending.append(("overlap", to_json(overlap_of(ahead))))
     lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
     print(f"Checking weights, prompts and options of {len(pending)} jobs...", file=sys.stderr)
-    command = [sys.executable, "-m", "harness.preflight", str(config["processes"])]
+    command = [sys.executable, "-m", "harness.stages.preflight", str(config["processes"])]
     done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         refuse(done.stderr.strip())

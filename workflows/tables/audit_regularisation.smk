@@ -1,7 +1,7 @@
 # The KL of noise networks, term by term, over training steps and weights of the L2 term.
 add_table(
     "audit_regularisation",
-    target="harness.audit:table",
+    target="harness.stages.audit:table",
     selections=(REGULARISATION,),
     version=1,
 )

@@ -1,5 +1,5 @@
 # Gains beside their controls: rewards and prompts swapped, and a judge that trained nothing.
-add_table("controls", target="harness.controls:controls", version=1)
+add_table("controls", target="harness.analysis.controls:controls", version=1)
 
 
 rule controls:

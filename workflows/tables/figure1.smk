@@ -1,5 +1,5 @@
 # Base and noise network from the same noise, on every model: the paper's figure 1.
-add_table("figure1", target="harness.grids:side_by_side", version=1)
+add_table("figure1", target="harness.report.grids:side_by_side", version=1)
 
 
 rule figure1:

@@ -1,7 +1,7 @@
 # What training on an easily hacked reward does to images: the paper's figure 3.
 add_table(
     "figure3",
-    target="harness.grids:side_by_side",
+    target="harness.report.grids:side_by_side",
     selections=("redness",),
     version=1,
     prompts_per_task=4,

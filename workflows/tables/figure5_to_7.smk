@@ -2,7 +2,7 @@
 # paper's figures 5 to 7.
 for place, ordinal in enumerate(["first", "second", "third"]):
     figure = f"figure{5 + place}"
-    add_table(figure, target="harness.grids:side_by_side", version=1, prompts_per_task=2)
+    add_table(figure, target="harness.report.grids:side_by_side", version=1, prompts_per_task=2)
 
     rule:
         name:

@@ -1,5 +1,5 @@
 # The same noise under every method: a grid per model, as in the paper's figures 1 and 5 to 8.
-add_table("grids", target="harness.figures:grid", version=1, prompts_per_task=1)
+add_table("grids", target="harness.report.figures:grid", version=1, prompts_per_task=1)
 
 
 rule grid:

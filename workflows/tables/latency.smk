@@ -1,5 +1,5 @@
 # What methods cost stage by stage, and against the base: `snakemake latency`.
-add_table("latency", target="harness.latency_table:latency", version=1)
+add_table("latency", target="harness.analysis.latency_table:latency", version=1)
 
 LATENCIES = "results/latencies/{model}.parquet"
 

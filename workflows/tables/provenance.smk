@@ -1,5 +1,5 @@
 # Code, packages, machine, settings and hashes behind the results, as a page of the report.
-add_table("provenance", target="harness.origins:origins", version=1)
+add_table("provenance", target="harness.report.provenance_page:origins", version=1)
 
 
 rule provenance:

@@ -1,7 +1,7 @@
 # What the weight of the L2 term buys and costs, beside fine-tuning's checkpoints.
 add_table(
     "regularisation",
-    target="harness.regularisation:regularisation",
+    target="harness.analysis.regularisation:regularisation",
     selections=(REGULARISATION,),
     version=1,
 )

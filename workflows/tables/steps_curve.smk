@@ -1,7 +1,7 @@
 # GenEval against sampling steps, drawn: table 8's numbers.
 add_table(
     "steps_curve",
-    target="harness.paper_figures:steps",
+    target="harness.report.paper_figures:steps",
     selections=("few_steps", "more_steps"),
     version=1,
 )

@@ -1,7 +1,7 @@
 # GenEval of fine-tuning with several LoRA ranks: the paper's table 10.
 add_table(
     "table10",
-    target="harness.paper_tables:geneval",
+    target="harness.analysis.paper_tables:geneval",
     selections=("few_steps", "ranks"),
     printed_as="table10",
     version=1,

@@ -1,7 +1,7 @@
 # GenEval at few sampling steps: the paper's table 2.
 add_table(
     "table2",
-    target="harness.paper_tables:geneval",
+    target="harness.analysis.paper_tables:geneval",
     selections=("few_steps",),
     printed_as="table2",
     version=1,

@@ -1,7 +1,7 @@
 # T2I-CompBench's categories at few sampling steps: the paper's table 5.
 add_table(
     "table5",
-    target="harness.paper_tables:compbench",
+    target="harness.analysis.paper_tables:compbench",
     selections=("compbench",),
     version=1,
 )

@@ -1,7 +1,7 @@
 # DPG-Bench at few sampling steps: the paper's table 6.
 add_table(
     "table6",
-    target="harness.paper_tables:dpg",
+    target="harness.analysis.paper_tables:dpg",
     selections=("dpg",),
     version=1,
 )

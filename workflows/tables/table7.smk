@@ -1,5 +1,5 @@
 # How much the images of a prompt differ: the paper's table 7.
-add_table("table7", target="harness.diversity:table", version=1)
+add_table("table7", target="harness.analysis.diversity:table", version=1)
 
 
 rule table7:

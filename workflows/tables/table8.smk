@@ -1,7 +1,7 @@
 # GenEval at few and many sampling steps: the paper's table 8.
 add_table(
     "table8",
-    target="harness.paper_tables:geneval",
+    target="harness.analysis.paper_tables:geneval",
     selections=("few_steps", "more_steps"),
     printed_as="table8",
     version=1,

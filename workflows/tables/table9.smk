@@ -1,7 +1,7 @@
 # GenEval of noise networks of several LoRA ranks: the paper's table 9.
 add_table(
     "table9",
-    target="harness.paper_tables:geneval",
+    target="harness.analysis.paper_tables:geneval",
     selections=("few_steps", "ranks"),
     printed_as="table9",
     version=1,

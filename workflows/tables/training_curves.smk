@@ -1,5 +1,5 @@
 # Validation rewards while networks are trained, with intervals.
-add_table("training_curves", target="harness.paper_figures:training_curves", version=1)
+add_table("training_curves", target="harness.report.paper_figures:training_curves", version=1)
 
 
 rule training_curves:

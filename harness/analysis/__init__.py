@@ -1,0 +1,1 @@
+"""Statistics, pairing and tables: pure functions of frames. Imports no torch."""

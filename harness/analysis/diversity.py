@@ -1,0 +1,124 @@
+"""How much the images of a prompt differ: the paper's table 7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import published
+from harness.analysis.interval_columns import columns_of, in_order
+from harness.analysis.pairing import (
+    CELL,
+    choose,
+    missing,
+    name_cell,
+    rank,
+    require,
+    stop_on,
+    without_baseline,
+)
+from harness.analysis.statistics import NO_INTERVAL, mean_interval
+from harness.analysis.tables import finished
+from harness.similarity.protocol import ENDINGS
+
+_KEY = [*CELL, "metric", "prompt_id"]
+
+
+def table(
+    pairs: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str = "base",
+) -> pd.DataFrame:
+    """Mean distance and similarity of the images of a prompt, for every model and method.
+
+    Args:
+        pairs: pair rows of one benchmark; every method has every pair of every prompt.
+        models, methods: what to show, in this order; all by name if None, the baseline first.
+        baseline: the method that changes are measured against, prompt by prompt.
+
+    Returns:
+        One row per model, method, reward and steps: world, n_prompts, n_images (of each prompt),
+        and for each metric its mean over all pairs, with the 95 % interval clustered by prompt; its
+        standard deviation over prompts (the paper's ±); and its change against the baseline with
+        the interval of the paired differences, NaN for the baseline itself. Of a ``_distance``
+        higher is more diverse, of a ``_similarity`` lower is. Published means stand beside ours
+        where the benchmark is the paper's.
+
+    Raises:
+        FrameError: a method, its baseline or a pair is missing, there is more than one benchmark,
+            or methods have other prompts.
+    """
+    require(pairs, [*_KEY, "benchmark", "seed", "image_index", "other_index", "value"], "pairs")
+    faults = missing(pairs[list(CELL)].drop_duplicates(), models, methods)
+    chosen = choose(pairs, models, methods)
+    cells = chosen[list(CELL)].drop_duplicates().sort_values(list(CELL), ignore_index=True)
+    stop_on(faults + _faults(chosen) + without_baseline(cells, baseline), "table7")
+    means = chosen.groupby(_KEY)["value"].agg(["mean", "size"]).reset_index()
+    rows = []
+    for values in cells.itertuples(index=False, name=None):
+        cell = dict(zip(CELL, values, strict=True))
+        rows.append({**cell, **_measures(means, cell, baseline)})
+    shown = pd.DataFrame(rows)
+    order = [rank(shown["model"], models), shown["steps"]]
+    order += [rank(shown["method"], methods or [baseline]), shown["reward"]]
+    made = in_order(shown, order)
+    benchmark = str(chosen["benchmark"].iloc[0])
+    made.insert(len(CELL), "world", published.world(benchmark))
+    return finished(made, "table7", benchmark, ())
+
+
+def _faults(pairs: pd.DataFrame) -> list[str]:
+    faults = []
+    for name in ("benchmark", "seed"):
+        found = sorted(map(str, pairs[name].unique()))
+        if len(found) > 1:
+            faults.append(f"one {name} per table, these are {', '.join(found)}")
+    for metric in pairs["metric"].unique():
+        if not metric.endswith(tuple(ENDINGS)):
+            faults.append(f"metric {metric!r} must end in {' or '.join(ENDINGS)}")
+    indices = pairs.groupby(_KEY)[["image_index", "other_index"]].agg(["nunique", "size"])
+    n_pairs = indices[("image_index", "size")]
+    n_images = indices[("image_index", "nunique")] + 1
+    whole = (n_pairs == n_images * (n_images - 1) // 2) & (n_images == n_images.max())
+    faults += [f"{_named(key)}: pairs are missing" for key in whole.index[~whole]]
+    n_prompts = whole.groupby(level=[*CELL, "metric"]).size().unstack(fill_value=0)
+    everything = pairs["prompt_id"].nunique()
+    for values, row in n_prompts.iterrows():
+        cell = name_cell(pd.Series(dict(zip(CELL, values, strict=True))))
+        short = [f"{metric} of {n} prompts" for metric, n in row.items() if n != everything]
+        faults += [f"{cell}: {', '.join(short)}, not of {everything}"] if short else []
+    return faults
+
+
+def _named(key: Any) -> str:
+    cell = name_cell(pd.Series(dict(zip(CELL, key, strict=False))))
+    return f"{cell}, {key[-2]} of {key[-1]}"
+
+
+def _measures(means: pd.DataFrame, cell: dict[str, Any], baseline: str) -> dict[str, Any]:
+    own = _by_metric(means, cell)
+    base = _by_metric(means, {**cell, "method": baseline, "reward": ""})
+    n_pairs = int(means["size"].iloc[0])
+    # n (n - 1) / 2 pairs of n images.
+    n_images = round((1 + (1 + 8 * n_pairs) ** 0.5) / 2)
+    measured: dict[str, Any] = {"n_prompts": len(own), "n_images": n_images}
+    for metric in own.columns:
+        values, prompts = own[metric].to_numpy(), own.index.to_numpy()
+        measured |= columns_of(mean_interval(values, prompts), f"{metric}_mean")
+        measured[f"{metric}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+        change = NO_INTERVAL
+        if cell["method"] != baseline:
+            change = mean_interval(values - base[metric].loc[prompts].to_numpy(), prompts)
+        measured |= columns_of(change, f"{metric}_change_mean")
+    return measured
+
+
+def _by_metric(means: pd.DataFrame, cell: dict[str, Any]) -> pd.DataFrame:
+    """Means [prompts, metrics] of one cell."""
+    own = means[(means[list(CELL)] == pd.Series(cell)[list(CELL)]).all(axis=1)]
+    return own.pivot(index="prompt_id", columns="metric", values="mean")

@@ -1,0 +1,171 @@
+"""The table of what methods cost: latency, its ratio to the base, operations, memory.
+
+A pure function of frames, like those of :mod:`harness.analysis.tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.analysis.interval_columns import columns_of, in_order, with_interval
+from harness.analysis.pairing import choose, missing, rank, stop_on
+from harness.analysis.published import SOURCE, joined
+from harness.analysis.statistics import NO_INTERVAL, median_interval
+from harness.timing.stage_names import BACKBONE, END_TO_END, NOISE_NETWORK, STAGES
+
+#: What a measurement is of; the rows of one are stages and repeats.
+SETTING = ("model", "steps", "size_px", "precision", "device", "mode", "batch_size")
+CONTENDER = (*SETTING, "method", "reward")
+COLUMNS = (
+    *CONTENDER,
+    "n_timings",
+    *with_interval("latency_ms"),
+    "p90_ms",
+    "p99_ms",
+    "images_per_s",
+    *with_interval("ratio_to_base"),
+    *with_interval("ratio_to_budget"),
+    *(f"{stage}_ms" for stage in STAGES),
+    "nfe",
+    "gflops",
+    "peak_memory_mib",
+    "params_m",
+    "threads",
+    "paper_ms",
+)
+_INTERVALS = "Intervals in brackets: 95 %, of a median, from order statistics of the timings."
+_NOTES = (
+    "Latencies are from text to image, text encoding included, in ms per image; ratio_to_base "
+    "pairs each timing with the base's nearest one; ratio_to_budget is to the base plus one "
+    "backbone pass plus its LoRA's operations at that pass's speed.",
+    f"paper_ms: printed in {SOURCE}, table 1, measured there on another GPU than here.",
+)
+Floats = npt.NDArray[np.float64]
+
+
+def latency(
+    latencies: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str = "base",
+) -> pd.DataFrame:
+    """What every method costs in every setting, from text to image.
+
+    Each timing is divided by the base's that was taken nearest to it, so that drift of the machine
+    cancels. The budget of a noise network is the base's time, plus that of its one backbone pass,
+    plus what LoRA's operations would take at that pass's own speed: those of the same network with
+    LoRA beside the weights where that was measured, else its own further operations.
+
+    Args:
+        latencies: rows of :data:`harness.results.frames.LATENCIES`.
+        models, methods: what to show, in this order; None shows all, by name and the base first.
+        baseline: the method that ratios are to, in the same setting.
+
+    Returns:
+        One row per setting and method with :data:`COLUMNS`: medians per image with 95 % intervals
+        from order statistics, percentiles and throughput of the end-to-end latency, medians of the
+        stages (NaN where a method has none), costs as in the frame, and what the paper prints for
+        the model and method, on its own GPU. Ratios are NaN where the base was not measured.
+
+    Raises:
+        FrameError: a model or method was not measured.
+    """
+    stop_on(missing(latencies, models, methods), "latency")
+    kept = choose(latencies, models, None)
+    rows: list[dict[str, Any]] = []
+    for key, setting in kept.groupby(list(SETTING), sort=False):
+        groups = setting.groupby(["method", "reward"], sort=False)
+        calls = {who: _Calls(own) for who, own in groups}
+        base = next((own for who, own in calls.items() if who[0] == baseline), None)
+        for who, own in calls.items():
+            identity = dict(zip(CONTENDER, (*key, *who), strict=True))
+            rows.append(identity | _measures(own, base, _beside(calls, who)))
+    table = choose(pd.DataFrame(rows), None, methods)
+    order = [rank(table["model"], models), *(table[name] for name in SETTING[1:])]
+    order += [rank(table["method"], methods or [baseline]), table["reward"]]
+    table = in_order(table, order)
+    table["paper_ms"] = _printed_ms(table)
+    table = table[list(COLUMNS)]
+    table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
+    return table
+
+
+def _beside(calls: Mapping[Any, _Calls], who: Any) -> _Calls:
+    """Of a merged network, the budget is that of its LoRA beside the weights."""
+    plain = str(who[0]).partition(":merged=")[0]
+    forms = (calls.get((form, who[1])) for form in (plain, f"{plain}:merged=in_place"))
+    return next((found for found in forms if found is not None), calls[who])
+
+
+def _printed_ms(table: pd.DataFrame) -> pd.Series[float]:
+    """The printed time of each row's method; how a network is merged changes no method."""
+    plain = table["method"].str.replace(r":merged=\w+$", "", regex=True)
+    models = table["model"].str.removesuffix("_random")
+    named = table[["steps", "latency_ms"]].assign(model=models, method=plain)
+    pairs = joined(named, "table1", "geneval").set_index("row")
+    return pairs["published"].astype("float64").reindex(table.index)
+
+
+class _Calls:
+    """The rows of one method in one setting: a column of times and operations per stage."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows = rows
+        self.ms = rows.pivot(index="turn", columns="stage", values="latency_ms")
+        self.gflops = rows.groupby("stage")["gflops"].first()
+
+    def __len__(self) -> int:
+        return len(self.ms)
+
+    @property
+    def turns(self) -> Floats:
+        return self.ms.index.to_numpy(dtype=np.float64)
+
+    def times(self, stage: str) -> Floats:
+        return self.ms[stage].to_numpy(dtype=np.float64)
+
+
+def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any]:
+    times = own.times(END_TO_END)
+    median = median_interval(times)
+    ratio = budget = NO_INTERVAL
+    if base is not None:
+        near = np.abs(own.turns[:, None] - base.turns[None]).argmin(axis=1)
+        ratio = median_interval(times / base.times(END_TO_END)[near])
+        if NOISE_NETWORK in own.ms:
+            budget = median_interval(times / _budget(beside, base)[near])
+    first = own.rows.iloc[0]
+    stages = {f"{stage}_ms": _median(own, stage) for stage in STAGES}
+    return {
+        "n_timings": len(own),
+        **columns_of(median, "latency_ms"),
+        "p90_ms": float(np.percentile(times, 90)),
+        "p99_ms": float(np.percentile(times, 99)),
+        "images_per_s": 1000 / median.mean,
+        **columns_of(ratio, "ratio_to_base"),
+        **columns_of(budget, "ratio_to_budget"),
+        **stages,
+        **{name: first[name] for name in ("nfe", "peak_memory_mib", "params_m", "threads")},
+        "gflops": float(own.gflops[END_TO_END]),
+    }
+
+
+def _budget(beside: _Calls, base: _Calls) -> Floats:
+    """What each of the base's calls would have taken with a noise network's work, ms."""
+    passes = max(1.0, float(base.rows["steps"].iloc[0]))
+    one_pass_ms = base.times(BACKBONE) / passes
+    one_pass_gflops = float(base.gflops[BACKBONE]) / passes
+    more = float(beside.gflops[NOISE_NETWORK]) - one_pass_gflops
+    further: Floats = one_pass_ms * max(0.0, more / one_pass_gflops)
+    budget: Floats = base.times(END_TO_END) + one_pass_ms + further
+    return budget
+
+
+def _median(calls: _Calls, stage: str) -> float:
+    return float(np.median(calls.times(stage))) if stage in calls.ms else np.nan

@@ -1,0 +1,312 @@
+"""Scores laid out as compared methods by images, and every gap in them named.
+
+Two methods can be compared image by image only where both made the same images: the same
+prompts from the same noise. This module finds what spoils that (a method without its baseline,
+an image without its partner, a score that is there twice, not at all or not finite) and says
+all of it in one message, since whoever mends one gap wants to know about the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.base.import_strings import unknown
+from harness.results.frames import IDENTITY, LEFT_OUT
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Integers: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+#: What identifies one row of a comparison, a *cell*.
+CELL = ("model", "method", "reward", "steps")
+#: What identifies an image within it, a *picture*: the same for all that share prompt and noise.
+PICTURE = tuple(column.name for column in IDENTITY if column.name not in CELL)
+
+_EXAMPLES = 3
+
+
+class FrameError(ValueError):
+    """Frames that no honest table or figure can be made of; the message names every fault."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Scores of C cells on P pictures.
+
+    Attributes:
+        cells: [C] rows of :data:`CELL`, sorted.
+        pictures: [P] rows of :data:`PICTURE`, sorted.
+        scores: metric -> [C, P] in the metric's unit; NaN where a cell lacks a picture.
+    """
+
+    cells: pd.DataFrame
+    pictures: pd.DataFrame
+    scores: Mapping[str, Floats]
+
+    @property
+    def benchmark(self) -> str:
+        """The benchmark of all pictures."""
+        return str(self.pictures["benchmark"].iloc[0])
+
+
+def pair(
+    scores: pd.DataFrame,
+    metrics: Sequence[str],
+    images: pd.DataFrame | None = None,
+    baseline: str | None = None,
+) -> tuple[Paired, list[str]]:
+    """Lay scores out, and list what keeps them from being compared; row order is irrelevant.
+
+    Args:
+        scores: score rows (:mod:`harness.results.frames`); other metrics than asked for are
+        ignored.
+        metrics: each image must have each of them, once and finite, unless its scorer says that
+            the metric leaves it out (:data:`harness.results.frames.LEFT_OUT`).
+        images: image rows; when given, exactly these images must be scored.
+        baseline: the method whose images all others of its model and steps must have, and no
+            more; without one, the first method by name.
+
+    Returns:
+        The layout, to be used only if there are no faults, and the faults, a line each.
+
+    Raises:
+        FrameError: a column is missing or there are no rows, so that nothing can be laid out.
+    """
+    require(scores, (*CELL, *PICTURE, "metric", "value"), "scores")
+    found = sorted(scores["metric"].unique())
+    faults = [
+        str(unknown("metric", name, found, "scores")) for name in metrics if name not in found
+    ]
+    present = [name for name in metrics if name in found]
+    kept = scores[scores["metric"].isin(present)]
+    if images is not None:
+        require(images, (*CELL, *PICTURE), "images")
+    if kept.empty:
+        raise FrameError("; ".join(faults))
+    left_out = scores[scores["metric"].isin(_endings(present))]
+    layout = _Layout.of(kept, left_out, present, images)
+    return layout.paired(), faults + layout.faults() + layout.unpaired(baseline)
+
+
+def baselines(cells: pd.DataFrame, baseline: str) -> list[int | None]:
+    """For each cell the index of the baseline of its model and steps; None where it has none."""
+    keys = list(zip(cells["model"], cells["steps"], strict=True))
+    of = {key: i for i, key in enumerate(keys) if cells["method"].iloc[i] == baseline}
+    return [of.get(key) for key in keys]
+
+
+def missing(
+    cells: pd.DataFrame, models: Sequence[str] | None, methods: Sequence[str] | None
+) -> list[str]:
+    """A line for each asked-for model and method without a cell; None asks for nothing."""
+    there = sorted(cells["model"].unique())
+    known = sorted(cells["method"].unique())
+    have = set(zip(cells["model"], cells["method"], strict=True))
+    faults = [str(unknown("model", name, there)) for name in models or () if name not in there]
+    faults += [str(unknown("method", name, known)) for name in methods or () if name not in known]
+    # A name that is nowhere has been said to be unknown; once is enough.
+    expected = product(
+        [name for name in models or there if name in there],
+        [name for name in methods or () if name in known],
+    )
+    lacking = [pair for pair in expected if pair not in have]
+    return faults + [
+        f"no rows of method {method!r} for model {model!r}" for model, method in lacking
+    ]
+
+
+def without_baseline(cells: pd.DataFrame, baseline: str) -> list[str]:
+    """A line for each model and steps that lack the baseline or have several."""
+    alone = [index for index, other in enumerate(baselines(cells, baseline)) if other is None]
+    keys = cells.iloc[alone][["model", "steps"]].drop_duplicates()
+    lines = [
+        f"no rows of the baseline {baseline!r} for model {model!r} at steps {steps}"
+        for model, steps in zip(keys["model"], keys["steps"], strict=True)
+    ]
+    several = cells[cells["method"] == baseline]
+    several = several[several.duplicated(["model", "steps"], keep=False)]
+    names = [name_cell(several.loc[index]) for index in several.index]
+    return lines + ([f"more than one baseline: {examples(names)}"] if names else [])
+
+
+def choose(
+    frame: pd.DataFrame, models: Sequence[str] | None, methods: Sequence[str] | None
+) -> pd.DataFrame:
+    """The rows of some models and methods; None stands for all."""
+    for column, names in (("model", models), ("method", methods)):
+        if names is not None:
+            frame = frame[frame[column].isin(list(names))]
+    return frame
+
+
+def rank(names: pd.Series[str], first: Sequence[str] | None) -> pd.Series[int]:
+    """The place of each name: those of ``first`` in their order, then the others by name."""
+    order = dict.fromkeys([*(first or ()), *sorted(names.unique())])
+    return names.map({name: place for place, name in enumerate(order)})
+
+
+def require(
+    frame: pd.DataFrame, columns: Iterable[str], name: str, may_be_empty: bool = False
+) -> None:
+    """Raise FrameError unless a frame has these columns, and rows if it must."""
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        raise FrameError(f"{name} lack the columns {', '.join(lacking)}")
+    if frame.empty and not may_be_empty:
+        raise FrameError(f"{name}: no rows")
+
+
+def stop_on(faults: Sequence[str], what: str) -> None:
+    """Raise one FrameError with all faults, if there are any."""
+    if faults:
+        raise FrameError("\n- ".join([f"{what} cannot be made:", *faults]))
+
+
+def examples(items: Sequence[str], n: int | None = None) -> str:
+    """The first few of ``n`` things in words, and how many more there are."""
+    more = (len(items) if n is None else n) - _EXAMPLES
+    return "; ".join(items[:_EXAMPLES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def name_cell(cell: pd.Series[Any]) -> str:
+    """A cell in words: ``tiny_sd hypernoise on matcher, steps 1``."""
+    reward = f" on {cell['reward']}" if cell["reward"] else ""
+    return f"{cell['model']} {cell['method']}{reward}, steps {cell['steps']}"
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Numbers instead of names, so that a million rows take a second.
+
+    Attributes:
+        places: per score row its metric, cell and picture.
+        values: the score rows' values.
+        made: [C, P], image rows of each picture; None where no images were given.
+        left_out: [M, C, P], whether a metric leaves out a cell's picture.
+    """
+
+    cells: pd.DataFrame
+    pictures: pd.DataFrame
+    metrics: Sequence[str]
+    places: tuple[Integers, Integers, Integers]
+    values: Floats
+    made: Integers | None
+    left_out: Flags
+
+    @classmethod
+    def of(
+        cls,
+        scores: pd.DataFrame,
+        left_out: pd.DataFrame,
+        metrics: Sequence[str],
+        images: pd.DataFrame | None,
+    ) -> _Layout:
+        frames = [scores, left_out, *([] if images is None else [images])]
+        cells, cell_codes = _code(frames, CELL)
+        pictures, picture_codes = _code(frames, PICTURE)
+        values = scores["value"].to_numpy(dtype=np.float64, na_value=np.nan)
+        shape = (len(cells), len(pictures))
+        made = None if images is None else _count((cell_codes[2], picture_codes[2]), shape)
+        places = (_places(scores, metrics), cell_codes[0], picture_codes[0])
+        excused = (_places(left_out, _endings(metrics)), cell_codes[1], picture_codes[1])
+        flags = _count(excused, (len(metrics), *shape)) > 0
+        return cls(cells, pictures, metrics, places, values, made, flags)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.metrics), len(self.cells), len(self.pictures)
+
+    def paired(self) -> Paired:
+        grid = np.full(self.shape, np.nan)
+        grid[self.places] = self.values
+        return Paired(self.cells, self.pictures, dict(zip(self.metrics, grid, strict=True)))
+
+    def faults(self) -> list[str]:
+        """What is wrong with single scores and image rows."""
+        counts = _count(self.places, self.shape)
+        at_fault = ~np.isfinite(self.values)
+        not_finite = _count(tuple(codes[at_fault] for codes in self.places), self.shape)
+        made = counts.sum(axis=0) if self.made is None else self.made
+        lines = self._lines(counts > 1, self.metrics, "scored more than once")
+        lines += self._lines(not_finite > 0, self.metrics, "score is not a finite number")
+        lacking = (counts == 0) & (made > 0) & ~self.left_out
+        lines += self._lines(lacking, self.metrics, "image without a score")
+        if self.made is not None:
+            lines += self._lines((counts > 0) & (made == 0), self.metrics, "no image row")
+            lines += self._lines(made[None] > 1, ["images"], "more than one image row")
+        return lines
+
+    def unpaired(self, baseline: str | None) -> list[str]:
+        """Which cells have other images than the one they are compared with."""
+        have = _count(self.places, self.shape).sum(axis=0) > 0
+        lines = []
+        for cell, other in self._references(baseline):
+            for one, two in ((cell, other), (other, cell)):
+                extra = have[one] & ~have[two]
+                if extra.any():
+                    with_it, lacking = (name_cell(self.cells.iloc[index]) for index in (one, two))
+                    lines.append(
+                        f"{lacking}: lacks {extra.sum()} of the images that {with_it} has: "
+                        f"{self._pictures(extra)}"
+                    )
+        return lines
+
+    def _references(self, baseline: str | None) -> list[tuple[int, int]]:
+        groups = self.cells.groupby(["model", "steps"]).groups.values()
+        pairs = []
+        for group in groups:
+            members = self.cells.loc[group].sort_values(["method", "reward"])
+            if baseline is not None:
+                members = members[members["method"] == baseline]
+            first = members.index[:1].to_list()
+            pairs += [(int(cell), int(other)) for other in first for cell in group if cell != other]
+        return pairs
+
+    def _lines(self, at: Flags, layers: Sequence[str], what: str) -> list[str]:
+        """One line per layer and cell in which a [layers, C, P] flag is up."""
+        return [
+            f"{name_cell(self.cells.iloc[cell])}: {layers[layer]}: {what}: "
+            f"{self._pictures(at[layer, cell])}"
+            for layer, cell in np.argwhere(at.any(axis=2))
+        ]
+
+    def _pictures(self, at: Flags) -> str:
+        first = self.pictures[at].head(_EXAMPLES)
+        columns = zip(first["prompt_id"], first["image_index"], first["seed"], strict=True)
+        named = [f"prompt {prompt!r} image {index} seed {seed}" for prompt, index, seed in columns]
+        return examples(named, int(at.sum()))
+
+
+def _endings(metrics: Sequence[str]) -> list[str]:
+    return [metric + LEFT_OUT for metric in metrics]
+
+
+def _places(scores: pd.DataFrame, metrics: Sequence[str]) -> Integers:
+    """The place of each row's metric among some."""
+    found = pd.Categorical(scores["metric"], categories=list(metrics))
+    places: Integers = found.codes.astype(np.int64)
+    return places
+
+
+def _code(
+    frames: Sequence[pd.DataFrame], columns: Sequence[str]
+) -> tuple[pd.DataFrame, list[Integers]]:
+    """Number the distinct values of some columns, the same in all frames, in sorted order."""
+    stacked = pd.concat([frame[list(columns)] for frame in frames], ignore_index=True)
+    codes = stacked.groupby(list(columns), sort=True, dropna=False).ngroup().to_numpy(np.int64)
+    _, first = np.unique(codes, return_index=True)
+    ends = np.cumsum([len(frame) for frame in frames])[:-1]
+    return stacked.iloc[first].reset_index(drop=True), np.split(codes, ends)
+
+
+def _count(places: tuple[Integers, ...], shape: tuple[int, ...]) -> Integers:
+    flat = np.ravel_multi_index(places, shape)
+    counts: Integers = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+    return counts

@@ -1,0 +1,176 @@
+"""The paper's printed numbers (arXiv 2508.09968), and ours beside them.
+
+``results.csv`` and ``hyperparameters.csv`` hold facts as printed; where they come from is in the
+README beside them. A number is compared only where benchmark and model are the paper's: others
+are other worlds, and their tables say so instead.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.interval_columns import CI_HIGH, CI_LOW, with_interval
+from harness.experiment.components import RANK_INFIX
+
+#: Where the numbers are printed.
+SOURCE = "Noise Hypernetworks, arXiv 2508.09968"
+#: Printed table -> the benchmark whose images it is about.
+BENCHMARKS = {
+    **{f"table{number}": "geneval" for number in (1, 2, 8, 9, 10)},
+    "table5": "t2i_compbench",
+    "table6": "dpg_bench",
+    "table7": "geneval_diversity",
+}
+#: Our name -> the printed one, where they differ.
+MODELS = {"sana_sprint_0_6b": "sana_sprint_0.6b"}
+#: Our method -> the printed one; methods that are not here were not printed.
+METHODS = {
+    "base": "base",
+    "hypernoise": "hypernoise",
+    "lora_finetune_final": "lora_finetune",
+    "best_of_n": "best_of_n",
+    "reno": "reno",
+    "prompt_search_llm": "prompt_optimization",
+}
+#: Our column -> the printed metric and its factor to our unit.
+UNITS = {
+    "latency_ms": ("time_s", 1e3),
+    "params_m": ("params_b", 1e3),
+    "lpips_distance_mean": ("lpips_diversity", 1.0),
+    "dinov2_similarity_mean": ("dino_similarity", 1.0),
+}
+#: Columns whose intervals are of this machine: whether a printed number lies in one says nothing.
+_OF_THE_MACHINE = ("latency_ms",)
+_KEY = ("model", "method", "steps")
+_ADDED = ("published", "difference", "published_within")
+
+
+@cache
+def results() -> pd.DataFrame:
+    """Every printed number, in its printed names and units: the columns of ``results.csv``."""
+    return _csv("results.csv").astype({"steps": "Int64", "nfe": "Int64", "lora_rank": "Int64"})
+
+
+@cache
+def hyperparameters() -> pd.DataFrame:
+    """The printed training settings, a row per experiment, model and method."""
+    return _csv("hyperparameters.csv")
+
+
+def world(benchmark: str) -> str:
+    """``"paper"`` for the paper's own benchmarks, else the benchmark's name: another world."""
+    return "paper" if benchmark in BENCHMARKS.values() else benchmark
+
+
+def notes(table: pd.DataFrame, benchmark: str) -> list[str]:
+    """What a table of a benchmark's images says about being compared with print."""
+    if world(benchmark) != "paper":
+        return [
+            f"{benchmark} is another world than the paper's: nothing here can be compared with "
+            "published numbers, and none are shown."
+        ]
+    if not any(str(name).endswith("_published") for name in table.columns):
+        return []
+    return [
+        f"Published: {SOURCE}, in our units; in brackets ours less the published value, and, "
+        "but for times, whether the published value lies in our interval."
+    ]
+
+
+def joined(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
+    """Our numbers joined with the printed ones on (table, model, method, steps, rank, metric).
+
+    Args:
+        table: rows with model, method, steps, perhaps ``lora_rank``, and a column per metric,
+            followed by ``<metric>_ci_low`` and ``<metric>_ci_high`` where it has an interval.
+        name: of the printed table, e.g. ``"table1"``.
+        benchmark: whose images ours are; nothing is joined unless it is the paper's.
+
+    Returns:
+        A row per pair: row (of ``table``), model, method, steps, lora_rank, metric, ours,
+        published, difference (ours less published), and published_within: whether the published
+        value lies in our interval, missing where there is none and for times.
+
+    Raises:
+        ValueError: the paper has no such table.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(f"the paper has no {name!r} (valid: {', '.join(BENCHMARKS)})")
+    printed = results()
+    printed = printed[printed["table"] == name]
+    same = benchmark == BENCHMARKS[name]
+    rows = _long(table, set(printed["metric"])) if same else []
+    found = [row | match for row in rows if (match := _match(row, printed)) is not None]
+    columns = ["row", *_KEY, "lora_rank", "metric", "ours", *_ADDED]
+    return pd.DataFrame(found, columns=columns).astype({"published_within": "boolean"})
+
+
+def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
+    """The table with three more columns after each metric that the paper prints in it.
+
+    They are ``<metric>_published``, ``<metric>_difference`` and ``<metric>_published_within``
+    (:func:`joined`, whose arguments and errors these are); none where the benchmark is another.
+    """
+    pairs = joined(table, name, benchmark)
+    for metric, found in pairs.groupby("metric", sort=False):
+        place = max(list(table).index(column) for column in _own_columns(table, str(metric)))
+        for offset, suffix in enumerate(_ADDED, start=1):
+            values = found.set_index("row")[suffix].reindex(table.index)
+            if suffix != "published_within":
+                values = values.astype("float64")
+            table.insert(place + offset, f"{metric}_{suffix}", values)
+    return table
+
+
+def printed_method(method: str) -> str | None:
+    """The paper's name of a method or of its variant in rank; None if it is not printed."""
+    trained, is_variant, _ = method.partition(RANK_INFIX)
+    return trained if is_variant else METHODS.get(method)
+
+
+def _csv(name: str) -> pd.DataFrame:
+    with (resources.files(__name__) / name).open(encoding="utf-8") as lines:
+        return pd.read_csv(lines)
+
+
+def _own_columns(table: pd.DataFrame, metric: str) -> list[str]:
+    return [column for column in with_interval(metric) if column in table.columns]
+
+
+def _long(table: pd.DataFrame, printed: set[str]) -> list[dict[str, Any]]:
+    factors = {column: UNITS.get(column, (column, 1.0)) for column in table.columns}
+    metrics = {c: (named, k) for c, (named, k) in factors.items() if named in printed}
+    return [
+        {key: record[key] for key in _KEY}
+        | {"row": index, "lora_rank": record.get("lora_rank", pd.NA), "metric": column}
+        | {"ours": record[column], "printed": named, "factor": factor}
+        | {"low": record.get(f"{column}{CI_LOW}"), "high": record.get(f"{column}{CI_HIGH}")}
+        for index, record in zip(table.index, table.to_dict("records"), strict=True)
+        for column, (named, factor) in metrics.items()
+    ]
+
+
+def _match(row: dict[str, Any], printed: pd.DataFrame) -> dict[str, Any] | None:
+    same = (
+        (printed["metric"] == row["printed"])
+        & (printed["model"] == MODELS.get(row["model"], row["model"]))
+        & (printed["method"] == printed_method(row["method"]))
+        & printed["steps"].eq(row["steps"]).fillna(True)
+    )
+    if not pd.isna(row["lora_rank"]):
+        same &= printed["lora_rank"].eq(row["lora_rank"]).fillna(True)
+    if not same.any():
+        return None
+    value = float(printed.loc[same, "value"].iloc[0]) * row["factor"]
+    has_bounds = row["low"] is not None and not pd.isna(row["low"])
+    known = has_bounds and row["metric"] not in _OF_THE_MACHINE
+    within = row["low"] <= value <= row["high"] if known else pd.NA
+    return {
+        "published": value,
+        "difference": row["ours"] - value,
+        "published_within": within,
+    }

@@ -1,0 +1,487 @@
+"""What searches earn and cost: tables and a figure of every method, cold and warm.
+
+Pure functions of frames, like those of :mod:`harness.analysis.tables` and
+:mod:`harness.report.figures`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from harness.analysis.interval_columns import columns_of, in_order, with_interval
+from harness.analysis.pairing import (
+    CELL,
+    PICTURE,
+    Flags,
+    FrameError,
+    choose,
+    missing,
+    rank,
+    require,
+    stop_on,
+)
+from harness.analysis.statistics import mean_interval, proportion_interval
+from harness.analysis.tables import table1
+from harness.report.figures import Look, draw_legend, figure_style, look_of, plain_log_ticks
+
+METHODS_COLUMNS = (
+    *CELL,
+    *with_interval("latency_ms"),
+    "n_timings",
+    "nfe",
+    "reward_calls",
+    "backward_passes",
+    "peak_memory_mib",
+    "params_m",
+    "n_images",
+    "n_prompts",
+    *with_interval("geneval_mean"),
+    *with_interval("gain_over_base", "gain"),
+    "p_holm",
+    *with_interval("train_reward_mean"),
+    *with_interval("judge_reward_mean"),
+    "failed_attempts",
+)
+WARM_START_COLUMNS = (
+    "model",
+    "search",
+    "warm",
+    "n_images",
+    "n_prompts",
+    "iterations",
+    *(column for name in ("cold_start", "warm_start") for column in with_interval(name)),
+    *(column for name in ("cold_end", "warm_end") for column in with_interval(name)),
+    "warm_iterations_to_cold_end",
+    "share_of_iterations",
+    "cold_iterations_to_warm_start",
+    *with_interval("gain_at_half"),
+    *with_interval("images_reached_at_half"),
+    "median_iterations_to_cold_end",
+    *with_interval("gain_at_end"),
+)
+#: Scored images after which :func:`search_budgets` looks at a search.
+BUDGETS = (1, 2, 5, 10, 20, 50)
+_SCORED = (*CELL, *PICTURE, "iteration", "nfe", "value", "best_value")
+
+
+def methods(
+    scores: pd.DataFrame,
+    images: pd.DataFrame,
+    timings: pd.DataFrame,
+    trajectories: pd.DataFrame | None = None,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str = "base",
+    batch_size: int | None = None,
+) -> pd.DataFrame:
+    """What every method earns and costs.
+
+    Args:
+        trajectories: trajectory rows of the methods that search.
+
+    Other arguments, and errors, as for :func:`harness.analysis.tables.table1`.
+
+    Returns:
+        One row per model, method, reward and steps, with :data:`METHODS_COLUMNS`: table 1 without
+        its tasks, and with reward_calls and backward_passes per image; peak_memory_mib, the largest
+        of the shown timings, NaN where none was recorded; and failed_attempts, those of
+        reward_calls that gave no image to score, mean per image: answers of a language model, say,
+        without a new prompt in them. NaN without trajectories.
+    """
+    table = table1(
+        scores,
+        images,
+        timings,
+        models=models,
+        methods=methods,
+        baseline=baseline,
+        batch_size=batch_size,
+    )
+    require(images, ("reward_calls", "backward_passes"), "images")
+    require(timings, ("peak_memory_mib",), "timings")
+    key = list(CELL)
+    spent = images.groupby(key, as_index=False)[["reward_calls", "backward_passes"]].mean()
+    # Others may have been timed in larger batches.
+    timed = _at_batch_size(timings.merge(table[key], on=key), batch_size)
+    held = timed.groupby(key, as_index=False)["peak_memory_mib"].max()
+    made = table.merge(spent, on=key).merge(held, on=key)
+    made["failed_attempts"] = _failed_attempts(made, trajectories)
+    made = made[list(METHODS_COLUMNS)]
+    made.attrs = table.attrs
+    return made
+
+
+def search_curve(
+    trajectories: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The reward of the best image so far, mean over images, at every iteration.
+
+    Args:
+        trajectories: trajectory rows of one benchmark.
+        models, methods: what to show, in this order; all by name if None.
+
+    Returns:
+        Rows with model, method, reward, steps, iteration, nfe, best_value and n_images.
+
+    Raises:
+        FrameError: a search is missing, or has not as many images at every iteration.
+    """
+    require(trajectories, _SCORED, "trajectories")
+    faults = missing(trajectories, models, methods)
+    rows = choose(trajectories, models, methods)
+    table = rows.groupby([*CELL, "iteration"], as_index=False).agg(
+        nfe=("nfe", "mean"), best_value=("best_value", "mean"), n_images=("best_value", "size")
+    )
+    uneven = table.groupby(list(CELL))["n_images"].nunique()
+    faults += _uneven(uneven.index[uneven > 1])
+    stop_on(faults, "a curve")
+    order = [rank(table["model"], models), rank(table["method"], methods), table["reward"]]
+    return in_order(table, [*order, table["steps"], table["iteration"]])
+
+
+def search_budgets(
+    trajectories: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    budgets: Sequence[int] = BUDGETS,
+) -> pd.DataFrame:
+    """What searches have after so many scored images: of Best-of-N, every Best-of-n.
+
+    Args:
+        trajectories: trajectory rows of one benchmark.
+        models, methods: what to show, in this order; all by name if None.
+        budgets: numbers of scored images; a search that scores fewer has no such row.
+
+    Returns:
+        One row per model, method, reward, steps and scored_images: nfe; best_value, the mean over
+        images of the best reward so far, and gain_over_first, that minus the reward of the first
+        image, each with its 95 % interval, clustered by prompt; n_images and n_prompts.
+
+    Raises:
+        FrameError: a budget is below 1, a search is missing, or it has not as many images at every
+            iteration.
+    """
+    if min(budgets, default=0) < 1:
+        raise FrameError(f"budgets must be numbers of scored images from 1 on, got {budgets}")
+    require(trajectories, _SCORED, "trajectories")
+    faults = missing(trajectories, models, methods)
+    rows = choose(trajectories, models, methods)
+    rows = rows[rows["iteration"].isin({1, *budgets})]
+    grids: dict[Any, pd.DataFrame] = {
+        cell: _by_iteration(own) for cell, own in rows.groupby(list(CELL))
+    }
+    faults += _uneven(cell for cell, grid in grids.items() if grid.isna().any(axis=None))
+    stop_on(faults, "a table of budgets")
+    nfe = rows.groupby([*CELL, "iteration"])["nfe"].mean()
+    found = [
+        dict(zip(CELL, cell, strict=True)) | {"scored_images": n, "nfe": nfe[(*cell, n)]} | earned
+        for cell, grid in grids.items()
+        for n, earned in _earned(grid, set(budgets))
+    ]
+    table = pd.DataFrame(found)
+    order = [rank(table["model"], models), rank(table["method"], methods), table["reward"]]
+    return in_order(table, [*order, table["steps"], table["scored_images"]])
+
+
+def _by_iteration(rows: pd.DataFrame) -> pd.DataFrame:
+    """The best reward so far of one search: images by iterations, both in order."""
+    grid = rows.pivot(index=list(PICTURE), columns="iteration", values="best_value")
+    return grid.sort_index().sort_index(axis=1)
+
+
+def _uneven(cells: Iterable[Any]) -> list[str]:
+    """A fault for each search that has fewer images at some iterations."""
+    named = [" ".join(map(str, cell)) for cell in cells]
+    return [f"{name}: iterations with fewer images than others" for name in named]
+
+
+def _earned(grid: pd.DataFrame, budgets: Container[int]) -> Iterator[tuple[int, dict[str, float]]]:
+    prompts = grid.index.get_level_values("prompt_id").to_numpy()
+    sizes = {"n_images": len(prompts), "n_prompts": len(set(prompts))}
+    first = grid.iloc[:, 0].to_numpy()
+    for n in (n for n in map(int, grid.columns) if n in budgets):
+        best = grid[n].to_numpy()
+        measured = {"best_value": best, "gain_over_first": best - first}
+        earned: dict[str, float] = {}
+        for name, values in measured.items():
+            earned |= columns_of(mean_interval(values, prompts), name)
+        yield n, earned | sizes
+
+
+def warm_start(
+    trajectories: pd.DataFrame,
+    *,
+    starts: Mapping[str, str],
+    models: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """How many iterations a trained noise network saves a search.
+
+    Args:
+        trajectories: trajectory rows of both methods of each pair, on the same images.
+        starts: warm method -> the search that it starts.
+        models: the models to show, in this order; all by name if None.
+
+    The question is whether the warm search is, at half of the cold one's iterations, as good as
+    that is at its end: ``gain_at_half`` >= 0, which is the same as ``share_of_iterations`` <= 0.5.
+    The gain's interval tells how sure that is.
+
+    Returns:
+        One row per model and pair, with n_images and n_prompts. Rewards are means over images of
+        the best so far: cold_start, cold_end, warm_start, warm_end, each with its 95 % interval,
+        clustered by prompt, as all intervals here. ``warm_iterations_to_cold_end`` is the first
+        iteration at which the warm search is as good as the cold one at its end,
+        ``share_of_iterations`` its share of all; ``cold_iterations_to_warm_start`` the first at
+        which the cold one is as good as the warm one at its first; NaN where that is never.
+        Image by image: ``gain_at_half``, the warm search's reward at half of the cold one's
+        iterations (rounded down) minus the cold one's at its end, with its interval;
+        ``images_reached_at_half``, the share of images whose gain is >= 0, with its interval;
+        ``median_iterations_to_cold_end``, that the warm search takes to an image's own cold end,
+        NaN where at least half of the images never get there; and ``gain_at_end``, the difference
+        of the two ends, with its interval.
+
+    Raises:
+        FrameError: there are no starts, a search is missing or there with several rewards or
+            steps, or the two have other images.
+    """
+    if not starts:
+        raise FrameError("no warm search is compared with its cold one")
+    named = list(dict.fromkeys(name for pair in starts.items() for name in pair))
+    curve = search_curve(trajectories, models=models, methods=named)
+    shown = list(dict.fromkeys(curve["model"]))
+    compared = [(model, warm, cold) for model in shown for warm, cold in starts.items()]
+    faults = [f for model, warm, cold in compared for f in _unlike(trajectories, model, cold, warm)]
+    stop_on(faults, "a comparison of cold and warm")
+    rows = []
+    for model, warm, cold in compared:
+        of_model = curve[curve["model"] == model]
+        one, two = (of_model[of_model["method"] == name] for name in (cold, warm))
+        who = {"model": model, "search": cold, "warm": warm}
+        rows.append({**who, **_by_image(trajectories, model, cold, warm), **_compared(one, two)})
+    return pd.DataFrame(rows)[list(WARM_START_COLUMNS)]
+
+
+def curves(
+    trajectories: pd.DataFrame,
+    timings: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Figure:
+    """Mean reward of the best image so far: above against iterations, below against time.
+
+    The time of an iteration is the share of its backbone passes in the search's median latency.
+
+    Args:
+        trajectories: trajectory rows of one benchmark.
+        timings: timing rows of the same methods.
+        models: one column each, in this order; all by name if None.
+        methods: one line each, in this order; all by name if None.
+        batch_size: the timings to use; None takes the largest that was timed.
+
+    Raises:
+        FrameError: a search or its timing is missing, or as in :func:`search_curve`.
+    """
+    curve = search_curve(trajectories, models=models, methods=methods)
+    curve = _with_time(curve, _at_batch_size(timings, batch_size))
+    shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
+    with figure_style():
+        figure, axes = _grid(shown)
+        for column, model in enumerate(shown):
+            for panel, x in zip(axes[:, column], ("iteration", "ms"), strict=True):
+                lines = curve[curve["model"] == model]
+                _lines(panel, lines, x, drawn)
+            axes[0, column].set(title=model, xlabel="scored images")
+            axes[1, column].set(xlabel="ms per image (log scale)", xscale="log")
+            plain_log_ticks(axes[1, column])
+        for panel in axes[:, 0]:
+            panel.set_ylabel("reward of the best so far")
+        draw_legend(figure, drawn)
+    return figure
+
+
+def pareto(
+    scores: pd.DataFrame,
+    images: pd.DataFrame,
+    timings: pd.DataFrame,
+    *,
+    settings: Mapping[str, str],
+    models: Sequence[str] | None = None,
+    baseline: str = "base",
+    batch_size: int | None = None,
+) -> Figure:
+    """GenEval, and the reward of a judge, against time per image (logarithmic).
+
+    Args:
+        settings: method -> its settings in words, for the legend; the methods to show, in their
+            order.
+        models: a column each, in this order; all by name if None.
+
+    Others, and errors, as for :func:`methods`.
+    """
+    table = methods(
+        scores,
+        images,
+        timings,
+        models=models,
+        methods=list(settings),
+        baseline=baseline,
+        batch_size=batch_size,
+    )
+    shown = list(dict.fromkeys(table["model"]))
+    with figure_style():
+        figure, axes = _grid(shown)
+        for column, model in enumerate(shown):
+            for row in table[table["model"] == model].itertuples():
+                look = look_of(str(row.method), list(settings))
+                _point(axes[:, column], row, look)
+            axes[0, column].set_title(model)
+            axes[1, column].set_xlabel("ms per image (log scale)")
+            for panel in axes[:, column]:
+                panel.set_xscale("log")
+                plain_log_ticks(panel)
+        axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
+        axes[1, 0].set_ylabel("judge reward")
+        figure.legend(handles=_named(settings), loc="outside lower left", ncols=2, fontsize=7)
+    return figure
+
+
+def _point(axes: Sequence[Axes], row: Any, look: Look) -> None:
+    mean, low, high = row.geneval_mean, row.geneval_mean_ci_low, row.geneval_mean_ci_high
+    style: dict[str, Any] = {"color": look.color, "marker": look.marker, "ms": 6, "ls": ""}
+    spread = [[mean - low], [high - mean]]
+    axes[0].errorbar([row.latency_ms], [mean], yerr=spread, lw=1, capsize=2, **style)
+    axes[1].plot([row.latency_ms], [row.judge_reward_mean], **style)
+
+
+def _named(settings: Mapping[str, str]) -> list[Line2D]:
+    looks = {name: look_of(name, list(settings)) for name in settings}
+    return [
+        Line2D([], [], color=look.color, marker=look.marker, ls="", ms=5, label=label)
+        for label, look in (
+            (f"{name}: {settings[name]}" if settings[name] else name, look)
+            for name, look in looks.items()
+        )
+    ]
+
+
+def _failed_attempts(
+    cells: pd.DataFrame, trajectories: pd.DataFrame | None
+) -> pd.Series[float] | float:
+    """Of each cell, the mean number per image of attempts without an image."""
+    if trajectories is None:
+        return math.nan
+    require(trajectories, _SCORED, "trajectories")
+    key = list(CELL)
+    by_image = trajectories["value"].isna().groupby([trajectories[c] for c in [*key, *PICTURE]])
+    means = by_image.sum().groupby(level=key).mean().rename("failed")
+    found: pd.Series[float] = cells[key].join(means, on=key)["failed"]
+    # What makes no attempts fails in none.
+    return found.fillna(0.0)
+
+
+def _at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:
+    require(timings, (*CELL, "batch_size", "latency_ms"), "timings")
+    size = timings["batch_size"].max() if batch_size is None else batch_size
+    return timings[timings["batch_size"] == size]
+
+
+def _with_time(curve: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
+    key = list(CELL)
+    latency = timings.groupby(key, as_index=False)["latency_ms"].median()
+    joined = curve.merge(latency, on=key, how="left")
+    lacking = joined[joined["latency_ms"].isna()][["model", "method"]].drop_duplicates()
+    untimed = [f"{row.model} {row.method}: no timing" for row in lacking.itertuples()]
+    stop_on(untimed, "curves against time")
+    total = joined.groupby(key)["nfe"].transform("max")
+    return joined.assign(ms=joined["latency_ms"] * joined["nfe"] / total)
+
+
+def _compared(cold: pd.DataFrame, warm: pd.DataFrame) -> dict[str, Any]:
+    cold_end, warm_first = cold["best_value"].iloc[-1], warm["best_value"].iloc[0]
+    reached = _first(warm, cold_end)
+    return {
+        "iterations": len(cold),
+        "warm_iterations_to_cold_end": reached,
+        "share_of_iterations": reached / len(cold),
+        "cold_iterations_to_warm_start": _first(cold, warm_first),
+    }
+
+
+def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> dict[str, float]:
+    of_model = trajectories[trajectories["model"] == model]
+    one, two = (_by_iteration(of_model[of_model["method"] == name]) for name in (cold, warm))
+    before, after = one.to_numpy(), two.to_numpy()
+    prompts = one.index.get_level_values("prompt_id").to_numpy()
+    ends = before[:, -1]
+    half = min(max(1, before.shape[1] // 2), after.shape[1])
+    gains = after[:, half - 1] - ends
+    measured = {
+        "cold_start": before[:, 0],
+        "cold_end": ends,
+        "warm_start": after[:, 0],
+        "warm_end": after[:, -1],
+        "gain_at_half": gains,
+        "gain_at_end": after[:, -1] - ends,
+    }
+    found: dict[str, float] = {"n_images": len(prompts), "n_prompts": len(set(prompts))}
+    for name, values in measured.items():
+        found |= columns_of(mean_interval(values, prompts), name)
+    share = proportion_interval(gains >= 0, prompts)
+    found |= columns_of(share, "images_reached_at_half")
+    return found | {"median_iterations_to_cold_end": _median_first(after >= ends[:, None])}
+
+
+def _median_first(reached: Flags) -> float:
+    """The median over images of the first iteration at which [images, iterations] is true."""
+    first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
+    median = float(np.median(first))
+    return median if np.isfinite(median) else np.nan
+
+
+def _first(curve: pd.DataFrame, level: float) -> float:
+    reached = curve[curve["best_value"] >= level]["iteration"]
+    return float(reached.iloc[0]) if len(reached) else float("nan")
+
+
+def _unlike(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> list[str]:
+    of_model = trajectories[trajectories["model"] == model]
+    rows = {name: of_model[of_model["method"] == name] for name in (cold, warm)}
+    several = [name for name, own in rows.items() if len(own[list(CELL)].drop_duplicates()) > 1]
+    if several:
+        return [f"{model}: {name} is there with several rewards or steps" for name in several]
+    one, two = (set(own[list(PICTURE)].itertuples(index=False, name=None)) for own in rows.values())
+    n = len(one ^ two)
+    return [f"{model}: {cold} and {warm} differ in {n} images"] if n else []
+
+
+def _grid(models: Sequence[str]) -> tuple[Figure, Any]:
+    # Wide enough for the legend's four columns.
+    figure = Figure(figsize=(max(2.9 * len(models), 7.5), 5.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(2, len(models), squeeze=False)
+
+
+def _lines(panel: Axes, curve: pd.DataFrame, x: str, methods: Sequence[str]) -> None:
+    for method in methods:
+        line = curve[curve["method"] == method]
+        look = look_of(method, methods)
+        every = max(1, len(line) // 5)
+        panel.plot(
+            line[x], line["best_value"], color=look.color, marker=look.marker, ms=4, lw=1.5,
+            markevery=every,
+        )  # fmt: skip

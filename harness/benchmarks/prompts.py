@@ -1,0 +1,72 @@
+"""Prompt lists made from others."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from dataclasses import replace
+from itertools import chain, zip_longest
+from typing import Any
+
+from harness.base.import_strings import resolve
+
+
+def normalised(text: str) -> str:
+    """A prompt's text without case, punctuation and needless whitespace: equal for equal prompts.
+
+    Apostrophes vanish, other punctuation parts words. A text without any letter or digit stays as
+    it is, but for whitespace around it.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    bare = folded.translate(dict.fromkeys(map(ord, "'\N{RIGHT SINGLE QUOTATION MARK}")))
+    words = "".join(letter if letter.isalnum() else " " for letter in bare).split()
+    return " ".join(words) or text.strip()
+
+
+def subset(of: str, n: int, **arguments: Any) -> tuple[Any, ...]:
+    """The first ``n`` prompts of a list, taken from its tasks in turn, so that all are there.
+
+    Args:
+        of: target of the whole list, called with ``arguments``.
+        n: how many prompts; all where there are fewer.
+
+    Raises:
+        ValueError: ``n`` < 1.
+    """
+    if n < 1:
+        raise ValueError(f"a subset of {of} needs n >= 1, got {n}")
+    in_turn = chain.from_iterable(zip_longest(*_by_task(of, arguments).values()))
+    return tuple(prompt for prompt in in_turn if prompt is not None)[:n]
+
+
+def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
+    """A list in which every task has as many prompts: short tasks repeat theirs, long ones stop.
+
+    Prompts are dataclasses; a repetition has the id of its prompt and a number.
+
+    Args:
+        of: target of the whole list, called with ``arguments``.
+        per_task: prompts of each task.
+
+    Raises:
+        ValueError: ``per_task`` < 1.
+    """
+    if per_task < 1:
+        raise ValueError(f"balanced prompts of {of} need per_task >= 1, got {per_task}")
+    return tuple(
+        _repeated(prompts[number % len(prompts)], number // len(prompts))
+        for prompts in _by_task(of, arguments).values()
+        for number in range(per_task)
+    )
+
+
+def _by_task(of: str, arguments: dict[str, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    for prompt in resolve(of)(**arguments):
+        found[prompt.task].append(prompt)
+    return found
+
+
+def _repeated(prompt: Any, times: int) -> Any:
+    # A prompt id stands for one draw of noise, so a repetition has an id of its own.
+    return replace(prompt, prompt_id=f"{prompt.prompt_id}.{times}") if times else prompt

@@ -1,0 +1,1 @@
+"""From a declaration to the live object: check and build side by side."""

@@ -1,0 +1,191 @@
+"""Encodings of prompts on disk: each prompt is encoded once, and then the text encoders can go.
+
+Text encoders are the larger part of some models, and the encodings of many prompts are larger
+still. So a prompt's encoding is a file. Trainings read it with its batch; generators move a batch's
+rows to their device (:meth:`hypernoise.models.protocol.Conditioning.to`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from harness.base.atomic_files import in_one_go
+from harness.experiment.components import ModelSpec
+from harness.experiment.jobs import fingerprint
+from hypernoise.models.loading import free_text_encoders
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.training.processes import ALONE, Processes
+
+_PROMPT = "prompt"
+#: Prompts that are encoded together.
+_BATCH = 64
+
+
+class EncodedOnce:
+    """A generator whose prompts are encoded once, for all jobs that share the folder.
+
+    Everything but :meth:`encode` is the generator's own.
+
+    Args:
+        generator: the generator.
+        folder: where the encodings of this generator and its options are.
+    """
+
+    def __init__(self, generator: Generator, folder: Path) -> None:
+        self._generator = generator
+        self._folder = folder
+        self._may_encode = True
+        self._is_prepared = False
+        # A job asks for its prompts more than once, and looking into 70,000 files takes long.
+        self._whole: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        # A copy in the making has no generator yet, and would ask itself for it without end.
+        if name == "_generator":
+            raise AttributeError(name)
+        return getattr(self._generator, name)
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """As the generator's, from files where there are some: on the CPU.
+
+        Prompts that a method words itself, after :meth:`prepare`, get no files: there are many of
+        them, and nobody asks for them again.
+
+        Raises:
+            ValueError: a prompt has no file, and the text encoders are gone.
+        """
+        is_own_wording = self._is_prepared and not self._whole.issuperset(prompts)
+        if is_own_wording and self._may_encode:
+            with torch.no_grad():
+                return self._generator.encode(prompts)
+        self._encode_missing(prompts)
+        return self.read(prompts)
+
+    def read(self, prompts: Sequence[str]) -> Conditioning:
+        """Encodings that are on disk already: on the CPU."""
+        rows = [self._read(prompt) for prompt in prompts]
+        tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return Conditioning(tensors, tuple(prompts))
+
+    def on_disk(self, prompts: Sequence[str]) -> OnDisk:
+        """Encode prompts that have no file yet, and read each when it is asked for."""
+        for start in range(0, len(prompts), _BATCH):
+            self._encode_missing(prompts[start : start + _BATCH])
+        return OnDisk(self, tuple(prompts))
+
+    def prepare(self, prompts: Sequence[str], keep_encoders: bool = False) -> None:
+        """Encode all prompts of a job that have no file yet, then free the text encoders.
+
+        Args:
+            prompts: all that the job knows of.
+            keep_encoders: leave them in memory, for a method that words prompts of its own.
+        """
+        self.on_disk(prompts)
+        self._is_prepared = True
+        if not keep_encoders:
+            free_text_encoders(self._generator.pipeline)
+            self._may_encode = False
+
+    def _encode_missing(self, prompts: Sequence[str]) -> None:
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._whole]
+        missing = [prompt for prompt in new if not self._is_whole(self._path(prompt), prompt)]
+        self._whole.update(set(new) - set(missing))
+        if not missing:
+            return
+        if not self._may_encode:
+            raise ValueError(f"prompt {missing[0]!r} was not encoded before the text encoders went")
+        with torch.no_grad():
+            encoded = self._generator.encode(missing)
+        for row, prompt in enumerate(missing):
+            self._write(prompt, {name: value[row] for name, value in encoded.tensors.items()})
+        self._whole.update(missing)
+
+    def _path(self, prompt: str) -> Path:
+        name = hashlib.sha256(prompt.encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.safetensors"
+
+    @staticmethod
+    def _is_whole(path: Path, prompt: str) -> bool:
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                fault = "" if (file.metadata() or {}).get(_PROMPT) == prompt else "another prompt's"
+        except SafetensorError as error:
+            fault = f"damaged: {error}"
+        if fault:
+            print(f"{path} is {fault}; {prompt!r} is encoded again", file=sys.stderr)
+        return not fault
+
+    def _read(self, prompt: str) -> dict[str, Tensor]:
+        with safe_open(self._path(prompt), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in sorted(file.keys())}
+
+    def _write(self, prompt: str, row: dict[str, Tensor]) -> None:
+        tensors = {name: value.cpu().contiguous() for name, value in row.items()}
+        # Jobs that run side by side may write the same prompt.
+        with in_one_go(self._path(prompt)) as partial:
+            save_file(tensors, partial, metadata={_PROMPT: prompt})
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Encodings that are read from their files batch by batch: 70,000 prompts fit no memory."""
+
+    source: EncodedOnce
+    prompts: tuple[str, ...]
+
+    def rows(self, index: Sequence[int]) -> Conditioning:
+        """The conditioning of some prompts, in the given order; rows may repeat."""
+        return self.source.read([self.prompts[row] for row in index])
+
+
+def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generator:
+    """The generator with encodings in the folder that its declaration names, if it names one."""
+    if not spec.encodings:
+        return generator
+    folder = Path(spec.encodings) / spec.name / _identity(spec, device)
+    return cast(Generator, EncodedOnce(generator, folder))
+
+
+def prepare(
+    generator: Generator,
+    prompts: Sequence[str],
+    processes: Processes = ALONE,
+    keep_encoders: bool = False,
+) -> None:
+    """Encode a job's prompts and free the text encoders, where encodings are kept on disk.
+
+    Several processes encode a part each. ``keep_encoders``: see :meth:`EncodedOnce.prepare`.
+    """
+    if not isinstance(generator, EncodedOnce):
+        return
+    if len(prompts) >= processes.count:
+        generator.on_disk(processes.share(prompts))
+    processes.wait()
+    generator.prepare(prompts, keep_encoders)
+
+
+def _identity(spec: ModelSpec, device: str) -> str:
+    """What encodings depend on, and more: weights, options, whose arithmetic it is."""
+    facts = {
+        "target": spec.target,
+        "weights": fingerprint(spec.weights) if spec.is_local else spec.weights,
+        "revision": spec.revision,
+        "architecture": spec.architecture,
+        "arguments": dict(spec.arguments),
+        "version": spec.version,
+        "device": torch.device(device).type,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,187 @@
+"""Verbs that a user types with options of their own; verbs of the workflow take a job instead.
+
+Standard library only, so that ``--help`` is quick: a command's work is named, not imported.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """One verb.
+
+    Attributes:
+        help: one line.
+        target: "package.module:function"; it gets what ``add_options`` declared by keyword and
+            returns None, or the exit code. ValueError and OSError become a one-line message.
+        add_options: declares the verb's arguments.
+    """
+
+    help: str
+    target: str
+    add_options: Callable[[ArgumentParser], None]
+
+
+def _geneval(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "images", type=Path, help="folder in GenEval's layout, or a results.jsonl to summarise"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("results.jsonl"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--detector",
+        default="",
+        help="folder or hub name of Mask2Former (default: the published one); shapeworld; or "
+        "package.module:function that gives an Evaluator",
+    )
+    parser.add_argument("--revision", default="", help="commit of the detector's hub repository")
+    parser.add_argument("--clip", default="", help="file that tells colours, if not the published")
+    parser.add_argument("--prompts", type=int, help="how many prompts there must be")
+    parser.add_argument("--samples", type=int, help="how many images each prompt must have")
+
+
+def _export_geneval(parser: ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, help="images.parquet of one method")
+    parser.add_argument("out", type=Path, help="folder to make")
+
+
+def _pin(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="COMPONENT", help="only these (default: all)")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="ask the publishers what they serve now, and trust it from then on",
+    )
+    parser.add_argument("--configfile", type=Path, metavar="FILE", help="only what it needs")
+    _components_option(parser)
+
+
+def _verify(parser: ArgumentParser) -> None:
+    parser.add_argument("results", metavar="RESULTS", help="a results folder")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="let table functions of another package run, too",
+    )
+
+
+def _compare(parser: ArgumentParser) -> None:
+    parser.add_argument("a", metavar="RESULTS_A", help="results folder of the earlier run")
+    parser.add_argument("b", metavar="RESULTS_B", help="results folder of the later run")
+    parser.add_argument(
+        "--out", metavar="PATH", help="write PATH.md, PATH.csv and PATH.json besides"
+    )
+
+
+def _profile_options(parser: ArgumentParser) -> None:
+    many: dict[str, Any] = {"nargs": "+", "default": ()}
+    numbers: dict[str, Any] = {**many, "type": int, "metavar": "N"}
+    parser.add_argument("--model", nargs="+", metavar="NAME", help="models, e.g. sd_turbo_random")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        default=("base", "hypernoise"),
+        help="methods that take turns; with arguments as in hypernoise:merged=true",
+    )
+    parser.add_argument("--batch-sizes", **{**numbers, "default": (1,)}, help="images per call")
+    parser.add_argument("--steps", **numbers, help="sampling steps; the model's own without")
+    parser.add_argument("--sizes-px", **numbers, help="image sizes; the model's own without")
+    parser.add_argument("--precisions", **many, help="float32, bfloat16, float16; default: its own")
+    parser.add_argument(
+        "--modes", **{**many, "default": ("eager",)}, help="eager, compiled, cuda_graphs"
+    )
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="instead, a Chrome trace of training steps of the methods that train, into --out",
+    )
+    _measuring_options(parser, reward="", repeats=20, rank=8, out="results/latencies")
+
+
+def _snapshot_options(parser: ArgumentParser) -> None:
+    published = ("sd_turbo_random", "sana_sprint_0_6b_random", "flux_schnell_random")
+    parser.add_argument("--models", nargs="+", default=published, metavar="NAME", help="models")
+    parser.add_argument("--minutes", type=float, default=10.0, help="all parts share these")
+    parser.add_argument(
+        "--modes", nargs="+", default=("eager", "compiled"), help="eager, compiled, cuda_graphs"
+    )
+    parser.add_argument("--largest-batch", type=int, default=64, metavar="N", help="to try")
+    # Searches cost what their reward costs; this one needs no download.
+    reward = "hpsv2_1_random"
+    _measuring_options(parser, reward, repeats=12, rank=128, out="results/snapshots")
+
+
+def _measuring_options(
+    parser: ArgumentParser, reward: str, repeats: int, rank: int, out: str
+) -> None:
+    parser.add_argument("--reward", default=reward, metavar="NAME", help="what searches ask")
+    parser.add_argument("--benchmark", default="shapeworld", metavar="NAME", help="its prompts")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, metavar="N", help="calls per method"
+    )
+    parser.add_argument("--rank", type=int, default=rank, metavar="N", help="of untrained LoRA")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch's threads")
+    parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
+    folder = Path(out)
+    parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="gets the rows")
+    _components_option(parser)
+
+
+def _components_option(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--components",
+        type=Path,
+        default=Path("workflows"),
+        metavar="FOLDER",
+        help="where components are declared",
+    )
+
+
+#: Name of the verb -> its command.
+COMMANDS: dict[str, Command] = {
+    "geneval": Command(
+        "score a folder of images in GenEval's layout, or summarise its results",
+        "harness.cli.geneval_folder:geneval",
+        _geneval,
+    ),
+    "export-geneval": Command(
+        "write a method's images into GenEval's layout, for other tools",
+        "harness.cli.geneval_folder:export",
+        _export_geneval,
+    ),
+    "pin": Command(
+        "list what would be downloaded without a hash or commit, and pin it",
+        "harness.cli.pin:run",
+        _pin,
+    ),
+    "compare": Command(
+        "say what moved between two runs, beyond noise or not, and what was done differently",
+        "harness.cli.compare_runs:run",
+        _compare,
+    ),
+    "verify": Command(
+        "recompute tables of a results folder, redraw figures, and say what cannot be traced",
+        "harness.cli.verify:run",
+        _verify,
+    ),
+    "profile": Command(
+        "measure what methods cost, stage by stage",
+        "harness.cli.profile:run",
+        _profile_options,
+    ),
+    "snapshot": Command(
+        "measure published models on this machine within minutes, for results/snapshots",
+        "tools.speed_snapshot:run",
+        _snapshot_options,
+    ),
+}

@@ -1,0 +1,166 @@
+"""``python -m harness pin``: what is downloaded without a hash or commit, and pins for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.base.import_strings import unknown
+from harness.experiment import pins
+from harness.experiment.component_files import declared
+from harness.experiment.components import Registry
+from harness.experiment.config import check_schema, extended
+from harness.experiment.image_sets import CONTROLS, DIVERSITY
+from harness.experiment.pins import Download, Pin
+from harness.experiment.plan import Experiment
+from hypernoise.weights.places import HUB_FILE, REPOSITORY
+
+_LISTED = (
+    "None of this is downloaded before it has a pin. With --write each publisher is asked what it "
+    "serves now, and {file} keeps the answer: trust on first use."
+)
+_TRUSTED = (
+    "Trust on first use: this is what the publishers serve today; nobody else has confirmed it. "
+    "Compare it with a copy that you trust, if you have one. From now on another content stops a "
+    "run. {file} belongs to your experiment: commit it."
+)
+_LACKING = {"commit": "commit", "sha256": "SHA-256"}
+
+
+def run(names: Sequence[str], write: bool, configfile: Path | None, components: Path) -> None:
+    """List what declared components download without a pin; with ``write``, pin it.
+
+    Args:
+        names: only these components, and the rewards that they are sums of.
+        write: ask the publishers, and add what they say to the pins of ``components``.
+        configfile: only what this config needs.
+        components: folder of the component files.
+
+    Raises:
+        SpecError: an unknown name, or a faulty declaration, config or pin.
+        ValueError: a publisher does not tell; what the others said is kept.
+    """
+    registry = declared(components)
+    wanted = _wanted(registry, names, configfile, components)
+    lacking: dict[str, list[Download]] = {}
+    for download in pins.downloads(registry):
+        if download.lacks and download.name in wanted:
+            lacking.setdefault(download.place, []).append(download)
+    file = components / pins.FILE
+    if not lacking:
+        print(f"Everything that these {len(wanted)} components download is pinned.")
+    elif write:
+        _write(registry, lacking, file)
+    else:
+        print("\n".join(_lines(users) for users in lacking.values()))
+        print(_LISTED.format(file=file))
+
+
+def look_up(place: str) -> Pin:
+    """What a publisher says, at this moment, that a place holds.
+
+    Raises:
+        ValueError, FileNotFoundError: it does not say; see :mod:`hypernoise.weights.hub` and
+            :func:`hypernoise.weights.pinned_files.first_fetched`.
+    """
+    # Not at the top: a list needs none of it.
+    from hypernoise.weights import hub
+    from hypernoise.weights.pinned_files import first_fetched
+
+    today = datetime.now(UTC).date().isoformat()
+    if REPOSITORY.fullmatch(place):
+        commit = hub.newest_commit(place)
+        return Pin(commit=commit, source=f"{hub.endpoint()}, newest commit", date=today)
+    found = HUB_FILE.fullmatch(place)
+    if found is None:
+        pinned, size_bytes = first_fetched(place)
+        return Pin(sha256=pinned.sha256, size_bytes=size_bytes, source="downloaded", date=today)
+    commit = found["revision"] or hub.newest_commit(found["repository"])
+    published = hub.published(found["repository"], found["path"], commit)
+    return Pin(
+        commit="" if found["revision"] else commit,
+        sha256=published.sha256,
+        size_bytes=published.size_bytes,
+        source=f"{hub.endpoint()}, {'recorded' if published.is_recorded else 'downloaded'}",
+        date=today,
+    )
+
+
+def _wanted(
+    registry: Registry, names: Sequence[str], configfile: Path | None, components: Path
+) -> set[str]:
+    declared_names = {*registry.models, *registry.rewards, *registry.methods, *registry.benchmarks}
+    for name in names:
+        if name not in declared_names:
+            raise unknown("component", name, declared_names)
+    wanted = set(names) or declared_names
+    if configfile:
+        wanted &= _with_parts(registry, _needed(configfile, components, registry))
+    return _with_parts(registry, wanted)
+
+
+def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
+    """The components, and of sums of rewards the rewards."""
+    rewards = [registry.reward(name) for name in names if name in registry.rewards]
+    return {*names, *(single.name for reward in rewards for single in reward.singles())}
+
+
+def _needed(file: Path, components: Path, registry: Registry) -> set[str]:
+    """Names of the components that a config asks for."""
+    config = extended(_read(file), file.parent, _read)
+    check_schema(config, _read(components / "config" / "schema.yaml"), str(file))
+    experiment = Experiment(config, registry, str(file))
+    experiment.check()
+    absent = {CONTROLS, DIVERSITY} - set(config)
+    found = {config["timing"]["benchmark"]}
+    for name in (name for name in experiment.selections() if name not in absent):
+        chosen = experiment.selection(name)
+        methods = {*chosen.methods, *chosen.swapped_methods}
+        searches = {registry.methods[method].search for method in methods}
+        found |= {chosen.benchmark, *experiment.selected_models(name), *methods, *searches}
+        found |= set(experiment.metrics(name).values())
+    return found - {""}
+
+
+def _read(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def _write(registry: Registry, lacking: dict[str, list[Download]], file: Path) -> None:
+    failed = []
+    for place, users in lacking.items():
+        is_long = not REPOSITORY.fullmatch(place) and not HUB_FILE.fullmatch(place)
+        print(_lines(users) + ("\n  downloading..." if is_long else ""), flush=True)
+        try:
+            pin = look_up(place)
+            pins.apply(registry, {place: pin}, str(file))
+            pins.add(file, {place: pin})
+        except (ValueError, OSError) as error:
+            failed.append(f"{place}: {error}")
+        else:
+            print(_found(pin))
+    if len(failed) < len(lacking):
+        print(_TRUSTED.format(file=file))
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(lacking)} without a pin: {'; '.join(failed)}")
+
+
+def _lines(users: Sequence[Download]) -> str:
+    first = users[0]
+    lacks = " and ".join(_LACKING[name] for name in first.lacks)
+    named = [f"    {user.component}{f', {user.file}' if user.file else ''}" for user in users]
+    return "\n".join([f"{first.place}", f"  lacks {lacks}, needed by", *named])
+
+
+def _found(pin: Pin) -> str:
+    said = {
+        "commit": pin.commit,
+        "SHA-256": pin.sha256,
+        "size": f"{pin.size_bytes} bytes" if pin.sha256 else "",
+        "from": pin.source,
+    }
+    return "\n".join(f"  {name} {value}" for name, value in said.items() if value)

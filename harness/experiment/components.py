@@ -1,0 +1,514 @@
+"""What models, rewards, methods, benchmarks and tables are declared with.
+
+Standard library only: Snakemake imports this on every call and has to start fast. Keywords that
+a declaration does not know itself are arguments of its target, and are checked against the
+target's source at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from harness.base.import_strings import SpecError, check_target, prefix, resolve, unknown
+from harness.experiment.codec import from_json, to_json
+from hypernoise.weights.digests import COMMIT
+from hypernoise.weights.places import REPOSITORY
+
+__all__ = [
+    "RANK_INFIX",
+    "TRAINABLE",
+    "WEIGHT_ARGUMENTS",
+    "BenchmarkSpec",
+    "ComparisonSpec",
+    "MethodSpec",
+    "ModelSpec",
+    "PromptsSpec",
+    "Registry",
+    "RewardSpec",
+    "SpecError",
+    "TableSpec",
+    "from_json",
+    "resolve",
+    "to_json",
+    "unknown",
+]
+
+Arguments = Mapping[str, Any]
+Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
+
+#: What a method can have trained before it runs.
+TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune", "low_frequency")
+#: Arguments of a reward that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
+WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
+#: Parameters that no declaration gives: the harness does, or only Python callers can.
+_FILLED_IN = {"device", "pipeline", "name"}
+STATES = ("final", "matched")
+#: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
+RANK_INFIX = "_rank_"
+#: Instead: the checkpoint of an optimizer step.
+_CHECKPOINT = re.compile(r"step_([1-9]\d*)")
+#: In place of weights: the declared architecture with random ones.
+RANDOM_WEIGHTS = "random"
+# No row of any frame can be taken for the real model's.
+_RANDOM_ENDING = "_random"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A generator: ``target(weights=..., size_px=..., **arguments)`` is a Generator.
+
+    Attributes:
+        name: its name in config, tables and paths.
+        target: ``"package.module:Class"``.
+        weights: diffusers folder, hub repository (with ``revision``), or ``"random"`` (with
+            ``architecture``).
+        revision: commit of the hub repository; passed on only where given.
+        architecture: what to build where weights are random; passed on only there. A model that has
+            one gets a twin with random weights, ``<name>_random``.
+        encodings: folder that keeps the encodings of prompts (:mod:`harness.build.encodings`), for
+        models
+            whose text encoders are large; without one, nothing is kept.
+        size_px: width and height of an image.
+        steps: sampling steps unless the config says otherwise.
+        arguments: further constructor arguments; a ``dtype`` is given by name.
+        version: raise it when a change of code changes numbers.
+        file: the .smk file that declares it, for messages.
+    """
+
+    name: str
+    target: str
+    weights: str
+    size_px: int
+    version: int
+    revision: str = ""
+    steps: int = 1
+    arguments: Arguments = field(default_factory=dict)
+    architecture: str = ""
+    encodings: str = ""
+    file: str = ""
+
+    @property
+    def is_random(self) -> bool:
+        return self.weights == RANDOM_WEIGHTS
+
+    @property
+    def is_local(self) -> bool:
+        return not self.is_random and not self.revision
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """A reward: ``target(**arguments)`` is a Reward. Attributes as in :class:`ModelSpec`.
+
+    Attributes:
+        weights_of: the parts of a sum: name of another reward -> its weight. The target then
+            gets ``parts``, pairs of a weight and a Reward.
+        parts: the parts' own declarations, which :meth:`Registry.reward` fills in, so that a job
+            carries all that it needs.
+    """
+
+    name: str
+    target: str
+    version: int
+    arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+    weights_of: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, RewardSpec] = field(default_factory=dict)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it, or a part of it, costs what the real one costs and judges nothing."""
+        own = self.arguments.get("weights") == RANDOM_WEIGHTS
+        return own or any(part.is_random for part in self.parts.values())
+
+    def singles(self) -> list[RewardSpec]:
+        """This reward, or of a sum all rewards that it is made of, each once."""
+        found = [single for part in self.parts.values() for single in part.singles()]
+        return list({single.name: single for single in found or [self]}.values())
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A way of spending compute: ``target(**arguments)`` is a Method.
+
+    Attributes:
+        trains: what is trained for it first; the trained network is then the target's first
+            argument.
+        state: which state of the training it uses: the last one, the one whose validation reward
+            matches hypernoise's, or, as in ``step_40``, the checkpoint of an optimizer step.
+        needs_reward: whether it asks the reward while it generates.
+        search: name of the method that goes on from what this one's network makes; built, it is
+            the target's argument ``search``.
+        searcher: that method, with the config's arguments; a declaration leaves it out.
+    """
+
+    name: str
+    target: str
+    version: int
+    arguments: Arguments = field(default_factory=dict)
+    trains: Trainable | None = None
+    state: str = "final"
+    needs_reward: bool = False
+    search: str = ""
+    searcher: MethodSpec | None = None
+    file: str = ""
+
+    @property
+    def checkpoint(self) -> int | None:
+        """The optimizer step whose checkpoint it uses, if its state names one."""
+        found = _CHECKPOINT.fullmatch(self.state)
+        return int(found[1]) if found else None
+
+
+@dataclass(frozen=True)
+class PromptsSpec:
+    """Prompts: ``target(**arguments)`` is a sequence of them.
+
+    Each has ``prompt_id``, ``text``, ``task`` and, where a scorer judges it, ``metadata``.
+    """
+
+    target: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ComparisonSpec:
+    """``target(**arguments)`` is a :class:`harness.similarity.protocol.Comparison`."""
+
+    target: str
+    arguments: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """Prompts, and how images of them are scored.
+
+    Attributes:
+        target: the prompts, as in :class:`PromptsSpec`, with ``arguments``.
+        scorer: target of ``scorer(images, metadata, **scorer_arguments)``
+            (:class:`harness.stages.score.Scorer`); empty where rewards are all that is measured.
+        metric: what the scorer's values are called in score frames.
+        n_images: images per prompt.
+    """
+
+    name: str
+    target: str
+    version: int
+    scorer: str = ""
+    metric: str = ""
+    n_images: int = 4
+    arguments: Arguments = field(default_factory=dict)
+    scorer_arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+
+    @property
+    def prompts(self) -> PromptsSpec:
+        return PromptsSpec(self.target, self.arguments)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table or figure: ``target`` makes it from frames, with ``arguments``.
+
+    Attributes:
+        selections: names in the config's section ``selections`` of the images that it is made of,
+            where it is not made of the config's own models and methods.
+    """
+
+    name: str
+    target: str
+    version: int
+    arguments: Arguments = field(default_factory=dict)
+    file: str = ""
+    selections: tuple[str, ...] = ()
+
+
+Spec = TypeVar("Spec", ModelSpec, RewardSpec, MethodSpec, BenchmarkSpec, TableSpec)
+
+
+class Registry:
+    """The declared components; the ``.smk`` files fill it through its ``add_`` functions.
+
+    Every ``add_`` function raises SpecError, naming the file and the nearest valid word, for a
+    duplicate name, a target that does not exist, or a keyword that neither the declaration nor
+    the target knows. The dictionaries are read with ordinary subscripts, or with :meth:`find`
+    where the name comes from a user.
+    """
+
+    def __init__(self) -> None:
+        self.models: dict[str, ModelSpec] = {}
+        self.rewards: dict[str, RewardSpec] = {}
+        self.methods: dict[str, MethodSpec] = {}
+        self.benchmarks: dict[str, BenchmarkSpec] = {}
+        self.tables: dict[str, TableSpec] = {}
+
+    def add_model(
+        self,
+        name: str,
+        *,
+        target: str,
+        weights: str,
+        size_px: int,
+        version: int,
+        revision: str = "",
+        steps: int = 1,
+        architecture: str = "",
+        encodings: str = "",
+        file: str = "",
+        **arguments: Any,
+    ) -> ModelSpec:
+        """Declare a generator; see :class:`ModelSpec`."""
+        optional = {"revision": revision, "architecture": architecture}
+        given = {*arguments, "weights", "size_px", *(key for key, it in optional.items() if it)}
+        own = ("target", "weights", "size_px", "version", "steps", "encodings", *optional)
+        _check_arguments(target, given, own, file)
+        _at_least_one(file, name, version=version, size_px=size_px, steps=steps)
+        spec = ModelSpec(
+            name,
+            target,
+            weights,
+            size_px,
+            version,
+            revision,
+            steps,
+            arguments,
+            architecture,
+            encodings,
+            file,
+        )
+        _check_model_weights(spec)
+        added = _add(self.models, "model", spec)
+        if architecture and not spec.is_random:
+            self._add_random_twin(spec)
+        return added
+
+    def _add_random_twin(self, spec: ModelSpec) -> None:
+        name = spec.name + _RANDOM_ENDING
+        twin = replace(spec, name=name, weights=RANDOM_WEIGHTS, revision="")
+        _add(self.models, "model", twin)
+
+    def add_reward(
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        parts: Mapping[str, float] | None = None,
+        file: str = "",
+        **arguments: Any,
+    ) -> RewardSpec:
+        """Declare a reward; see :class:`RewardSpec`.
+
+        Args:
+            parts: of a sum of other rewards: name -> weight. They may be declared later;
+                :meth:`check_rewards` looks for them.
+        """
+        given = set(arguments) | (set() if parts is None else {"parts"})
+        _check_arguments(target, given, ("target", "version", "parts"), file)
+        _at_least_one(file, name, version=version)
+        if parts is not None:
+            _check_part_weights(name, parts, file)
+        spec = RewardSpec(name, target, version, arguments, file, dict(parts or {}))
+        if spec.is_random:
+            _check_random_name(name, file)
+        return _add(self.rewards, "reward", spec)
+
+    def reward(self, name: str) -> RewardSpec:
+        """A reward by its name, with the declarations of its parts.
+
+        Raises:
+            SpecError: it or a part is unknown, or it is a part of itself.
+        """
+        return self._with_parts(self.find(self.rewards, "reward", name), ())
+
+    def check_rewards(self) -> None:
+        """Check that the parts of every sum exist; raises as :meth:`reward`."""
+        for name in self.rewards:
+            self.reward(name)
+
+    def _with_parts(self, spec: RewardSpec, above: tuple[str, ...]) -> RewardSpec:
+        if spec.name in above:
+            chain = " -> ".join([*above, spec.name])
+            raise SpecError(f"{prefix(spec.file)}a reward cannot be a part of itself: {chain}")
+        parts = {}
+        for name in spec.weights_of:
+            part = self.find(self.rewards, f"part of reward {spec.name!r}:", name, spec.file)
+            parts[name] = self._with_parts(part, (*above, spec.name))
+        if any(part.is_random for part in parts.values()):
+            _check_random_name(spec.name, spec.file)
+        return replace(spec, parts=parts)
+
+    def add_method(
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        trains: str | None = None,
+        state: str = "final",
+        needs_reward: bool = False,
+        search: str = "",
+        file: str = "",
+        **arguments: Any,
+    ) -> MethodSpec:
+        """Declare a method; see :class:`MethodSpec`."""
+        own = ("target", "version", "trains", "state", "needs_reward", "search")
+        _check_arguments(target, {*arguments} | ({"search"} if search else set()), own, file)
+        _at_least_one(file, name, version=version)
+        if trains is not None and trains not in TRAINABLE:
+            raise unknown(f"value of trains in method {name!r}:", trains, TRAINABLE, file)
+        if state not in STATES and not _CHECKPOINT.fullmatch(state):
+            valid = (*STATES, "step_<optimizer step>")
+            raise unknown(f"value of state in method {name!r}:", state, valid, file)
+        spec = MethodSpec(
+            name,
+            target,
+            version,
+            arguments,
+            trains,
+            state,
+            needs_reward,
+            search,
+            file=file,
+        )
+        return _add(self.methods, "method", spec)
+
+    def add_benchmark(
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        scorer: str = "",
+        metric: str = "",
+        n_images: int = 4,
+        scorer_arguments: Arguments | None = None,
+        file: str = "",
+        **arguments: Any,
+    ) -> BenchmarkSpec:
+        """Declare a benchmark; see :class:`BenchmarkSpec`."""
+        own = ("target", "version", "scorer", "metric", "n_images", "scorer_arguments")
+        _check_arguments(target, set(arguments), own, file)
+        scoring = scorer_arguments or {}
+        if bool(scorer) != bool(metric):
+            raise SpecError(f"{prefix(file)}benchmark {name!r}: give scorer and metric, or neither")
+        if scorer:
+            _check_arguments(scorer, set(scoring), (), file)
+        _at_least_one(file, name, version=version, n_images=n_images)
+        spec = BenchmarkSpec(
+            name, target, version, scorer, metric, n_images, arguments, scoring, file
+        )
+        return _add(self.benchmarks, "benchmark", spec)
+
+    def add_table(
+        self,
+        name: str,
+        *,
+        target: str,
+        version: int,
+        selections: Sequence[str] = (),
+        file: str = "",
+        **arguments: Any,
+    ) -> TableSpec:
+        """Declare a table or figure; see :class:`TableSpec`."""
+        _check_arguments(target, set(arguments), ("target", "version", "selections"), file)
+        _at_least_one(file, name, version=version)
+        spec = TableSpec(name, target, version, arguments, file, tuple(selections))
+        return _add(self.tables, "table", spec)
+
+    @staticmethod
+    def find(specs: Mapping[str, Spec], what: str, name: str, file: str = "") -> Spec:
+        """The component of that name, e.g. ``find(registry.models, "model", "tiny_sd")``.
+
+        Raises:
+            SpecError: there is none; names ``file`` (the config) and the nearest valid name.
+        """
+        if name not in specs:
+            raise unknown(what, name, specs, file)
+        return specs[name]
+
+
+def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
+    # Names become folders, and Snakemake wildcards that a slash or dot would break.
+    if not spec.name.isidentifier():
+        raise SpecError(
+            f"{prefix(spec.file)}{what} name {spec.name!r} must be letters, digits and underscores"
+        )
+    if spec.name in specs:
+        first = specs[spec.name].file or "another file"
+        raise SpecError(f"{prefix(spec.file)}{what} {spec.name!r} is already declared in {first}")
+    try:
+        json.dumps(dict(spec.arguments), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{prefix(spec.file)}arguments of {what} {spec.name!r} must be JSON values: {error}"
+        ) from error
+    specs[spec.name] = spec
+    return spec
+
+
+def _check_model_weights(spec: ModelSpec) -> None:
+    """Refuse weights that could be others tomorrow, and random ones that do not say so."""
+    start = f"{prefix(spec.file)}weights of model {spec.name!r}:"
+    if spec.is_random:
+        if not spec.name.endswith(_RANDOM_ENDING) or not spec.architecture:
+            raise SpecError(
+                f"{start} random ones need a model name that ends in {_RANDOM_ENDING!r} and an "
+                "architecture"
+            )
+    elif spec.revision:
+        if not COMMIT.fullmatch(spec.revision):
+            raise SpecError(
+                f"{start} revision {spec.revision!r} is no commit: give its 40 hexadecimal digits, "
+                "because branches and tags move"
+            )
+    elif REPOSITORY.fullmatch(spec.weights) and not Path(spec.weights).is_dir():
+        raise SpecError(
+            f"{start} there is no folder {spec.weights}. For the hub's repository of that name, "
+            "declare the revision too, the 40 hexadecimal digits of a commit; for a folder that is "
+            f"made later, write './{spec.weights}'"
+        )
+
+
+def _check_arguments(target: str, given: Collection[str], own: tuple[str, ...], file: str) -> None:
+    parameters = check_target(target, file)
+    if parameters is None or parameters.any_keyword:
+        return
+    for name in sorted(given):
+        if name not in parameters.names:
+            valid = {*own, *parameters.names} - _FILLED_IN
+            raise unknown(f"keyword for {target}:", name, valid, file)
+
+
+def _check_random_name(reward: str, file: str) -> None:
+    if not reward.endswith(_RANDOM_ENDING):
+        raise SpecError(
+            f"{prefix(file)}weights of reward {reward!r}: random ones need a reward name that "
+            f"ends in {_RANDOM_ENDING!r}"
+        )
+
+
+def _check_part_weights(name: str, parts: Mapping[str, float], file: str) -> None:
+    if not parts:
+        raise SpecError(f"{prefix(file)}reward {name!r} is a sum of no parts")
+    for part, weight in parts.items():
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not math.isfinite(weight):
+            raise SpecError(
+                f"{prefix(file)}weight of part {part!r} in reward {name!r} is {weight!r}, "
+                "must be a finite number"
+            )
+
+
+def _at_least_one(file: str, name: str, **numbers: int) -> None:
+    for key, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SpecError(
+                f"{prefix(file)}{key} of {name!r} is {value!r}, must be a whole number, at least 1"
+            )

@@ -1,0 +1,299 @@
+"""Hashes and commits that declarations lack, looked up once and kept in a file of the user's.
+
+``pins.toml`` lies beside the folders of the component files, ``python -m harness pin --write`` adds
+to it, and whoever reads declarations gives them what it holds: jobs and their provenance have only
+pinned places. TOML, because the standard library reads it and refuses a place that is there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.base.atomic_files import write_text
+from harness.base.import_strings import SpecError, check_target, prefix, unknown
+from harness.experiment.components import WEIGHT_ARGUMENTS, BenchmarkSpec, Registry
+from hypernoise.weights.digests import COMMIT, SHA256, Unpinned
+from hypernoise.weights.places import HASH_MARK, HUB_FILE, REPOSITORY, is_remote
+
+FILE = "pins.toml"
+#: Where the checkout's component files are.
+FOLDER = Path("workflows")
+ADVICE = (
+    "`python -m harness pin` lists what lacks a pin, and with --write looks it up and trusts what "
+    "it finds from then on"
+)
+_HEADER = """\
+# Trust on first use: what the publishers served on the given days, looked up by
+# `python -m harness pin --write`. Nobody else has confirmed it. Another content stops a run.
+# What stands here is never looked up again: to pin anew, delete its entry.
+"""
+#: Arguments that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
+_FILE_ARGUMENTS = (*WEIGHT_ARGUMENTS, "clip", "questions")
+#: Arguments that name a hub repository whose commit is simply the ``revision``.
+_MAIN_REPOSITORIES = ("weights", "model")
+_DIGITS = {"commit": (COMMIT, 40), "sha256": (SHA256, 64)}
+_KINDS = ("models", "rewards", "methods", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a place must hold.
+
+    Attributes:
+        commit: of a repository, or of a file's where its place names none.
+        sha256: of a file.
+        size_bytes, source, date: of a file, who said so, and the day; for people.
+    """
+
+    commit: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+    source: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file or repository that a declaration names, or a default of its target.
+
+    Attributes:
+        place: as declared, without its hash.
+        declared: what the declaration itself pins.
+        kind, name, file: the component's folder, its name, and the file that declares it.
+        keys: where in the declaration the place stands: its field, then keys of arguments.
+        revision: of a repository: the argument for its commit, beside the place.
+    """
+
+    place: str
+    declared: Pin
+    kind: str
+    name: str
+    file: str
+    keys: tuple[str, ...]
+    revision: str = ""
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The fields of a pin that the declaration does not give."""
+        return tuple(name for name in needed(self.place) if not getattr(self.declared, name))
+
+    @property
+    def component(self) -> str:
+        """As messages name it: ``reward 'pickscore'``."""
+        return f"{self.kind.removesuffix('s')} {self.name!r}"
+
+
+class _Named(NamedTuple):
+    keys: tuple[str, ...]
+    place: str
+    declared: Pin
+    revision: str = ""
+
+
+def needed(place: str) -> tuple[str, ...]:
+    """Which fields of a pin fix what a place holds."""
+    if REPOSITORY.fullmatch(place):
+        return ("commit",)
+    hub = HUB_FILE.fullmatch(place)
+    return ("commit", "sha256") if hub and not hub["revision"] else ("sha256",)
+
+
+def downloads(registry: Registry) -> list[Download]:
+    """Everything that declared components name and that is not on this machine.
+
+    Raises:
+        SpecError: the target of an answerer does not exist.
+    """
+    return [
+        Download(place, declared, kind, spec.name, spec.file, keys, revision)
+        for kind in _KINDS
+        for spec in getattr(registry, kind).values()
+        for keys, place, declared, revision in _of_spec(spec)
+    ]
+
+
+def read(file: Path) -> dict[str, Pin]:
+    """Place -> pin, of a file that may be missing.
+
+    Raises:
+        SpecError: it is no TOML, a place stands there twice, or a pin is malformed.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{file}: {error}") from error
+    return {place: _pin(place, entry, str(file)) for place, entry in entries.items()}
+
+
+def add(file: Path, pins: Mapping[str, Pin]) -> None:
+    """Add pins behind those that a file has; what stands there stays as it is.
+
+    Raises:
+        SpecError: as :func:`read`; the file is left alone.
+    """
+    there = file.read_text(encoding="utf-8") if file.is_file() else _HEADER
+    text = there + "".join(_entry(place, pin) for place, pin in pins.items())
+    try:
+        entries = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{file}: {error}") from error
+    for place in pins:
+        _pin(place, entries[place], str(file))
+    write_text(file, text)
+
+
+def use(registry: Registry, folder: Path) -> None:
+    """Give declared components the pins of the folder that they are from.
+
+    Raises: as :func:`read` and :func:`apply`.
+    """
+    apply(registry, read(folder / FILE), str(folder / FILE))
+
+
+def apply(registry: Registry, pins: Mapping[str, Pin], file: str) -> None:
+    """Give declared components what they lack; they are then as if they had declared it.
+
+    Args:
+        file: where the pins are from, for messages.
+
+    Raises:
+        SpecError: a pin contradicts a declaration, or no component names its place.
+    """
+    known = downloads(registry)
+    places = {download.place for download in known}
+    for place in pins:
+        if place not in places:
+            raise unknown("place of a pin", place, places, file)
+    for download in known:
+        if download.place in pins:
+            _check_agreement(download, pins[download.place], file)
+            _give(registry, download, pins[download.place])
+
+
+def commit_of(repository: str, folder: Path = FOLDER) -> str:
+    """The commit that a pin gives a repository; empty without one. Raises as :func:`read`."""
+    return read(folder / FILE).get(repository, Pin()).commit
+
+
+def advice(error: BaseException | None) -> str:
+    """What helps against an error, if it or what it came from is a download without a pin."""
+    while error is not None:
+        if isinstance(error, Unpinned):
+            return f"; {ADVICE}"
+        error = error.__cause__
+    return ""
+
+
+def _of_spec(spec: Any) -> Iterator[_Named]:
+    if getattr(spec, "revision", ""):
+        yield _Named(("weights",), spec.weights, Pin(commit=spec.revision), "revision")
+    yield from _below("arguments", _named(spec.target, spec.arguments, spec.file))
+    if isinstance(spec, BenchmarkSpec) and spec.scorer:
+        scoring = _named(spec.scorer, spec.scorer_arguments, spec.file)
+        yield from _below("scorer_arguments", scoring)
+
+
+def _below(key: str, found: Iterator[_Named]) -> Iterator[_Named]:
+    return (named._replace(keys=(key, *named.keys)) for named in found)
+
+
+def _named(target: str, given: Mapping[str, Any], file: str) -> Iterator[_Named]:
+    parameters = check_target(target, file) if target else None
+    names, defaults = (parameters.names, parameters.texts) if parameters else ((), {})
+    arguments = {**defaults, **given}
+    for name, value in arguments.items():
+        revision = "revision" if name in _MAIN_REPOSITORIES else f"{name}_revision"
+        if isinstance(value, Mapping):
+            yield from _below(name, _named(str(value.get("target", "")), value, file))
+        elif name in _FILE_ARGUMENTS and is_remote(str(value)):
+            place, _, sha256 = str(value).partition(HASH_MARK)
+            yield _Named((name,), place, Pin(sha256=sha256))
+        elif revision in names and _is_repository(str(value)):
+            commit = Pin(commit=str(arguments.get(revision, "")))
+            yield _Named((name,), str(value), commit, revision)
+
+
+def _is_repository(text: str) -> bool:
+    return bool(REPOSITORY.fullmatch(text)) and not Path(text).is_dir()
+
+
+def _check_agreement(download: Download, pin: Pin, file: str) -> None:
+    for name in needed(download.place):
+        declared, kept = getattr(download.declared, name), getattr(pin, name)
+        if declared and declared != kept:
+            raise SpecError(
+                f"{file}: {name} of {download.place} is {kept}, but {download.component} declares "
+                f"{declared}{f' in {download.file}' if download.file else ''}: delete the wrong one"
+            )
+
+
+def _give(registry: Registry, download: Download, pin: Pin) -> None:
+    if not download.lacks:
+        return
+    specs = getattr(registry, download.kind)
+    values = {download.keys: download.place}
+    if download.revision:
+        values[*download.keys[:-1], download.revision] = pin.commit
+    else:
+        values[download.keys] = _pinned(download.place, pin)
+    for (field, *keys), value in values.items():
+        spec = specs[download.name]
+        specs[download.name] = replace(spec, **{field: _with(getattr(spec, field), keys, value)})
+
+
+def _pinned(place: str, pin: Pin) -> str:
+    hub = HUB_FILE.fullmatch(place)
+    if hub and not hub["revision"]:
+        place = f"hf://{hub['repository']}@{pin.commit}/{hub['path']}"
+    return f"{place}{HASH_MARK}{pin.sha256}"
+
+
+def _with(arguments: Mapping[str, Any], keys: list[str], value: str) -> dict[str, Any]:
+    key, *deeper = keys
+    return {**arguments, key: _with(arguments[key], deeper, value) if deeper else value}
+
+
+def _pin(place: str, entry: Any, file: str) -> Pin:
+    if not isinstance(entry, dict):
+        raise SpecError(f'{prefix(file)}{place} is {entry!r}, must be a table, as in ["{place}"]')
+    types = {field.name: type(field.default) for field in fields(Pin)}
+    for name, value in entry.items():
+        if name not in types:
+            raise unknown(f"field of the pin of {place}:", name, types, file)
+        if type(value) is not types[name]:
+            raise SpecError(
+                f"{prefix(file)}{name} of {place} is {value!r}, must be {types[name].__name__}"
+            )
+    _check_digits(place, entry, file)
+    return Pin(**entry)
+
+
+def _check_digits(place: str, entry: Mapping[str, Any], file: str) -> None:
+    wanted = needed(place)
+    for name, (form, n_digits) in _DIGITS.items():
+        value = entry.get(name, "")
+        if name in wanted and not form.fullmatch(value):
+            fault = f"is {value!r}, must be {n_digits} hexadecimal digits, in lower case"
+            raise SpecError(f"{prefix(file)}{name} of {place} {fault}")
+        if name not in wanted and value:
+            raise SpecError(
+                f"{prefix(file)}{place} takes no {name}, only {' and '.join(wanted)}: its place, "
+                "or its commit, says it already"
+            )
+
+
+def _entry(place: str, pin: Pin) -> str:
+    lines = [f"{name} = {_toml(value)}" for name, value in asdict(pin).items() if value]
+    return "\n".join(["", f"[{_toml(place)}]", *lines, ""])
+
+
+def _toml(value: str | int) -> str:
+    # A JSON string is one of TOML, too.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Figures, formats of tables, gallery and pages. Imports no torch."""

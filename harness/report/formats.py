@@ -1,0 +1,325 @@
+"""A table as files: csv and parquet with every digit, md, tex and html for people.
+
+A column ``..._ci_low`` and the ``..._ci_high`` after it are the 95 % interval of the column just
+before them. For people the three become one, ``0.792 [0.76, 0.82]``; an interval that is a point
+says nothing and is left out. So do the columns of a published number, ``0.750 (-0.008, inside)``
+(:mod:`harness.analysis.published`).
+
+A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences),
+what its intervals are where they are not those of images (``intervals``, a sentence), and
+in which columns the best value of each model is marked (``best``: column -> ``"highest"`` or
+``"lowest"``). Values whose interval holds the best one are marked too: they may be as good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.interval_columns import CI_HIGH, CI_LOW
+from harness.base.atomic_files import write_text
+from harness.experiment.jobs import TableJob
+from harness.report.pages import document, table_of_rows, table_row
+from harness.results import frames, provenance
+
+_PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
+_MISSING = "\N{EN DASH}"
+_DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
+_INTERVALS = "Intervals in brackets: 95 %, images of one prompt taken as one cluster."
+_BEST = "Bold: the best of each model, and whatever has the best value in its interval."
+_CORRECTED = "p_holm: of no gain, corrected by Holm's method for all gains of this table."
+#: Characters of a row that a page of LaTeX's 10 pt holds between margins of an inch, and those that
+#: the gap between two columns takes.
+PAGE_CHARACTERS = 90
+_GAP_CHARACTERS = 2
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    _MISSING: "--",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
+    """Write ``out`` + .csv, .md, .tex, .html and .parquet, each in one go; folders are made.
+
+    Provenance is in the parquet's metadata, and in words under the md and html and as a comment
+    in the tex; the csv stays plain, so that everything can read it.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: the table has no rows.
+    """
+    if table.empty:
+        raise ValueError(f"table {job.table.name!r} has no rows")
+    origin = describe(job)
+    texts = {
+        ".csv": table.to_csv(index=False, lineterminator="\n"),
+        ".md": markdown(table, origin),
+        ".tex": latex(table, origin),
+        ".html": page(table, job.table.name, origin),
+    }
+    out = Path(out)
+    for suffix, text in texts.items():
+        write_text(_with(out, suffix), text)
+    columns = tuple(_column(name, table[name]) for name in table.columns)
+    schema = frames.Schema(f"table {job.table.name}", columns)
+    frames.write(table, _with(out, ".parquet"), schema, job)
+    return [_with(out, suffix) for suffix in (*texts, ".parquet")]
+
+
+def for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in words: numbers rounded, each interval beside its value, gaps as a dash."""
+    columns = list(table.columns)
+    cells: dict[str, list[str]] = {}
+    for name, after in zip(columns, [*columns[1:], ""], strict=True):
+        if name.endswith((CI_LOW, CI_HIGH, _DIFFERENCE, _WITHIN)):
+            continue
+        form = _form(name, table[name])
+        texts = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
+        if name.endswith(_PUBLISHED):
+            differences = table[name.removesuffix(_PUBLISHED) + _DIFFERENCE]
+            within = table[name.removesuffix(_PUBLISHED) + _WITHIN]
+            texts = list(map(_compared, texts, differences, within))
+        if after.endswith(CI_LOW):
+            high = after.removesuffix(CI_LOW) + CI_HIGH
+            beside = partial(_beside, _bound_form(name))
+            texts = list(map(beside, texts, table[name], table[after], table[high]))
+        cells[name] = texts
+    return pd.DataFrame(cells, dtype="str")
+
+
+def best(table: pd.DataFrame) -> pd.DataFrame:
+    """Which cells of :func:`for_people` are marked as best: booleans of the same shape."""
+    marks = pd.DataFrame(False, index=range(len(table)), columns=for_people(table).columns)
+    for name, which in table.attrs.get("best", {}).items():
+        if name in marks and len(table) > 1:
+            marks[name] = _best_of(table.reset_index(drop=True), name, which)
+    return marks
+
+
+def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
+    sign = {"highest": 1.0, "lowest": -1.0}[which]
+    values = sign * table[name]
+    after = list(table)[list(table).index(name) + 1 :][:2]
+    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(str(bound))]
+    # Whichever bound is the further one reaches up to the best value.
+    reach = pd.concat([values, *bounds], axis=1).max(axis=1)
+    groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
+    return reach >= values.groupby(groups).transform("max")
+
+
+def _is_bound(name: str) -> bool:
+    return name.endswith((CI_LOW, CI_HIGH))
+
+
+def markdown(table: pd.DataFrame, origin: str) -> str:
+    """A pipe table, and below it what the intervals are and where it comes from."""
+    texts = for_people(table)
+    marks = ["--:" if _is_number(table[name]) else ":--" for name in texts.columns]
+    cells = _marked(texts.map(_in_pipes), best(table), "**{}**")
+    rows = [list(texts.columns), marks, *cells]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n\n".join(["\n".join(lines), *_notes(table, origin)]) + "\n"
+
+
+def latex(table: pd.DataFrame, origin: str) -> str:
+    r"""A ``tabular`` that needs the booktabs package, with a rule between models.
+
+    A table that is wider than a page comes in parts below one another, which begin with the columns
+    that tell its rows apart. The graphicx package then shrinks what is still too wide to the line.
+    """
+    texts = for_people(table)
+    parts = [_tabular(table, texts, part) for part in _parts(texts)]
+    packages = "booktabs"
+    if len(parts) > 1:
+        parts, packages = [_shrunk(part) for part in parts], "booktabs,graphicx"
+    notes = (*_notes(table, origin), rf"Needs \usepackage{{{packages}}}.")
+    said = "".join(f"% {note}\n" for note in notes)
+    return said + "\\par\\medskip\\noindent\n".join(parts)
+
+
+def _parts(texts: pd.DataFrame) -> list[list[int]]:
+    """The places of the columns that stand side by side on a page, from left to right."""
+    telling = (n for n in range(1, texts.shape[1]) if not texts.iloc[:, :n].duplicated().any())
+    n_key = next(telling, 1)
+    longest = [max(map(len, [name, *texts[name]])) for name in texts.columns]
+    widths = [n + _GAP_CHARACTERS for n in longest]
+    room = PAGE_CHARACTERS - sum(widths[:n_key])
+    parts: list[list[int]] = [[]]
+    for place in range(n_key, len(widths)):
+        if parts[-1] and sum(widths[i] for i in [*parts[-1], place]) > room:
+            parts.append([])
+        parts[-1].append(place)
+    return [[*range(n_key), *part] for part in parts]
+
+
+def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
+    """Some columns of a table, by their places in the texts for people."""
+    shown = texts.iloc[:, part]
+    rows = _marked(shown.map(_in_tex), best(table).iloc[:, part], r"\textbf{{{}}}")
+    shape = "".join("r" if _is_number(table[name]) else "l" for name in shown.columns)
+    head = _tex_row([_in_tex(name) for name in shown.columns])
+    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", head]
+    for starts, row in zip(_starts(table), rows, strict=True):
+        lines += [r"\midrule"] * starts + [_tex_row(row)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _shrunk(tabular: str) -> str:
+    """A tabular that is as wide as the line, if it would be wider."""
+    width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
+    return rf"\resizebox{{{width}}}{{!}}{{%" + f"\n{tabular.rstrip()}%\n}}\n"
+
+
+def page(table: pd.DataFrame, title: str, origin: str) -> str:
+    """A self-contained HTML page, as Snakemake's report shows it."""
+    texts = for_people(table)
+    numbers = [_is_number(table[name]) for name in texts.columns]
+    names = [name.replace("_", " ") for name in texts.columns]
+    head = table_row("th", names, [_classes(number) for number in numbers])
+    body = [
+        table_row("td", row, list(map(_classes, numbers, marks)), _classes(group=starts))
+        for starts, row, marks in zip(
+            _starts(table), texts.to_numpy().tolist(), best(table).to_numpy().tolist(), strict=True
+        )
+    ]
+    notes = "".join(f"<p>{escape(note)}</p>\n" for note in _notes(table, origin))
+    return document(title, table_of_rows(title, head, body) + notes)
+
+
+def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
+    """How a column's numbers are rounded; its name tells the unit."""
+    if not _is_number(values) or pd.api.types.is_integer_dtype(values):
+        return str
+    if name.endswith(_PUBLISHED):
+        # As printed, where shares have two digits or more: further ones would be feigned.
+        return lambda value: max(f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len)
+    if name.startswith("p_holm"):
+        return lambda value: "<0.001" if value < 0.001 else f"{value:.3f}"
+    if name.endswith("_ms"):
+        return _three_digits
+    if name.startswith("gain"):
+        return lambda value: f"{value:+z.3f}" if value else "0.000"
+    measured = name.startswith("geneval") or name.endswith("_mean")
+    # Settings and counts are short as they are; zeros behind them would feign a measurement.
+    if not measured and all(float(f"{value:.3g}") == value for value in values.dropna()):
+        return lambda value: f"{value:.6g}"
+    return lambda value: f"{value:z.3f}"
+
+
+def _three_digits(value: float) -> str:
+    decimals = sum(abs(value) < limit for limit in (100, 10, 1))
+    return f"{value:.{decimals}f}"
+
+
+def _beside(
+    form: Callable[[float, str], str], text: str, value: float, low: float, high: float
+) -> str:
+    """A value's text and its interval, whose bounds have the form."""
+    if text == _MISSING or low == value == high:
+        return text
+    sign = "+" if text[0] in "+-" else ""
+    bounds = (_MISSING if pd.isna(bound) else form(bound, sign) for bound in (low, high))
+    return f"{text} [{', '.join(bounds)}]"
+
+
+def _compared(text: str, difference: float, within: Any) -> str:
+    """A published number, how far ours is above it, and whether our interval holds it."""
+    if text == _MISSING:
+        return text
+    inside = "" if pd.isna(within) else ", inside" if within else ", outside"
+    above = f"{difference:+z.3f}" if abs(difference) < 1 else f"{difference:+.3g}"
+    return f"{text} ({above}{inside})"
+
+
+def _bound_form(name: str) -> Callable[[float, str], str]:
+    """How the bounds of a column are rounded: times as times are, all else to two decimals."""
+    return (lambda value, _: _three_digits(value)) if name.endswith("_ms") else _bound
+
+
+def _bound(value: float, sign: str) -> str:
+    # Whether an interval excludes 0 has to survive rounding.
+    rounded = f"{value:{sign}.2f}"
+    return f"{value:{sign}.1g}" if value and not float(rounded) else rounded
+
+
+def _is_number(values: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _starts(table: pd.DataFrame) -> list[bool]:
+    """Whether a row is the first one of its value in the first column."""
+    first = table.iloc[:, 0]
+    return [bool(changes) for changes in first.ne(first.shift())]
+
+
+def _notes(table: pd.DataFrame, origin: str) -> list[str]:
+    said = {
+        table.attrs.get("intervals", _INTERVALS): any(
+            str(name).endswith(CI_LOW) for name in table.columns
+        ),
+        _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
+        _BEST: bool(table.attrs.get("best")),
+    }
+    return [*(note for note, holds in said.items() if holds), *table.attrs.get("notes", ()), origin]
+
+
+def describe(job: TableJob) -> str:
+    """Where something that is made now comes from, in a line: what, commit, machine, versions."""
+    commit, hardware, packages = provenance.commit(), provenance.hardware(), provenance.packages()
+    state = " with uncommitted changes" if commit["dirty"] else ""
+    return (
+        f"{job.table.name}, version {job.table.version}; commit {commit['commit'][:12]}{state}; "
+        f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB; "
+        f"torch {packages['torch']}, diffusers {packages['diffusers']}."
+    )
+
+
+def _column(name: str, values: pd.Series[Any]) -> frames.Column:
+    dtype = _DTYPES.get(values.dtype.kind, "string")
+    return frames.Column(name, dtype, "", "", may_be_missing=True)
+
+
+def _in_pipes(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _in_tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def _marked(texts: pd.DataFrame, marks: pd.DataFrame, form: str) -> list[list[str]]:
+    """The rows of texts, the marked ones in a form that holds ``{}``."""
+    pairs = zip(texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True)
+    return [
+        [form.format(text) if mark else text for text, mark in zip(*row, strict=True)]
+        for row in pairs
+    ]
+
+
+def _tex_row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _classes(number: bool = False, best: bool = False, group: bool = False) -> str:
+    """The attribute that gives an HTML element its classes, or nothing."""
+    flags = {"number": number, "best": best, "group": group}
+    names = [name for name, is_given in flags.items() if is_given]
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _with(out: Path, suffix: str) -> Path:
+    # Not with_suffix: a name like "steps1.5" must keep its dot.
+    return out.with_name(out.name + suffix)

@@ -1,0 +1,88 @@
+"""From a table's or figure's job to the call of its function."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from harness.analysis.pairing import FrameError, examples
+from harness.base.import_strings import SpecError, prefix, resolve, unknown
+from harness.experiment.jobs import TableJob
+from harness.results import component_versions, frames
+
+_Made = TypeVar("_Made")
+
+
+def call(job: TableJob) -> Any:
+    """What the job's target makes of the frames that it names as parameters.
+
+    Paths of images are joined with their frame's folder, so that they lead to the files.
+
+    Raises:
+        SpecError: the target is unknown, does not take one of the declared arguments, or needs
+            a kind of frame that the job does not list; or frames mix versions of a component.
+        FileNotFoundError, ValueError: a frame is missing or broken (:func:`frames.read`), or
+            what the target itself says about the frames, with the files that it is about.
+    """
+    function = resolve(job.table.target)
+    needed = _needed(function, job)
+    _check_arguments(function, job)
+    component_versions.check(path for kind in needed for path in job.inputs[kind])
+    given = {kind: _read(job.inputs[kind], kind) for kind in needed}
+    try:
+        return function(**given, **job.table.arguments)
+    except FrameError as error:
+        files = [file for kind in needed for file in job.inputs[kind]]
+        raise FrameError(f"{error}\n- see {examples(_about(str(error), files))}") from error
+
+
+def make(job: TableJob, kind: type[_Made]) -> _Made:
+    """As :func:`call`, and FrameError where the target gives something else than a ``kind``."""
+    made = call(job)
+    if not isinstance(made, kind):
+        given = type(made).__name__
+        raise FrameError(f"{job.table.target} returned {given}, not a {kind.__name__}")
+    return made
+
+
+def _about(fault: str, files: Sequence[str]) -> list[str]:
+    """The files whose folders and names a fault speaks of most: a model's, a method's."""
+    words = set(re.findall(r"\w+", fault))
+    hits = [len(words & set(Path(file).with_suffix("").parts)) for file in files]
+    return [file for file, n in zip(files, hits, strict=True) if n == max(hits)]
+
+
+def _needed(function: Callable[..., Any], job: TableJob) -> list[str]:
+    for kind in job.inputs:
+        frames.schema_of(kind)
+    parameters = inspect.signature(function).parameters
+    kinds = [kind for kind in frames.SCHEMAS if kind in parameters]
+    lacking = [kind for kind in kinds if not job.inputs.get(kind)]
+    required = [kind for kind in lacking if parameters[kind].default is inspect.Parameter.empty]
+    if required:
+        given = ", ".join(kind for kind in job.inputs if job.inputs[kind]) or "nothing"
+        raise SpecError(
+            f"{prefix(job.table.file)}{job.table.name!r} is made of {', '.join(kinds)}; "
+            f"no files with {', '.join(required)} are given, but {given}"
+        )
+    return [kind for kind in kinds if kind not in lacking]
+
+
+def _check_arguments(function: Callable[..., Any], job: TableJob) -> None:
+    parameters = inspect.signature(function).parameters
+    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
+        return
+    valid = [name for name in parameters if name not in frames.SCHEMAS]
+    for name in job.table.arguments:
+        if name not in valid:
+            raise unknown(f"argument of {job.table.target}", name, valid, job.table.file)
+
+
+def _read(paths: Sequence[str], kind: str) -> pd.DataFrame:
+    is_images = kind == frames.IMAGES.kind
+    return frames.read_images(paths) if is_images else frames.read_all(paths, kind)

@@ -1,0 +1,265 @@
+"""The gallery: images from the same noise under every method, as one folder of static HTML.
+
+The folder can be moved or zipped as a whole and opened from the disk: ``index.html`` holds style,
+script and all scores, and ``images`` a file per picture. Files rather than sprites or data URIs:
+the browser fetches only what is in sight, and each picture is an ordinary image with its own
+alternative text. Small images are copied byte for byte, large ones become thumbnails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from harness.analysis.pairing import (
+    CELL,
+    PICTURE,
+    FrameError,
+    Paired,
+    baselines,
+    choose,
+    missing,
+    pair,
+    rank,
+    require,
+    stop_on,
+    without_baseline,
+)
+from harness.analysis.tables import CORRECT
+from harness.base.atomic_files import write_text
+from harness.benchmarks.geneval import TASKS
+from harness.experiment.jobs import TableJob
+from harness.report.formats import describe
+from harness.report.frame_inputs import make
+from harness.report.pages import template
+from harness.results import frames
+from harness.results.results_folder import write_sidecar
+
+#: Beside ``index.html``.
+IMAGE_FOLDER = "images"
+#: Larger images become thumbnails of this size.
+THUMBNAIL_PX = 384
+#: Up to this size an image is drawn with crisp pixels.
+CRISP_PX = 128
+_UNSAFE = re.compile(r"[^\w.-]")
+
+
+class Gallery(NamedTuple):
+    """What a gallery shows.
+
+    Attributes:
+        data: what the page's script reads; the fields are explained in ``templates/gallery.js``.
+        files: image file -> its place below :data:`IMAGE_FOLDER`, without suffix.
+    """
+
+    data: dict[str, Any]
+    files: dict[str, str]
+
+
+def run(job: TableJob) -> None:
+    """Make a gallery: ``out`` + .html, and beside it ``images`` and ``provenance.json``.
+
+    Raises:
+        ValueError: as in :func:`harness.report.frame_inputs.make`.
+        FileNotFoundError: a frame or an image is missing.
+    """
+    write(make(job, Gallery), job.out, job)
+
+
+def gallery(
+    images: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    baseline: str = "base",
+    verdict: str = CORRECT,
+) -> Gallery:
+    """Everything that was drawn and how it was scored, a column per method.
+
+    Args:
+        images: image rows; ``path`` leads to the file.
+        scores: score rows of exactly these images; all metrics are shown.
+        models, methods: what to show, in this order; all, by name and the baseline first, if None.
+        baseline: the method that a change of verdict is told against.
+        verdict: the metric, 1 or 0, that says whether an image is right.
+
+    Raises:
+        FrameError: a model, a method, a baseline, an image or a score is missing or double, or a
+            verdict is neither 0 nor 1. One message names all of it.
+        FileNotFoundError: an image file is missing.
+    """
+    require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
+    require(scores, (*CELL, *PICTURE, "metric", "value", "detail"), "scores")
+    faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
+    images, scores = (choose(frame, models, methods) for frame in (images, scores))
+    if scores.empty:
+        stop_on(faults, "a gallery")
+    metrics = sorted(scores["metric"].unique(), key=lambda name: (name != verdict, name))
+    paired, found = pair(scores, [verdict, *(m for m in metrics if m != verdict)], images, baseline)
+    faults += found + without_baseline(paired.cells, baseline) + _no_verdicts(paired, verdict)
+    stop_on(faults, "a gallery")
+    columns = _columns(paired.cells, models, methods or [baseline])
+    places = _places(paired, images, columns)
+    return Gallery(_data(paired, images, scores, columns, verdict, baseline), places)
+
+
+def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
+    """Write the folder; what an earlier gallery left in it is removed.
+
+    Returns:
+        The page, the folder of images and the provenance.
+    """
+    page = Path(out).with_name(f"{Path(out).name}.html")
+    folder = page.parent / IMAGE_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    suffixes = {_copy(Path(source), folder / place) for source, place in made.files.items()}
+    if len(suffixes) > 1:
+        raise FrameError(f"images of one gallery are of several kinds: {sorted(suffixes)}")
+    suffix, side_px = suffixes.pop()
+    drawn = {"suffix": suffix, "side_px": side_px, "crisp": side_px <= CRISP_PX}
+    write_text(page, _page({**made.data, **drawn, "origin": describe(job)}))
+    return [page, folder, write_sidecar(page.parent, "gallery", job, [page, folder])]
+
+
+def _no_verdicts(paired: Paired, verdict: str) -> list[str]:
+    values = paired.scores.get(verdict)
+    if values is None:
+        return []
+    odd = values[np.isfinite(values) & (values != 0) & (values != 1)]
+    return [f"{verdict} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
+
+
+def _columns(
+    cells: pd.DataFrame, models: Sequence[str] | None, methods: Sequence[str]
+) -> pd.DataFrame:
+    """The cells in the order in which they are shown, indexed as in ``cells``, with labels."""
+    order = [rank(cells["model"], models), rank(cells["method"], methods)]
+    keys = [cells["steps"], cells["reward"], order[1], order[0]]
+    shown = cells.iloc[np.lexsort([key.to_numpy() for key in keys])].copy()
+    rewards = shown[shown["reward"] != ""].groupby("method")["reward"].nunique()
+    several_steps = shown["steps"].nunique() > 1
+    shown["label"] = [_label(row, rewards, several_steps) for row in shown.to_dict("records")]
+    numbers = shown.groupby("model", sort=False).cumcount()
+    names = [f"{number:02d}_{name}" for number, name in zip(numbers, shown["method"], strict=True)]
+    models_ = shown["model"].str.replace(_UNSAFE, "_", regex=True)
+    shown["folder"] = [f"{m}/{_UNSAFE.sub('_', n)}" for m, n in zip(models_, names, strict=True)]
+    return shown
+
+
+def _label(row: Mapping[Any, Any], rewards: pd.Series[int], several_steps: bool) -> str:
+    """The method, with what tells columns of the same method apart."""
+    label = str(row["method"])
+    label += f" on {row['reward']}" if rewards.get(row["method"], 0) > 1 else ""
+    return label + (f", {row['steps']} steps" if several_steps else "")
+
+
+def _places(paired: Paired, images: pd.DataFrame, columns: pd.DataFrame) -> dict[str, str]:
+    """Each image file's place: its column's folder and its picture's number."""
+    numbered = paired.pictures.assign(number=range(len(paired.pictures)))
+    rows = images.merge(numbered, on=list(PICTURE))
+    rows = rows.merge(columns[[*CELL, "folder"]], on=list(CELL))
+    places = zip(rows["path"], rows["folder"], rows["number"], strict=True)
+    return {path: f"{folder}/{number}" for path, folder, number in places}
+
+
+def _data(
+    paired: Paired,
+    images: pd.DataFrame,
+    scores: pd.DataFrame,
+    columns: pd.DataFrame,
+    verdict: str,
+    baseline: str,
+) -> dict[str, Any]:
+    pictures = paired.pictures
+    prompts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
+    tasks = pictures["task"].drop_duplicates()
+    ordered = tasks.iloc[rank(tasks, TASKS).argsort()].to_list()
+    models = _models(paired, columns, _details(paired, scores), baseline)
+    return {
+        "benchmark": ", ".join(sorted(pictures["benchmark"].unique())),
+        "baseline": baseline,
+        "verdict": verdict,
+        "metrics": list(paired.scores),
+        "meanings": {name: frames.METRICS.get(name, "") for name in paired.scores},
+        "tasks": ordered,
+        "pictures": [
+            [prompts[row["prompt_id"]], ordered.index(row["task"]), row["image_index"], row["seed"]]
+            for row in pictures.to_dict("records")
+        ],
+        "models": [{"name": name, "columns": shown} for name, shown in models.items()],
+    }
+
+
+def _models(
+    paired: Paired, columns: pd.DataFrame, details: dict[int, dict[int, str]], baseline: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Model -> what is shown of each of its columns, from left to right."""
+    # Each has one: else a fault has been raised.
+    against = [int(base or 0) for base in baselines(paired.cells, baseline)]
+    folders = dict(zip(_numbers(columns), columns["folder"], strict=True))
+    models: dict[str, list[dict[str, Any]]] = {}
+    for cell, row in zip(_numbers(columns), columns.to_dict("records"), strict=True):
+        of_model = models.setdefault(row["model"], [])
+        values = {name: _short(grid[cell]) for name, grid in paired.scores.items()}
+        base = folders[against[cell]]
+        named = {"label": row["label"], "folder": row["folder"], "base": base}
+        of_model.append({**named, "values": values, "details": details.get(cell, {})})
+    return models
+
+
+def _details(paired: Paired, scores: pd.DataFrame) -> dict[int, dict[int, str]]:
+    """Cell -> picture -> what its metrics say in words, where they do."""
+    told = scores[scores["detail"] != ""]
+    cells = paired.cells.assign(cell=range(len(paired.cells)))
+    numbered = paired.pictures.assign(number=range(len(paired.pictures)))
+    rows = told.merge(cells, on=list(CELL)).merge(numbered, on=list(PICTURE))
+    details: dict[int, dict[int, str]] = {}
+    for cell, number, words in zip(rows["cell"], rows["number"], rows["detail"], strict=True):
+        said = details.setdefault(cell, {})
+        said[number] = f"{said[number]}; {words}" if number in said else words
+    return details
+
+
+def _numbers(cells: pd.DataFrame) -> list[int]:
+    return [int(number) for number in cells.index.to_numpy()]
+
+
+def _short(values: Any) -> list[float | None]:
+    """Four digits: what people read, a third of the bytes."""
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
+
+
+def _copy(source: Path, target: Path) -> tuple[str, int]:
+    """Copy an image or make its thumbnail; returns the suffix and the larger side in px."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with Image.open(source) as image:
+            image.load()
+            if max(image.size) <= THUMBNAIL_PX:
+                shutil.copyfile(source, target.with_name(f"{target.name}{source.suffix}"))
+                return source.suffix, max(image.size)
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+            small.save(target.with_name(f"{target.name}.webp"), quality=85)
+            return ".webp", THUMBNAIL_PX
+    except FileNotFoundError:
+        raise FileNotFoundError(f"image {source} is missing") from None
+    except OSError as error:
+        raise ValueError(f"image {source} is truncated or no image: {error}") from error
+
+
+def _page(data: dict[str, Any]) -> str:
+    # "<" could end the element that holds the data.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
+    page = template("gallery.html").replace("/*STYLE*/", template("gallery.css"))
+    # The data comes last: a prompt that holds a placeholder must stay as it is.
+    return page.replace("/*SCRIPT*/", template("gallery.js")).replace("{/*DATA*/}", text)

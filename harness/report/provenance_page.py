@@ -1,0 +1,96 @@
+"""A page for the report: which code, packages, machine, settings and files results come from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.analysis.pairing import FrameError
+from harness.base.atomic_files import write_text
+from harness.base.import_strings import resolve
+from harness.experiment.jobs import TableJob
+from harness.report.pages import document, table
+from harness.results import component_versions, frames, provenance
+
+_COMPONENT = ("target", "weights", "revision", "arguments")
+
+
+class Origin(NamedTuple):
+    """A file, its hash and its provenance."""
+
+    path: str
+    sha256: str
+    record: Mapping[str, Any]
+
+
+def run(job: TableJob) -> None:
+    """Write ``out`` + .html.
+
+    Raises:
+        FileNotFoundError, ValueError: a frame is missing, broken or without provenance.
+    """
+    found = [_origin(path) for path in job.reads]
+    text = resolve(job.table.target)(found, **job.table.arguments)
+    write_text(Path(job.out).with_name(f"{Path(job.out).name}.html"), text)
+
+
+def origins(found: Sequence[Origin], *, config: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+        found: what tables and figures are made of.
+        config: the workflow's configuration.
+    """
+    parts = [
+        table("Code", ("commit", "uncommitted changes", "files made"), _commits(found)),
+        table("Machines", ("what", "value", "files made"), _common(found, "hardware")),
+        table("Versions", ("package", "version", "files made"), _common(found, "packages")),
+        table("Components", ("kind", "name", "version", *_COMPONENT), _components(found)),
+        table("Files", ("file", "what", "written", "commit", "SHA-256"), _files(found)),
+        f"<h2>Configuration</h2>\n<pre>{escape(json.dumps(config, indent=2))}</pre>\n",
+    ]
+    return document("Provenance", "<h1>Provenance</h1>\n" + "".join(parts))
+
+
+def _origin(path: str) -> Origin:
+    record = frames.read_provenance(path)
+    if not record:
+        raise FrameError(f"{path} has no provenance: none of its numbers can be traced")
+    return Origin(path, provenance.digest(path), record)
+
+
+def _commits(found: Iterable[Origin]) -> list[tuple[str, ...]]:
+    made = Counter((str(o.record["commit"]), "yes" if o.record["dirty"] else "no") for o in found)
+    return [(*key, str(count)) for key, count in made.items()]
+
+
+def _common(found: Iterable[Origin], part: str) -> list[tuple[str, ...]]:
+    """What was the same for all files, and where it was not, how many files had which."""
+    made = Counter((name, str(v)) for o in found for name, v in o.record[part].items())
+    return [(*key, str(count)) for key, count in made.items()]
+
+
+def _components(found: Iterable[Origin]) -> list[tuple[str, ...]]:
+    rows: dict[tuple[str, ...], None] = {}
+    for origin in found:
+        for kind, spec in component_versions.declarations(origin.record.get("spec")):
+            details = (_word(spec.get(name)) for name in _COMPONENT)
+            rows[kind, str(spec["name"]), str(spec["version"]), *details] = None
+    return sorted(rows)
+
+
+def _files(found: Iterable[Origin]) -> list[tuple[str, ...]]:
+    return [
+        (o.path, o.record["kind"], o.record["written"], str(o.record["commit"])[:12], o.sha256)
+        for o in found
+    ]
+
+
+def _word(value: Any) -> str:
+    if not value:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -1,0 +1,1 @@
+"""What is on disk: frames and their schemas, provenance, resume, images."""

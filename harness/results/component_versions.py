@@ -1,0 +1,65 @@
+"""Frames that were made by different versions of one component cannot be put into one table.
+
+Every frame carries the job that made it, and the job the declarations of all components that it
+drew on, each with its ``version``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.base.import_strings import SpecError
+from harness.results import frames
+
+#: Kind of component -> a field that only its declarations have.
+_SIGNS = {
+    "model": "size_px",
+    "reward": "weights_of",
+    "method": "trains",
+    "benchmark": "scorer_arguments",
+}
+
+
+def check(paths: Iterable[str | Path]) -> None:
+    """Check that no component occurs in two versions.
+
+    Args:
+        paths: frame files.
+
+    Raises:
+        SpecError: names each component, its versions, and a file that has each.
+        FileNotFoundError, ValueError: a file is missing or broken.
+    """
+    homes: dict[tuple[str, str], dict[int, str]] = {}
+    for path in paths:
+        for kind, name, version in components(frames.read_provenance(path).get("spec")):
+            homes.setdefault((kind, name), {}).setdefault(version, str(path))
+    faults = [
+        f"{kind} {name!r} is of "
+        + " and of ".join(f"version {version} in {home}" for version, home in sorted(found.items()))
+        for (kind, name), found in homes.items()
+        if len(found) > 1
+    ]
+    if faults:
+        raise SpecError("versions are mixed, make the older files again: " + "; ".join(faults))
+
+
+def components(spec: Any) -> Iterator[tuple[str, str, int]]:
+    """(kind, name, version) of every declaration inside a job, as far down as they go."""
+    for kind, declared in declarations(spec):
+        yield kind, str(declared["name"]), int(declared["version"])
+
+
+def declarations(spec: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, declaration) of every component inside a job, as far down as they go."""
+    if isinstance(spec, list | tuple):
+        for item in spec:
+            yield from declarations(item)
+    elif isinstance(spec, dict):
+        for kind, sign in _SIGNS.items():
+            if sign in spec and "version" in spec:
+                yield kind, spec
+        for value in spec.values():
+            yield from declarations(value)

@@ -1,0 +1,157 @@
+"""Where a file comes from: code, packages, hardware, what was asked for, and when."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hypernoise.weights.digests import sha256_of
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
+
+
+def collect(kind: str, spec: Any) -> str:
+    """Provenance as JSON text: kind, commit, dirty, packages, hardware, spec, inputs, written.
+
+    Args:
+        kind: the kind of frame.
+        spec: a dataclass, anything that JSON can hold, or JSON text. What a job ``reads``
+            (:mod:`harness.experiment.jobs`) goes into ``inputs``, with its hash.
+    """
+    return json.dumps(
+        {
+            "kind": kind,
+            **commit(),
+            "packages": packages(),
+            "hardware": hardware(),
+            "spec": _plain(spec),
+            "inputs": hashes(getattr(spec, "reads", ())),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def parse(text: str) -> dict[str, Any]:
+    """What :func:`collect` wrote; empty for an empty text."""
+    record: dict[str, Any] = json.loads(text) if text else {}
+    return record
+
+
+def kind_of(text: str) -> str:
+    """The kind of frame that the provenance text names; empty if none."""
+    return str(parse(text).get("kind", ""))
+
+
+def hashes(paths: Iterable[str]) -> dict[str, str]:
+    """Path -> :func:`digest`, of those paths that exist."""
+    return {path: digest(path) for path in paths if Path(path).exists()}
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file as 64 hex digits; of a folder, that of its files' names and hashes.
+
+    Hidden files and folders do not count: they are Snakemake's and the file browser's.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return sha256_of(path)
+    names = sorted(file.relative_to(path) for file in path.rglob("[!.]*") if file.is_file())
+    files = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    lines = [f"{file.as_posix()} {digest(path / file)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@cache
+def commit() -> dict[str, Any]:
+    """The commit of the running code, and whether tracked files differ from it.
+
+    ``{"commit": "unknown", "dirty": True}`` outside a git checkout.
+    """
+    folder = Path(__file__).resolve().parent
+    head = _git(folder, "rev-parse", "HEAD")
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": head or "unknown", "dirty": status is None or bool(status)}
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """CPU model, usable cores, memory in GiB and GPU; a GPU is seen only where torch is loaded."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpu": _gpu(),
+        "system": platform.platform(),
+    }
+
+
+def _plain(spec: Any) -> Any:
+    if dataclasses.is_dataclass(spec) and not isinstance(spec, type):
+        return dataclasses.asdict(spec)
+    return json.loads(spec) if isinstance(spec, str) else spec
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+    return round(n_bytes / 2**30, 1)
+
+
+def _gpu() -> str:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return "none"
+    return str(torch.cuda.get_device_name(0))

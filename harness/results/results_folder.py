@@ -1,0 +1,148 @@
+"""What lies in a results folder: which file was made from which, by what, and when.
+
+Every parquet frame, every figure, matched networks and the gallery carry the provenance that
+:func:`harness.results.provenance.collect` wrote. Jobs name files by paths relative to the folder
+that they
+ran in; a results folder may have been moved or renamed since, and :meth:`Made.locate` still finds
+them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from harness.base.atomic_files import write_text
+from harness.results import frames, provenance
+
+#: Provenance of a folder of files that have no place for it themselves.
+SIDECAR = "provenance.json"
+#: What provenance must tell for a number to be traceable.
+REQUIRED = ("commit", "packages", "hardware", "spec")
+#: Partial results and logs: nothing in them is a result.
+_SKIPPED = ("work", "logs")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that says where it comes from.
+
+    Attributes:
+        path: the file.
+        record: its provenance; empty for a foreign file.
+        results: the results folder that it lies in.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    results: Path
+
+    @property
+    def kind(self) -> str:
+        """The kind of frame, ``"table <name>"``, ``"figure <name>"``; empty if unknown."""
+        return str(self.record.get("kind", ""))
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The job, or what else was asked for."""
+        spec = self.record.get("spec")
+        return spec if isinstance(spec, dict) else {}
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Path, as the job names it -> hash of what was read."""
+        inputs = self.record.get("inputs")
+        return inputs if isinstance(inputs, dict) else {}
+
+    @property
+    def home(self) -> Path | None:
+        """What the results folder was called when the file was made; None if it was elsewhere."""
+        if "out" not in self.spec:
+            return None
+        place = self.path.resolve().relative_to(self.results.resolve()).parent.parts
+        out = Path(str(self.spec["out"]))
+        # A training's `out` is the folder itself.
+        for folder in (out.parent, out):
+            end = len(folder.parts) - len(place)
+            if end >= 0 and folder.parts[end:] == place:
+                return Path(*folder.parts[:end])
+        return None
+
+    def locate(self, named: str) -> Path:
+        """Where a file is now that the job names."""
+        home, path = self.home, Path(named)
+        if home is None or (path.is_absolute() and not path.is_relative_to(home)):
+            return path
+        if path.is_relative_to(home):
+            return self.results / path.relative_to(home)
+        above = [self.results.resolve(), *self.results.resolve().parents]
+        return above[min(len(home.parts), len(above) - 1)] / path
+
+
+class Survey(NamedTuple):
+    """A results folder: files with their provenance, and (path, fault) of unreadable ones."""
+
+    made: list[Made]
+    unreadable: list[tuple[Path, str]]
+
+
+def survey(results: str | Path) -> Survey:
+    """Every file of a results folder that can carry provenance, sorted by path.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or nothing in it could carry provenance.
+    """
+    folder = Path(results)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"results folder {folder} is missing")
+    found, faults = [], []
+    for path in _candidates(folder):
+        try:
+            found.append(Made(path, _record(path), folder))
+        except (ValueError, OSError) as error:
+            faults.append((path, str(error)))
+    if not found and not faults:
+        raise FileNotFoundError(f"{folder} holds no results: no frame, table, figure or gallery")
+    return Survey(found, faults)
+
+
+def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -> Path:
+    """Write the provenance of files and folders in ``folder``, with their hashes.
+
+    Args:
+        kind, spec: as for :func:`harness.results.provenance.collect`.
+    """
+    record = provenance.parse(provenance.collect(kind, spec))
+    record["outputs"] = {path.name: provenance.digest(path) for path in outputs}
+    write_text(folder / SIDECAR, json.dumps(record, indent=1) + "\n")
+    return folder / SIDECAR
+
+
+def frames_of(made: Iterable[Made], kind: str) -> list[Made]:
+    """The files of one kind."""
+    return [item for item in made if item.kind == kind]
+
+
+def _candidates(folder: Path) -> list[Path]:
+    patterns = ("*.parquet", "figures/*.png", SIDECAR)
+    found = {path for pattern in patterns for path in folder.rglob(pattern)}
+    return sorted(path for path in found if not _is_skipped(path.relative_to(folder)))
+
+
+def _is_skipped(path: Path) -> bool:
+    return path.parts[0] in _SKIPPED or any(part.startswith(".") for part in path.parts)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if path.suffix == ".parquet":
+        return frames.read_provenance(path)
+    if path.name == SIDECAR:
+        return provenance.parse(path.read_text(encoding="utf-8"))
+    with Image.open(path) as image:
+        text = image.info.get("Description", "")
+    return provenance.parse(text if text.startswith("{") else "")

@@ -1,0 +1,83 @@
+"""LPIPS: distance of two images in the feature maps of AlexNet, weighted by human judgement.
+
+Source: Zhang et al. 2018, arXiv 1801.03924; version 0.1 of the package ``lpips``, whose layers and
+linear weights are used. Both files are read here, as tensors only; the package leaves it to torch's
+default whether its files may run code.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import lpips  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+
+from harness.similarity.protocol import squared_distances
+from hypernoise.weights.pinned_files import PinnedFile, read
+
+#: torchvision's AlexNet of ImageNet.
+ALEXNET = (
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+    "#sha256=7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"
+)
+_LINEAR = Path("weights", "v0.1", "alex.pth")
+
+
+class Lpips:
+    """LPIPS as a squared distance of vectors.
+
+    The formula is a sum over layers l of the mean over positions of w_l · (a_l - b_l)², where a_l
+    and b_l have unit length across channels. With the square root of w_l / positions taken into the
+    vectors it is one squared distance, and N images cost N passes instead of N².
+
+    Args:
+        weights: AlexNet's checkpoint in torchvision's names
+        (:mod:`hypernoise.weights.pinned_files`). device: torch device.
+
+    Raises:
+        ValueError: a weight is missing, or a linear weight is negative.
+        FileNotFoundError: the checkpoint is missing.
+    """
+
+    def __init__(self, weights: str = ALEXNET, device: str = "cpu") -> None:
+        tensors = read(PinnedFile.parse(weights).fetch())
+        with warnings.catch_warnings():
+            # The package still asks torchvision for no weights in the old way.
+            warnings.simplefilter("ignore", UserWarning)
+            network = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
+        _fill(network.net, tensors, weights)
+        linear = Path(lpips.__file__).parent / _LINEAR
+        given = {name.partition(".")[0]: value for name, value in read(linear).items()}
+        self._scales = [given[f"lin{layer}"].to(device) for layer in range(network.L)]
+        if any(bool((scale < 0).any()) for scale in self._scales):
+            raise ValueError(f"{linear} has negative weights: they make no distance")
+        self._network = network.requires_grad_(False).eval().to(device)
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Vectors [B, D] of images [B, 3, H, W] in [0, 1]; D grows with the number of pixels."""
+        maps = self._network.net(self._network.scaling_layer(2 * images - 1))
+        return torch.cat(
+            [
+                (lpips.normalize_tensor(m) * (scale / m[0, 0].numel()).sqrt()).flatten(1)
+                for m, scale in zip(maps, self._scales, strict=True)
+            ],
+            dim=1,
+        )
+
+    def compare(self, vector: Tensor, others: Tensor) -> Tensor:
+        """LPIPS [N] of one image and N others; higher is more different."""
+        return squared_distances(vector, others)
+
+
+def _fill(network: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    state = {}
+    for name, value in network.state_dict().items():
+        # The package cuts torchvision's features into slices, and keeps their numbers.
+        found = tensors.get(f"features.{name.partition('.')[2]}")
+        if found is None or found.shape != value.shape:
+            raise ValueError(f"weights {source} have no {name} of the shape {tuple(value.shape)}")
+        state[name] = found.float()
+    network.load_state_dict(state)

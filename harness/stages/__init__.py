@@ -1,0 +1,1 @@
+"""What a job does: train, generate, score, compare images, audit."""

@@ -1,0 +1,89 @@
+"""Make the weights that ship with the embedded world."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from harness.benchmarks.geneval import decide
+from harness.build.components import build_generator, check_weights, default_device
+from harness.experiment.components import SpecError, unknown
+from harness.experiment.jobs import PretrainJob
+from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
+from hypernoise.shapeworld.pretraining import RECIPES, Recipe, pretrain
+
+R = TypeVar("R", Recipe, MatcherRecipe)
+
+
+def run(job: PretrainJob) -> None:
+    """Train a tiny generator or a matcher; ``out`` appears when it is done.
+
+    Raises:
+        ValueError, FileNotFoundError: the job cannot be carried out (checked first).
+    """
+    torch.set_num_threads(job.threads)
+    recipe = check(job)
+    out = Path(job.out)
+    partial = out.with_name(f"{out.name}.partial")
+    _remove(partial)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(recipe, Recipe):
+        pretrain(recipe, partial, report=_report)
+    else:
+        device = default_device()
+        generators = [build_generator(model, device) for model in job.models]
+        train_matcher(recipe, generators, _holds, partial, report=_report)
+    _remove(out)
+    partial.rename(out)
+
+
+def check(job: PretrainJob) -> Recipe | MatcherRecipe:
+    """Check a job without loading any network; returns its recipe.
+
+    Raises:
+        ValueError, FileNotFoundError: it cannot be carried out.
+    """
+    if job.kind == "generator":
+        if job.models:
+            raise SpecError("only a matcher learns from the images of other models")
+        return _changed(RECIPES, job)
+    if not job.models:
+        raise SpecError("a matcher needs at least one model whose images it learns from")
+    for model in job.models:
+        check_weights(model)
+    return _changed(MATCHERS, job)
+
+
+def _changed(recipes: Mapping[str, R], job: PretrainJob) -> R:
+    if job.recipe not in recipes:
+        raise unknown(f"recipe for a {job.kind}", job.recipe, recipes)
+    recipe = recipes[job.recipe]
+    known = [entry.name for entry in fields(recipe)]
+    for name in job.changes:
+        if name not in known:
+            raise unknown(f"field of recipe {job.recipe!r}", name, known)
+    # JSON has no tuples.
+    changes: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in job.changes.items()}
+    return replace(recipe, **changes)
+
+
+def _holds(
+    metadata: Mapping[str, Any], detections: Mapping[str, Any], colors: Mapping[str, Any]
+) -> bool:
+    return decide(metadata, detections, colors).correct
+
+
+def _report(line: str) -> None:
+    print(line, flush=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How long methods take, stage by stage."""

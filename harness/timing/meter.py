@@ -1,0 +1,176 @@
+"""Where the time of one call goes: stock modules wrapped while it runs, none of them copied.
+
+A stage's span is taken on the outside of a call: the backbone's ``forward``, the VAE's ``decode``,
+the reward's ``score``, torch's backward pass. Of nested calls the outermost counts, so that a
+backbone pass of the noise network is the noise network's, and one that gradient checkpointing
+repeats is the backward pass's. What is left, samplers and bookkeeping, is no stage's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import wraps
+from typing import Any, NamedTuple
+
+import torch
+from torch.profiler import record_function
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.timing.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, REWARD, TEXT, VAE
+from hypernoise.models.protocol import Generator
+from hypernoise.rewards.protocol import Reward
+
+
+class Meter(NamedTuple):
+    """A quantity that grows while a call runs: time, or floating-point operations.
+
+    Attributes:
+        mark: notes its state; must not wait for a GPU.
+        between: what lies between two marks, in the meter's unit.
+        settle: waits until marks can be compared.
+        around: what every part runs in, by its name.
+    """
+
+    mark: Callable[[], Any]
+    between: Callable[[Any, Any], float]
+    settle: Callable[[], None] = lambda: None
+    around: Callable[[str], AbstractContextManager[Any]] = nullcontext
+
+
+def stopwatch(device: str) -> Meter:
+    """Seconds: CUDA events on a GPU, which the host does not wait for; a monotonic clock else."""
+    if not device.startswith("cuda"):
+        return Meter(time.perf_counter, lambda start, end: float(end - start))
+    return Meter(_event, lambda start, end: start.elapsed_time(end) / 1000, torch.cuda.synchronize)
+
+
+def ranges(device: str) -> Meter:
+    """Seconds, and a range of each part in the trace of torch's profiler.
+
+    On a GPU the host waits at both ends of a part: its ranges are then as long as the GPU's work.
+    """
+    if not device.startswith("cuda"):
+        return stopwatch(device)._replace(around=record_function)
+    return stopwatch(device)._replace(around=_waited_for)
+
+
+@contextmanager
+def _waited_for(name: str) -> Iterator[None]:
+    torch.cuda.synchronize()
+    with record_function(name):
+        yield
+        torch.cuda.synchronize()
+
+
+def _event() -> torch.cuda.Event:
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event
+
+
+def flop_counter() -> FlopCounterMode:
+    """Torch's counter, without its sums by module: for these it hooks into gradients, and fails
+    where a module's input is the very noise whose gradient is asked for."""
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _Everything()  # type: ignore[assignment]
+    return counter
+
+
+class _Everything:
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def flop_meter(counter: FlopCounterMode) -> Meter:
+    """Floating-point operations, two per multiply-add, as torch counts them."""
+    return Meter(counter.get_total_flops, lambda start, end: float(end - start))
+
+
+class Spans:
+    """Sums up a meter by stage."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._spans: list[tuple[str, Any, Any]] = []
+        self._is_inside = False
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """A part that does not overlap with other stages: within another it counts as that."""
+        if self._is_inside:
+            yield
+            return
+        self._is_inside = True
+        try:
+            with self.whole(name):
+                yield
+        finally:
+            self._is_inside = False
+
+    @contextmanager
+    def whole(self, name: str) -> Iterator[None]:
+        """A part that holds stages."""
+        start = self._meter.mark()
+        try:
+            with self._meter.around(name):
+                yield
+        finally:
+            self._spans.append((name, start, self._meter.mark()))
+
+    def take(self) -> dict[str, float]:
+        """Sum of each stage since the last call, in the meter's unit."""
+        self._meter.settle()
+        sums: dict[str, float] = {}
+        for name, start, end in self._spans:
+            sums[name] = sums.get(name, 0.0) + self._meter.between(start, end)
+        self._spans.clear()
+        return sums
+
+
+@contextmanager
+def watched(spans: Spans, generator: Generator, reward: Reward | None = None) -> Iterator[None]:
+    """Note the stages of everything that runs inside."""
+    vae = generator.pipeline.components.get("vae")
+    places: list[tuple[Any, str, str]] = [
+        (generator, "encode", TEXT),
+        # Generators predict for noise networks alone; they sample through their pipeline.
+        (generator, "predict", NOISE_NETWORK),
+        (generator.backbone, "forward", BACKBONE),
+        (torch.autograd, "grad", BACKWARD),
+        (torch.autograd, "backward", BACKWARD),
+    ]
+    places += [(vae, "decode", VAE)] if hasattr(vae, "decode") else []
+    if reward is not None:
+        places += [(reward, "encode", TEXT), (reward, "score", REWARD)]
+    with ExitStack() as stack:
+        for owner, name, stage in places:
+            stack.enter_context(_replaced(owner, name, _noted(spans, stage, getattr(owner, name))))
+        yield
+
+
+def _noted(spans: Spans, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        with spans.stage(stage):
+            return function(*arguments, **keywords)
+
+    return call
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    own: Mapping[str, Any] = vars(owner)
+    was_own, before = name in own, own.get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if was_own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)

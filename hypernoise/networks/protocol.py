@@ -1,0 +1,65 @@
+"""What a training needs of a network: images from noise, parameters, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from hypernoise.models.protocol import Conditioning, Generator
+
+
+class Drawn(NamedTuple):
+    """Images [B, 3, H, W] in [0, 1], and how far their noise was moved: [B, *noise_shape].
+
+    ``kl`` is the integrand of the moved noise's KL per image, [B] in nats, of networks that know it
+    exactly; for others half the squared norm of ``delta`` stands for it.
+    """
+
+    images: Tensor
+    delta: Tensor | None
+    kl: Tensor | None = None
+
+
+class Trainable(Protocol):
+    """What is trained: a way of drawing images that has parameters of its own.
+
+    Attributes:
+        kind: its name in declarations (:mod:`hypernoise.networks.kinds`).
+        generator: the frozen generator.
+        shape: training options that its size follows from -> their values.
+    """
+
+    kind: ClassVar[str]
+    generator: Generator
+
+    @property
+    def shape(self) -> Mapping[str, float]: ...
+
+    @property
+    def n_parameters(self) -> int: ...
+
+    def parameters(self) -> list[nn.Parameter]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None:
+        """Read weights of the same shape.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated, or of another shape.
+        """
+        ...
+
+    def draw(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Drawn:
+        """Images from noise [B, *noise_shape], differentiable in the adapter's parameters."""
+        ...

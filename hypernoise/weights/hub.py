@@ -1,0 +1,217 @@
+"""Checks of a hub repository before anything long starts, in words that say what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import huggingface_hub as hub
+from huggingface_hub import errors
+
+from hypernoise.weights.digests import COMMIT, SHA256, Unpinned, sha256_of
+from hypernoise.weights.folders import (
+    INDEX,
+    check_component,
+    check_folder,
+    check_safetensors,
+    component_names,
+)
+
+_PAGES = "https://huggingface.co/"
+_ASK_LATER = "try again where there is a connection"
+#: What the hub's client lets through where there is no connection.
+_UNREACHABLE = (OSError, errors.HTTPError)  # type: ignore[attr-defined]
+
+
+@cache
+def check_repository(repository: str, revision: str, variant: str = "") -> None:
+    """Check that a repository's pipeline can be had at a revision, as safetensors.
+
+    A revision that the local cache holds completely is not looked up, and none twice in a process.
+
+    Raises:
+        ValueError: the revision is no commit, the repository or revision does not exist or is not
+            open to this user, the hub is out of reach, or weights are pickled or lack the variant.
+        FileNotFoundError: a component has no weights at all.
+    """
+    _check_names(repository, revision)
+    index = _fetch(repository, revision, INDEX)
+    try:
+        # The index is cached in the snapshot's own folder.
+        check_folder(str(index.parent))
+    except FileNotFoundError:
+        _check_listing(repository, index, _listing(repository, revision), variant)
+
+
+@cache
+def check_network(repository: str, revision: str, folder: str = "") -> None:
+    """Check that a repository has one network, there or in a folder of it, as safetensors.
+
+    For repositories that are no whole pipeline. Raises and remembers as :func:`check_repository`.
+    """
+    _check_names(repository, revision)
+    inside = f"{folder}/" if folder else ""
+    config = _fetch(repository, revision, f"{inside}config.json")
+    try:
+        check_component(config.parent)
+    except FileNotFoundError:
+        files = [file for file in _listing(repository, revision) if file.startswith(inside)]
+        check_safetensors(f"{repository}/{folder}".rstrip("/"), files)
+
+
+@cache
+def check_file(repository: str, revision: str, file: str, sha256: str) -> None:
+    """Check that a single file can be had, and that the hub says it is the expected one.
+
+    A file that is in the local cache is not looked up, and none twice in a process.
+
+    Raises:
+        ValueError: as :func:`check_repository`, or the hub's file has another SHA-256.
+    """
+    if isinstance(hub.try_to_load_from_cache(repository, file, revision=revision), str):
+        return
+    with explained(repository, revision, file):
+        address = hub.hf_hub_url(repository, file, revision=revision)
+        etag = hub.get_hf_file_metadata(address).etag or ""
+    # Of large files, which weights are; of small ones it is git's hash.
+    if SHA256.fullmatch(etag) and etag != sha256:
+        raise ValueError(
+            f"{file} of {repository} has the SHA-256 {etag} at {revision}, expected {sha256}"
+        )
+
+
+class Published(NamedTuple):
+    """A file that the hub has.
+
+    Attributes:
+        is_recorded: the hub has its SHA-256 on record; otherwise it was downloaded.
+    """
+
+    sha256: str
+    size_bytes: int
+    is_recorded: bool
+
+
+def newest_commit(repository: str) -> str:
+    """The commit that a repository's main branch is at.
+
+    Raises:
+        ValueError: as :func:`check_repository`, or the answer is no commit.
+    """
+    with explained(repository, remedy=_ASK_LATER):
+        commit = str(hub.HfApi().model_info(repository).sha)
+    if not COMMIT.fullmatch(commit):
+        raise ValueError(
+            f"{endpoint()} says that {repository} is at {commit!r}, which is no commit"
+        )
+    return commit
+
+
+def published(repository: str, file: str, revision: str) -> Published:
+    """A file of a repository at a commit: a large one by the hub's records, a small one by itself.
+
+    Raises:
+        ValueError: as :func:`check_repository`, the file is missing, or its record has no SHA-256.
+    """
+    with explained(repository, revision, file, _ASK_LATER):
+        found = hub.HfApi().get_paths_info(repository, [file], revision=revision)
+        if not found or not isinstance(found[0], hub.RepoFile):
+            raise ValueError(f"{repository} lacks a file at {revision}: {file} is missing")
+        # Git's own hash, which alone the hub has of small files, is another one.
+        stored = found[0].lfs
+        if stored is None:
+            path = Path(hub.hf_hub_download(repository, file, revision=revision))
+            return Published(sha256_of(path), path.stat().st_size, is_recorded=False)
+    if not SHA256.fullmatch(stored.sha256):
+        raise ValueError(f"{endpoint()} gives {file} of {repository} no SHA-256: {stored.sha256!r}")
+    return Published(stored.sha256, stored.size, is_recorded=True)
+
+
+def endpoint() -> str:
+    """The address of the hub, or of what ``HF_ENDPOINT`` names in its place."""
+    return str(hub.HfApi().endpoint)
+
+
+def _check_names(repository: str, revision: str) -> None:
+    check_commit(repository, revision)
+    if Path(repository).exists():
+        raise ValueError(
+            f"{repository} is a folder here, and a folder has no revision: leave the revision out, "
+            "or run where no such folder is"
+        )
+
+
+def check_commit(repository: str, revision: str) -> None:
+    """Check that a revision is a commit: branches and tags move.
+
+    Raises:
+        Unpinned: it is empty.
+        ValueError: it is something else.
+    """
+    if not COMMIT.fullmatch(revision):
+        fault = ValueError if revision else Unpinned
+        raise fault(
+            f"revision {revision!r} of {repository} is no commit: give its 40 hexadecimal digits "
+            f"(see {_PAGES}{repository}/commits), because branches and tags move"
+        )
+
+
+def _fetch(repository: str, revision: str, file: str) -> Path:
+    with explained(repository, revision, file):
+        return Path(hub.hf_hub_download(repository, file, revision=revision))
+
+
+def _listing(repository: str, revision: str) -> list[str]:
+    with explained(repository, revision):
+        return hub.HfApi().list_repo_files(repository, revision=revision)
+
+
+def _check_listing(repository: str, index: Path, files: list[str], variant: str) -> None:
+    for name in component_names(json.loads(index.read_text(encoding="utf-8"))):
+        inside = [file for file in files if file.startswith(f"{name}/")]
+        if f"{name}/config.json" in inside:
+            check_safetensors(f"{repository}/{name}", inside)
+    if variant and not any(f".{variant}." in file for file in files):
+        raise ValueError(f"{repository} has no files of the variant {variant!r}")
+
+
+@contextmanager
+def explained(
+    repository: str, revision: str = "main", file: str = "", remedy: str = ""
+) -> Iterator[None]:
+    """Turn the client's errors into a ValueError: one sentence that says what to do.
+
+    Args:
+        remedy: what to do where the hub is out of reach, if not to download the revision.
+    """
+    page = _PAGES + repository
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise ValueError(
+            f"{repository} is gated: accept its terms at {page}, then log in with `hf auth login` "
+            "or set HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ValueError(f"{repository} has no revision {revision}: see {page}/commits") from error
+    except errors.RepositoryNotFoundError as error:
+        raise ValueError(
+            f"the hub has no repository {repository}, or shows it to others only: check the name, "
+            "or log in with `hf auth login`"
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        what = "holds no diffusers pipeline" if file == INDEX else "lacks a file"
+        raise ValueError(f"{repository} {what} at {revision}: {file} is missing") from error
+    except _UNREACHABLE as error:
+        if remedy:
+            fault = f"{endpoint()} is out of reach ({type(error).__name__})"
+            raise ValueError(f"{repository}: {fault}: {remedy}") from error
+        raise ValueError(
+            f"{repository} at {revision} is not (completely) in the local cache, and the hub is "
+            f"out of reach ({type(error).__name__}): where there is a connection, run "
+            f"`hf download {repository} --revision {revision}`, and let HF_HOME name that cache"
+        ) from error

@@ -1,0 +1,760 @@
+"""Tables: every number worked out by hand, no dependence on row order, and named faults."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import measured
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from harness.analysis.interval_columns import with_interval
+from harness.analysis.pairing import FrameError
+from harness.analysis.tables import TABLE1_COLUMNS, curve, run, sweep, table1
+from harness.benchmarks.geneval import TASKS
+from harness.experiment.components import SpecError, TableSpec
+from harness.experiment.jobs import TableJob
+from harness.report.formats import PAGE_CHARACTERS, for_people, latex, markdown, page, write
+from harness.results import frames
+
+Frames = dict[str, pd.DataFrame]
+
+# Per task two prompts with means 1 and 1/2: the variance of the task's mean is 1/16. The mean of
+# six such tasks has a sixth of it, on 6 degrees of freedom: t is 2.4469118511.
+HALF = 2.4469118511 * (1 / 16 / 6) ** 0.5
+
+
+def world() -> Frames:
+    return {
+        "scores": measured.scores(),
+        "images": measured.images(),
+        "timings": measured.timings(),
+    }
+
+
+def row(table: pd.DataFrame, model: str, method: str) -> pd.Series[Any]:
+    found = table[(table["model"] == model) & (table["method"] == method)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def one_image(frame: pd.DataFrame, method: str, prompt: str, image: int) -> pd.Series[bool]:
+    return (
+        (frame["model"] == "tiny_a")
+        & (frame["method"] == method)
+        & (frame["prompt_id"] == prompt)
+        & (frame["image_index"] == image)
+    )
+
+
+def table_job(target: str, out: Path, **inputs: tuple[str, ...]) -> TableJob:
+    return TableJob(TableSpec("mine", target, 3, file="tables/mine.smk"), inputs, str(out))
+
+
+def written(folder: Path, world: Frames) -> dict[str, tuple[str, ...]]:
+    for kind, frame in world.items():
+        frames.write(frame, folder / f"{kind}.parquet", kind, {"made": "for a test"})
+    return {kind: (str(folder / f"{kind}.parquet"),) for kind in world}
+
+
+def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method() -> None:
+    table = table1(**world())
+    assert tuple(table.columns) == TABLE1_COLUMNS
+    assert " ".join(TABLE1_COLUMNS) == (
+        "model method reward steps world nfe params_m "
+        "latency_ms latency_ms_ci_low latency_ms_ci_high n_timings n_images n_prompts "
+        "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
+        "geneval_single_object geneval_single_object_ci_low geneval_single_object_ci_high "
+        "geneval_two_object geneval_two_object_ci_low geneval_two_object_ci_high "
+        "geneval_counting geneval_counting_ci_low geneval_counting_ci_high "
+        "geneval_colors geneval_colors_ci_low geneval_colors_ci_high "
+        "geneval_position geneval_position_ci_low geneval_position_ci_high "
+        "geneval_color_attr geneval_color_attr_ci_low geneval_color_attr_ci_high "
+        "gain_over_base gain_ci_low gain_ci_high p_holm "
+        "train_reward_mean train_reward_mean_ci_low train_reward_mean_ci_high "
+        "judge_reward_mean judge_reward_mean_ci_low judge_reward_mean_ci_high"
+    )
+    assert list(zip(table["model"], table["method"], strict=True)) == [
+        (model, method) for model in measured.MODELS for method in measured.METHODS
+    ]
+
+
+def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:
+    found = row(table1(**world()), "tiny_b", "hypernoise")
+    expected = {
+        "nfe": 2.0,
+        "params_m": 2.5,
+        "latency_ms": 4.5,
+        "n_images": 24,
+        "geneval_mean": 0.75,
+        "geneval_mean_ci_low": 0.75 - HALF,
+        "geneval_mean_ci_high": 0.75 + HALF,
+        **{f"geneval_{task}": 0.75 for task in TASKS},
+        # Over base: prompt 0 gains one image of two, prompt 1 none.
+        "gain_over_base": 0.25,
+        "gain_ci_low": 0.25 - HALF,
+        "gain_ci_high": 0.25 + HALF,
+        "train_reward_mean": 1.0,
+        "judge_reward_mean": 5.0,
+    }
+    assert dict(found[list(expected)]) == pytest.approx(expected, abs=1e-9)
+    assert list(found[["model", "method", "reward", "steps"]]) == [
+        "tiny_b",
+        "hypernoise",
+        "matcher",
+        1,
+    ]
+
+
+def test_the_base_gains_nothing_over_itself_and_searching_can_lose() -> None:
+    table = table1(**world())
+    gain = ["gain_over_base", "gain_ci_low", "gain_ci_high"]
+    assert list(row(table, "tiny_a", "base")[gain]) == [0.0, 0.0, 0.0]
+    assert list(row(table, "tiny_a", "reno")[gain]) == [-0.5, -0.5, -0.5]
+
+
+def test_geneval_mean_weighs_tasks_alike_however_many_prompts_they_have() -> None:
+    # Without prompt 1, single_object is at 1; the others stay at 3/4. The other model keeps it.
+    given = world()
+    for kind in ("scores", "images"):
+        hard = given[kind]["prompt_id"] == "single_object-1"
+        given[kind] = given[kind][~hard | (given[kind]["model"] != "tiny_a")]
+    found = row(table1(**given), "tiny_a", "hypernoise")
+    assert found["geneval_single_object"] == 1.0
+    assert found["geneval_mean"] == pytest.approx((1.0 + 5 * 0.75) / 6)
+    assert found["n_images"] == 22
+
+
+def test_gain_is_paired_by_prompt_so_the_same_base_mean_elsewhere_widens_it() -> None:
+    def base_fails_where_hypernoise_succeeds(method: str, prompt: int, image: int) -> bool:
+        return prompt == 1 if method == "base" else measured.is_correct(method, prompt, image)
+
+    given = world() | {"scores": measured.scores(base_fails_where_hypernoise_succeeds)}
+    found = row(table1(**given), "tiny_a", "hypernoise")
+    # Gains of the prompts: 1 and -1/2, three times as far apart as 1/2 and 0.
+    assert found["gain_over_base"] == pytest.approx(0.25)
+    assert found["gain_ci_high"] == pytest.approx(0.25 + 3 * HALF)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_rows_give_the_same_table_to_the_last_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    given = world()
+    given["scores"]["value"] += np.where(
+        given["scores"]["metric"] == "geneval_correct", 0.0, rng.normal(size=len(given["scores"]))
+    )
+    mixed = {kind: measured.shuffled(frame, seed) for kind, frame in given.items()}
+    assert_frame_equal(table1(**mixed), table1(**given), check_exact=True)
+
+
+def test_models_and_methods_come_in_the_order_asked_for_and_others_not_at_all() -> None:
+    table = table1(**world(), models=["tiny_b", "tiny_a"], methods=["reno", "hypernoise"])
+    assert list(table["model"]) == ["tiny_b", "tiny_b", "tiny_a", "tiny_a"]
+    assert list(table["method"]) == ["reno", "hypernoise"] * 2
+    # The base is not shown, but gains are still over it.
+    assert row(table, "tiny_a", "hypernoise")["gain_over_base"] == pytest.approx(0.25)
+
+
+def test_several_step_counts_are_compared_with_the_base_of_their_own() -> None:
+    given = world()
+    four = {kind: frame.assign(steps=4) for kind, frame in given.items()}
+    at_base = (four["scores"]["method"] == "base") & (four["scores"]["metric"] == "geneval_correct")
+    four["scores"].loc[at_base, "value"] = 1.0
+    table = table1(**{kind: pd.concat([given[kind], four[kind]]) for kind in given})
+    gains = table[table["method"] == "hypernoise"].set_index(["model", "steps"])["gain_over_base"]
+    assert gains["tiny_a"].to_dict() == pytest.approx({1: 0.25, 4: -0.25})
+
+
+def test_latency_is_of_the_largest_batch_unless_another_is_asked_for() -> None:
+    assert row(table1(**world()), "tiny_a", "reno")["latency_ms"] == 100.0
+    alone = table1(**world(), batch_size=1)
+    assert row(alone, "tiny_a", "reno")["latency_ms"] == 1000.0
+
+
+def test_a_median_time_has_an_interval_from_six_timings_on_and_says_of_how_many_it_is() -> None:
+    given = world()
+    often = given["timings"].query("method == 'base'")
+    added = [often.assign(repeat=often["repeat"] + 3 * i, latency_ms=6.0 + i) for i in (1, 2)]
+    given["timings"] = pd.concat([given["timings"], *added])
+    table = table1(**given)
+    measures = [*with_interval("latency_ms"), "n_timings"]
+    # 1, 2, 3, 7, 7, 7, 8, 8, 8: of nine, the second and the eighth hold the median at 96 %.
+    assert list(row(table, "tiny_a", "base")[measures]) == [7.0, 2.0, 8.0, 9]
+    np.testing.assert_array_equal(
+        row(table, "tiny_a", "reno")[measures].astype(float), [100.0, np.nan, np.nan, 3.0]
+    )
+    assert any("n_timings" in note for note in table.attrs["notes"])
+
+
+def without(kind: str, which: Callable[[pd.DataFrame], Any]) -> Callable[[Frames], None]:
+    def change(given: Frames) -> None:
+        frame = given[kind]
+        given[kind] = frame[~which(frame)]
+
+    return change
+
+
+def put(kind: str, column: str, value: Any, which: Callable[[pd.DataFrame], Any]) -> Any:
+    def change(given: Frames) -> None:
+        given[kind].loc[which(given[kind]), column] = value
+
+    return change
+
+
+def twice(kind: str) -> Callable[[Frames], None]:
+    def change(given: Frames) -> None:
+        rows = one_image(given[kind], "reno", "colors-1", 1)
+        given[kind] = pd.concat([given[kind], given[kind][rows].head(1)])
+
+    return change
+
+
+def rows_of(model: str, method: str) -> Callable[[pd.DataFrame], Any]:
+    return lambda frame: (frame["model"] == model) & (frame["method"] == method)
+
+
+def picture(method: str, metric: str | None = None) -> Callable[[pd.DataFrame], Any]:
+    def which(frame: pd.DataFrame) -> Any:
+        found = one_image(frame, method, "counting-0", 1)
+        return found if metric is None else found & (frame["metric"] == metric)
+
+    return which
+
+
+def everywhere(frame: pd.DataFrame) -> Any:
+    return pd.Series(True, index=frame.index)
+
+
+def both(which: Callable[[pd.DataFrame], Any]) -> Callable[[Frames], None]:
+    def change(given: Frames) -> None:
+        without("scores", which)(given)
+        without("images", which)(given)
+
+    return change
+
+
+FAULTS: dict[str, tuple[Callable[[Frames], None], tuple[str, ...]]] = {
+    "method without any rows": (
+        without("scores", lambda frame: frame["method"] == "reno"),
+        ("unknown method 'reno' (valid: base, hypernoise)",),
+    ),
+    "method missing for one model": (
+        both(rows_of("tiny_b", "reno")),
+        ("no rows of method 'reno' for model 'tiny_b'",),
+    ),
+    "model without any rows": (
+        both(lambda frame: frame["model"] == "tiny_b"),
+        ("unknown model 'tiny_b'; did you mean 'tiny_a'? (valid: tiny_a)",),
+    ),
+    "baseline missing for one model": (
+        both(rows_of("tiny_a", "base")),
+        ("no rows of the baseline 'base' for model 'tiny_a' at steps 1",),
+    ),
+    "baseline under two rewards": (
+        put("scores", "reward", "matcher", picture("base")),
+        ("more than one baseline: tiny_a base, steps 1; tiny_a base on matcher, steps 1",),
+    ),
+    "image that base lacks": (
+        both(picture("base")),
+        (
+            "tiny_a base, steps 1: lacks 1 of the images that tiny_a reno on matcher, steps 1 has: "
+            "prompt 'counting-0' image 1 seed 7",
+        ),
+    ),
+    "image that only base has": (
+        both(picture("reno")),
+        ("tiny_a reno on matcher, steps 1: lacks 1 of the images that tiny_a base, steps 1 has",),
+    ),
+    "image from another seed": (
+        put("scores", "seed", 8, lambda frame: frame["method"] == "reno"),
+        ("lacks 24 of the images", "seed 8", "and 21 more"),
+    ),
+    "score twice": (
+        twice("scores"),
+        (
+            "tiny_a reno on matcher, steps 1: geneval_correct: scored more than once: "
+            "prompt 'colors-1' image 1 seed 7",
+        ),
+    ),
+    "image row twice": (
+        twice("images"),
+        ("tiny_a reno on matcher, steps 1: images: more than one image row: prompt 'colors-1'",),
+    ),
+    "NaN score": (
+        put("scores", "value", np.nan, picture("hypernoise", "judge_reward")),
+        (
+            "tiny_a hypernoise on matcher, steps 1: judge_reward: score is not a finite number: "
+            "prompt 'counting-0' image 1 seed 7",
+        ),
+    ),
+    "infinite score": (
+        put("scores", "value", np.inf, picture("hypernoise", "train_reward")),
+        ("train_reward: score is not a finite number: prompt 'counting-0' image 1",),
+    ),
+    "verdict that is neither 0 nor 1": (
+        put("scores", "value", 0.5, picture("hypernoise", "geneval_correct")),
+        ("tiny_a hypernoise on matcher, steps 1: geneval_correct is 0.5, must be 0 or 1",),
+    ),
+    "image without one of its scores": (
+        without("scores", picture("reno", "train_reward")),
+        ("reno on matcher, steps 1: train_reward: image without a score: prompt 'counting-0'",),
+    ),
+    "score without an image": (
+        without("images", picture("reno")),
+        ("reno on matcher, steps 1: judge_reward: no image row: prompt 'counting-0' image 1",),
+    ),
+    "metric that nothing has": (
+        put("scores", "metric", "judge_rewards", lambda frame: frame["metric"] == "judge_reward"),
+        ("scores: unknown metric 'judge_reward'; did you mean 'judge_rewards'?",),
+    ),
+    "method without timing": (
+        without("timings", rows_of("tiny_b", "hypernoise")),
+        ("tiny_b hypernoise on matcher, steps 1: no timing at batch size 64 (timed: 1, 64)",),
+    ),
+    "no timings at all": (
+        without("timings", everywhere),
+        ("tiny_a base, steps 1: no timing", "tiny_b reno on matcher, steps 1: no timing"),
+    ),
+    "NaN timing": (
+        put("timings", "latency_ms", np.nan, rows_of("tiny_a", "reno")),
+        ("latency_ms is not a finite number: tiny_a reno matcher 1 0; ",),
+    ),
+    "timing twice": (
+        put("timings", "repeat", 0, rows_of("tiny_a", "reno")),
+        ("more than one row: tiny_a reno matcher 1 0",),
+    ),
+    "timings on different numbers of threads": (
+        put("timings", "threads", 1, rows_of("tiny_a", "reno")),
+        ("timings on 1, 2 threads cannot be compared",),
+    ),
+    "parameters that change between timings": (
+        put("timings", "params_m", 9.0, lambda frame: frame["repeat"] == 0),
+        ("tiny_a base, steps 1: params_m differs",),
+    ),
+    "two benchmarks": (
+        put("scores", "benchmark", "other", lambda frame: frame["task"] == "colors"),
+        ("one benchmark per table, these are other, shapes",),
+    ),
+    "task that GenEval has not": (
+        put("scores", "task", "colours", lambda frame: frame["task"] == "colors"),
+        ("tasks colours are none of GenEval's: single_object",),
+    ),
+    "task without images": (
+        both(lambda frame: frame["task"] == "position"),
+        ("tiny_a base, steps 1: no image of task position",),
+    ),
+    "prompt in two tasks": (
+        put("scores", "prompt_id", "colors-0", lambda frame: frame["prompt_id"] == "counting-0"),
+        ("prompts in more than one task: 'colors-0'",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), FAULTS.values(), ids=FAULTS)
+def test_fault_is_named(change: Callable[[Frames], None], words: tuple[str, ...]) -> None:
+    given = world()
+    change(given)
+    with pytest.raises(FrameError) as caught:
+        table1(**given, models=measured.MODELS, methods=measured.METHODS)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_one_message_names_faults_of_every_kind() -> None:
+    given = world()
+    without("timings", rows_of("tiny_b", "reno"))(given)
+    put("scores", "value", np.nan, picture("hypernoise", "judge_reward"))(given)
+    both(rows_of("tiny_b", "base"))(given)
+    both(lambda frame: rows_of("tiny_a", "reno")(frame) & (frame["task"] == "colors"))(given)
+    with pytest.raises(FrameError) as caught:
+        table1(**given)
+    assert str(caught.value).startswith("table1 cannot be made:")
+    for word in (
+        "tiny_b reno on matcher, steps 1: no timing",
+        "judge_reward: score is not a finite number",
+        "no rows of the baseline 'base' for model 'tiny_b'",
+        "tiny_a reno on matcher, steps 1: lacks 4 of the images",
+        "; and 1 more",
+    ):
+        assert word in str(caught.value)
+
+
+def test_lacking_columns_are_named() -> None:
+    given = world()
+    with pytest.raises(FrameError, match="images lack the columns nfe"):
+        table1(**(given | {"images": given["images"].drop(columns="nfe")}))
+    with pytest.raises(FrameError, match="scores lack the columns seed, value"):
+        table1(**(given | {"scores": given["scores"].drop(columns=["seed", "value"])}))
+    with pytest.raises(FrameError, match="scores: no rows"):
+        table1(**(given | {"scores": given["scores"].head(0)}))
+
+
+def test_a_million_scores_tabulate_in_ten_seconds() -> None:
+    n_prompts, n_images = 4632, 4
+    ids = np.arange(n_prompts)
+    prompts = pd.DataFrame(
+        {
+            "prompt_id": pd.Series([f"prompt {number}" for number in ids], dtype="str"),
+            "task": pd.Series(np.asarray(TASKS)[ids % 6], dtype="str"),
+            "benchmark": "shapes",
+            "seed": 0,
+            "steps": 1,
+        }
+    )
+    pictures = prompts.merge(pd.DataFrame({"image_index": range(n_images)}), how="cross")
+    cells = pd.DataFrame(
+        [(m, n, "r") for m in ("a", "b", "c") for n in ("base", "x", "y", "z", "u", "v")],
+        columns=["model", "method", "reward"],
+    )
+    images = cells.merge(pictures, how="cross").assign(nfe=1.0)
+    metrics = pd.DataFrame({"metric": ["geneval_correct", "train_reward", "judge_reward"]})
+    scores = images.merge(metrics, how="cross")
+    rng = np.random.default_rng(0)
+    scores["value"] = rng.integers(0, 2, len(scores)).astype(float)
+    timings = cells.assign(steps=1, batch_size=8, repeat=0, latency_ms=1.0, params_m=1.0, threads=1)
+    assert len(scores) >= 10**6
+    # The processor's time, since other work on the machine is not this function's fault.
+    start = time.process_time()
+    table = table1(scores, images, timings)
+    assert time.process_time() - start < 10.0
+    by_hand = scores[(scores["model"] == "b") & (scores["method"] == "y")]
+    by_hand = by_hand[by_hand["metric"] == "geneval_correct"].groupby("task")["value"].mean()
+    assert row(table, "b", "y")["geneval_mean"] == pytest.approx(by_hand.mean())
+
+
+def test_sweep_orders_settings_by_value_after_the_method_without_one() -> None:
+    values = {"reno": 0.02, "hypernoise": 0.5, "base": None}
+    table = sweep(measured.shuffled(measured.scores()), values=values, models=["tiny_b", "tiny_a"])
+    assert list(table.columns) == [
+        *("model", "method", "reward", "steps", "learning_rate", "n_images", "n_prompts"),
+        *with_interval("geneval_mean"),
+        *with_interval("train_reward_mean"),
+        *with_interval("judge_reward_mean"),
+    ]
+    assert list(table["model"]) == ["tiny_b"] * 3 + ["tiny_a"] * 3
+    assert list(table["method"]) == ["base", "reno", "hypernoise"] * 2
+    assert list(table["learning_rate"][1:3]) == [0.02, 0.5]
+    assert np.isnan(table["learning_rate"][0])
+    found = row(table, "tiny_a", "hypernoise")
+    assert found["geneval_mean"] == pytest.approx(0.75)
+    assert found["geneval_mean_ci_low"] == pytest.approx(0.75 - HALF)
+    assert found["train_reward_mean"] == pytest.approx(1.0)
+
+
+def test_a_sweep_of_no_parameter_has_no_column_for_one() -> None:
+    values = dict.fromkeys(measured.METHODS)
+    table = sweep(measured.scores(), values=values, parameter="", models=["tiny_a"])
+    assert list(table.columns[:5]) == ["model", "method", "reward", "steps", "n_images"]
+    assert list(table["method"]) == sorted(measured.METHODS)
+
+
+def test_sweep_refuses_settings_without_rows_and_unequal_images() -> None:
+    scores = measured.scores()
+    with pytest.raises(FrameError, match="unknown method 'reno_2'; did you mean 'reno'"):
+        sweep(scores, values={"reno": 0.1, "reno_2": 0.2})
+    with pytest.raises(FrameError, match="tiny_a reno on matcher, steps 1: lacks 1 of the images"):
+        sweep(scores[~picture("reno")(scores)], values={"base": None, "reno": 0.1})
+    with pytest.raises(FrameError, match="values are empty"):
+        sweep(scores, values={})
+
+
+def test_curve_holds_validations_only_by_step() -> None:
+    table = curve(measured.shuffled(measured.training()), models=["tiny_b"], reward="redness")
+    assert list(table.columns) == [
+        *("model", "method", "reward", "step", "validation_judge_reward", "validation_reward"),
+    ]
+    tuned = table[table["method"] == "lora_finetune"]
+    assert list(tuned["step"]) == [0, 10, 20, 30]
+    assert list(tuned["validation_reward"]) == [0.0, 10.0, 20.0, 30.0]
+    assert list(tuned["validation_judge_reward"]) == [4.0, 3.0, 2.0, 1.0]
+
+
+def test_curve_names_what_is_missing_double_or_broken() -> None:
+    training = measured.training()
+    with pytest.raises(FrameError, match=r"no training on reward 'blueness' \(there: redness\)"):
+        curve(training, reward="blueness")
+    with pytest.raises(FrameError, match="unknown method 'base'"):
+        curve(training, methods=["base"])
+    with pytest.raises(FrameError, match="more than one row: tiny_a hypernoise redness 0 reward"):
+        curve(pd.concat([training, training.head(1)]))
+    broken = training.assign(value=training["value"].where(training["step"] != 30))
+    with pytest.raises(FrameError, match="value is not a finite number: tiny_a hypernoise redness"):
+        curve(broken)
+    with pytest.raises(FrameError, match="no validation rows"):
+        curve(training[training["kind"] == "train"])
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.79234, 0.7551, 0.8249, "0.792 [0.76, 0.82]"),
+        (0.5, 0.5, 0.5, "0.500"),
+        (0.5, np.nan, np.nan, "0.500 [\N{EN DASH}, \N{EN DASH}]"),
+        (0.1, 0.0034, 0.21, "0.100 [0.003, 0.21]"),
+        (0.1, -0.0034, 0.21, "0.100 [-0.003, 0.21]"),
+        (np.nan, np.nan, np.nan, "\N{EN DASH}"),
+    ],
+)
+def test_intervals_are_rounded_but_never_onto_zero(
+    value: float, low: float, high: float, text: str
+) -> None:
+    table = pd.DataFrame({"geneval_mean": [value], "x_ci_low": [low], "x_ci_high": [high]})
+    assert for_people(table).to_dict("list") == {"geneval_mean": [text]}
+
+
+def test_bounds_of_times_are_rounded_as_times_are() -> None:
+    measured = {"latency_ms": [1065.03, 8.0], "latency_ms_ci_low": [1023.9, np.nan]}
+    table = pd.DataFrame({**measured, "latency_ms_ci_high": [1114.98, np.nan]})
+    dash = "\N{EN DASH}"
+    assert list(for_people(table)["latency_ms"]) == ["1065 [1024, 1115]", f"8.00 [{dash}, {dash}]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "texts"),
+    [
+        ("latency_ms", [1.2345, 13.41, 329.4, 0.123], ["1.23", "13.4", "329", "0.123"]),
+        ("gain_over_base", [0.1812, -0.0004, -0.25, 0.0], ["+0.181", "+0.000", "-0.250", "0.000"]),
+        ("learning_rate", [0.0005, 0.02, 5.0], ["0.0005", "0.02", "5"]),
+        ("nfe", [1.0, 51.0], ["1", "51"]),
+        ("params_m", [2.913728, 3.1], ["2.914", "3.100"]),
+        ("train_reward_mean", [2.0, -0.00001], ["2.000", "0.000"]),
+        ("n_images", [400, 96], ["400", "96"]),
+        ("method", ["base", "a|b"], ["base", "a|b"]),
+    ],
+)
+def test_numbers_are_rounded_as_their_unit_asks(
+    name: str, values: list[Any], texts: list[str]
+) -> None:
+    assert for_people(pd.DataFrame({name: values}))[name].to_list() == texts
+
+
+def small_table() -> pd.DataFrame:
+    return table1(**world())
+
+
+def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
+    table = small_table()
+    table["reward"] = table["reward"].replace("matcher", "a|b")
+    lines = markdown(table, "made by a test").splitlines()
+    head = "| model | method | reward | steps | world | nfe | params_m | latency_ms | n_timings |"
+    assert lines[0].startswith(head)
+    assert lines[1].startswith("| :-- | :-- | :-- | --: | :-- |")
+    assert lines[3].startswith(
+        "| tiny_a | hypernoise | a\\|b | 1 | shapes | 2 | 2.5 | 4.50 [\N{EN DASH}, \N{EN DASH}] | "
+        "3 | 24 | 12 | **0.750 [0"
+    )
+    assert "| **+0.250 [+0.0003, +0.50]** |" in lines[3]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[:8]}) == 1
+    assert lines[-1] == "made by a test"
+    assert any("95 %" in line for line in lines)
+
+
+def tabulars(text: str) -> list[list[list[str]]]:
+    """The cells of each tabular of a LaTeX text, row by row; its column letters come first."""
+    found = re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL)
+    rows = [[line for line in body.splitlines() if line.endswith(r"\\")] for _, body in found]
+    return [
+        [list(shape), *(re.split(r"(?<!\\)&", line.removesuffix(r"\\")) for line in lines)]
+        for (shape, _), lines in zip(found, rows, strict=True)
+    ]
+
+
+def test_latex_has_as_many_cells_as_columns_and_no_bare_specials() -> None:
+    text = latex(small_table().assign(reward="50%_&"), "50% of a_test")
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert not [line for line in body if re.search(r"(?<!\\)[_%]", line)]
+    for rows in tabulars(text):
+        assert len(rows) == 2 + 6
+        assert len({len(row) for row in rows}) == 1
+    assert text.count(r"\midrule") == 2 * len(tabulars(text))
+    assert r"50\%\_\&" in text
+
+
+def test_a_latex_table_that_is_too_wide_comes_in_parts_with_every_column_once() -> None:
+    table = small_table()
+    texts = for_people(table)
+    parts = tabulars(latex(table, "origin"))
+    assert len(parts) > 1
+    heads = [[cell.strip().replace(r"\_", "_") for cell in rows[1]] for rows in parts]
+    # Model and method tell the rows apart.
+    assert all(head[:2] == ["model", "method"] for head in heads)
+    assert [name for head in heads for name in head[2:]] == list(texts.columns)[2:]
+    for rows in parts:
+        longest = [max(map(len, column)) for column in zip(*rows[1:], strict=True)]
+        assert sum(longest) < 1.5 * PAGE_CHARACTERS
+
+
+def test_a_latex_table_that_fits_is_one_tabular() -> None:
+    text = latex(small_table()[["model", "method", "nfe"]], "origin")
+    assert len(tabulars(text)) == 1
+    assert "resizebox" not in text
+
+
+class Cells(HTMLParser):
+    """The texts of a page's table cells, row by row, its other tags, and what it refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self.references: set[str | None] = set()
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.references |= {value for name, value in attrs if name in ("src", "href", "srcset")}
+        self.inside = tag in ("td", "th")
+        if tag == "tr":
+            self.rows.append([])
+        if self.inside:
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.rows[-1][-1] += data
+
+
+def test_page_holds_the_same_cells_and_loads_nothing_from_elsewhere() -> None:
+    table = small_table().assign(reward="<b>")
+    cells = Cells()
+    cells.feed(page(table, "table <1>", "made by a test"))
+    assert cells.rows[1:] == for_people(table).to_numpy().tolist()
+    assert not cells.tags & {"img", "b"}
+    assert cells.references == {"data:,"}
+
+
+def test_files_keep_every_digit_and_say_where_they_come_from(tmp_path: Path) -> None:
+    table = small_table()
+    job = table_job("harness.analysis.tables:table1", tmp_path / "deep" / "table1.5")
+    files = write(table, job.out, job)
+    assert [path.name for path in files] == [
+        f"table1.5.{suffix}" for suffix in ("csv", "md", "tex", "html", "parquet")
+    ]
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == sorted(
+        path.name for path in files
+    )
+    assert_frame_equal(pd.read_parquet(files[-1]), table, check_exact=True)
+    with files[0].open(encoding="utf-8", newline="") as lines:
+        as_csv = list(csv.DictReader(lines))
+    assert list(as_csv[0]) == list(table.columns)
+    numbers = table.columns[5:]
+    found = [[float(line[name] or "nan") for name in numbers] for line in as_csv]
+    np.testing.assert_array_equal(found, table[numbers].to_numpy(dtype=float))
+    origin = frames.read_provenance(files[-1])
+    assert origin["kind"] == "table mine"
+    assert origin["spec"]["table"]["version"] == 3
+    assert {"commit", "packages", "hardware", "written"} <= origin.keys()
+    for path in files[1:4]:
+        assert "mine, version 3; commit" in path.read_text(encoding="utf-8")
+
+
+def test_an_empty_table_is_refused_before_any_file_is_written(tmp_path: Path) -> None:
+    job = table_job("harness.analysis.tables:table1", tmp_path / "table1")
+    with pytest.raises(ValueError, match="table 'mine' has no rows"):
+        write(small_table().head(0), job.out, job)
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_makes_the_table_of_the_files(tmp_path: Path) -> None:
+    inputs = written(tmp_path, world())
+    half = {
+        name: measured.scores()[lambda frame, name=name: frame["model"] == name]
+        for name in measured.MODELS
+    }
+    for name, frame in half.items():
+        frames.write(frame, tmp_path / f"{name}.parquet", "scores", {})
+    inputs["scores"] = tuple(str(tmp_path / f"{name}.parquet") for name in half)
+    run(table_job("harness.analysis.tables:table1", tmp_path / "table1", **inputs))
+    assert_frame_equal(pd.read_parquet(tmp_path / "table1.parquet"), table1(**world()))
+
+
+def test_the_rows_behind_a_table_lie_beside_it_and_say_which_file_they_are_from(
+    tmp_path: Path,
+) -> None:
+    inputs = written(tmp_path, world())
+    run(table_job("harness.analysis.tables:table1", tmp_path / "table1", **inputs))
+    rows = pd.read_parquet(tmp_path / "table1.rows.parquet")
+    assert list(rows.columns[:2]) == ["frame_kind", "file"]
+    for kind, (file,) in inputs.items():
+        own = rows[rows["frame_kind"] == kind]
+        assert set(own["file"]) == {file}
+        there = frames.read(file, kind)
+        kept = own[list(there.columns)].reset_index(drop=True)
+        assert_frame_equal(kept.astype(there.dtypes), there)
+        assert own.drop(columns=[*there.columns, "frame_kind", "file"]).isna().all(axis=None)
+    origin = frames.read_provenance(tmp_path / "table1.rows.parquet")
+    assert origin["kind"] == "rows mine"
+    assert set(origin["inputs"]) == {file for (file,) in inputs.values()}
+
+
+def test_a_column_has_one_type_in_all_kinds_of_frames_so_that_they_fit_in_one_file() -> None:
+    dtypes: dict[str, set[str]] = {}
+    for schema in frames.SCHEMAS.values():
+        assert not {"frame_kind", "file"} & set(schema.names)
+        for column in schema.columns:
+            dtypes.setdefault(column.name, set()).add(column.dtype)
+    assert {name: found for name, found in dtypes.items() if len(found) > 1} == {}
+
+
+def test_run_names_the_files_that_a_fault_is_about(tmp_path: Path) -> None:
+    inputs = written(tmp_path, world())
+    files = []
+    for name in measured.MODELS:
+        scores = measured.scores()
+        lost = picture("reno", "train_reward")(scores)
+        path = tmp_path / "scores" / f"{name}.parquet"
+        frames.write(scores[~lost & (scores["model"] == name)], path, "scores", {})
+        files.append(str(path))
+    inputs["scores"] = tuple(files)
+    with pytest.raises(FrameError) as caught:
+        run(table_job("harness.analysis.tables:table1", tmp_path / "table1", **inputs))
+    assert "train_reward: image without a score: prompt 'counting-0'" in str(caught.value)
+    # Only tiny_a's images lack one.
+    assert files[0] in str(caught.value) and files[1] not in str(caught.value)
+
+
+def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
+    inputs = written(tmp_path, world())
+    out, target = tmp_path / "table", "harness.analysis.tables:table1"
+    with pytest.raises(SpecError, match=r"smk: 'mine' is made of .*; no files with timings"):
+        run(table_job(target, out, scores=inputs["scores"], images=inputs["images"]))
+    with pytest.raises(SpecError, match="unknown kind of frame 'timing'; did you mean 'timings'"):
+        run(table_job(target, out, timing=("x",)))
+    with pytest.raises(FileNotFoundError, match=r"frame gone\.parquet is missing"):
+        run(table_job(target, out, **(inputs | {"scores": ("gone.parquet",)})))
+    spec = TableSpec("mine", target, 1, {"method": ["base"]}, file="tables/mine.smk")
+    with pytest.raises(SpecError, match=r"mine\.smk: unknown argument .*did you mean 'methods'"):
+        run(TableJob(spec, inputs, str(out)))
+    with pytest.raises(FrameError, match="returned Figure, not a DataFrame"):
+        run(table_job("harness.report.figures:pareto", out, **inputs))
+    assert not list(tmp_path.glob("table*"))
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex on this machine")
+def test_latex_compiles_onto_a_page_whatever_names_and_notes_hold(tmp_path: Path) -> None:
+    table = small_table().assign(reward="<a|b> & 50% of_it #1 {x} ~^\\")
+    assert r"\textbf{" in latex(table, "origin")
+    (tmp_path / "table.tex").write_text(latex(table, "made by a_test, 100 %"), encoding="utf-8")
+    document = (
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\usepackage[margin=1in]{geometry}"
+        r"\begin{document}\noindent\input{table.tex}\end{document}"
+    )
+    (tmp_path / "page.tex").write_text(document)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

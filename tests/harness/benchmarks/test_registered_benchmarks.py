@@ -1,0 +1,70 @@
+"""Every benchmark of the workflow, as it is declared. Nothing here is downloaded."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+from paths import REPOSITORY
+
+from harness.build.components import load_prompts
+from harness.experiment.components import BenchmarkSpec, Registry, resolve
+from harness.results import frames
+from harness.stages import preflight
+from harness.stages.score import metrics_of
+
+FOLDER = REPOSITORY / "workflows" / "benchmarks"
+
+
+def declared() -> Registry:
+    """The registry as the workflow's files fill it."""
+    made = Registry()
+    for path in sorted(FOLDER.glob("*.smk")):
+        add = functools.partial(made.add_benchmark, file=path.name)
+        exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"add_benchmark": add})
+    return made
+
+
+BENCHMARKS = [spec for _, spec in sorted(declared().benchmarks.items())]
+EMBEDDED = [spec for spec in BENCHMARKS if spec.name.startswith("shapeworld")]
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a contract test reached for the network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+@pytest.mark.parametrize("spec", BENCHMARKS, ids=lambda spec: spec.name)
+def test_its_targets_exist_and_its_metric_has_a_meaning(spec: BenchmarkSpec) -> None:
+    assert callable(resolve(spec.target))
+    if spec.scorer:
+        assert callable(resolve(spec.scorer))
+        assert spec.metric in metrics_of(spec)
+        assert set(metrics_of(spec)) <= set(frames.METRICS)
+
+
+@pytest.mark.parametrize("spec", BENCHMARKS, ids=lambda spec: spec.name)
+def test_its_scorer_can_run_or_says_what_is_not_pinned(spec: BenchmarkSpec) -> None:
+    if not spec.scorer:
+        assert spec.scorer_arguments == {}
+        return
+    try:
+        preflight.check_scorer(spec)
+    except ValueError as error:
+        assert "sha256" in str(error) or "commit" in str(error)
+        assert spec not in EMBEDDED
+
+
+@pytest.mark.parametrize("spec", EMBEDDED, ids=lambda spec: spec.name)
+def test_the_embedded_ones_have_prompts(spec: BenchmarkSpec) -> None:
+    prompts = load_prompts(spec.prompts)
+    # What is only looked at needs a handful.
+    assert len(prompts) > (10 if spec.scorer else 3)
+    if spec.scorer:
+        assert all(prompt.metadata for prompt in prompts)

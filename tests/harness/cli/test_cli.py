@@ -1,0 +1,231 @@
+"""The command line: quick help, one-line errors, and real kills."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import harness_toys
+import pytest
+from harness_toys import BENCHMARK, METHOD, MODEL, damage, generate_job, made_images, pixels
+from paths import REPOSITORY
+
+from harness.__main__ import main
+from harness.cli.commands import COMMANDS, Command
+from harness.experiment.jobs import JOBS, ScoreJob, to_json
+from harness.results import frames
+from harness.stages import generate
+
+ROOT = REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def _counts() -> Iterator[None]:
+    harness_toys.reset()
+    yield
+    harness_toys.reset()
+
+
+def test_help_lists_every_verb_and_starts_without_torch() -> None:
+    code = (
+        "import runpy, sys; sys.modules['torch'] = sys.modules['pandas'] = None;"
+        "sys.argv = ['harness', '--help']; runpy.run_module('harness', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(verb in done.stdout for verb in JOBS)
+
+
+def test_a_job_runs_from_json_and_from_a_file(tmp_path: Path) -> None:
+    job = generate_job(tmp_path)
+    assert main(["generate", "--job", to_json(job)]) == 0
+    assert len(frames.read(job.out, "images")) == 6
+    scoring = ScoreJob(BENCHMARK, {}, (job.out,), str(tmp_path / "scores.parquet"))
+    path = tmp_path / "job.json"
+    path.write_text(to_json(scoring))
+    assert main(["score", "--job", str(path)]) == 0
+    assert len(frames.read(scoring.out, "scores")) == 6
+
+
+def _with_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path)
+
+
+def _missing(path: Path) -> int:
+    raise FileNotFoundError(f"folder {path} is missing")
+
+
+def test_a_command_gets_its_own_options_and_tells_faults_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb, function in (("where", "_code"), ("missing", "_missing")):
+        command = Command("look at a folder", f"test_cli:{function}", _with_path)
+        monkeypatch.setitem(COMMANDS, verb, command)
+    assert main(["where", "here"]) == 4
+    assert main(["missing", "here"]) == 2
+    assert capsys.readouterr().err == "error: folder here is missing\n"
+    with pytest.raises(FileNotFoundError):
+        main(["missing", "here", "--traceback"])
+
+
+def _code(path: Path) -> int:
+    return len(str(path))
+
+
+def test_a_data_folder_on_the_command_line_goes_before_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.build import data_files
+
+    monkeypatch.setenv(data_files.VARIABLE, "elsewhere")
+    seen: list[Path] = []
+    monkeypatch.setattr(generate, "run", lambda _job: seen.append(data_files.folder()))
+    job = to_json(generate_job(tmp_path))
+    assert main(["generate", "--job", job]) == 0
+    assert main(["generate", "--job", job, "--data", "mine"]) == 0
+    assert seen == [Path("elsewhere"), Path("mine")]
+
+
+def test_a_check_does_no_work(tmp_path: Path) -> None:
+    assert main(["generate", "--check", "--job", to_json(generate_job(tmp_path))]) == 0
+    assert harness_toys.ToyGenerator.built == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_of_the_command_line_go_before_the_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(generate, "run", lambda job: seen.append(job.threads))
+    job = to_json(generate_job(tmp_path, threads=2))
+    assert main(["generate", "--job", job]) == 0
+    assert main(["generate", "--threads", "3", "--job", job]) == 0
+    assert seen == [2, 3]
+    with pytest.raises(SystemExit):
+        main(["generate", "--threads", "0", "--job", job])
+    assert "must be at least 1, got 0" in capsys.readouterr().err
+
+
+def error_of(capsys: pytest.CaptureFixture[str], verb: str, job: str, *options: str) -> str:
+    capsys.readouterr()
+    assert main([verb, "--job", job, *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = generate_job(tmp_path)
+    data = json.loads(to_json(job))
+    assert "steps is 0" in error_of(capsys, "generate", json.dumps(data | {"steps": 0}))
+    assert "'step'" in error_of(capsys, "generate", json.dumps(data | {"step": 1}))
+    assert "lost.json is missing" in error_of(capsys, "generate", "lost.json")
+    lost = dataclasses.replace(job, model=dataclasses.replace(MODEL, weights="a/b/c"))
+    assert "a/b/c" in error_of(capsys, "generate", to_json(lost), "--check")
+    typo = dataclasses.replace(job, model=dataclasses.replace(MODEL, arguments={"gian": 1.0}))
+    assert "'gian'; did you mean 'gain'" in error_of(capsys, "generate", to_json(typo))
+    ghost = dataclasses.replace(job, method=dataclasses.replace(METHOD, target="harness_toys:Toy"))
+    assert "'Toy'" in error_of(capsys, "generate", to_json(ghost))
+
+
+def test_a_truncated_frame_is_an_error_of_the_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = made_images(tmp_path)
+    damage(Path(images))
+    job = ScoreJob(BENCHMARK, {}, (images,), str(tmp_path / "scores.parquet"))
+    assert "images.parquet is truncated" in error_of(capsys, "score", to_json(job))
+
+
+def test_a_traceback_is_shown_when_asked_for(tmp_path: Path) -> None:
+    job = json.dumps(json.loads(to_json(generate_job(tmp_path))) | {"steps": 0})
+    with pytest.raises(ValueError, match="steps is 0"):
+        main(["generate", "--traceback", "--job", job])
+
+
+def test_a_fault_of_ours_is_not_dressed_up_as_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("internal")
+
+    monkeypatch.setattr(harness_toys.ToyMethod, "run", fail)
+    with pytest.raises(RuntimeError, match="internal"):
+        main(["generate", "--job", to_json(generate_job(tmp_path))])
+
+
+def test_a_diverged_training_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.stages import train
+    from hypernoise.training.loop import TrainingDiverged
+
+    def diverge(_job: object) -> None:
+        raise TrainingDiverged(3, "loss is nan", Path("work/checkpoints/step_000002"))
+
+    monkeypatch.setattr(train, "run", diverge)
+    monkeypatch.setattr("harness.__main__.load_job", lambda *_: None)
+    message = error_of(capsys, "train", "{}")
+    assert "loss is nan at step 3" in message
+    assert "step_000002" in message
+
+
+def test_running_out_of_memory_says_what_helps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from harness.stages import train
+
+    def run_out(_job: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(train, "run", run_out)
+    monkeypatch.setattr("harness.__main__.load_job", lambda *_: None)
+    message = error_of(capsys, "train", "{}")
+    assert "CUDA out of memory. Training: make batch_size smaller" in message
+    assert "give the model vae_savings" in message
+
+
+def test_an_unknown_verb_lists_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["generat", "--job", "{}"])
+    assert caught.value.code == 2
+    assert "'generate'" in capsys.readouterr().err
+
+
+def test_a_process_that_is_killed_outright_continues_to_the_same_images(tmp_path: Path) -> None:
+    slow = dataclasses.replace(METHOD, arguments={"wait_s": 0.5})
+    many = dataclasses.replace(BENCHMARK, arguments={"n": 5}, n_images=4)
+    changes = {"method": slow, "benchmark": many, "batch_size": 4}
+    job = generate_job(tmp_path / "killed", **changes)
+    rows = tmp_path / "killed" / "work" / "rows.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", "generate", "--job", to_json(job)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not rows.exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, process.stderr and process.stderr.read()
+    n_kept = len(rows.read_text().splitlines())
+    assert 4 <= n_kept < 20
+    made_images(tmp_path / "killed", **changes)
+    assert sum(size for _, size in harness_toys.ToyMethod.calls) == 20 - n_kept
+    made_images(tmp_path / "whole", benchmark=many)
+    assert pixels(tmp_path / "killed") == pixels(tmp_path / "whole")
+    assert len(pixels(tmp_path / "whole")) == 20

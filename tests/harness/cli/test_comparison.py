@@ -1,0 +1,223 @@
+"""``harness compare``: differences worked out by hand, paired where noise is shared, and causes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import measured
+import numpy as np
+import pandas as pd
+import pytest
+from harness_toys import BENCHMARK, REWARD, damage
+
+from harness.__main__ import main
+from harness.analysis.statistics import paired_difference, unpaired_difference
+from harness.cli.compare_runs import Comparison, compare
+from harness.experiment.jobs import ScoreJob
+from harness.results import frames, provenance
+from harness.results.results_folder import survey
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def results(folder: Path, change: Change = lambda rows: rows, version: int = 1) -> Path:
+    """A results folder with scores and timings."""
+    reward = replace(REWARD, version=version)
+    out = folder / "scores" / "s.parquet"
+    job = ScoreJob(BENCHMARK, {"train_reward": reward}, (), str(out))
+    frames.write(change(measured.scores()), out, "scores", job)
+    frames.write(measured.timings(), folder / "timings" / "t.parquet", "timings", {})
+    return folder
+
+
+def with_images(folder: Path) -> Path:
+    """A results folder with an image frame and its files besides."""
+    rows = measured.images()
+    frames.write(rows, results(folder) / "images" / "images.parquet", "images", {})
+    (folder / "images" / "png").mkdir()
+    for name in rows["path"]:
+        (folder / "images" / name).write_bytes(b"pixels")
+    return folder
+
+
+def of(found: Comparison, method: str, metric: str) -> pd.Series[Any]:
+    rows = found.moved.query("model == 'tiny_a' and method == @method and metric == @metric")
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def base_all_right(rows: pd.DataFrame) -> pd.DataFrame:
+    right = (rows["method"] == "base") & (rows["metric"] == "geneval_correct")
+    return rows.assign(value=rows["value"].mask(right, 1.0))
+
+
+def other_noise(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(seed=rows["seed"] + 1)
+
+
+def test_a_run_compared_with_itself_has_not_moved(tmp_path: Path) -> None:
+    found = compare(survey(results(tmp_path / "a")), survey(results(tmp_path / "b")))
+    assert len(found.moved) == 2 * 3 * 3
+    assert not found.moved["moved"].any()
+    assert (found.moved[["difference", "difference_ci_low", "difference_ci_high"]] == 0).all(
+        axis=None
+    )
+    assert (found.moved["noise"] == "paired").all()
+    assert (found.latency["ratio"] == 1).all()
+    assert found.causes.empty
+    assert found.alone == []
+
+
+def test_what_moved_is_paired_on_the_same_noise(tmp_path: Path) -> None:
+    a, b = results(tmp_path / "a"), results(tmp_path / "b", base_all_right)
+    row = of(compare(survey(a), survey(b)), "base", "geneval_correct")
+    # Of every prompt one image was wrong before: the same difference everywhere.
+    assert (row["a"], row["b"], row["difference"]) == (0.5, 1.0, 0.5)
+    assert row["moved"]
+    assert (row["n_a"], row["n_b"], row["n_paired"]) == (24, 24, 24)
+
+
+def test_other_noise_is_not_paired_and_said_so(tmp_path: Path) -> None:
+    a, b = results(tmp_path / "a"), results(tmp_path / "b", other_noise)
+    row = of(compare(survey(a), survey(b)), "hypernoise", "geneval_correct")
+    assert (row["noise"], row["n_paired"], row["difference"]) == ("unpaired", 0, 0.0)
+
+
+def test_holm_takes_all_rows_together(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shifts = rng.normal(0.35, 0.5, len(measured.scores()))
+    a = results(tmp_path / "a")
+    b = results(tmp_path / "b", lambda rows: rows.assign(value=rows["value"] + shifts))
+    found = compare(survey(a), survey(b)).moved
+    zero_outside = (found["difference_ci_low"] > 0) | (found["difference_ci_high"] < 0)
+    assert found["moved"].sum() < zero_outside.sum()
+    assert not (found["moved"] & ~zero_outside).any()
+
+
+def test_causes_name_versions_packages_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = results(tmp_path / "a")
+    monkeypatch.setattr(provenance, "packages", lambda: {"torch": "0.1"})
+    b = results(tmp_path / "b", version=2)
+    causes = compare(survey(a), survey(b)).causes.set_index("what")
+    assert causes.loc["packages.torch", "b"] == "0.1"
+    assert causes.loc["packages.torch", "where"] == "everywhere"
+    version = causes.loc["spec.rewards.train_reward.version"]
+    assert (version["where"], version["a"], version["b"]) == ("scores/s.parquet", "1", "2")
+
+
+def test_what_only_one_run_has_is_listed(tmp_path: Path) -> None:
+    a = results(tmp_path / "a")
+    b = results(tmp_path / "b", lambda rows: rows[rows["method"] != "reno"])
+    alone = compare(survey(a), survey(b)).alone
+    assert len(alone) == 2 * 3
+    assert all(line.startswith("a: shapes tiny_") and " reno " in line for line in alone)
+
+
+def test_images_are_compared_file_by_file_and_missing_files_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = with_images(tmp_path / "a"), with_images(tmp_path / "b")
+    png = sorted((a / "images" / "png").glob("tiny_a_base_*"))
+    (b / "images" / "png" / png[0].name).write_bytes(b"others")
+    png[1].unlink()
+    (b / "images" / "png" / png[2].name).unlink()
+    found = compare(survey(a), survey(b))
+    row = of(found, "base", "train_reward")
+    assert (row["n_paired"], row["n_redrawn"], row["n_without_file"]) == (24, 1, 2)
+    assert of(found, "reno", "train_reward")["n_without_file"] == 0
+    assert found.missing == {"a": [png[1]], "b": [b / "images" / "png" / png[2].name]}
+    assert main(["compare", str(a), str(b), "--out", str(tmp_path / "c")]) == 0
+    assert f"- a: {png[1].parent}: 1 files: {png[1].name}\n" in capsys.readouterr().out
+    written = json.loads((tmp_path / "c.json").read_text())["missing"]
+    assert {"side": "a", "file": str(png[1])} in written
+
+
+def test_without_image_frames_nobody_says_that_no_image_was_redrawn(tmp_path: Path) -> None:
+    found = compare(survey(results(tmp_path / "a")), survey(with_images(tmp_path / "b")))
+    assert (found.moved["n_without_file"] == found.moved["n_paired"]).all()
+    assert found.missing == {"a": [], "b": []}
+
+
+def test_it_prints_markdown_and_writes_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = results(tmp_path / "a"), results(tmp_path / "b", base_all_right)
+    assert main(["compare", str(a), str(b), "--out", str(tmp_path / "out" / "c")]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 18 differences are beyond noise" in printed
+    assert (tmp_path / "out" / "c.md").read_text() == printed
+    assert len(pd.read_csv(tmp_path / "out" / "c.csv")) == 18
+    written = json.loads((tmp_path / "out" / "c.json").read_text())
+    metrics = {row["metric"] for row in written["moved"]}
+    assert metrics == {"geneval_correct", "judge_reward", "train_reward"}
+
+
+def test_bad_input_is_a_line_that_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = results(tmp_path / "a")
+    b = results(tmp_path / "b", lambda rows: rows.assign(benchmark="other"))
+    assert main(["compare", str(a), str(b)]) == 2
+    assert main(["compare", str(a), str(tmp_path / "no")]) == 2
+    damage(b / "scores" / "s.parquet")
+    assert main(["compare", str(a), str(b)]) == 2
+    nothing, missing, cut = capsys.readouterr().err.splitlines()
+    assert "nothing to compare" in nothing
+    assert f"results folder {tmp_path / 'no'} is missing" in missing
+    assert f"{b / 'scores' / 's.parquet'} is truncated" in cut
+
+
+def test_an_unpaired_difference_is_welchs_where_no_prompt_is_shared() -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(1, 1, 40), rng.normal(0, 1, 60)
+    zeros = [np.zeros(40), np.zeros(60)]
+    found = unpaired_difference(
+        (one, zeros[0], np.arange(40)), (other, zeros[1], np.arange(40, 100))
+    )
+    assert found.mean == pytest.approx(one.mean() - other.mean())
+    # Welch's standard error, up to the one factor for all clusters: t at 99 degrees of freedom.
+    error = (one.var() / 40 + other.var() / 60) ** 0.5 * (100 / 99) ** 0.5
+    assert found.high - found.mean == pytest.approx(1.9842169516 * error)
+    assert found.n == found.clusters == 100
+
+
+def test_an_unpaired_difference_covers_zero_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    prompts = np.repeat(np.arange(20), 4)
+    tasks = prompts % 2
+    inside = 0
+    for _ in range(400):
+        level = np.repeat(rng.normal(0, 1, 20), 4)
+        sides = [(level + rng.normal(0, 1, 80), tasks, prompts) for _ in range(2)]
+        found = unpaired_difference(*sides)
+        inside += found.low <= 0 <= found.high
+    # 95 % of 400 is 380; three standard errors are 13.
+    assert 367 <= inside <= 393
+
+
+@pytest.mark.parametrize("others", [[2, 2], [2, 3]])
+def test_one_prompt_on_a_side_says_nothing_about_other_prompts(others: list[int]) -> None:
+    # Two images of one prompt against others: its own deviations cancel, and looked like none.
+    sides = ([1.0, 0.8], [0, 0], [1, 1]), ([0.1, 0.3], [0, 0], others)
+    for found in (unpaired_difference(*sides), unpaired_difference(*reversed(sides))):
+        assert abs(found.mean) == pytest.approx(0.7)
+        assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
+def test_a_paired_difference_tests_what_its_interval_shows() -> None:
+    values, zeros, prompts = [0.9, 1.1, 1.0, 1.2], [0.0] * 4, [0, 1, 2, 3]
+    found = paired_difference(values, zeros, zeros, prompts)
+    level = 1 - found.p_value
+    touching = paired_difference(values, zeros, zeros, prompts, level)
+    assert touching.low == pytest.approx(0, abs=1e-9)
+
+
+def test_a_task_on_one_side_only_is_refused() -> None:
+    with pytest.raises(ValueError, match="task 1 is on one side only"):
+        unpaired_difference(([1.0, 0.0], [0, 1], [0, 1]), ([1.0], [0], [2]))

@@ -1,0 +1,312 @@
+"""``harness verify``: whatever is edited, cut, swapped or mixed in a results folder is named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import measured
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from harness_toys import BENCHMARK, MODEL, REWARD, damage
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from harness.__main__ import main
+from harness.analysis import tables
+from harness.cli.verify import verify
+from harness.experiment.components import SpecError, TableSpec
+from harness.experiment.jobs import ScoreJob, TableJob
+from harness.report import figure_diff, figures
+from harness.report.frame_inputs import call
+from harness.results import frames, provenance
+from harness.results.results_folder import survey
+
+KINDS = ("scores", "images", "timings")
+
+
+def write_frames(results: Path, version: int = 1) -> None:
+    """Images, their scores and timings as a run leaves them, with a 2 x 2 px file per image."""
+    images = measured.images()
+    images["path"] = [f"png/{number:04d}.png" for number in range(len(images))]
+    (results / "images" / "png").mkdir(parents=True)
+    for number, name in enumerate(images["path"]):
+        shade = np.full((2, 2, 3), number, np.uint8)
+        Image.fromarray(shade).save(results / "images" / name)
+    made_from = {"model": asdict(MODEL), "out": "results/images/images.parquet"}
+    frames.write(images, results / "images" / "images.parquet", "images", made_from)
+    listed = ("results/images/images.parquet",)
+    rewards = {"train_reward": replace(REWARD, version=version)}
+    job = ScoreJob(BENCHMARK, rewards, listed, "results/scores/scores.parquet")
+    frames.write(measured.scores(), results / "scores" / "scores.parquet", "scores", job)
+    timed = {"out": "results/timings/timings.parquet"}
+    frames.write(measured.timings(), results / "timings" / "timings.parquet", "timings", timed)
+
+
+def table_job(**changes: Any) -> TableJob:
+    spec = TableSpec(
+        "table1", "harness.analysis.tables:table1", 3, file="workflows/tables/table1.smk"
+    )
+    inputs = {kind: (f"results/{kind}/{kind}.parquet",) for kind in KINDS}
+    return TableJob(spec, inputs | changes, "results/tables/table1")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder that nobody has touched."""
+    monkeypatch.chdir(tmp_path)
+    write_frames(Path("results"))
+    tables.run(table_job())
+    return Path("results")
+
+
+@pytest.fixture
+def figure(results: Path) -> Path:
+    """The PNG of a figure in the same folder."""
+    spec = TableSpec("pareto", "harness.report.figures:pareto", 1)
+    figures.run(TableJob(spec, table_job().inputs, "results/figures/pareto"))
+    return results / "figures" / "pareto.png"
+
+
+def findings(results: Path) -> list[str]:
+    return [str(finding) for finding in verify(survey(results))]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def rewrite(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Change a frame's rows under its old provenance, as a forger would."""
+    stored = pq.read_table(path)
+    changed = change(stored.to_pandas())
+    pq.write_table(
+        type(stored).from_pandas(changed, schema=stored.schema, preserve_index=False), path
+    )
+
+
+def test_an_untouched_folder_has_no_findings_wherever_it_is(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "results"]) == 0
+    summary = capsys.readouterr().out.splitlines()[-1]
+    assert (
+        summary
+        == "1 tables, 0 figures, 0 galleries, 0 matches, 4 frames: every number can be traced"
+    )
+    shutil.copytree(results, tmp_path / "elsewhere" / "renamed")
+    shutil.rmtree(results)
+    assert findings(tmp_path / "elsewhere" / "renamed") == []
+
+
+def test_a_table_with_empty_cells_of_whole_numbers_is_recomputed(results: Path) -> None:
+    arguments = {
+        "models": ["tiny_a"],
+        "runs": {"base": [1], "hypernoise": [1]},
+        "ranks": {"tiny_a": {"hypernoise": 16}},
+        "printed_as": "table2",
+    }
+    spec = TableSpec("table2", "harness.analysis.paper_tables:geneval", 1, arguments=arguments)
+    inputs = {kind: table_job().inputs[kind] for kind in ("scores", "images")}
+    job = TableJob(spec, inputs, "results/tables/table2")
+    tables.run(job)
+    assert pd.read_parquet("results/tables/table2.parquet")["lora_rank"].isna().any()
+    assert findings(results) == []
+
+
+def test_a_number_edited_in_the_csv_is_named_with_row_and_column(results: Path) -> None:
+    path = results / "tables" / "table1.csv"
+    table = pd.read_csv(path)
+    edit(path, str(table["geneval_mean"][1]), "0.9999")
+    (found,) = findings(results)
+    assert found.startswith(f"{path}: row 2 (tiny_a hypernoise")
+    assert "column geneval_mean: 0.9999, recomputed 0." in found
+
+
+def test_a_number_edited_in_the_markdown_is_named(results: Path) -> None:
+    path = results / "tables" / "table1.md"
+    head, _, _, row, *_ = path.read_text(encoding="utf-8").splitlines()
+    cells, place = row.split(" | "), head.split(" | ").index("nfe")
+    edit(path, row, " | ".join([*cells[:place], "17", *cells[place + 1 :]]))
+    (found,) = findings(results)
+    assert re.search(rf"^{path}: row 2 \(.*\), column nfe: 17, recomputed \d", found)
+
+
+@pytest.mark.parametrize("suffix", [".tex", ".html"])
+def test_an_edited_line_of_the_other_formats_is_named(results: Path, suffix: str) -> None:
+    path = results / "tables" / f"table1{suffix}"
+    edit(path, "0.7", "0.8")
+    (found,) = findings(results)
+    assert found.startswith(f"{path}: line ")
+
+
+def test_a_number_edited_in_the_parquet_is_named(results: Path) -> None:
+    path = results / "tables" / "table1.parquet"
+    rewrite(path, lambda table: table.assign(latency_ms=table["latency_ms"] * [2, *[1] * 5]))
+    (found,) = findings(results)
+    assert found.startswith(f"{path}: row 1 (tiny_a base shapes), column latency_ms: ")
+
+
+def test_rows_beside_a_table_that_are_not_those_of_its_frames_are_named(results: Path) -> None:
+    path = results / "tables" / "table1.rows.parquet"
+    rewrite(path, lambda rows: rows.assign(value=rows["value"].mask(rows.index == 3, 0.5)))
+    (found,) = findings(results)
+    assert found == f"{path}: holds other rows than the frames that it names"
+
+
+def test_a_truncated_frame_is_named_and_what_hangs_on_it(results: Path) -> None:
+    damage(results / "scores" / "scores.parquet")
+    found = findings(results)
+    assert any("scores.parquet is truncated or not parquet" in line for line in found)
+    assert any("table1.parquet: cannot be recomputed" in line for line in found)
+    assert main(["verify", "results"]) == 1
+
+
+def test_frames_that_changed_after_the_table_was_made_are_named(results: Path) -> None:
+    path = results / "scores" / "scores.parquet"
+    rewrite(path, lambda rows: rows.assign(value=1.0))
+    found = findings(results)
+    table = results / "tables" / "table1.parquet"
+    assert f"{table}: was made from another state of {path}: its SHA-256 differs" in found
+    assert any("column geneval_mean" in line for line in found)
+    assert sum(line.startswith(f"{table}: row") for line in found) <= 20
+
+
+def test_an_image_that_changed_after_scoring_is_noticed(results: Path) -> None:
+    Image.new("RGB", (2, 2)).save(results / "images" / "png" / "0003.png")
+    (found,) = findings(results)
+    assert "scores.parquet: was made from another state of results/images/png" in found
+
+
+def test_image_files_that_a_frame_names_must_exist(results: Path) -> None:
+    (results / "images" / "png" / "0003.png").unlink()
+    assert any("1 of 144 image files are missing: png/0003.png" in f for f in findings(results))
+
+
+def test_a_frame_without_provenance_is_named(results: Path) -> None:
+    measured.timings().to_parquet(results / "timings" / "timings.parquet")
+    found = findings(results)
+    path = results / "timings" / "timings.parquet"
+    assert f"{path}: no provenance: none of its numbers can be traced" in found
+
+
+def test_provenance_without_a_commit_is_no_provenance(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "unknown", "dirty": True})
+    tables.run(table_job())
+    found = findings(results)
+    assert [line.partition(":")[0] for line in found] == [
+        str(results / "tables" / name) for name in ("table1.parquet", "table1.rows.parquet")
+    ]
+    assert all(line.endswith("provenance lacks commit: cannot be traced") for line in found)
+
+
+def test_uncommitted_code_is_a_note_but_no_finding(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "f" * 40, "dirty": True})
+    tables.run(table_job())
+    assert main(["verify", "results"]) == 0
+    printed = capsys.readouterr().out
+    assert "made by code with uncommitted changes" in printed
+    assert "ffffffffffff" in printed
+
+
+def test_a_figure_that_nobody_touched_is_redrawn_as_it_was(results: Path, figure: Path) -> None:
+    shutil.copytree(results, results.parent / "elsewhere")
+    assert findings(results) == findings(results.parent / "elsewhere") == []
+
+
+def test_a_figure_with_other_pixels_is_named(results: Path, figure: Path) -> None:
+    with Image.open(figure) as image:
+        about = PngInfo()
+        for name, text in image.info.items():
+            if isinstance(text, str):
+                about.add_text(name, text)
+        image.putpixel((40, 30), (255, 0, 0, 255))
+        image.save(figure, pnginfo=about)
+    (found,) = findings(results)
+    assert found.startswith(f"{figure}: differs from what its frames give in 1 pixels, within x 40")
+
+
+def test_a_figure_of_another_matplotlib_is_a_note_but_no_finding(
+    results: Path,
+    figure: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drawn_by = figure_diff.drawn_by(figure)
+    monkeypatch.setattr("matplotlib.__version__", "0.1")
+    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.assign(value=1.0))
+    assert main(["verify", "results"]) == 1
+    printed = capsys.readouterr().out
+    assert "note: 1 figures were not redrawn" in printed
+    assert f"matplotlib {drawn_by} drew them, here is 0.1" in printed
+    assert f"{figure}: was made from another state of" in printed
+    assert "differs from what its frames give" not in printed
+
+
+def test_a_figure_that_cannot_be_redrawn_or_lacks_its_pdf_is_named(
+    results: Path, figure: Path
+) -> None:
+    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=5))
+    figure.with_suffix(".pdf").unlink()
+    found = findings(results)
+    assert f"{figure.with_suffix('.pdf')}: is missing" in found
+    assert any(line.startswith(f"{figure}: cannot be redrawn: ") for line in found)
+
+
+def test_a_table_without_its_parquet_cannot_be_traced(results: Path) -> None:
+    shutil.copy(results / "tables" / "table1.csv", results / "tables" / "best.csv")
+    (found,) = findings(results)
+    assert found.startswith(f"{results / 'tables' / 'best.csv'}: no parquet with provenance")
+
+
+def test_a_results_folder_does_not_choose_what_code_runs(results: Path) -> None:
+    spec = TableSpec("mine", "measured:scores", 1)
+    record = provenance.collect("table mine", replace(table_job(), table=spec))
+    stored = pq.read_table(results / "tables" / "table1.parquet")
+    changed = stored.replace_schema_metadata({b"hypernoise": record.encode()})
+    pq.write_table(changed, results / "tables" / "table1.parquet")
+    (found,) = findings(results)
+    assert "target measured:scores is outside harness; --trust measured lets it run" in found
+
+
+def test_two_versions_of_one_component_make_no_table(results: Path, tmp_path: Path) -> None:
+    write_frames(tmp_path / "old", version=2)
+    both = ("results/scores/scores.parquet", "old/scores/scores.parquet")
+    with pytest.raises(SpecError, match="reward 'toy_reward' is of version 1 in"):
+        call(table_job(scores=both))
+
+
+def test_a_table_of_mixed_versions_is_found_afterwards(results: Path) -> None:
+    job = ScoreJob(replace(BENCHMARK, version=9), {}, (), "results/timings/timings.parquet")
+    frames.write(measured.timings(), "results/timings/timings.parquet", "timings", job)
+    found = findings(results)
+    assert any("benchmark 'toy_benchmark' is of version 1 in" in f for f in found)
+
+
+def test_a_missing_score_names_rows_and_files(results: Path) -> None:
+    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=5))
+    with pytest.raises(ValueError, match="image without a score: prompt '") as error:
+        call(table_job())
+    assert "results/scores/scores.parquet" in str(error.value)
+
+
+def test_a_missing_or_empty_folder_is_a_one_line_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(tmp_path / "no")]) == 2
+    assert main(["verify", str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"error: results folder {tmp_path / 'no'} is missing"
+    assert second.startswith(f"error: {tmp_path} holds no results")

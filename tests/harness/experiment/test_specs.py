@@ -1,0 +1,318 @@
+"""Declarations and jobs: what is refused, with which words, and what survives JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
+from paths import REPOSITORY
+
+from harness.experiment.components import (
+    ComparisonSpec,
+    PromptsSpec,
+    Registry,
+    SpecError,
+    TableSpec,
+    resolve,
+)
+from harness.experiment.jobs import (
+    JOBS,
+    AuditJob,
+    LatencyJob,
+    MatchJob,
+    OverlapJob,
+    PairsJob,
+    PretrainJob,
+    ProfileJob,
+    ScoreJob,
+    TableJob,
+    Timed,
+    TrainJob,
+    from_json,
+    job_hash,
+    load_job,
+    to_json,
+)
+
+ROOT = REPOSITORY
+SD = "hypernoise.models.unet:SdTurbo"
+RENO = "hypernoise.methods.reno:Reno"
+
+
+def add_sd(registry: Registry, name: str = "sd", **changes: Any) -> Any:
+    keywords = {"target": SD, "weights": "w", "size_px": 32, "version": 1, "file": "sd.smk"}
+    return registry.add_model(name, **keywords | changes)
+
+
+def add_reno(registry: Registry, **changes: Any) -> Any:
+    keywords = {"target": RENO, "version": 1, "needs_reward": True, "file": "reno.smk"}
+    return registry.add_method("reno", **keywords | changes)
+
+
+def test_parsing_declarations_and_jobs_does_not_import_torch_or_pandas() -> None:
+    code = (
+        "import sys; from harness.experiment.components import Registry;"
+        "import harness.experiment.jobs;"
+        f"Registry().add_model('sd', target='{SD}', weights='w', size_px=32, version=1);"
+        "print([name for name in ('torch', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_keywords_that_the_declaration_does_not_know_become_arguments_of_the_target() -> None:
+    spec = add_reno(Registry(), learning_rate=0.02, iterations=50)
+    assert spec.arguments == {"learning_rate": 0.02, "iterations": 50}
+    assert (spec.needs_reward, spec.trains, spec.state) == (True, None, "final")
+
+
+def test_a_state_can_name_the_checkpoint_of_a_step() -> None:
+    assert add_reno(Registry(), state="step_40").checkpoint == 40
+    assert add_reno(Registry(), state="matched").checkpoint is None
+
+
+@pytest.mark.parametrize(
+    ("declare", "words"),
+    [
+        (lambda r: add_reno(r, learning_rat=0.1), ["'learning_rat'", "'learning_rate'"]),
+        (lambda r: add_reno(r, need_reward=True), ["'need_reward'", "'needs_reward'"]),
+        (lambda r: add_sd(r, target="hypernoise.models.unet:SdTurb"), ["'SdTurb'", "'SdTurbo'"]),
+        (
+            lambda r: add_sd(r, target="hypernoise.models.unett:SdTurbo"),
+            ["hypernoise.models.unett"],
+        ),
+        (lambda r: add_sd(r, target="nowhere.at.all:Thing"), ["nowhere.at.all"]),
+        (lambda r: add_sd(r, target="hypernoise.models.unet"), ["'package.module:Attribute'"]),
+        (lambda r: add_sd(r, weights="a/b", revision="main"), ["'main'", "40 hexadecimal"]),
+        (lambda r: add_sd(r, weights="stabilityai/sd-turbo"), ["no folder", "revision", "commit"]),
+        (lambda r: add_sd(r, guidance=1.0), ["'guidance'", "size_px"]),
+        (lambda r: add_sd(r, vae_saving=["tiling"]), ["'vae_saving'", "'vae_savings'"]),
+        (lambda r: add_sd(r, version=0), ["version", "at least 1"]),
+        (lambda r: add_sd(r, steps=0), ["steps", "is 0", "at least 1"]),
+        (lambda r: add_sd(r, size_px=32.0), ["size_px", "32.0"]),
+        (lambda r: add_sd(r, name="sd/turbo"), ["'sd/turbo'", "letters"]),
+        (lambda r: add_sd(r, dtype=object()), ["JSON"]),
+        (lambda r: add_reno(r, trains="hypernose"), ["'hypernose'", "'hypernoise'"]),
+        (lambda r: add_reno(r, state="match"), ["'match'", "'matched'"]),
+        (lambda r: add_reno(r, state="step_0"), ["'step_0'", "step_<optimizer step>"]),
+    ],
+)
+def test_a_bad_declaration_names_its_file_the_word_and_a_valid_one(
+    declare: Callable[[Registry], Any], words: list[str]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        declare(Registry())
+    message = str(caught.value)
+    assert message.startswith(("sd.smk: ", "reno.smk: "))
+    assert all(word in message for word in words), message
+
+
+def test_a_duplicate_name_names_both_files() -> None:
+    registry = Registry()
+    add_sd(registry, file="first.smk")
+    with pytest.raises(SpecError, match=r"second\.smk: model 'sd' .*first\.smk"):
+        add_sd(registry, file="second.smk")
+
+
+def test_the_same_name_serves_a_model_and_a_method() -> None:
+    registry = Registry()
+    add_sd(registry, name="reno")
+    add_reno(registry)
+    assert set(registry.models) == set(registry.methods) == {"reno"}
+
+
+def test_an_unknown_component_names_the_config_and_the_nearest_name() -> None:
+    registry = Registry()
+    add_sd(registry, name="tiny_sd")
+    add_sd(registry, name="tiny_sana")
+    with pytest.raises(SpecError, match=r"my\.yaml: unknown model 'tinysd'.*'tiny_sd'.*tiny_sana"):
+        registry.find(registry.models, "model", "tinysd", "my.yaml")
+
+
+def test_a_scorer_needs_a_metric_and_the_other_way_round() -> None:
+    keywords: dict[str, Any] = {"target": "harness_toys:prompts", "version": 1}
+    with pytest.raises(SpecError, match="scorer and metric"):
+        Registry().add_benchmark("toy", scorer="harness_toys:scorer", **keywords)
+    with pytest.raises(SpecError, match="scorer and metric"):
+        Registry().add_benchmark("toy", metric="number", **keywords)
+
+
+def test_scorer_arguments_are_checked_against_the_scorer() -> None:
+    keywords: dict[str, Any] = {
+        "target": "harness_toys:prompts",
+        "scorer": "harness_toys:scorer",
+        "metric": "number",
+        "version": 1,
+    }
+    spec = Registry().add_benchmark("toy", n=2, scorer_arguments={"offset": 1.0}, **keywords)
+    assert (spec.arguments, spec.scorer_arguments) == ({"n": 2}, {"offset": 1.0})
+    with pytest.raises(SpecError, match=r"'ofset'.*'offset'"):
+        Registry().add_benchmark("toy", scorer_arguments={"ofset": 1.0}, **keywords)
+
+
+@pytest.fixture
+def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    module = tmp_path / "their_package" / "module.py"
+    module.parent.mkdir()
+    (module.parent / "__init__.py").write_text("raise RuntimeError('imported')")
+    module.write_text(
+        "from dataclasses import dataclass\n"
+        "from json import dumps\n"
+        "@dataclass\nclass Data:\n    width: int = 1\n"
+        "class Bare: ...\n"
+        "class Child(Bare): ...\n"
+        "def open_ended(width, **rest): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return module
+
+
+def test_a_target_in_another_package_is_checked_without_importing_it(other_package: Path) -> None:
+    registry = Registry()
+    add = {"version": 1, "file": "x.smk"}
+    registry.add_reward("data", target="their_package.module:Data", width=2, **add)
+    registry.add_reward("child", target="their_package.module:Child", anything=2, **add)
+    registry.add_reward("open", target="their_package.module:open_ended", anything=2, **add)
+    registry.add_reward("imported", target="their_package.module:dumps", indent=2, **add)
+    with pytest.raises(SpecError, match=r"'widht'.*'width'"):
+        registry.add_reward("d", target="their_package.module:Data", widht=2, **add)
+    with pytest.raises(SpecError, match="'width'"):
+        registry.add_reward("d", target="their_package.module:Bare", width=2, **add)
+    assert "their_package" not in sys.modules
+
+
+def test_resolve_imports_the_attribute_and_names_what_is_missing() -> None:
+    assert resolve("harness.experiment.components:Registry") is Registry
+    with pytest.raises(SpecError, match=r"'Regstry'.*'Registry'"):
+        resolve("harness.experiment.components:Regstry")
+    with pytest.raises(SpecError, match=r"no module 'harness\.spec'"):
+        resolve("harness.spec:Registry")
+
+
+def jobs(folder: Path) -> dict[str, Any]:
+    trained = dataclasses.replace(METHOD, trains="hypernoise", arguments={"label": "x"})
+    prompts = PromptsSpec("harness_toys:prompts", {"n": 2})
+    table = TableJob(
+        TableSpec("table1", "harness.analysis.tables:table1", 1), {"scores": ("a", "b")}, "t/table1"
+    )
+    return {
+        "pretrain": PretrainJob("matcher", "matcher", "o", 2, {"stem": [1, 2]}, (MODEL, MODEL)),
+        "train": TrainJob(
+            MODEL, trained, REWARD, prompts, prompts, {"steps": 3}, "o", "w", {"judge": REWARD}
+        ),
+        "match": MatchJob("a", "b", "toy_reward", "c"),
+        "audit": AuditJob(
+            MODEL, trained, "toy_reward", "t", prompts, 2, 0, 3, "o", "w", {"probes": 4}
+        ),
+        "generate": generate_job(folder, reward=REWARD, adapter="somewhere"),
+        "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
+        "pairs": PairsJob({"a_distance": ComparisonSpec("a:B", {"n": 2})}, ("a",), "o"),
+        "overlap": OverlapJob({"t": prompts}, {"b": prompts}),
+        "profile": ProfileJob(
+            MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
+        ),
+        "latency": LatencyJob(
+            MODEL, (METHOD, trained), prompts, "o", REWARD, (1, 8), (1, 2), (), ("float32",)
+        ),
+        "table": table,
+        "figure": table,
+        "gallery": table,
+        "origins": table,
+    }
+
+
+@pytest.mark.parametrize("verb", sorted(JOBS))
+def test_every_job_survives_json_and_a_file(verb: str, tmp_path: Path) -> None:
+    job = jobs(tmp_path)[verb]
+    assert from_json(to_json(job), type(job)) == job
+    path = tmp_path / "job.json"
+    path.write_text(to_json(job))
+    assert load_job(verb, str(path)) == load_job(verb, to_json(job)) == job
+
+
+def changed(job: Any, path: str, value: Any) -> str:
+    data = json.loads(to_json(job))
+    *parents, last = path.split(".")
+    inner = data
+    for key in parents:
+        inner = inner[key]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.size", 3, r"unknown field of GenerateJob\.model 'size'.*'size_px'"),
+        ("seed", ..., "GenerateJob lacks 'seed'"),
+        ("benchmark.target", ..., r"GenerateJob\.benchmark lacks 'target'"),
+        ("steps", 0, "steps is 0, must be at least 1"),
+        ("batch_size", 0, "batch_size is 0, must be at least 1"),
+        ("threads", 0, "threads is 0, must be at least 1"),
+        ("steps", "1", r"GenerateJob\.steps is '1', must be int"),
+        ("steps", True, r"GenerateJob\.steps is True, must be int"),
+        ("steps", 1.5, r"GenerateJob\.steps is 1\.5, must be int"),
+        ("method.trains", "lora", "unknown GenerateJob.method.trains 'lora'.*lora_finetune"),
+        ("method.needs_reward", 1, "needs_reward is 1, must be bool"),
+        ("model", "tiny_sd", r"GenerateJob\.model is 'tiny_sd', must be dict"),
+    ],
+)
+def test_a_malformed_job_names_the_field(
+    path: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_job("generate", changed(generate_job(tmp_path), path, value))
+
+
+def test_a_job_that_is_no_json_or_no_file_says_so() -> None:
+    with pytest.raises(SpecError, match="not JSON"):
+        load_job("generate", "{broken")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+        load_job("generate", "nowhere.json")
+    with pytest.raises(SpecError, match=r"'generat'.*'generate'"):
+        load_job("generat", "{}")
+
+
+def test_places_and_threads_do_not_change_what_a_job_is_but_everything_else_does(
+    tmp_path: Path,
+) -> None:
+    job = generate_job(tmp_path)
+    same = dataclasses.replace(
+        job, out="x", work="y", threads=9, model=dataclasses.replace(MODEL, file="z.smk")
+    )
+    assert job_hash(same) == job_hash(job)
+    others = [
+        dataclasses.replace(job, steps=2),
+        dataclasses.replace(job, seed=8),
+        dataclasses.replace(job, batch_size=5),
+        dataclasses.replace(job, model=dataclasses.replace(MODEL, version=2)),
+        dataclasses.replace(job, method=dataclasses.replace(METHOD, arguments={"file": "a"})),
+        dataclasses.replace(job, method=dataclasses.replace(METHOD, arguments={"file": "b"})),
+    ]
+    hashes = {job_hash(other) for other in [job, *others]}
+    assert len(hashes) == 1 + len(others)
+    assert job_hash(job, prompts=[("a", "b")]) not in hashes
+
+
+def test_a_rewritten_input_file_changes_what_a_job_is(tmp_path: Path) -> None:
+    job = generate_job(tmp_path)
+    weights = tmp_path / "weights" / "model.bin"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    first = job_hash(job, [str(weights.parent)])
+    assert job_hash(job, [str(weights.parent)]) == first
+    os.utime(weights, ns=(1, 1))
+    assert job_hash(job, [str(weights.parent)]) != first

@@ -1,0 +1,242 @@
+"""The gallery and the tables in a real browser: they render, filter, fit a phone and need no mouse.
+
+Needs a Chromium: Debian's package, any on the PATH, or ``python -m playwright install chromium``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import galleries
+import pytest
+
+from harness.report.pages import document, table
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+PER_PAGE, METHODS = 12, 3
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as driver:
+        own = driver.chromium.executable_path
+        found = next(filter(None, map(shutil.which, NAMES)), own if Path(own).is_file() else None)
+        if found is None:
+            pytest.skip("no Chromium on the PATH; `make browser` gets one")
+        # Its sandbox does not work for root, as whom containers run.
+        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+        launched = driver.chromium.launch(executable_path=found, args=flags)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery that was moved after it was made: 24 rows of two models, three methods."""
+    made = galleries.made_in(tmp_path_factory.mktemp("made"))
+    moved = tmp_path_factory.mktemp("moved") / "elsewhere"
+    shutil.move(made, moved)
+    return moved
+
+
+class Opened:
+    """A page, with what its console said and what it asked for."""
+
+    def __init__(self, browser: playwright.Browser, path: Path, size: dict[str, int]) -> None:
+        self.page = browser.new_page(viewport=size)
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def count(self, change: str) -> int:
+        return int(self.page.locator(f"[value={change}] + span b").inner_text())
+
+    def choose(self, change: str) -> None:
+        self.page.locator(f"#change label:has([value={change}])").click()
+
+    def prompts(self) -> list[str]:
+        texts: list[str] = self.page.locator(".card h2").all_inner_texts()
+        return texts
+
+
+@pytest.fixture
+def desktop(browser: playwright.Browser, folder: Path) -> Iterator[Opened]:
+    opened = Opened(browser, folder / "index.html", DESKTOP)
+    yield opened
+    opened.page.close()
+    assert opened.said == [], "the console has something to say"
+    assert all(url.startswith(("file:", "data:")) for url in opened.asked), (
+        "something left the disk"
+    )
+
+
+def test_it_draws_a_page_of_rows_with_crisp_images_that_load(desktop: Opened) -> None:
+    page = desktop.page
+    assert page.locator(".card").count() == PER_PAGE
+    assert page.locator(".card img").count() == PER_PAGE * METHODS
+    first = page.locator(".card img").first
+    playwright.expect(first).to_have_js_property("naturalWidth", 32)
+    assert first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+
+
+def test_every_image_says_in_words_what_it_shows(desktop: Opened) -> None:
+    alts = desktop.page.locator(".card img").evaluate_all("images => images.map(i => i.alt)")
+    assert len(alts) == PER_PAGE * METHODS
+    assert all(": right" in alt or ": wrong (expected a cat>=1, found 0)" in alt for alt in alts)
+    assert "base, image 0 of “a photo of single_object-0”: right" in alts
+
+
+def test_verdicts_differ_in_sign_and_line_not_in_colour_alone(desktop: Opened) -> None:
+    for kind, sign, line in (("right", "✓", "solid"), ("wrong", "✗", "dashed")):
+        shot = desktop.page.locator(f".card .shot.{kind}").first
+        assert sign in shot.locator(".sign").inner_text()
+        border = shot.locator(".open").evaluate("e => getComputedStyle(e).borderTopStyle")
+        assert border == line
+
+
+def test_counts_of_fixed_and_broken_are_those_worked_out_by_hand(desktop: Opened) -> None:
+    counts = {
+        change: desktop.count(change) for change in ("all", "fixed", "broken", "right", "wrong")
+    }
+    assert counts == {"all": 24, "fixed": 6, "broken": 0, "right": 12, "wrong": 6}
+    desktop.page.select_option("#method", "reno")
+    counts = {
+        change: desktop.count(change) for change in ("all", "fixed", "broken", "right", "wrong")
+    }
+    assert counts == {"all": 24, "fixed": 0, "broken": 12, "right": 0, "wrong": 12}
+
+
+def test_filters_by_change_task_and_text_combine(desktop: Opened) -> None:
+    desktop.choose("fixed")
+    assert len(desktop.prompts()) == 6
+    assert all(text.endswith("-0") or text == galleries.NASTY for text in desktop.prompts())
+    desktop.page.select_option("#task", label="counting")
+    assert desktop.prompts() == ["a photo of counting-0"]
+    desktop.page.fill("#text", "NO SUCH")
+    assert desktop.prompts() == []
+    assert "No image fits" in desktop.page.locator("#cards").inner_text()
+
+
+def test_a_prompt_is_text_whatever_it_holds(desktop: Opened) -> None:
+    desktop.page.fill("#text", "</SCRIPT>")
+    assert desktop.prompts() == [galleries.NASTY] * 2
+
+
+def test_pages_models_columns_and_scores(desktop: Opened) -> None:
+    page = desktop.page
+    first = desktop.prompts()
+    page.get_by_role("button", name="Next").first.click()
+    assert "13 to 24 of 24" in page.locator("#count").inner_text()
+    assert desktop.prompts() != first
+    assert page.get_by_role("button", name="Next").first.is_disabled()
+    page.select_option("#model", label="tiny_b")
+    assert "1 to 12 of 24" in page.locator("#count").inner_text()
+    assert "tiny_b" in page.locator(".card .meta").first.inner_text()
+    page.locator("summary").click()
+    page.get_by_label("reno", exact=True).uncheck()
+    assert page.locator(".card img").count() == PER_PAGE * (METHODS - 1)
+
+
+def test_the_address_brings_a_view_back(browser: playwright.Browser, desktop: Opened) -> None:
+    desktop.page.select_option("#task", label="colors")
+    desktop.choose("wrong")
+    again = browser.new_page()
+    again.goto(desktop.page.url)
+    assert again.locator("#change input:checked").get_attribute("value") == "wrong"
+    assert again.locator(".card h2").all_inner_texts() == desktop.prompts() != []
+    again.close()
+
+
+def test_the_keyboard_is_enough(desktop: Opened) -> None:
+    page = desktop.page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#change [value=all]").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#change input:checked").get_attribute("value") == "fixed"
+    page.locator(".card .open").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#zoom").is_visible()
+    assert page.locator("#zoom .name").all_inner_texts() == ["base"]
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#zoom .name").all_inner_texts() == ["base", "hypernoise"]
+    page.locator("#after").press("Enter")
+    assert page.locator("#zoom .name").all_inner_texts() == ["base", "reno"]
+    page.keyboard.press("Escape")
+    assert not page.locator("#zoom").is_visible()
+    assert "open" in page.evaluate("document.activeElement.className")
+
+
+def test_every_control_has_a_name(desktop: Opened) -> None:
+    unnamed = desktop.page.evaluate(
+        "[...document.querySelectorAll('select, input, button')].filter(e => "
+        "!(e.labels?.length || e.textContent.trim() || e.querySelector('img[alt]'))).length"
+    )
+    assert unnamed == 0
+
+
+def test_it_fits_a_phone(browser: playwright.Browser, folder: Path) -> None:
+    opened = Opened(browser, folder / "index.html", PHONE)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    opened.page.locator(".card .open").nth(1).click()
+    box = opened.page.locator("#zoom").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= PHONE["width"]
+    assert opened.page.locator("#zoom").evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert opened.said == []
+    opened.page.close()
+
+
+def test_of_thousands_of_images_only_a_page_is_drawn(
+    browser: playwright.Browser, tmp_path: Path
+) -> None:
+    made = galleries.made_in(tmp_path, copies=60)
+    opened = Opened(browser, made / "index.html", DESKTOP)
+    assert opened.count("all") == 24 * 60
+    assert opened.page.locator("img").count() == PER_PAGE * METHODS
+    read = [url for url in opened.asked if url.endswith(".png")]
+    assert len(read) <= PER_PAGE * METHODS
+    opened.page.close()
+
+
+@pytest.fixture(scope="module")
+def sorted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [
+        ["b", "0.90 [0.8, 1.0]"],
+        ["a", "\N{EN DASH}"],
+        ["c", "-0.5"],
+        ["d", "10"],
+        ["e", "<0.001"],
+    ]
+    path = tmp_path_factory.mktemp("table") / "t.html"
+    path.write_text(document("T", table("T", ("name", "value"), rows)), encoding="utf-8")
+    return path
+
+
+def test_tables_sort_by_number_and_by_name_and_back(
+    browser: playwright.Browser, sorted_page: Path
+) -> None:
+    opened = Opened(browser, sorted_page, PHONE)
+    head = opened.page.get_by_role("button", name="value")
+    seen = []
+    for _ in range(3):
+        head.focus()
+        opened.page.keyboard.press("Enter")
+        seen.append("".join(opened.page.locator("td:first-child").all_inner_texts()))
+    # Downwards, upwards, as made; what has no value comes last either way.
+    assert seen == ["dbeca", "cebda", "bacde"]
+    opened.page.get_by_role("button", name="name").click()
+    assert opened.page.locator("th").first.get_attribute("aria-sort") == "descending"
+    assert opened.page.locator("td:first-child").all_inner_texts() == list("edcba")
+    assert opened.said == []
+    opened.page.close()

@@ -1,0 +1,194 @@
+"""Frame files: checked columns, provenance, and no half-written file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from harness_toys import damage, generate_job
+
+from harness.base.import_strings import SpecError
+from harness.results import frames, provenance
+from harness.results.frames import Column, Schema
+
+
+def score_rows(n: int = 3) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "value": [0.5 * index for index in range(n)],
+            "model": "m",
+            "method": "base",
+            "reward": "",
+            "benchmark": "b",
+            "prompt_id": [f"p{index}" for index in range(n)],
+            "task": "t",
+            "image_index": 0,
+            "seed": 1,
+            "steps": 1,
+            "metric": "geneval_correct",
+            "detail": ["", "expected red ring", "…"][:n],
+        }
+    )
+
+
+def test_what_is_written_is_read_back_in_the_schemas_order_and_types(tmp_path: Path) -> None:
+    rows = score_rows()
+    frames.write(rows, tmp_path / "deep" / "s.parquet", "scores", {"a": 1})
+    found = frames.read(tmp_path / "deep" / "s.parquet", "scores")
+    assert list(found.columns) == frames.SCORES.names
+    assert found["value"].tolist() == [0.0, 0.5, 1.0]
+    assert found["detail"].tolist() == ["", "expected red ring", "…"]
+    assert found["image_index"].dtype == "int64"
+    assert found["value"].dtype == "float64"
+
+
+def test_whole_numbers_become_floats_where_the_schema_says_float(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    frames.write(score_rows().assign(value=[0, 1, 1]), path, "scores", {})
+    assert pq.read_schema(path).field("value").type == "double"
+
+
+def test_every_frame_says_what_made_it(tmp_path: Path) -> None:
+    job = generate_job(tmp_path)
+    frames.write(score_rows(), tmp_path / "s.parquet", "scores", job)
+    record = frames.read_provenance(tmp_path / "s.parquet")
+    assert record["kind"] == "scores"
+    assert record["spec"]["model"]["name"] == "toy_model"
+    assert record["spec"]["seed"] == 7
+    assert record["packages"]["torch"] != "absent"
+    assert record["hardware"]["cores"] >= 1
+    assert record["hardware"]["memory_gib"] > 0
+    assert set(record) >= {"commit", "dirty", "written"}
+    assert pd.Timestamp(record["written"]).tz is not None
+
+
+def test_hidden_files_and_folders_are_no_part_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.txt").write_text("a")
+    before = provenance.digest(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "b.txt").write_text("b")
+    (tmp_path / "deep" / ".c").write_text("c")
+    assert provenance.digest(tmp_path) == before
+    (tmp_path / "deep" / "d.txt").write_text("d")
+    assert provenance.digest(tmp_path) != before
+
+
+def test_json_text_is_as_good_a_spec_as_a_dataclass() -> None:
+    assert json.loads(provenance.collect("x", '{"a": 1}'))["spec"] == {"a": 1}
+
+
+def test_code_outside_a_git_checkout_is_unknown_and_dirty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "_git", lambda *_: None)
+    assert provenance.commit.__wrapped__() == {"commit": "unknown", "dirty": True}
+
+
+def test_a_changed_tracked_file_makes_the_commit_dirty(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"rev-parse": "abc", "status": " M harness/x.py"}
+    monkeypatch.setattr(provenance, "_git", lambda _, verb, *__: answers[verb])
+    assert provenance.commit.__wrapped__() == {"commit": "abc", "dirty": True}
+    answers["status"] = ""
+    assert provenance.commit.__wrapped__() == {"commit": "abc", "dirty": False}
+
+
+def broken(**changes: Any) -> pd.DataFrame:
+    return score_rows().assign(**changes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (score_rows().drop(columns=["value", "seed"]), "lack the columns seed, value"),
+        (broken(metrik="x"), "unknown column of scores 'metrik'.*'metric'"),
+        (broken(value=["a", "b", "c"]), "'value' is .*, must be float64"),
+        (broken(steps=[1.0, 1.0, 2.0]), "'steps' is float64, must be int64"),
+        (broken(prompt_id=[1, 2, 3]), "'prompt_id' is int64, must be string"),
+        (broken(value=[0.0, float("nan"), 1.0]), "'value' has no value in row 1"),
+        (broken(task=["t", "t", None]), "'task' has no value in row 2"),
+        (broken(prompt_id=["p", "q", "p"]), "same thing.*'prompt_id': 'p'"),
+    ],
+)
+def test_a_frame_that_breaks_its_schema_is_not_written(
+    rows: pd.DataFrame, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        frames.write(rows, tmp_path / "s.parquet", "scores", {})
+    assert str(caught.value).startswith(str(tmp_path / "s.parquet"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_kind_or_no_frame_at_all_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    frames.write(score_rows(), path, "scores", {})
+    with pytest.raises(ValueError, match=r"s\.parquet holds scores, not images"):
+        frames.read(path, "images")
+    damage(path)
+    with pytest.raises(ValueError, match=r"s\.parquet is truncated or not parquet"):
+        frames.read(path, "scores")
+    with pytest.raises(FileNotFoundError, match=r"none\.parquet"):
+        frames.read(tmp_path / "none.parquet", "scores")
+    with pytest.raises(SpecError, match=r"'score'.*'scores'"):
+        frames.read(path, "score")
+
+
+def test_a_foreign_parquet_file_with_the_right_columns_is_read(tmp_path: Path) -> None:
+    score_rows().to_parquet(tmp_path / "s.parquet")
+    assert len(frames.read(tmp_path / "s.parquet", "scores")) == 3
+    assert frames.read_provenance(tmp_path / "s.parquet") == {}
+
+
+def test_a_write_that_dies_leaves_the_old_file_and_no_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.parquet"
+    frames.write(score_rows(), path, "scores", {})
+
+    def die(_table: Any, partial: Path) -> None:
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(frames.pq, "write_table", die)
+    with pytest.raises(KeyboardInterrupt):
+        frames.write(score_rows(2), path, "scores", {})
+    assert len(frames.read(path, "scores")) == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_same_row_in_two_files_is_an_error(tmp_path: Path) -> None:
+    frames.write(score_rows(), tmp_path / "a.parquet", "scores", {})
+    other = score_rows().assign(method="reno")
+    frames.write(other, tmp_path / "b.parquet", "scores", {})
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    assert len(frames.read_all(paths, "scores")) == 6
+    with pytest.raises(ValueError, match="same thing"):
+        frames.read_all([*paths, paths[0]], "scores")
+    with pytest.raises(ValueError, match="no files with scores"):
+        frames.read_all([], "scores")
+
+
+def test_a_schema_of_ones_own_may_allow_missing_values(tmp_path: Path) -> None:
+    schema = Schema(
+        "mine",
+        (
+            Column("name", "string", "", "which"),
+            Column("gain", "float64", "", "gain", may_be_missing=True),
+            Column("best", "bool", "", "whether it is the best"),
+        ),
+        key=("name",),
+    )
+    rows = pd.DataFrame({"name": ["a", "b"], "gain": [0.1, None], "best": [True, False]})
+    frames.write(rows, tmp_path / "m.parquet", schema, {})
+    found = frames.read(tmp_path / "m.parquet", schema)
+    assert found["gain"].isna().tolist() == [False, True]
+    assert found["best"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("schema", frames.SCHEMAS.values(), ids=list(frames.SCHEMAS))
+def test_every_column_says_what_it_means_and_every_key_is_a_column(schema: Schema) -> None:
+    assert len(set(schema.names)) == len(schema.names)
+    assert set(schema.key) <= set(schema.names)
+    assert all(column.meaning for column in schema.columns)

@@ -1,0 +1,252 @@
+"""Components that jobs of the harness's tests name as targets: instant, and they count."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec, RewardSpec
+from harness.experiment.jobs import GenerateJob
+from harness.stages import generate
+from hypernoise.methods.protocol import Generated, Spent
+from hypernoise.models.protocol import Conditioning
+
+SIZE_PX = 4
+PLENTY = 1_000_000
+PROMPTS = ("a red circle", "a blue ring", "a green heart", "two moons", "a pink cross")
+
+
+def check_room(n: int, room: int) -> None:
+    """Fail as a GPU does that has memory for ``room`` images."""
+    if n > room:
+        raise torch.OutOfMemoryError(f"no room for {n} images")
+
+
+class ToyGenerator:
+    """Images that show noise and prompt: the sigmoid of the noise plus a shade per prompt.
+
+    Class attributes count what all instances did, and say for how many images there is memory.
+    """
+
+    last_layer = "0"
+    room: ClassVar[int] = PLENTY
+    built: ClassVar[int] = 0
+    encoded: ClassVar[list[str]] = []
+
+    def __init__(
+        self,
+        weights: str,
+        size_px: int,
+        gain: float = 1.0,
+        device: str = "cpu",
+        architecture: str = "",
+    ) -> None:
+        type(self).built += 1
+        self.size_px = size_px
+        self.gain = gain
+        self.noise_shape: tuple[int, ...] = (3, size_px, size_px)
+        self.backbone = nn.Sequential(nn.Linear(size_px, size_px))
+        vae = nn.Linear(2, 3, bias=False)
+        self.pipeline: Any = SimpleNamespace(components={"unet": self.backbone, "vae": vae})
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        type(self).encoded += prompts
+        shades = torch.tensor([[len(prompt) / 50.0] for prompt in prompts])
+        return Conditioning({"shade": shades}, tuple(prompts))
+
+    def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        moved: Tensor = self.backbone(noise)
+        return moved
+
+    def sample(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        check_room(len(noise), type(self).room)
+        shade = conditioning.tensors["shade"].view(-1, 1, 1, 1)
+        return torch.sigmoid(self.gain * noise + shade)
+
+
+class ToyMethod:
+    """Draws once, at a claimed cost; notes every call's label and batch size.
+
+    With ``lives`` calls over, the next one is a kill.
+    """
+
+    calls: ClassVar[list[tuple[str, int]]] = []
+    lives: ClassVar[int] = PLENTY
+
+    def __init__(
+        self, label: str = "toy", poison: str = "", wait_s: float = 0.0, n_scored: int = 0
+    ) -> None:
+        self.n_scored = n_scored
+        self.label = label
+        self.poison = poison
+        self.wait_s = wait_s
+
+    def run(
+        self,
+        generator: Any,
+        reward: Any,
+        conditioning: Conditioning,
+        features: Any,
+        noise: Tensor,
+        seeds: Sequence[int],
+        steps: int = 1,
+    ) -> Generated:
+        if len(type(self).calls) >= type(self).lives:
+            raise KeyboardInterrupt
+        type(self).calls.append((self.label, len(noise)))
+        time.sleep(self.wait_s)
+        images = generator.sample(noise, conditioning, steps, seeds)
+        poisoned = [row for row, text in enumerate(conditioning.prompts) if text == self.poison]
+        images[poisoned] = torch.nan
+        made = Generated(images, noise, Spent(nfe=3 * steps, reward_calls=2, backward_passes=1))
+        if not self.n_scored:
+            return made
+        # Each image's own numbers, up and down, with one attempt that gave nothing.
+        first = noise.flatten(1)[:, :1]
+        walk = first + torch.tensor([0.0, -1.0, torch.nan, 2.0, 1.0])[: self.n_scored]
+        return made._replace(trajectory=walk)
+
+
+class Redness:
+    """Mean red of an image, plus the length of its prompt; ``broken`` breaks it."""
+
+    encoded: ClassVar[list[str]] = []
+    room: ClassVar[int] = PLENTY
+    name = "toy_redness"
+
+    def __init__(self, weights: str = "", broken: bool = False) -> None:
+        self.broken = broken
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        type(self).encoded += prompts
+        return Conditioning(
+            {"length": torch.tensor([float(len(text)) for text in prompts])}, tuple(prompts)
+        )
+
+    def score(self, images: Tensor, features: Conditioning) -> Tensor:
+        check_room(len(images), type(self).room)
+        scores = images[:, 0].mean(dim=(1, 2)) + features.tensors["length"]
+        return scores * torch.nan if self.broken else scores
+
+
+@dataclass(frozen=True)
+class ToyPrompt:
+    prompt_id: str
+    text: str
+    task: str = "toy"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def prompts(n: int = 3, ids: Sequence[str] = (), text: str = "") -> list[ToyPrompt]:
+    """``n`` prompts, or prompts of the given ids."""
+    names = ids or [f"toy-{index}" for index in range(n)]
+    return [
+        ToyPrompt(name, text or PROMPTS[index], metadata={"number": index})
+        for index, name in enumerate(names)
+    ]
+
+
+def scorer(
+    images: np.ndarray[Any, Any], metadata: Sequence[dict[str, Any]], offset: float = 0.0
+) -> list[tuple[float, str]]:
+    """The prompt's number and the image's mean blue."""
+    pairs = zip(images, metadata, strict=True)
+    return [(m["number"] + offset, f"blue {image[2].mean():.4f}") for image, m in pairs]
+
+
+#: What :func:`several` measures.
+several_metrics = ("number", "square")
+
+
+def several(
+    images: np.ndarray[Any, Any], metadata: Sequence[dict[str, Any]], left_out: int = -1
+) -> list[dict[str, tuple[float, str]]]:
+    """The prompt's number and its square; one number is left out of the first."""
+    numbers = [record["number"] for record in metadata]
+    first = [
+        {"number_left_out": (1.0, "odd one out")} if n == left_out else {"number": (n, "itself")}
+        for n in numbers
+    ]
+    return [own | {"square": (n * n, "")} for own, n in zip(first, numbers, strict=True)]
+
+
+def reset() -> None:
+    """Set all counts to zero, and give memory to everybody."""
+    ToyGenerator.room = Redness.room = PLENTY
+    ToyGenerator.built = 0
+    ToyGenerator.encoded = []
+    ToyMethod.calls = []
+    ToyMethod.lives = PLENTY
+    Redness.encoded = []
+
+
+MODEL = ModelSpec("toy_model", "harness_toys:ToyGenerator", "random", SIZE_PX, version=1)
+METHOD = MethodSpec("toy_method", "harness_toys:ToyMethod", version=1)
+REWARD = RewardSpec("toy_reward", "harness_toys:Redness", version=1)
+BENCHMARK = BenchmarkSpec(
+    "toy_benchmark",
+    "harness_toys:prompts",
+    version=1,
+    scorer="harness_toys:scorer",
+    metric="number",
+    n_images=2,
+)
+
+
+def generate_job(folder: Path, **changes: Any) -> GenerateJob:
+    """Six images of three prompts, in batches of four."""
+    fields: dict[str, Any] = {
+        "model": MODEL,
+        "method": METHOD,
+        "reward": None,
+        "benchmark": BENCHMARK,
+        "steps": 1,
+        "seed": 7,
+        "batch_size": 4,
+        "adapter": None,
+        "out": str(folder / "out" / "images.parquet"),
+        "work": str(folder / "work"),
+    }
+    return GenerateJob(**fields | changes)
+
+
+def made_images(folder: Path, **changes: Any) -> str:
+    """Run a generation; returns the path of its frame."""
+    job = generate_job(folder, **changes)
+    generate.run(job)
+    return job.out
+
+
+def pixels(folder: Path) -> dict[str, bytes]:
+    """The pixels of every PNG below a folder, by its name."""
+    return {path.name: Image.open(path).tobytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def damage(path: Path) -> None:
+    """Cut a file in half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def one_weight_file(folder: Path) -> None:
+    """A diffusers folder with a single component that has weights."""
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"unet": ["diffusers", "UNet"]}))
+    (folder / "unet" / "config.json").write_text("{}")
+    save_file({"w": torch.zeros(64)}, folder / "unet" / "diffusion_pytorch_model.safetensors")

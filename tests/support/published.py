@@ -1,0 +1,153 @@
+"""The published components, as their .smk files declare them, and small ones of their kind."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from paths import REPOSITORY
+
+from harness.experiment.components import ModelSpec, Registry, resolve
+from hypernoise.models.loading import freeze
+from hypernoise.models.protocol import Generator
+from hypernoise.models.random_weights import build, parts_of
+
+MODELS = REPOSITORY / "workflows" / "models"
+
+_CLIP = {
+    "vocab_size": 400,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "projection_dim": 16,
+}
+_T5 = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+_WORDS = {"vocab_size": 400}
+_VAE = {"block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4}
+_SANA: dict[str, Any] = {
+    "transformer": {
+        "num_layers": 2,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "num_cross_attention_heads": 2,
+        "cross_attention_head_dim": 8,
+        "cross_attention_dim": 16,
+        "caption_channels": 16,
+    },
+    "vae": {
+        "attention_head_dim": 4,
+        **{f"{half}_block_out_channels": [4, 4, 8, 8, 8, 32] for half in ("encoder", "decoder")},
+        **{f"{half}_layers_per_block": [1] * 6 for half in ("encoder", "decoder")},
+    },
+    "text_encoder": {
+        "vocab_size": 400,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+    },
+    "tokenizer": _WORDS,
+}
+#: What is smaller than published: widths and depths, never the kind of a block.
+SMALL: dict[str, dict[str, Any]] = {
+    "sd_turbo": {
+        "unet": {
+            "block_out_channels": [8, 16, 16, 16],
+            "attention_head_dim": [1, 2, 2, 2],
+            "cross_attention_dim": 16,
+            "norm_num_groups": 4,
+            "layers_per_block": 1,
+        },
+        "vae": _VAE,
+        "text_encoder": _CLIP,
+        "tokenizer": _WORDS,
+    },
+    "sana_sprint_0.6b": _SANA,
+    "sana_sprint_1.6b": _SANA,
+    "flux_schnell": {
+        "transformer": {
+            "num_layers": 1,
+            "num_single_layers": 1,
+            "attention_head_dim": 8,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 16,
+            "pooled_projection_dim": 16,
+            "axes_dims_rope": [2, 2, 4],
+        },
+        "vae": _VAE,
+        "text_encoder": _CLIP,
+        "tokenizer": _WORDS,
+        "text_encoder_2": _T5,
+        "tokenizer_2": _WORDS,
+    },
+    "sdxl_turbo": {
+        "unet": {
+            "block_out_channels": [8, 16, 16],
+            "attention_head_dim": [1, 2, 2],
+            "transformer_layers_per_block": [1, 1, 1],
+            "cross_attention_dim": 32,
+            "addition_time_embed_dim": 4,
+            "projection_class_embeddings_input_dim": 6 * 4 + 16,
+            "norm_num_groups": 4,
+            "layers_per_block": 1,
+        },
+        "vae": _VAE,
+        "text_encoder": _CLIP,
+        "tokenizer": _WORDS,
+        "text_encoder_2": _CLIP,
+        "tokenizer_2": _WORDS,
+    },
+    "pixart_alpha_dmd": {
+        "transformer": {
+            "num_layers": 2,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "cross_attention_dim": 16,
+            "caption_channels": 16,
+        },
+        "vae": _VAE,
+        "text_encoder": _T5,
+        "tokenizer": _WORDS,
+    },
+}
+SIZE_PX = 64
+
+
+def registered() -> Registry:
+    """Every model that a file in ``workflows/models`` declares."""
+    registry = Registry()
+    for path in sorted(MODELS.glob("*.smk")):
+        file = str(path.relative_to(MODELS.parents[1]))
+
+        def add_model(name: str, file: str = file, **keywords: Any) -> None:
+            registry.add_model(name, file=file, **keywords)
+
+        exec(compile(path.read_text(encoding="utf-8"), file, "exec"), {"add_model": add_model})
+    return registry
+
+
+def published() -> list[ModelSpec]:
+    """The registered models whose weights are in the hub."""
+    return [spec for spec in registered().models.values() if spec.revision]
+
+
+def small_parts(architecture: str) -> dict[str, Any]:
+    """An architecture's components with few and narrow layers."""
+    parts = copy.deepcopy(parts_of(architecture))
+    for name, changes in SMALL[architecture].items():
+        parts[name] |= changes
+    return parts
+
+
+def small_generator(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> Generator:
+    """A published component with random weights and small networks, its own options otherwise."""
+    family = resolve(spec.target)
+    parts = small_parts(spec.architecture)
+    pipeline = freeze(build(family.pipeline_class, parts, dtype, "cpu"))
+    arguments = {k: v for k, v in spec.arguments.items() if k not in ("dtype", "vae_savings")}
+    generator: Generator = family(pipeline=pipeline, size_px=SIZE_PX, **arguments)
+    return generator

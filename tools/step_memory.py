@@ -1,0 +1,229 @@
+"""The most memory that a training step takes, counted without a GPU and without the memory.
+
+The step is the trainer's own: forward passes, what gradient checkpointing repeats, backward pass,
+reward and optimizer. Its tensors have shapes and no values (:mod:`harness.timing.live_memory`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from harness.build.components import build_generator, build_reward
+from harness.build.memory_peaks import GIB, RECORDED, TRAINS, StepPeak, savings_of, write
+from harness.experiment.component_files import declared
+from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, RewardSpec
+from harness.timing.live_memory import NETWORKS, TRAINED, LiveMemory, without_values
+from hypernoise.models.loading import free_text_encoders
+from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.networks import kinds
+from hypernoise.networks.protocol import Trainable
+from hypernoise.rewards.protocol import Reward
+from hypernoise.training.loop import Run, TrainingOptions
+from hypernoise.training.processes import ALONE
+
+REDNESS = RewardSpec("redness", "hypernoise.rewards.redness:Redness", version=1)
+_TEXT = "a photo of a bench"
+#: More steps than are taken, so that none is the last, which would read values.
+_NEVER = 1000
+
+
+#: Models whose steps are recorded, and how their VAE saves memory.
+_RECORDED = (
+    ("sd_turbo", ""),
+    ("sana_sprint_0_6b", ""),
+    ("sana_sprint_0_6b", "slicing"),
+    ("sana_sprint_0_6b", "tiling"),
+    ("sana_sprint_1_6b", ""),
+    ("sana_sprint_1_6b", "slicing"),
+    ("sana_sprint_1_6b", "tiling"),
+    ("flux_schnell", ""),
+    ("sdxl_turbo", ""),
+)
+
+
+class Peak(NamedTuple):
+    """Bytes at the moment when a step holds most.
+
+    Attributes:
+        networks: backbone, VAE and the reward's networks.
+        trained: LoRA, its gradients, the optimizer's moments.
+        forward: kept for the backward pass, and casts of weights.
+        backward: made in the backward pass: blocks that are repeated, gradients of activations.
+    """
+
+    networks: int
+    trained: int
+    forward: int
+    backward: int
+
+
+def count(
+    model: ModelSpec,
+    reward: RewardSpec,
+    trains: str,
+    options: TrainingOptions,
+    gpu: bool = True,
+) -> Peak:
+    """The peak of a training step, in bytes, with nothing allocated.
+
+    Args:
+        model: one whose architecture is known; text encoders are gone, as in a training with
+            ``encodings``.
+        reward: a reward; its networks are made on the meta device.
+        trains: what is trained (:data:`hypernoise.networks.kinds.KINDS`).
+        options: of the training.
+        gpu: with a GPU's autocast (:func:`harness.timing.live_memory.without_values`).
+    """
+    plain = replace(model, weights=RANDOM_WEIGHTS, revision="", encodings="")
+    generator, judge = build_generator(plain, "meta"), build_reward(reward, "meta")
+    with torch.device("meta"):
+        objective = kinds.build(trains, generator, options)
+    memory = LiveMemory()
+    with without_values(gpu):
+        for network in (*_networks_in(generator.pipeline.components), *_networks_in(judge)):
+            network.to_empty(device="cpu")
+        _encode_once(generator)
+        _encode_once(judge)
+        free_text_encoders(generator.pipeline)
+        with memory:
+            return step_peak(memory, objective, generator, judge, options)
+
+
+def step_peak(
+    memory: LiveMemory,
+    objective: Trainable,
+    generator: Generator,
+    reward: Reward,
+    options: TrainingOptions,
+) -> Peak:
+    """The peak of a training's step, with the optimizer's moments, which the first step lacks.
+
+    Args:
+        memory: the counter, active.
+        objective: what is trained; networks may be real or without values.
+        generator: its generator.
+        reward: what is raised.
+        options: of the training.
+    """
+    count_steps = replace(
+        options,
+        steps=_NEVER,
+        validate_every=_NEVER,
+        checkpoint_every=_NEVER,
+        sync_every=_NEVER,
+        keep="last",
+    )
+    prompts = [(str(row), _TEXT) for row in range(options.batch_size)]
+    run = Run(objective, generator, reward, prompts, count_steps, Path(), None, None, ALONE)
+    weights = (p for n in networks_of(generator, reward) for p in (*n.parameters(), *n.buffers()))
+    memory.assign(weights, NETWORKS)
+    memory.assign(run.parameters, TRAINED)
+    hooks = [
+        p.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+            lambda p: memory.assign([p.grad], TRAINED)
+        )
+        for p in run.parameters
+    ]
+    _make_moments(run.optimizer)
+    moments = run.optimizer.state.values()
+    memory.assign((m for s in moments for m in s.values() if isinstance(m, Tensor)), TRAINED)
+    memory.forget_peak()
+    with run.recomputed():
+        run.advance()
+    for hook in hooks:
+        hook.remove()
+    return Peak(**memory.peak)
+
+
+def _make_moments(optimizer: torch.optim.Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def networks_of(generator: Generator, reward: Reward) -> tuple[nn.Module, ...]:
+    """The networks that a training step runs."""
+    return (generator.backbone, generator.pipeline.vae, *_networks_in(reward))
+
+
+def _networks_in(value: Any) -> Iterator[nn.Module]:
+    """Networks that an object, or what it is made of, has as attributes."""
+    if isinstance(value, nn.Module):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _networks_in(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _networks_in(each)
+    elif type(value).__module__.startswith("hypernoise."):
+        yield from _networks_in(vars(value))
+
+
+def _encode_once(encoder: Any) -> None:
+    """Let every prompt have the encoding of one, as if it were read from a file."""
+    with torch.no_grad():
+        tensors = encoder.encode([_TEXT]).tensors
+
+    def encode(prompts: Sequence[str]) -> Conditioning:
+        shapes = {name: (len(prompts), *value.shape[1:]) for name, value in tensors.items()}
+        zeros = {n: torch.zeros(shape, dtype=tensors[n].dtype) for n, shape in shapes.items()}
+        return Conditioning(zeros, tuple(prompts))
+
+    encoder.__dict__.update(encode=encode)
+
+
+def recorded_peak(model: ModelSpec, recompute: bool) -> StepPeak:
+    """What :mod:`harness.build.memory_peaks` records of a model, from a step with one image and
+    with two.
+
+    Args:
+        model: as declared, but for ``vae_savings``.
+        recompute: with gradient checkpointing.
+    """
+    options = replace(RECORDED, gradient_checkpointing=recompute)
+    one, two = (count(model, REDNESS, TRAINS, replace(options, batch_size=n)) for n in (1, 2))
+    return StepPeak(
+        model.name,
+        model.size_px,
+        savings_of(model),
+        recompute,
+        networks_gib=one.networks / GIB,
+        trained_gib=one.trained / GIB,
+        first_gib=(one.forward + one.backward) / GIB,
+        next_gib=(sum(two) - sum(one)) / GIB,
+    )
+
+
+def settings() -> Iterator[tuple[ModelSpec, bool]]:
+    """Models and whether to recompute, in the order of the recorded file."""
+    models = declared(Path("workflows")).models
+    for name, savings in _RECORDED:
+        declared_as = models[f"{name}_random"]
+        arguments = {**declared_as.arguments, "vae_savings": [savings] if savings else []}
+        model = replace(declared_as, arguments=arguments)
+        yield from ((model, recompute) for recompute in (True, False))
+
+
+def main() -> int:
+    """Count everything that is recorded again, and write the file."""
+    peaks = []
+    for model, recompute in settings():
+        peaks.append(recorded_peak(model, recompute))
+        # Each takes minutes: what is counted is kept.
+        write(peaks)
+        print(peaks[-1], flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
