@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import measured
 import numpy as np
 import pandas as pd
 import pytest
+from paper_frames import MODEL, frames_of
 
 from harness.analysis import published
 from harness.analysis.pairing import FrameError
 from harness.analysis.paper_tables import compbench, dpg, geneval
 from harness.analysis.statistics import bootstrap_interval, holm, paired_difference
 from harness.analysis.tables import table1
-from harness.benchmarks.geneval import TASKS
 from harness.report.formats import best, for_people, markdown
 
 STEPS = {"base": (1, 2, 4), "hypernoise": (1, 2, 4), "lora_finetune_final": (1, 2)}
-MODEL = "sana_sprint_0_6b"
-
-
-def frames_of(
-    runs: dict[str, Sequence[int]],
-    tasks: Sequence[str] = TASKS,
-    benchmark: str = "geneval",
-    metric: str = "geneval_correct",
-    binary: bool = True,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Random scores of five prompts per task with four images each, and their image rows."""
-    rng = np.random.default_rng(0)
-    rows = [
-        {"model": MODEL, "method": method, "reward": "" if method == "base" else "matcher"}
-        | {"benchmark": benchmark, "prompt_id": f"{task}-{prompt}", "task": task, "seed": 0}
-        | {"image_index": image, "steps": steps, "nfe": steps + float(method == "hypernoise")}
-        for method, counts in runs.items()
-        for steps in counts
-        for task in tasks
-        for prompt in range(5)
-        for image in range(4)
-    ]
-    images = pd.DataFrame(rows)
-    values = rng.random(len(images))
-    values = (values < 0.7).astype(float) if binary else values
-    return images.assign(metric=metric, value=values, detail=""), images
 
 
 def row(table: pd.DataFrame, method: str, steps: int) -> pd.Series[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ import measured
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import line_of, shade, texts
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 from harness.analysis.pairing import FrameError
@@ -28,31 +26,6 @@ from harness.experiment.components import TableSpec
 from harness.experiment.jobs import TableJob
 from harness.report.figures import LOOKS, figure4, grid, pareto, read_pixels, run, save
 from harness.results import frames
-
-
-def shade(path: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A one-coloured image that tells which file was asked for."""
-    return np.full((8, 8, 3), sum(path.encode()) % 251, dtype=np.uint8)
-
-
-def line_of(panel: Axes, method: str) -> np.ndarray[Any, np.dtype[Any]]:
-    color = LOOKS[method].color
-    (found,) = (line for line in panel.lines if line.get_color() == color)
-    return np.column_stack(found.get_data())
-
-
-def texts(figure: Figure) -> Iterator[Text]:
-    """The words that are drawn: matplotlib also keeps labels of ticks beyond the axes."""
-    figure.draw_without_rendering()
-    beyond = set()
-    for panel in figure.axes:
-        for coordinate, axis in enumerate((panel.xaxis, panel.yaxis)):
-            low, high = axis.get_view_interval()
-            places = [(label, label.get_position()[coordinate]) for label in axis.get_ticklabels()]
-            beyond |= {label for label, place in places if not low <= place <= high}
-    for text in figure.findobj(Text):
-        if text not in beyond and text.get_visible() and text.get_window_extent().width:
-            yield text
 
 
 def pixels_of(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -8,9 +8,9 @@ import measured
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import line_of, shade, texts
 from matplotlib.figure import Figure
-from test_figures import line_of, shade, texts
-from test_paper_tables import MODEL, frames_of
+from paper_frames import MODEL, frames_of
 
 from harness.analysis.pairing import FrameError
 from harness.analysis.paper_tables import geneval

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_train_verb import FINETUNE, HYPERNOISE, model, train_job
+from trainings import FINETUNE, HYPERNOISE, model, train_job
 
 from harness.analysis.pairing import FrameError
 from harness.experiment.components import ModelSpec, PromptsSpec

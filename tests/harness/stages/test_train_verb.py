@@ -16,14 +16,14 @@ import pytest
 import torch
 from harness_toys import METHOD, MODEL, REWARD, generate_job, one_weight_file
 from safetensors.torch import load_file
-from toys import build_generator
+from trainings import HYPERNOISE, OPTIONS, REDNESS, train_job
 
 import harness
 import hypernoise
 from harness.build.components import build_generator as load_generator
 from harness.build.components import build_method
 from harness.cli.verify import verify
-from harness.experiment.components import MethodSpec, ModelSpec, PromptsSpec, RewardSpec
+from harness.experiment.components import ModelSpec, PromptsSpec
 from harness.experiment.jobs import MatchJob, PretrainJob, Timed, TrainJob, to_json
 from harness.results import frames
 from harness.results.results_folder import survey
@@ -33,47 +33,6 @@ from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.networks.lora_networks import load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training.loop import Row, TrainingDiverged
-
-HYPERNOISE = MethodSpec(
-    "hypernoise", "hypernoise.methods.hypernoise:HyperNoise", version=1, trains="hypernoise"
-)
-FINETUNE = MethodSpec(
-    "finetune", "hypernoise.methods.lora_finetune:LoraFinetune", version=1, trains="lora_finetune"
-)
-REDNESS = RewardSpec(
-    "red", "hypernoise.rewards.redness:Redness", version=1, arguments={"scale": 100.0}
-)
-OPTIONS = {
-    "steps": 4,
-    "batch_size": 2,
-    "rank": 2,
-    "alpha": 4.0,
-    "checkpoint_every": 2,
-    "validate_every": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
-    folder = tmp_path_factory.mktemp("weights") / "tiny_sd"
-    generator: Any = build_generator("tiny_sd")
-    generator.pipeline.save_pretrained(folder)
-    return ModelSpec("tiny_sd", "hypernoise.models.unet:SdTurbo", str(folder), 32, version=1)
-
-
-def train_job(folder: Path, model: ModelSpec, **changes: Any) -> TrainJob:
-    fields: dict[str, Any] = {
-        "model": model,
-        "method": HYPERNOISE,
-        "reward": REDNESS,
-        "extra_rewards": {"judge": REDNESS},
-        "train_prompts": PromptsSpec("harness_toys:prompts", {"n": 5}),
-        "validation_prompts": PromptsSpec("harness_toys:prompts", {"n": 3}),
-        "options": OPTIONS,
-        "out": str(folder / "out"),
-        "work": str(folder / "work"),
-    }
-    return TrainJob(**fields | changes)
 
 
 def test_training_publishes_adapter_checkpoints_and_measurements(

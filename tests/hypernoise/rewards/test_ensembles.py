@@ -11,7 +11,7 @@ import torch
 from harness_toys import BENCHMARK, made_images
 from parity import small
 from PIL import Image
-from test_reward_parity import TARGETS, build
+from recorded_scorers import TARGETS, build
 from toys import ToyReward
 
 from harness.build.components import build_reward, check_reward_weights, weight_paths

@@ -9,7 +9,7 @@ import pytest
 import torch
 from parity import small
 from PIL import Image
-from test_reward_parity import SCORERS, build
+from recorded_scorers import SCORERS, build
 from torch import Tensor
 
 from hypernoise.rewards.pickscore import PickScore

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from parity import small
 from parity.pairs import pairs
-from test_reward_parity import TARGETS, checkpoint
+from recorded_scorers import TARGETS, checkpoint
 
 from harness.base.import_strings import resolve
 

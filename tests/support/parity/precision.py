@@ -26,7 +26,7 @@ import torch
 from parity import small
 from parity.pairs import pairs
 from parity.seeded import weight
-from test_reward_parity import SCORERS, TARGETS, build
+from recorded_scorers import SCORERS, TARGETS, build
 from torch import Tensor
 
 from harness.base.import_strings import resolve
