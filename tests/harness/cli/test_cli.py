@@ -16,7 +16,7 @@ from pathlib import Path
 import harness_toys
 import pytest
 from harness_toys import BENCHMARK, METHOD, MODEL, damage, generate_job, made_images, pixels
-from paths import REPOSITORY
+from paths import REPOSITORY, SUPPORT
 
 from harness.__main__ import main
 from harness.cli.commands import COMMANDS, Command
@@ -214,7 +214,7 @@ def test_a_process_that_is_killed_outright_continues_to_the_same_images(tmp_path
     with subprocess.Popen(
         [sys.executable, "-m", "harness", "generate", "--job", to_json(job)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 import torch
 from harness_toys import METHOD, MODEL, REWARD, generate_job, one_weight_file
+from paths import SUPPORT
 from safetensors.torch import load_file
-from trainings import HYPERNOISE, OPTIONS, REDNESS, train_job
+from trainings import HYPERNOISE, OPTIONS, REDNESS, model, train_job
 
 import harness
 import hypernoise
@@ -33,6 +34,8 @@ from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.networks.lora_networks import load_trained
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training.loop import Row, TrainingDiverged
+
+__all__ = ["model"]
 
 
 def test_training_publishes_adapter_checkpoints_and_measurements(
@@ -88,7 +91,7 @@ def in_two_processes(job: TrainJob) -> subprocess.CompletedProcess[str]:
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             *("--nproc-per-node", "2", "-m", "harness", "train", "--job", to_json(job)),
         ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, str(Path(__file__).parent)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, str(SUPPORT)])},
         capture_output=True,
         text=True,
         check=False,
