@@ -24,7 +24,7 @@ from torchvision.transforms import functional as transforms
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
 
 from harness.benchmarks.questions import Images, Probabilities, grouped, pairs
-from harness.stages.generate import to_uint8
+from hypernoise.images import to_uint8
 from hypernoise.rewards import imagereward
 from hypernoise.rewards.preprocessing import normalized
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read

@@ -27,8 +27,8 @@ from harness.benchmarks.neighbours import runs
 from harness.build.components import default_device
 from harness.build.data_files import DataFile, locate
 from harness.experiment import pins
-from harness.stages.generate import to_uint8
 from hypernoise.choices import check_choice
+from hypernoise.images import to_uint8
 
 DETECTOR = "facebook/mask2former-swin-small-coco-instance"
 #: OpenAI's ViT-L/14 with open_clip's names.

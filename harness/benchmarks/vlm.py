@@ -30,7 +30,7 @@ from harness.benchmarks.seen_images import (
 )
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
 from harness.build.components import hush_transformers, whole_network
-from harness.stages.generate import to_uint8
+from hypernoise.images import to_uint8
 from hypernoise.methods.llm import Endpoint
 from hypernoise.weights.hub import check_commit
 

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from harness.build.components import (
@@ -41,7 +40,7 @@ from harness.experiment.jobs import PNG_FOLDER, GenerateJob, job_hash
 from harness.results import frames
 from harness.results.resume import Work
 from hypernoise.batches import Batches
-from hypernoise.images import to_bytes
+from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.noise import batch_noise, image_seed
@@ -155,17 +154,6 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     prepare(generator, texts, keep_encoders=words_prompts(job.method))
     conditioning = encode_in_chunks(generator.encode, texts)
     return Setup(generator, method, reward, conditioning, features, device)
-
-
-def to_uint8(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Images [B, 3, H, W] in [0, 1] as the bytes of a PNG: [B, H, W, 3].
-
-    Raises:
-        ValueError: a pixel is not finite.
-    """
-    if not torch.isfinite(images).all():
-        raise ValueError("an image has pixels that are not finite")
-    return np.asarray(to_bytes(images).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _searched(job: GenerateJob) -> RewardSpec | None:

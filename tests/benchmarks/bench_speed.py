@@ -23,7 +23,7 @@ from harness.experiment.jobs import TableJob
 from harness.report import frame_inputs
 from harness.results import frames
 from harness.results.image_files import ImageReader
-from harness.stages.generate import to_uint8
+from hypernoise.images import to_uint8
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.lora_networks import NoiseNetwork
 from hypernoise.networks.merged_networks import inference_network

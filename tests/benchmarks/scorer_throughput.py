@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from harness.base.import_strings import resolve
 from harness.benchmarks import blip_vqa, clip_colors, mask2former, shapeworld
 from harness.build.components import default_device
-from harness.stages.generate import to_uint8
+from hypernoise.images import to_uint8
 from hypernoise.shapeworld.captions import captions
 from hypernoise.shapeworld.scenes import lay_out, noise_features, render_batch
 

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from harness.results import image_files
 from harness.results.image_files import ImageReader, check_intact, decoded, n_workers, upright
-from harness.stages.generate import to_uint8
+from hypernoise.images import to_uint8
 
 SIZE = (6, 5)
 
