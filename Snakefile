@@ -53,6 +53,7 @@ onstart:
     if workflow.is_main_process:
         hold_alone()
         check_ahead(workflow.dag.needrun_jobs())
+        tell_progress(workflow.dag.needrun_jobs())
 
 
 onerror:

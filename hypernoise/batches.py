@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
+
+from hypernoise.progress import tell
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -58,7 +58,4 @@ class Batches:
 
     def _halve(self, size: int) -> None:
         self.size = (size + 1) // 2
-        tqdm.write(
-            f"{self._what}: out of memory with {size} at a time, going on with {self.size}",
-            file=sys.stderr,
-        )
+        tell(f"{self._what}: out of memory with {size} at a time, going on with {self.size}")

@@ -168,4 +168,4 @@ def _trace(job: LatencyJob, kind: str, reward: Reward, batch_size: int, trace: P
             spans.take()
             profile.step()
 
-        train(objective, generator, reward, prompts, options, Path(folder), None, on_row, False)
+        train(objective, generator, reward, prompts, options, Path(folder), None, on_row)

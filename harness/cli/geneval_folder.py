@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from harness.analysis.pairing import CELL
 from harness.base.atomic_files import write_text
@@ -30,6 +29,7 @@ from harness.build.components import load_prompts
 from harness.experiment.components import BenchmarkSpec, SpecError, from_json, resolve
 from harness.results import frames
 from harness.results.image_files import Bytes, ImageReader, check_intact, n_workers, upright
+from hypernoise.progress import Progress
 
 METADATA_FILE, SAMPLES = "metadata.jsonl", "samples"
 _PROMPT, _IMAGE = "{:05}", "{:04}.png"
@@ -165,7 +165,7 @@ def score_all(samples: Sequence[Sample], evaluator: Evaluator) -> list[Result]:
     """
     with _reader(samples) as reader:
         results = []
-        for row, sample in enumerate(tqdm(samples, desc="scoring", unit="image")):
+        for row, sample in enumerate(Progress("geneval", len(samples), "images").each(samples)):
             try:
                 (pixels,) = reader.pixels(row)
             except ValueError as error:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import choose, missing, rank, require, stop_on
@@ -35,6 +34,7 @@ from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.networks import kinds
 from hypernoise.networks.kl_audit import Audit, AuditOptions, audit, dropped_bound
 from hypernoise.noise import image_noise, image_seed
+from hypernoise.progress import Progress
 
 _TERMS = ("half_squared_norm", "inner_product", "trace", "log_abs_det", "dropped", "kl")
 _ERRORS = ("trace_se", "log_abs_det_se", "dropped_se")
@@ -93,7 +93,8 @@ def run(job: AuditJob) -> None:
     work = Work(job.work, job_hash(job, inputs, texts))
     done = {(row["step"], row["prompt_id"], row["image_index"]): row for row in work.rows()}
     total = len(plan.checkpoints) * len(plan.prompts) * job.n_images
-    with tqdm(total=total, initial=len(done), desc=f"audit of {job.model.name}") as progress:
+    name = f"audit {job.model.name} {job.method.name}"
+    with Progress(name, total, "noises", len(done)) as progress:
         for step, folder in plan.checkpoints.items():
             for row in _audit_checkpoint(job, plan, step, folder, done):
                 work.add([row])

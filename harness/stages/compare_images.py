@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from harness.build.components import build_comparison, check_comparison, default_device
 from harness.experiment.jobs import PairsJob
@@ -17,6 +16,7 @@ from harness.results import frames
 from harness.results.image_files import ImageReader, n_workers
 from harness.similarity.protocol import Comparison
 from harness.stages.score import read_images
+from hypernoise.progress import Progress
 
 _IDENTITY = [column.name for column in frames.IDENTITY]
 #: What images that are compared with one another share.
@@ -37,10 +37,11 @@ def run(job: PairsJob) -> None:
     device = default_device()
     comparisons = {m: build_comparison(spec, device) for m, spec in job.comparisons.items()}
     parts = []
+    name = f"pairs of {' and '.join(table['model'].unique())}"
     paths = list(table["path"])
     with (
         ImageReader(paths, n_workers(paths, job.threads)) as reader,
-        tqdm(total=len(table), desc="comparing", unit="image") as progress,
+        Progress(name, len(table), "images") as progress,
     ):
         # The table is sorted by prompt.
         for _, images in table.groupby(_PROMPT, sort=False):

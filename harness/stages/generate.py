@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from harness.build.components import (
     Prompt,
@@ -44,6 +43,7 @@ from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.noise import batch_noise, image_seed
+from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward
 from hypernoise.transfers import on_device
 
@@ -175,8 +175,8 @@ def _generate(
     job: GenerateJob, setup: Setup, items: Sequence[Item], work: Work, done: int
 ) -> list[dict[str, Any]]:
     finished: list[dict[str, Any]] = []
-    name = f"{job.model.name} {job.method.name}"
-    with tqdm(total=done + len(items), initial=done, desc=name, unit="image") as progress:
+    name = f"generate {job.benchmark.name} with {job.model.name} {job.method.name}"
+    with Progress(name, done + len(items), "images", done) as progress:
         batches = Batches(job.batch_size, name)
         for batch, made in batches.run(items, partial(_make, job, setup)):
             try:

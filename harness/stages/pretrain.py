@@ -33,11 +33,11 @@ def run(job: PretrainJob) -> None:
     _remove(partial)
     partial.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(recipe, Recipe):
-        pretrain(recipe, partial, report=_report)
+        pretrain(recipe, partial)
     else:
         device = default_device()
         generators = [build_generator(model, device) for model in job.models]
-        train_matcher(recipe, generators, _holds, partial, report=_report)
+        train_matcher(recipe, generators, _holds, partial)
     _remove(out)
     partial.rename(out)
 
@@ -76,10 +76,6 @@ def _holds(
     metadata: Mapping[str, Any], detections: Mapping[str, Any], colors: Mapping[str, Any]
 ) -> bool:
     return decide(metadata, detections, colors).correct
-
-
-def _report(line: str) -> None:
-    print(line, flush=True)
 
 
 def _remove(path: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from harness.base.import_strings import beside
 from harness.build.components import (
@@ -27,6 +26,7 @@ from harness.results.image_files import ImageReader, n_workers
 from harness.stages.prompt_swaps import Asked, swapped
 from hypernoise.batches import Batches
 from hypernoise.models.protocol import encode_in_chunks
+from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 
 _IDENTITY = [column.name for column in frames.IDENTITY]
@@ -96,11 +96,11 @@ def run(job: ScoreJob) -> None:
         features = encode_in_chunks(reward.encode, list(texts))
         judges.append(Judge(metric, reward, features, row_of, device))
     parts = []
-    name = f"scoring {job.benchmark.name}"
+    name = f"score {job.benchmark.name} of {' and '.join(table['model'].unique())}"
     paths = list(table["path"])
     with (
         ImageReader(paths, n_workers(paths, job.threads)) as reader,
-        tqdm(total=len(table), desc=name, unit="image") as progress,
+        Progress(name, len(table), "images") as progress,
     ):
 
         def score(rows: Sequence[int]) -> list[pd.DataFrame]:

@@ -91,6 +91,7 @@ def _train(job: TrainJob, processes: Processes) -> None:
         plan.options,
         folder,
         validation,
+        progress=f"train {job.model.name} {job.method.name} on {job.reward.name}",
         processes=processes,
     )
     _check_finite(trained)

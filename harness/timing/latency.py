@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from harness.build.components import (
     build_generator,
@@ -44,6 +43,7 @@ from hypernoise.compilation import MODES, Compiled
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Generator, check_steps
 from hypernoise.noise import batch_noise, image_seed
+from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Reward
 from hypernoise.transfers import on_device
 
@@ -277,16 +277,16 @@ def _time_all(
     contenders: Sequence[Contender], task: Task, repeats: int, no_room: NoRoom, limit_s: float
 ) -> Iterator[dict[str, Any]]:
     began = time.monotonic()
-    label = f"batch {len(task.texts)}, {task.steps} steps"
-    bar = tqdm(contenders, desc=f"{label}: first call", unit="method")
-    contenders = [contender for contender in bar if _fits(contender, task, no_room)]
+    label = f"latency of batch {len(task.texts)}, {task.steps} steps"
+    first = Progress(f"{label}: first calls", len(contenders), "methods").each(contenders)
+    contenders = [contender for contender in first if _fits(contender, task, no_room)]
     calls = [_timer(contender, task) for contender in contenders]
     seconds = [warm_up(lambda call=call: call()[END_TO_END]) for call in calls]  # type: ignore[misc]
     costs = [costs_of(contender, task) for contender in contenders]
     wanted = repeats_of(seconds, repeats) if seconds else []
     order = interleaved(affordable(seconds, wanted, limit_s - (time.monotonic() - began)))
     counts = [0] * len(contenders)
-    for turn, index in enumerate(tqdm(order, desc=f"{label}: timing", unit="call")):
+    for turn, index in enumerate(Progress(label, len(order), "calls").each(order)):
         spans = calls[index]()
         for stage, gflops in costs[index].gflops.items():
             yield {

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from harness.build.components import (
     build_generator,
@@ -36,6 +35,7 @@ from harness.stages.generate import Item, Setup
 from harness.timing.live_memory import peak_memory_mib
 from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
 from hypernoise.networks.adapter import saved_n_parameters
+from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward
 
 MIN_REPEATS = 3
@@ -191,13 +191,15 @@ def _time_all(
     job: ProfileJob, contenders: Sequence[Contender], items: Sequence[Item]
 ) -> Iterator[dict[str, Any]]:
     calls = [_timer(job, contender, items) for contender in contenders]
-    label = f"{job.model.name} batch {len(items)}"
-    seconds = [warm_up(call) for call in tqdm(calls, desc=f"{label} warm-up", unit="method")]
+    label = f"time {job.model.name}, batch {len(items)}"
+    seconds = [
+        warm_up(call) for call in Progress(f"{label}, warm-up", len(calls), "methods").each(calls)
+    ]
     # A call that outlasts the whole warm-up is warm after its first moments: it is a timing too.
     taken = [[s] if s >= _WARM_UP_S else [] for s in seconds]
     wanted = repeats_of(seconds, job.repeats)
     order = interleaved([n - len(done) for n, done in zip(wanted, taken, strict=True)])
-    for index in tqdm(order, desc=f"{label} timing", unit="call"):
+    for index in Progress(label, len(order), "calls").each(order):
         taken[index].append(calls[index]())
     for contender, timings in zip(contenders, taken, strict=True):
         peak_mib = _peak_memory_mib(job, contender, items)

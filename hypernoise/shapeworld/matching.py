@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hypernoise.images import to_bytes
+from hypernoise.progress import Progress, tell
 from hypernoise.rewards.matcher import MatcherNetwork, save_matcher, word_ids
 from hypernoise.shapeworld.captions import (
     COLORS,
@@ -39,7 +40,6 @@ from hypernoise.shapeworld.scenes import CELL_PX, GRID
 
 #: (metadata, detections, colours) -> whether the image shows the caption; GenEval's decision.
 Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], bool]
-Report = Callable[[str], None]
 #: Draws of an edit before another caption takes its place.
 _TRIES = 20
 #: Share of each task in a matcher's images: numbers are learned last.
@@ -94,7 +94,6 @@ def train_matcher(
     generators: Sequence[Any],
     decide: Decide,
     path: Path,
-    report: Report = print,
 ) -> None:
     """Train one matcher and save it.
 
@@ -103,41 +102,41 @@ def train_matcher(
         generators: the generators whose images it learns from.
         decide: GenEval's decision, which the harness owns.
         path: safetensors file to write.
-        report: receives progress lines.
     """
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
     data = Data.seeded(recipe.seed, ("reward",))
     data.task_weights = TASK_WEIGHTS
-    pool = gather(recipe, generators, data, report)
+    pool = gather(recipe, generators, data)
     network = MatcherNetwork(recipe.width, recipe.layers, recipe.stem)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
     losses: list[float] = []
-    for step in schedule(optimizer, recipe.learning_rate, recipe.steps, 100):
+    progress = Progress(f"pretrain {recipe.name}", recipe.steps, "steps")
+    for _ in progress.each(schedule(optimizer, recipe.learning_rate, recipe.steps, 100)):
         loss = _loss(network, recipe, pool, decide, data.rng)
         optimise(optimizer, loss, network.parameters(), 1.0)
         losses.append(loss.item())
-        if step % 100 == 0 or step == recipe.steps - 1:
-            seconds = time.monotonic() - started
-            report(f"{recipe.name} step {step} loss {np.mean(losses[-100:]):.4f} {seconds:.0f}s")
+        progress.note = f"loss {np.mean(losses[-100:]):.4f}"
     facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
     save_matcher(network, path, facts)
 
 
-def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data, report: Report) -> Pool:
+def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data) -> Pool:
     """Generate, render and detect the images that a matcher learns from."""
     parts, texts = [], []
     for generator in generators:
         chosen = data.captions(recipe.n_generated)
         parts.append(_generate(generator, chosen, data))
         texts += chosen
-        report(f"{recipe.name}: {recipe.n_generated} images of {generator.backbone._get_name()}")
+        made_by = generator.backbone._get_name()
+        tell(f"pretrain {recipe.name}: {recipe.n_generated} images of {made_by}")
     rendered, chosen = data.loose_images(recipe.n_rendered)
     parts.append(to_bytes(rendered))
     texts += chosen
     images = torch.cat(parts)
     detections = tuple(detect(image) for image in (images.float() / 255).numpy())
-    report(f"{recipe.name}: {len(images)} images, {sum(map(len, detections))} objects detected")
+    n_found = sum(map(len, detections))
+    tell(f"pretrain {recipe.name}: {len(images)} images, {n_found} objects detected")
     return Pool(images, tuple(texts), detections)
 
 

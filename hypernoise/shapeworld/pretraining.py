@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hypernoise.models.flux import FluxSchnell
 from hypernoise.models.protocol import Conditioning
 from hypernoise.models.sana import SanaSprint
 from hypernoise.models.unet import SdTurbo
+from hypernoise.progress import Progress
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 from hypernoise.shapeworld.captions import TASKS, Caption, captions
 from hypernoise.shapeworld.scenes import (
@@ -61,7 +62,6 @@ RESTART_ANGLE = 0.9
 #: TrigFlow's largest angle.
 ONLY_NOISE = math.pi / 2
 RECIPE_FILE = "pretraining.json"
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -183,21 +183,20 @@ def generator_for(family: str, pipeline: Any) -> Any:
     return FluxSchnell(pipeline=pipeline, size_px=SIZE_PX, max_tokens=MAX_TOKENS)
 
 
-def pretrain(recipe: Recipe, folder: Path, report: Report = print) -> None:
+def pretrain(recipe: Recipe, folder: Path) -> None:
     """Train one family and save it as a diffusers folder, in half precision.
 
     Args:
         recipe: what to train, and how long.
         folder: where the pipeline goes; a ``pretraining.json`` beside it records the recipe.
-        report: receives progress lines.
     """
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
     pipeline = BUILDERS[recipe.family]()
     pipeline.set_progress_bar_config(disable=True)
     data = Data.seeded(recipe.seed)
-    vae_loss = train_autoencoder(pipeline.vae, recipe, data, report)
-    loss = train_generator(pipeline, recipe, data, report)
+    vae_loss = train_autoencoder(pipeline.vae, recipe, data)
+    loss = train_generator(pipeline, recipe, data)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     record = {
@@ -211,7 +210,7 @@ def pretrain(recipe: Recipe, folder: Path, report: Report = print) -> None:
     (folder / RECIPE_FILE).write_text(json.dumps(record, indent=2) + "\n")
 
 
-def train_autoencoder(vae: Any, recipe: Recipe, data: Data, report: Report) -> float:
+def train_autoencoder(vae: Any, recipe: Recipe, data: Data) -> float:
     """Fit the autoencoder, then set its scaling factor so that latents have unit variance.
 
     Returns:
@@ -219,7 +218,8 @@ def train_autoencoder(vae: Any, recipe: Recipe, data: Data, report: Report) -> f
     """
     optimizer = torch.optim.AdamW(vae.parameters(), lr=recipe.vae_learning_rate)
     losses = []
-    for step in schedule(optimizer, recipe.vae_learning_rate, recipe.vae_steps, 50):
+    progress = Progress(f"pretrain VAE of {recipe.family}", recipe.vae_steps, "steps")
+    for _ in progress.each(schedule(optimizer, recipe.vae_learning_rate, recipe.vae_steps, 50)):
         images = data.loose_images(recipe.vae_batch_size)[0] * 2 - 1
         latents = encode_latents(vae, images)
         # Latents a little off must still decode well: that is what a generator will hand over.
@@ -228,8 +228,7 @@ def train_autoencoder(vae: Any, recipe: Recipe, data: Data, report: Report) -> f
         error = (decoded - images).square().mean()
         optimise(optimizer, error + 0.01 * _moments(latents), vae.parameters(), recipe.grad_clip)
         losses.append(error.item())
-        if step % 100 == 0 or step == recipe.vae_steps - 1:
-            report(f"vae step {step} mse {np.mean(losses[-100:]):.5f}")
+        progress.note = f"mse {np.mean(losses[-100:]):.5f}"
     with torch.no_grad():
         latents = encode_latents(vae, data.loose_images(512)[0] * 2 - 1)
     vae.register_to_config(scaling_factor=1.0 / latents.std().item())
@@ -261,7 +260,7 @@ def _moments(latents: Tensor) -> Tensor:
     return mean.square().mean() + (variance - 1).square().mean()
 
 
-def train_generator(pipeline: Any, recipe: Recipe, data: Data, report: Report) -> float:
+def train_generator(pipeline: Any, recipe: Recipe, data: Data) -> float:
     """Fit backbone and text encoders to the world's map; returns the last latent error."""
     loss = math.nan
     for number, phase in enumerate(recipe.phases):
@@ -270,11 +269,11 @@ def train_generator(pipeline: Any, recipe: Recipe, data: Data, report: Report) -
             _round_to_half(pipeline)
             data = Data.seeded(recipe.seed + number)
         data.task_weights = phase.task_weights
-        loss = train_phase(pipeline, recipe, phase, data, report)
+        loss = train_phase(pipeline, recipe, phase, data)
     return loss
 
 
-def train_phase(pipeline: Any, recipe: Recipe, phase: Phase, data: Data, report: Report) -> float:
+def train_phase(pipeline: Any, recipe: Recipe, phase: Phase, data: Data) -> float:
     """One phase of :func:`train_generator`."""
     generator = generator_for(recipe.family, pipeline)
     parameters = [
@@ -284,14 +283,13 @@ def train_phase(pipeline: Any, recipe: Recipe, phase: Phase, data: Data, report:
         parameters, lr=phase.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
     )
     losses: list[float] = []
-    started = time.monotonic()
-    for step in schedule(optimizer, phase.learning_rate, phase.steps, recipe.warmup_steps):
+    progress = Progress(f"pretrain {recipe.family}", phase.steps, "steps")
+    steps = schedule(optimizer, phase.learning_rate, phase.steps, recipe.warmup_steps)
+    for _ in progress.each(steps):
         loss = _generator_loss(generator, recipe, phase, data)
         optimise(optimizer, loss, parameters, recipe.grad_clip)
         losses.append(loss.item())
-        if step % 50 == 0 or step == phase.steps - 1:
-            seconds = time.monotonic() - started
-            report(f"{recipe.family} step {step} mse {np.mean(losses[-50:]):.4f} {seconds:.0f}s")
+        progress.note = f"mse {np.mean(losses[-50:]):.4f}"
     return float(np.mean(losses[-50:]))
 
 

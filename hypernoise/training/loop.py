@@ -20,7 +20,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from hypernoise.choices import check_choice
 from hypernoise.models.protocol import Encoded, Generator, encode_in_chunks
@@ -34,6 +33,7 @@ from hypernoise.noise import (
     reduced,
     squared_norm,
 )
+from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward, differentiable_score, shaped_score
 from hypernoise.training.gradient_checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.training.processes import ALONE, Processes
@@ -208,7 +208,7 @@ def train(
     folder: Path,
     validation: Validation | None = None,
     on_row: Callable[[Row], None] | None = None,
-    progress: bool = True,
+    progress: str = "",
     processes: Processes = ALONE,
 ) -> Trained:
     """Train a noise network or a fine-tuner, or continue where a killed training stopped.
@@ -226,7 +226,8 @@ def train(
         validation: what to measure at step 0, every ``options.validate_every`` and at the end.
         on_row: called with every new measurement; rows restored from a checkpoint, and the kept
             one, are only returned.
-        progress: show a progress bar.
+        progress: what its lines of progress call this training, e.g. its model and method;
+            nothing is printed without it.
         processes: those that train together, on a file system that all of them see. Each calls this
             with the same arguments, draws its share of every batch, and returns the same rows;
             weights are those of one process up to the order of sums. The first writes the files.
@@ -241,19 +242,14 @@ def train(
     run.restore()
     if run.step == 0 and not run.rows:
         run.validate()
-    bar = tqdm(
-        total=options.steps,
-        initial=run.step,
-        desc=f"{objective.kind} on {reward.name}",
-        disable=not (progress and processes.is_first),
-        mininterval=2.0,
-    )
+    silent = not (progress and processes.is_first)
+    bar = Progress(progress, options.steps, "steps", run.step, silent=silent)
     with run.recomputed(), bar:
         while run.step < options.steps:
             rows = run.advance()
-            bar.update()
             if rows:
-                bar.set_postfix(reward=f"{rows[-1].values['reward']:.3f}", refresh=False)
+                bar.note = f"reward {rows[-1].values['reward']:.3f}"
+            bar.update()
     kept = run.keep()
     if processes.is_first:
         objective.save(folder)

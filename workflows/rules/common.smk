@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from snakemake.logging import logger
 
+from harness.base.run_progress import RunProgress
 from harness.experiment import pins
 from harness.experiment.config import check_schema, extended
 from harness.experiment.plan import NO_REWARD, Experiment, Run
@@ -33,11 +35,10 @@ SAME_NOISE = "Images from the same noise"
 CHECKED_AHEAD = ("train", "generate")
 
 # Rules call `python`: the one that runs Snakemake. (In the command it would be part of a result's
-# identity, and a moved environment would mean doing everything again.) Progress bars write a line
-# every few seconds rather than ten a second.
+# identity, and a moved environment would mean doing everything again.)
 shell.prefix(
     f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; '
-    "export PYTHONUNBUFFERED=1 TQDM_MININTERVAL=5; "
+    "export PYTHONUNBUFFERED=1; "
 )
 
 
@@ -74,6 +75,11 @@ def check_ahead(jobs):
     done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         refuse(done.stderr.strip())
+
+
+def tell_progress(jobs):
+    """Have one line say how many of some jobs are done, and about how long the rest takes."""
+    logger.addFilter(RunProgress(job.rule.name for job in jobs))
 
 
 def overlap_of(jobs):

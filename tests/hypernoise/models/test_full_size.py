@@ -69,7 +69,7 @@ def check_images(images: torch.Tensor, spec: ModelSpec) -> None:
 def trained(generator: Generator, folder: Path) -> NoiseNetwork:
     """A noise network after one step on redness."""
     network = NoiseNetwork(generator, OPTIONS.rank, OPTIONS.alpha)
-    train(network, generator, Redness(), [("0", PROMPT)], OPTIONS, folder, progress=False)
+    train(network, generator, Redness(), [("0", PROMPT)], OPTIONS, folder)
     return network
 
 

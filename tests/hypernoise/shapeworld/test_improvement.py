@@ -81,7 +81,7 @@ class Batch(NamedTuple):
     def trained(self, kind: str, folder: Path) -> Trainable:
         torch.manual_seed(0)
         network = build(kind, self.generator, OPTIONS.rank, OPTIONS.alpha, OPTIONS.seed)
-        train(network, self.generator, ToyReward(), PROMPTS, OPTIONS, folder, progress=False)
+        train(network, self.generator, ToyReward(), PROMPTS, OPTIONS, folder)
         return network
 
 

@@ -63,7 +63,7 @@ def trained_weights(
     objective = build(kind, generator, options.rank, options.alpha, options.seed)
     # From B = 0, most gradients of the first step are zero either way.
     stir(objective.adapter, scale=0.05)
-    train(objective, generator, ToyReward(), TRAIN, options, folder, progress=False)
+    train(objective, generator, ToyReward(), TRAIN, options, folder)
     weights = {k: w.detach().clone() for k, w in objective.adapter.named_weights().items()}
     objective.adapter.remove()
     return weights

@@ -47,7 +47,6 @@ def train_in(folder: Path, kind: str, processes: Processes, steps: int) -> Train
         replace(OPTIONS, steps=steps),
         folder,
         Validation(TRAIN, batch_size=2),
-        progress=False,
         processes=processes,
     )
 

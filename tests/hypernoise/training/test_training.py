@@ -77,7 +77,6 @@ def train_fresh(
         prompts,
         options,
         folder,
-        progress=False,
         **arguments,
     )
     return objective, trained
@@ -285,7 +284,7 @@ def test_every_pass_over_the_prompts_has_its_own_order(
     objective.draw = spy  # type: ignore[method-assign]
     prompts = [(f"train/{i}", f"a photo of {word}") for i, word in enumerate(("a", "two", "red"))]
     options = replace(OPTIONS, steps=3, batch_size=2, accumulation=2)
-    train(objective, generator, ToyReward(), prompts, options, tmp_path, progress=False)
+    train(objective, generator, ToyReward(), prompts, options, tmp_path)
     passes = [seen[start : start + 3] for start in range(0, 12, 3)]
     assert all(sorted(one) == sorted(text for _, text in prompts) for one in passes)
     assert len({tuple(one) for one in passes}) > 1
@@ -305,7 +304,7 @@ def test_training_noise_depends_on_seed_step_and_position_alone(
 
     objective.draw = spy  # type: ignore[method-assign]
     options = replace(OPTIONS, steps=2, accumulation=2)
-    train(objective, generator, ToyReward(), TRAIN, options, tmp_path, progress=False)
+    train(objective, generator, ToyReward(), TRAIN, options, tmp_path)
     assert len(seen) == 4
     for step, part in ((1, 0), (1, 1), (2, 0), (2, 1)):
         expected = [
