@@ -1,22 +1,23 @@
 """What models, rewards, methods, benchmarks and tables are declared with.
 
-Standard library only: Snakemake imports this on every call and has to start fast. Keywords that
-a declaration does not know itself are arguments of its target, and are checked against the
-target's source at once.
+Snakemake imports this on every call, so nothing heavy is imported here. Keywords that a
+declaration does not know itself are arguments of its target, and are checked against the target's
+source at once.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from pydantic.dataclasses import dataclass
+
 from harness.base.import_strings import SpecError, check_target, prefix, resolve, unknown
-from harness.experiment.codec import from_json, to_json
+from harness.experiment.validation import STRICT, Count, checked, from_json, to_json
 from hypernoise.weights.digests import COMMIT
 from hypernoise.weights.places import REPOSITORY
 
@@ -48,18 +49,15 @@ TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune", "low_frequenc
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline", "name"}
-STATES = ("final", "matched")
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK_INFIX = "_rank_"
-#: Instead: the checkpoint of an optimizer step.
-_CHECKPOINT = re.compile(r"step_([1-9]\d*)")
 #: In place of weights: the declared architecture with random ones.
 RANDOM_WEIGHTS = "random"
 # No row of any frame can be taken for the real model's.
 _RANDOM_ENDING = "_random"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ModelSpec:
     """A generator: ``target(weights=..., size_px=..., **arguments)`` is a Generator.
 
@@ -84,10 +82,10 @@ class ModelSpec:
     name: str
     target: str
     weights: str
-    size_px: int
-    version: int
+    size_px: Count
+    version: Count
     revision: str = ""
-    steps: int = 1
+    steps: Count = 1
     arguments: Arguments = field(default_factory=dict)
     architecture: str = ""
     encodings: str = ""
@@ -102,7 +100,7 @@ class ModelSpec:
         return not self.is_random and not self.revision
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RewardSpec:
     """A reward: ``target(**arguments)`` is a Reward. Attributes as in :class:`ModelSpec`.
 
@@ -115,7 +113,7 @@ class RewardSpec:
 
     name: str
     target: str
-    version: int
+    version: Count
     arguments: Arguments = field(default_factory=dict)
     file: str = ""
     weights_of: Mapping[str, float] = field(default_factory=dict)
@@ -133,15 +131,16 @@ class RewardSpec:
         return list({single.name: single for single in found or [self]}.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class MethodSpec:
     """A way of spending compute: ``target(**arguments)`` is a Method.
 
     Attributes:
         trains: what is trained for it first; the trained network is then the target's first
             argument.
-        state: which state of the training it uses: the last one, the one whose validation reward
-            matches hypernoise's, or, as in ``step_40``, the checkpoint of an optimizer step.
+        state: which state of the training it uses: the last one, or the one whose validation reward
+            matches hypernoise's.
+        checkpoint: instead of a state the optimizer step whose checkpoint it uses.
         needs_reward: whether it asks the reward while it generates.
         search: name of the method that goes on from what this one's network makes; built, it is
             the target's argument ``search``.
@@ -150,23 +149,18 @@ class MethodSpec:
 
     name: str
     target: str
-    version: int
+    version: Count
     arguments: Arguments = field(default_factory=dict)
     trains: Trainable | None = None
-    state: str = "final"
+    state: Literal["final", "matched"] = "final"
+    checkpoint: Count | None = None
     needs_reward: bool = False
     search: str = ""
     searcher: MethodSpec | None = None
     file: str = ""
 
-    @property
-    def checkpoint(self) -> int | None:
-        """The optimizer step whose checkpoint it uses, if its state names one."""
-        found = _CHECKPOINT.fullmatch(self.state)
-        return int(found[1]) if found else None
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PromptsSpec:
     """Prompts: ``target(**arguments)`` is a sequence of them.
 
@@ -177,7 +171,7 @@ class PromptsSpec:
     arguments: Arguments = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ComparisonSpec:
     """``target(**arguments)`` is a :class:`harness.similarity.protocol.Comparison`."""
 
@@ -185,7 +179,7 @@ class ComparisonSpec:
     arguments: Arguments = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class BenchmarkSpec:
     """Prompts, and how images of them are scored.
 
@@ -199,10 +193,10 @@ class BenchmarkSpec:
 
     name: str
     target: str
-    version: int
+    version: Count
     scorer: str = ""
     metric: str = ""
-    n_images: int = 4
+    n_images: Count = 4
     arguments: Arguments = field(default_factory=dict)
     scorer_arguments: Arguments = field(default_factory=dict)
     file: str = ""
@@ -212,7 +206,7 @@ class BenchmarkSpec:
         return PromptsSpec(self.target, self.arguments)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TableSpec:
     """A table or figure: ``target`` makes it from frames, with ``arguments``.
 
@@ -223,7 +217,7 @@ class TableSpec:
 
     name: str
     target: str
-    version: int
+    version: Count
     arguments: Arguments = field(default_factory=dict)
     file: str = ""
     selections: tuple[str, ...] = ()
@@ -248,43 +242,13 @@ class Registry:
         self.benchmarks: dict[str, BenchmarkSpec] = {}
         self.tables: dict[str, TableSpec] = {}
 
-    def add_model(
-        self,
-        name: str,
-        *,
-        target: str,
-        weights: str,
-        size_px: int,
-        version: int,
-        revision: str = "",
-        steps: int = 1,
-        architecture: str = "",
-        encodings: str = "",
-        file: str = "",
-        **arguments: Any,
-    ) -> ModelSpec:
+    def add_model(self, name: str, *, file: str = "", **given: Any) -> ModelSpec:
         """Declare a generator; see :class:`ModelSpec`."""
-        optional = {"revision": revision, "architecture": architecture}
-        given = {*arguments, "weights", "size_px", *(key for key, it in optional.items() if it)}
-        own = ("target", "weights", "size_px", "version", "steps", "encodings", *optional)
-        _check_arguments(target, given, own, file)
-        _at_least_one(file, name, version=version, size_px=size_px, steps=steps)
-        spec = ModelSpec(
-            name,
-            target,
-            weights,
-            size_px,
-            version,
-            revision,
-            steps,
-            arguments,
-            architecture,
-            encodings,
-            file,
-        )
+        passed = {key for key in ("weights", "size_px", "revision", "architecture") if key in given}
+        spec = _declared(ModelSpec, "model", name, file, given, passed)
         _check_model_weights(spec)
         added = _add(self.models, "model", spec)
-        if architecture and not spec.is_random:
+        if spec.architecture and not spec.is_random:
             self._add_random_twin(spec)
         return added
 
@@ -294,14 +258,7 @@ class Registry:
         _add(self.models, "model", twin)
 
     def add_reward(
-        self,
-        name: str,
-        *,
-        target: str,
-        version: int,
-        parts: Mapping[str, float] | None = None,
-        file: str = "",
-        **arguments: Any,
+        self, name: str, *, file: str = "", parts: Mapping[str, float] | None = None, **given: Any
     ) -> RewardSpec:
         """Declare a reward; see :class:`RewardSpec`.
 
@@ -309,12 +266,11 @@ class Registry:
             parts: of a sum of other rewards: name -> weight. They may be declared later;
                 :meth:`check_rewards` looks for them.
         """
-        given = set(arguments) | (set() if parts is None else {"parts"})
-        _check_arguments(target, given, ("target", "version", "parts"), file)
-        _at_least_one(file, name, version=version)
         if parts is not None:
             _check_part_weights(name, parts, file)
-        spec = RewardSpec(name, target, version, arguments, file, dict(parts or {}))
+            given = {**given, "weights_of": parts}
+        passed = set() if parts is None else {"parts"}
+        spec = _declared(RewardSpec, "reward", name, file, given, passed)
         if spec.is_random:
             _check_random_name(name, file)
         return _add(self.rewards, "reward", spec)
@@ -344,40 +300,12 @@ class Registry:
             _check_random_name(spec.name, spec.file)
         return replace(spec, parts=parts)
 
-    def add_method(
-        self,
-        name: str,
-        *,
-        target: str,
-        version: int,
-        trains: str | None = None,
-        state: str = "final",
-        needs_reward: bool = False,
-        search: str = "",
-        file: str = "",
-        **arguments: Any,
-    ) -> MethodSpec:
+    def add_method(self, name: str, *, file: str = "", **given: Any) -> MethodSpec:
         """Declare a method; see :class:`MethodSpec`."""
-        own = ("target", "version", "trains", "state", "needs_reward", "search")
-        _check_arguments(target, {*arguments} | ({"search"} if search else set()), own, file)
-        _at_least_one(file, name, version=version)
-        if trains is not None and trains not in TRAINABLE:
-            raise unknown(f"value of trains in method {name!r}:", trains, TRAINABLE, file)
-        if state not in STATES and not _CHECKPOINT.fullmatch(state):
-            valid = (*STATES, "step_<optimizer step>")
-            raise unknown(f"value of state in method {name!r}:", state, valid, file)
-        spec = MethodSpec(
-            name,
-            target,
-            version,
-            arguments,
-            trains,
-            state,
-            needs_reward,
-            search,
-            file=file,
+        passed = {"search"} if given.get("search") else set()
+        return _add(
+            self.methods, "method", _declared(MethodSpec, "method", name, file, given, passed)
         )
-        return _add(self.methods, "method", spec)
 
     def add_benchmark(
         self,
@@ -406,21 +334,9 @@ class Registry:
         )
         return _add(self.benchmarks, "benchmark", spec)
 
-    def add_table(
-        self,
-        name: str,
-        *,
-        target: str,
-        version: int,
-        selections: Sequence[str] = (),
-        file: str = "",
-        **arguments: Any,
-    ) -> TableSpec:
+    def add_table(self, name: str, *, file: str = "", **given: Any) -> TableSpec:
         """Declare a table or figure; see :class:`TableSpec`."""
-        _check_arguments(target, set(arguments), ("target", "version", "selections"), file)
-        _at_least_one(file, name, version=version)
-        spec = TableSpec(name, target, version, arguments, file, tuple(selections))
-        return _add(self.tables, "table", spec)
+        return _add(self.tables, "table", _declared(TableSpec, "table", name, file, given))
 
     @staticmethod
     def find(specs: Mapping[str, Spec], what: str, name: str, file: str = "") -> Spec:
@@ -434,6 +350,41 @@ class Registry:
         return specs[name]
 
 
+def _declared(
+    kind: type[Spec],
+    what: str,
+    name: str,
+    file: str,
+    given: Arguments,
+    passed: Collection[str] = (),
+) -> Spec:
+    """A component; keywords that are no fields of its kind are arguments of its target.
+
+    Args:
+        passed: fields that its target is called with too.
+    """
+    what = f"{what} {name!r}"
+    filled_in = {
+        "name",
+        "file",
+        "arguments",
+        "searcher",
+        *({"parts"} if kind is RewardSpec else ()),
+    }
+    own = {entry.name for entry in fields(kind)} - filled_in
+    arguments = {key: value for key, value in given.items() if key not in own}
+    made = {key: value for key, value in given.items() if key in own}
+    try:
+        json.dumps(dict(given), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{prefix(file)}arguments of {what} must be JSON values: {error}"
+        ) from error
+    if "target" in made:
+        _check_arguments(made["target"], {*arguments, *passed}, tuple(own), file)
+    return checked({**made, "name": name, "file": file, "arguments": arguments}, kind, what, file)
+
+
 def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
     # Names become folders, and Snakemake wildcards that a slash or dot would break.
     if not spec.name.isidentifier():
@@ -443,12 +394,6 @@ def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
     if spec.name in specs:
         first = specs[spec.name].file or "another file"
         raise SpecError(f"{prefix(spec.file)}{what} {spec.name!r} is already declared in {first}")
-    try:
-        json.dumps(dict(spec.arguments), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise SpecError(
-            f"{prefix(spec.file)}arguments of {what} {spec.name!r} must be JSON values: {error}"
-        ) from error
     specs[spec.name] = spec
     return spec
 

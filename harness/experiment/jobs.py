@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from harness.base.import_strings import SpecError, unknown
-from harness.experiment.codec import from_json, to_json
+from pydantic.dataclasses import dataclass
+
+from harness.base.import_strings import unknown
 from harness.experiment.components import (
     Arguments,
     BenchmarkSpec,
@@ -27,6 +28,7 @@ from harness.experiment.components import (
     RewardSpec,
     TableSpec,
 )
+from harness.experiment.validation import STRICT, Count, from_json, to_json
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
 
 #: Images lie in this folder beside their frame.
@@ -35,7 +37,7 @@ PNG_FOLDER = "png"
 _NO_IDENTITY = ("file", "out", "work", "threads", "encodings")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PretrainJob:
     """Make shipped weights of the embedded world.
 
@@ -50,12 +52,12 @@ class PretrainJob:
     kind: Literal["generator", "matcher"]
     recipe: str
     out: str
-    threads: int = 1
+    threads: Count = 1
     changes: Arguments = field(default_factory=dict)
     models: tuple[ModelSpec, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainJob:
     """Train a noise network or fine-tune the generator.
 
@@ -77,11 +79,11 @@ class TrainJob:
     out: str
     work: str
     extra_rewards: Mapping[str, RewardSpec] = field(default_factory=dict)
-    validation_images: int = 1
-    threads: int = 1
+    validation_images: Count = 1
+    threads: Count = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class MatchJob:
     """Pick the fine-tuning checkpoint that has hypernoise's validation reward.
 
@@ -105,7 +107,7 @@ class MatchJob:
         return (*measured, str(Path(self.finetune, CHECKPOINTS)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class AuditJob:
     """Measure the KL terms that a noise network's training drops
     (:mod:`hypernoise.networks.kl_audit`).
@@ -128,21 +130,21 @@ class AuditJob:
     reward: str
     training: str
     prompts: PromptsSpec
-    n_images: int
+    n_images: Count
     seed: int
-    checkpoints: int
+    checkpoints: Count
     out: str
     work: str
     options: Arguments = field(default_factory=dict)
     precision: Literal["float32", "float64"] = "float32"
-    threads: int = 1
+    threads: Count = 1
 
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.training,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GenerateJob:
     """Generate a benchmark's images with one method.
 
@@ -158,20 +160,20 @@ class GenerateJob:
     method: MethodSpec
     reward: RewardSpec | None
     benchmark: BenchmarkSpec
-    steps: int
+    steps: Count
     seed: int
-    batch_size: int
+    batch_size: Count
     adapter: str | None
     out: str
     work: str
-    threads: int = 1
+    threads: Count = 1
 
     @property
     def reads(self) -> tuple[str, ...]:
         return Timed(self.method, self.adapter).reads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ScoreJob:
     """Score images with a benchmark's scorer and with rewards.
 
@@ -190,8 +192,8 @@ class ScoreJob:
     rewards: Mapping[str, RewardSpec]
     images: tuple[str, ...]
     out: str
-    threads: int = 1
-    batch_size: int = 64
+    threads: Count = 1
+    batch_size: Count = 64
     swap: str = ""
     seed: int = 0
 
@@ -200,7 +202,7 @@ class ScoreJob:
         return _with_pictures(self.images)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PairsJob:
     """Compare the images of each prompt with one another.
 
@@ -215,15 +217,15 @@ class PairsJob:
     comparisons: Mapping[str, ComparisonSpec]
     images: tuple[str, ...]
     out: str
-    threads: int = 1
-    batch_size: int = 32
+    threads: Count = 1
+    batch_size: Count = 32
 
     @property
     def reads(self) -> tuple[str, ...]:
         return _with_pictures(self.images)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Timed:
     """A method to time, with the folder of its trained network, if any."""
 
@@ -235,7 +237,7 @@ class Timed:
         return network_files(self.adapter, self.method.checkpoint) if self.adapter else ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ProfileJob:
     """Time methods against one another.
 
@@ -253,11 +255,11 @@ class ProfileJob:
     methods: tuple[Timed, ...]
     reward: RewardSpec
     benchmark: BenchmarkSpec
-    batch_size: int
-    repeats: int
-    steps: int
+    batch_size: Count
+    repeats: Count
+    steps: Count
     out: str
-    threads: int = 1
+    threads: Count = 1
     single_images: bool = True
     peak_memory: bool = False
 
@@ -266,7 +268,7 @@ class ProfileJob:
         return tuple(dict.fromkeys(file for timed in self.methods for file in timed.reads))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LatencyJob:
     """Measure what methods cost, stage by stage. Trained methods run with untrained networks: what
     they cost does not depend on the values of weights.
@@ -294,13 +296,13 @@ class LatencyJob:
     sizes_px: tuple[int, ...] = ()
     precisions: tuple[str, ...] = ()
     modes: tuple[str, ...] = ("eager",)
-    repeats: int = 20
-    rank: int = 8
+    repeats: Count = 20
+    rank: Count = 8
     device: str = ""
-    threads: int = 1
+    threads: Count = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class OverlapJob:
     """Check that no prompt is both trained and evaluated on.
 
@@ -316,7 +318,7 @@ class OverlapJob:
     validations: Mapping[str, PromptsSpec] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TableJob:
     """Make one table, figure or gallery.
 
@@ -381,9 +383,7 @@ def load_job(verb: str, text: str) -> Any:
         if not path.is_file():
             raise FileNotFoundError(f"job file {text} is missing")
         text = path.read_text(encoding="utf-8")
-    job = from_json(text, JOBS[verb])
-    _check_numbers(job)
-    return job
+    return from_json(text, JOBS[verb])
 
 
 def job_hash(job: Job, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, str]] = ()) -> str:
@@ -424,14 +424,6 @@ def fingerprint(path: str) -> list[Any]:
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     stats = [(file, file.stat()) for file in files]
     return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
-
-
-def _check_numbers(job: Job) -> None:
-    counts = ("threads", "steps", "batch_size", "repeats", "validation_images", "checkpoints")
-    for name in (*counts, "rank", "n_images"):
-        value = getattr(job, name, 1)
-        if value < 1:
-            raise SpecError(f"{type(job).__name__}.{name} is {value}, must be at least 1")
 
 
 __all__ = [

@@ -352,7 +352,7 @@ class Experiment:
     def family(self, methods: Iterable[str], kind: str) -> list[str]:
         """Of some methods the base and those that use the end of a training of one kind."""
         specs = [self.registry.methods[name] for name in methods]
-        trained = [m.name for m in specs if m.trains == kind and m.state == "final"]
+        trained = [m.name for m in specs if m.trains == kind and _is_end(m)]
         return [*(m.name for m in specs if m.trains is None), *trained]
 
     def moving_noise(self, methods: Iterable[str]) -> list[str]:
@@ -535,7 +535,7 @@ class Experiment:
     def _is_chosen(self, model: str, reward: str, method: str) -> bool:
         """Whether validation prompts say which checkpoint of a training a method uses."""
         options, spec = self.options(model, reward, method), self.registry.methods[method]
-        return spec.state == "matched" or (spec.state == "final" and options.get("keep") == "best")
+        return spec.state == "matched" or (_is_end(spec) and options.get("keep") == "best")
 
     def generate_job(self, run: Run, adapter: str | None, *, out: str, work: str) -> GenerateJob:
         """Generate images."""
@@ -629,6 +629,11 @@ class Experiment:
             changes=given["changes"].get(name, {}),
             models=tuple(replace(models[t], weights=f"{made}/{t}") for t in teachers),
         )
+
+
+def _is_end(method: MethodSpec) -> bool:
+    """Whether a method uses what its training ends with."""
+    return method.state == "final" and method.checkpoint is None
 
 
 def _in_words(method: MethodSpec) -> str:

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from paths import REPOSITORY
 
-from harness.experiment.codec import from_json, to_json
 from harness.experiment.components import PromptsSpec, Registry, SpecError
 from harness.experiment.config import check_schema, extended
 from harness.experiment.plan import NO_REWARD, Experiment, Run
+from harness.experiment.validation import from_json, to_json
 from hypernoise.training.loop import TrainingOptions
 
 CONFIG_FOLDER = REPOSITORY / "workflows" / "config"
@@ -371,7 +371,7 @@ def test_a_checkpoint_that_no_training_makes_is_refused(
     for step in (2, 3):
         name = f"lora_finetune_step_{step}"
         registry.add_method(
-            name, target=finetune, trains="lora_finetune", state=f"step_{step}", version=1
+            name, target=finetune, trains="lora_finetune", checkpoint=step, version=1
         )
     made = experiment(config, registry)
     runs = [Run("shapeworld", "tiny_sd", f"lora_finetune_step_{n}", "matcher", 1) for n in (2, 3)]

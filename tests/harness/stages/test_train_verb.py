@@ -63,7 +63,7 @@ def test_training_publishes_adapter_checkpoints_and_measurements(
 def test_a_method_can_use_a_checkpoint_of_its_training(model: ModelSpec, tmp_path: Path) -> None:
     train.run(train_job(tmp_path, model))
     generator = load_generator(model, "cpu")
-    early = dataclasses.replace(HYPERNOISE, state="step_2")
+    early = dataclasses.replace(HYPERNOISE, checkpoint=2)
     method: Any = build_method(early, generator, str(tmp_path / "out"))
     saved = load_file(tmp_path / "out" / "checkpoints" / "step_000002" / WEIGHTS_FILE)
     assert set(map(float, (w.double().sum() for w in saved.values()))) == set(
@@ -72,7 +72,7 @@ def test_a_method_can_use_a_checkpoint_of_its_training(model: ModelSpec, tmp_pat
     assert NETWORK_FILES == (CONFIG_FILE, WEIGHTS_FILE)
     for step in (None, 2, 4):
         assert all(Path(file).is_file() for file in network_files(str(tmp_path / "out"), step))
-    never = dataclasses.replace(HYPERNOISE, state="step_3")
+    never = dataclasses.replace(HYPERNOISE, checkpoint=3)
     with pytest.raises(ValueError, match=r"checkpoint of step 3, .*; there: 2, 4"):
         build_method(never, generator, str(tmp_path / "out"))
 
@@ -277,7 +277,7 @@ def test_a_matched_network_says_what_it_was_chosen_from_and_whether_that_still_s
 
 
 def test_a_trained_method_reads_the_checkpoint_that_it_uses_and_nothing_else() -> None:
-    at_20 = dataclasses.replace(HYPERNOISE, state="step_20")
+    at_20 = dataclasses.replace(HYPERNOISE, checkpoint=20)
     kept, one = Timed(HYPERNOISE, "of"), Timed(at_20, "of")
     assert kept.reads == ("of/adapter_config.json", "of/adapter_model.safetensors")
     folder = "of/checkpoints/step_000020"

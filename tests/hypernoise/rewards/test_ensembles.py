@@ -15,9 +15,9 @@ from recorded_scorers import TARGETS, build
 from toys import ToyReward
 
 from harness.build.components import build_reward, check_reward_weights, weight_paths
-from harness.experiment.codec import from_json, to_json
 from harness.experiment.components import BenchmarkSpec, ModelSpec, Registry, RewardSpec, SpecError
 from harness.experiment.jobs import ScoreJob, job_hash
+from harness.experiment.validation import from_json, to_json
 from harness.results import frames
 from harness.stages import score
 from hypernoise.rewards.ensemble import Ensemble
