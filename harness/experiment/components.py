@@ -372,7 +372,7 @@ def _declared(
         *({"parts"} if kind is RewardSpec else ()),
     }
     own = {entry.name for entry in fields(kind)} - filled_in
-    arguments = {key: value for key, value in given.items() if key not in own}
+    arguments: Arguments = {key: value for key, value in given.items() if key not in own}
     made = {key: value for key, value in given.items() if key in own}
     try:
         json.dumps(dict(given), allow_nan=False)

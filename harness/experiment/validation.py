@@ -10,7 +10,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -62,15 +61,11 @@ def checked(data: Any, kind: type[T], what: str, file: str = "") -> T:
         SpecError: a key is unknown, missing, or has a wrong value; one line per fault.
     """
     try:
-        return _adapter(kind).validate_json(json.dumps(data))
+        made: T = TypeAdapter(kind).validate_json(json.dumps(data))
+        return made
     except ValidationError as error:
         lines = dict.fromkeys(_lines(error, data, kind, what))
         raise SpecError("\n".join(f"{prefix(file)}{line}" for line in lines)) from None
-
-
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
 
 
 def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[str]:

@@ -128,7 +128,7 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_2(
 ) -> None:
     job = generate_job(tmp_path)
     data = json.loads(to_json(job))
-    assert "steps is 0" in error_of(capsys, "generate", json.dumps(data | {"steps": 0}))
+    assert "'steps' is 0" in error_of(capsys, "generate", json.dumps(data | {"steps": 0}))
     assert "'step'" in error_of(capsys, "generate", json.dumps(data | {"step": 1}))
     assert "lost.json is missing" in error_of(capsys, "generate", "lost.json")
     lost = dataclasses.replace(job, model=dataclasses.replace(MODEL, weights="a/b/c"))
@@ -150,7 +150,7 @@ def test_a_truncated_frame_is_an_error_of_the_user(
 
 def test_a_traceback_is_shown_when_asked_for(tmp_path: Path) -> None:
     job = json.dumps(json.loads(to_json(generate_job(tmp_path))) | {"steps": 0})
-    with pytest.raises(ValueError, match="steps is 0"):
+    with pytest.raises(ValueError, match="'steps' is 0"):
         main(["generate", "--traceback", "--job", job])
 
 

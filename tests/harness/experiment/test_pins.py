@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 from harness_toys import BENCHMARK, made_images
 from local_hub import COMMIT, GATED, LocalHub, Repository, sha256
 from safetensors.torch import save
-from torch import Tensor
 
 from harness.__main__ import main
 from harness.benchmarks import dpg, geneval_coco
@@ -28,10 +27,9 @@ from harness.experiment.jobs import ScoreJob, to_json
 from harness.experiment.pins import FILE, Pin
 from harness.results import frames
 from harness.stages import preflight
-from hypernoise.rewards.protocol import Features
 from hypernoise.weights import hub
 from hypernoise.weights.digests import Unpinned
-from hypernoise.weights.pinned_files import PinnedFile, read
+from hypernoise.weights.pinned_files import PinnedFile
 
 HASH = "0123456789abcdef" * 4
 WEIGHTS = save({"weight": torch.tensor([2.0])})
@@ -39,30 +37,8 @@ OTHER_WEIGHTS = save({"weight": torch.tensor([3.0])})
 PLACE = f"hf://someone/scorer@{COMMIT}/weights.safetensors"
 
 
-class Weighed:
-    """A reward that is the images' mean times its one weight."""
-
-    name = "weighed"
-
-    def __init__(self, weights: str) -> None:
-        self.weight = read(PinnedFile.parse(weights).fetch())["weight"]
-
-    def encode(self, prompts: Sequence[str]) -> Features:
-        return Features({}, tuple(prompts))
-
-    def score(self, images: Tensor, features: Features) -> Tensor:
-        return images.flatten(1).mean(dim=1) * self.weight
-
-
-class Asked:
-    """A model that answers questions; never made here."""
-
-    def __init__(self, weights: str, revision: str = "") -> None:
-        raise AssertionError("only its parameters are looked at")
-
-
 def declaration(name: str, weights: str) -> str:
-    return f'add_reward("{name}", target="test_pins:Weighed", weights="{weights}", version=1)\n'
+    return f'add_reward("{name}", target="pinned_toys:Weighed", weights="{weights}", version=1)\n'
 
 
 def components(folder: Path, **weights: str) -> Path:
@@ -76,7 +52,7 @@ def components(folder: Path, **weights: str) -> Path:
 def registry(**weights: str) -> Registry:
     made = Registry()
     for name, text in weights.items():
-        made.add_reward(name, target="test_pins:Weighed", weights=text, version=1)
+        made.add_reward(name, target="pinned_toys:Weighed", weights=text, version=1)
     return made
 
 
@@ -355,7 +331,7 @@ def test_a_look_up_that_contradicts_a_declared_hash_is_not_kept(
 
 def test_a_repository_is_pinned_by_its_commit_wherever_it_is_declared() -> None:
     made = Registry()
-    scoring = {"answerer": {"target": "test_pins:Asked", "weights": "someone/vlm"}}
+    scoring = {"answerer": {"target": "pinned_toys:Asked", "weights": "someone/vlm"}}
     made.add_benchmark(
         "asked",
         target="harness.benchmarks.compbench:prompts",
