@@ -4,6 +4,6 @@ for step in (10, 20, 30, 40, 60, 80, 100, 120, 150):
         f"lora_finetune_step_{step}",
         target="hypernoise.methods.lora_finetune:LoraFinetune",
         trains="lora_finetune",
-        checkpoint=step,
+        **{"checkpoint": step},
         version=1,
     )
