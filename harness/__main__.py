@@ -22,10 +22,10 @@ _MODULES = {
     "pairs": "stages.compare_images",
     "profile": "timing.profile",
     "latency": "timing.latency",
-    "table": "analysis.tables",
-    "figure": "report.figures",
-    "gallery": "report.gallery",
-    "origins": "report.provenance_page",
+    "table": "report.make",
+    "figure": "report.make",
+    "gallery": "report.make",
+    "origins": "report.make",
 }
 _PAGES = ("table", "figure", "gallery", "origins")
 _HELP = {

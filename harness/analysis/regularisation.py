@@ -11,36 +11,20 @@ Pure functions of frames, like those of :mod:`harness.analysis.tables` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from harness.analysis.controls import MEASURES, gain_of
-from harness.analysis.interval_columns import columns_of, with_interval
+from harness.analysis.interval_columns import columns_of
 from harness.analysis.pairing import CELL, FrameError, baselines, choose, pair, require, stop_on
 from harness.analysis.tables import sweep
-from harness.report.figures import Look, figure_style, look_of
 
 #: Model -> method -> ``training``, the name of the training that it draws on; ``checkpoint``, the
 #: optimizer step of the checkpoint that it uses, None for the kept one; and for noise networks
 #: ``l2_reduction`` and ``temperature``.
 Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-_NOISE, _FINETUNE = "hypernoise", "lora_finetune"
-
-
-class _Branch(NamedTuple):
-    """Points of a figure that are joined: those of one reduction, or fine-tuning's."""
-
-    rows: pd.DataFrame
-    look: Look
-    line: str
-    label: str
 
 
 def regularisation(
@@ -79,35 +63,6 @@ def regularisation(
     parts = [_of_model(scores, training, model, own, baseline) for model, own in settings.items()]
     table = pd.concat(parts, ignore_index=True)
     return table if pairs is None else table.merge(_diversity(pairs), on=list(CELL), how="left")
-
-
-def frontier(
-    scores: pd.DataFrame, training: pd.DataFrame, *, settings: Settings, baseline: str = "base"
-) -> Figure:
-    """GenEval and the judge's reward against the training reward; arguments and errors of
-    :func:`regularisation`. A column per model; each point says its temperature or its steps.
-    """
-    table = regularisation(scores, training, settings=settings, baseline=baseline)
-    models = list(settings)
-    with figure_style():
-        # Wide enough for the legend's two columns.
-        figure = Figure(figsize=(max(3.6 * len(models), 5.4), 5.8), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(2, len(models), squeeze=False, sharex="col")
-        for column, model in enumerate(models):
-            of_model = table[table["model"] == model]
-            for panel, y in zip(
-                axes[:, column], ("geneval_mean", "judge_reward_mean"), strict=True
-            ):
-                _draw(panel, of_model, y, baseline)
-            axes[0, column].set_title(model)
-            axes[1, column].set_xlabel("training reward")
-        axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
-        axes[1, 0].set_ylabel("judge reward, 95 % interval")
-        start = Line2D([], [], ls="", ms=4, label=baseline, **look_of(baseline, [])._asdict())
-        handles = [start, *(_handle(branch) for branch in _branches(table))]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    return figure
 
 
 def _of_model(
@@ -171,47 +126,3 @@ def _diversity(pairs: pd.DataFrame) -> pd.DataFrame:
     require(pairs, (*CELL, "metric", "value"), "pairs")
     means = pairs.pivot_table("value", list(CELL), "metric")
     return means.add_suffix("_mean").rename_axis(columns=None).reset_index()
-
-
-def _branches(table: pd.DataFrame) -> list[_Branch]:
-    methods = (_NOISE, _FINETUNE)
-    found = [
-        _Branch(
-            table[table["l2_reduction"] == reduction],
-            look_of(_NOISE, methods)._replace(marker=marker),
-            line,
-            f"noise network, {reduction}; temperatures",
-        )
-        for reduction, marker, line in (("sum", "D", "-"), ("mean", "o", "--"))
-    ]
-    tuned = table[(table["l2_reduction"] == "") & (table["training_steps"] > 0)]
-    found.append(_Branch(tuned, look_of(_FINETUNE, methods), "-", "fine-tuning; steps"))
-    return [branch for branch in found if len(branch.rows)]
-
-
-def _handle(branch: _Branch) -> Line2D:
-    look = branch.look
-    return Line2D(
-        [], [], color=look.color, marker=look.marker, ls=branch.line, ms=4, label=branch.label
-    )
-
-
-def _draw(panel: Axes, table: pd.DataFrame, y: str, baseline: str) -> None:
-    for branch in _branches(table):
-        x, look = branch.rows["train_reward_mean"], branch.look
-        _errorbars(panel, branch.rows, y, look, branch.line)
-        numbers = branch.rows["temperature"].fillna(branch.rows["training_steps"])
-        for number, at_x, at_y in zip(numbers, x, branch.rows[y], strict=True):
-            style: dict[str, Any] = {"textcoords": "offset points", "color": look.color}
-            panel.annotate(f"{number:g}", (at_x, at_y), xytext=(3, 3), fontsize=6, **style)
-    _errorbars(panel, table[table["method"] == baseline], y, look_of(baseline, [baseline]), "")
-    panel.margins(0.1)
-
-
-def _errorbars(panel: Axes, rows: pd.DataFrame, y: str, look: Look, line: str) -> None:
-    _, *bounds = with_interval(y)
-    spread = np.abs(rows[bounds].to_numpy() - rows[[y]].to_numpy()).T
-    panel.errorbar(
-        rows["train_reward_mean"], rows[y], yerr=spread, color=look.color, marker=look.marker,
-        ls=line, ms=4, lw=1.2, elinewidth=0.6, capsize=1.5,
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables: pure functions of frames, and the entry point that reads and writes files.
+"""Tables: pure functions of frames.
 
 A table function takes the frames that it needs by the names of their kinds (``scores``,
 ``images``, ``timings``, …: :mod:`harness.results.frames`) and its arguments by keyword, and
@@ -8,7 +8,6 @@ returns a DataFrame. It may live in any package; a declaration names it as ``tar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,11 +40,6 @@ from harness.analysis.statistics import (
     task_mean_interval,
 )
 from harness.benchmarks.geneval import TASKS
-from harness.experiment.jobs import TableJob
-from harness.report import table_rows
-from harness.report.formats import write
-from harness.report.frame_inputs import make
-from harness.results import component_versions, frames
 
 #: The metrics (:data:`harness.results.frames.METRICS`) that tables are made of.
 CORRECT, TRAIN, JUDGE = "geneval_correct", "train_reward", "judge_reward"
@@ -67,25 +61,12 @@ TABLE1_COLUMNS = (
     *with_interval("train_reward_mean"),
     *with_interval("judge_reward_mean"),
 )
-#: Columns of score rows that :func:`load` adds to those of a frame.
-LOADED = ("selection", "file", "benchmark_version", "commit", "written")
 _TIMED = (*CELL, "batch_size", "repeat", "latency_ms", "params_m", "threads")
 _COST = (*with_interval("latency_ms"), "n_timings", "params_m", "n_params")
 _LATENCY_NOTE = (
     "latency_ms: median of n_timings calls, per image; its interval is from order statistics of "
     "the timings, and none below six of them."
 )
-
-
-def run(job: TableJob) -> None:
-    """Make a table and write it as csv, md, tex, html and parquet, and the rows behind it.
-
-    Raises:
-        ValueError: as in :func:`harness.report.frame_inputs.make`.
-        FileNotFoundError: a frame is missing.
-    """
-    write(make(job, pd.DataFrame), job.out, job)
-    table_rows.write(job)
 
 
 def table1(
@@ -160,39 +141,6 @@ def finished(table: pd.DataFrame, name: str, benchmark: str, best: Sequence[str]
         "best": dict.fromkeys(best, "highest"),
     }
     return table
-
-
-def load(results: str | Path = "results") -> pd.DataFrame:
-    """All score rows of a run, e.g. for a notebook; no Snakemake is needed.
-
-    Args:
-        results: the folder that the workflow wrote.
-
-    Returns:
-        The columns of :data:`harness.results.frames.SCORES`, and :data:`LOADED`: the selection and
-        the
-        file that a row is from, the version of its benchmark, and commit and time of scoring. An
-        image of several selections has a row in each.
-
-    Raises:
-        FileNotFoundError: there are no scores.
-        ValueError: a file is broken (:func:`harness.results.frames.read`), or two files mix
-        versions of
-            a component (:func:`harness.results.component_versions.check`).
-    """
-    paths = sorted(Path(results, "scores").glob("*/*.parquet"))
-    if not paths:
-        raise FileNotFoundError(f"there are no scores in {Path(results, 'scores')}")
-    component_versions.check(paths)
-    return pd.concat([_loaded(path) for path in paths], ignore_index=True)
-
-
-def _loaded(path: Path) -> pd.DataFrame:
-    origin = frames.read_provenance(path)
-    version = origin.get("spec", {}).get("benchmark", {}).get("version")
-    values = (path.parent.name, str(path), version, origin.get("commit"), origin.get("written"))
-    added = dict(zip(LOADED, values, strict=True))
-    return frames.read(path, frames.SCORES).assign(**added)
 
 
 def sweep(

@@ -1,4 +1,4 @@
-"""Figures: pure functions of frames, and the entry point that reads and writes files.
+"""Figures: pure functions of frames, and how they are drawn and written.
 
 A figure function takes frames and arguments as a table function does
 (:mod:`harness.analysis.tables`) and
@@ -39,12 +39,11 @@ from harness.analysis.pairing import (
     require,
     stop_on,
 )
-from harness.analysis.tables import CORRECT, curve, table1
+from harness.analysis.tables import CORRECT, curve
 from harness.base.atomic_files import in_one_go
 from harness.base.import_strings import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
-from harness.report.frame_inputs import make
 from harness.results import provenance
 
 #: Dots per inch; the pdf is drawn in vectors.
@@ -96,16 +95,6 @@ LOOKS = {
 _SPARE = (Look("#56B4E9", "P"), Look("#8C6D31", "*"), Look(_GREY, "p"), Look("#4B0082", "h"))
 
 Pixels = npt.NDArray[np.uint8]
-
-
-def run(job: TableJob) -> None:
-    """Make a figure and write it as png and pdf.
-
-    Raises:
-        ValueError: as in :func:`harness.report.frame_inputs.make`.
-        FileNotFoundError: a frame or an image is missing.
-    """
-    write(make(job, Figure), job.out, job)
 
 
 def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
@@ -260,43 +249,6 @@ def grid(
     return figure
 
 
-def pareto(
-    scores: pd.DataFrame,
-    images: pd.DataFrame,
-    timings: pd.DataFrame,
-    *,
-    models: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    baseline: str = "base",
-    batch_size: int | None = None,
-) -> Figure:
-    """GenEval against time per image, a panel per model; arguments and errors of table1."""
-    table = table1(
-        scores,
-        images,
-        timings,
-        models=models,
-        methods=methods,
-        baseline=baseline,
-        batch_size=batch_size,
-    )
-    shown = list(dict.fromkeys(table["model"]))
-    drawn = list(dict.fromkeys(table["method"]))
-    with figure_style():
-        figure, axes = panels(shown, width=2.7, height=2.5, share_y="row")
-        for model, panel in zip(shown, axes[0], strict=True):
-            panel.set_xscale("log")
-            panel.set(title=model, xlabel="ms per image (log scale)")
-            for method in drawn:
-                points = table[(table["model"] == model) & (table["method"] == method)]
-                _points(panel, points, look_of(method, drawn))
-            panel.margins(x=0.15, y=0.1)
-            plain_log_ticks(panel)
-        axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
-        draw_legend(figure, drawn)
-    return figure
-
-
 def read_pixels(path: str) -> Pixels:
     """An image file as [H, W, 3] bytes.
 
@@ -350,22 +302,6 @@ def _trajectory(panel: Axes, line: pd.DataFrame, x: str, y: str, look: Look, abo
             color=look.color,
             fontsize=7,
         )
-
-
-def _points(panel: Axes, points: pd.DataFrame, look: Look) -> None:
-    ordered = points.sort_values("latency_ms")
-    mean = ordered["geneval_mean"]
-    below, above = mean - ordered["geneval_mean_ci_low"], ordered["geneval_mean_ci_high"] - mean
-    panel.errorbar(
-        ordered["latency_ms"],
-        mean,
-        yerr=np.stack([below, above]),
-        color=look.color,
-        marker=look.marker,
-        ms=6,
-        lw=1,
-        capsize=2,
-    )
 
 
 def plain_log_ticks(panel: Axes) -> None:

@@ -15,13 +15,16 @@ from harness.base.import_strings import SpecError, prefix, resolve, unknown
 from harness.experiment.jobs import TableJob
 from harness.results import component_versions, frames
 
+#: A parameter of this name gets the files themselves.
+FILES = "files"
 _Made = TypeVar("_Made")
 
 
 def call(job: TableJob) -> Any:
     """What the job's target makes of the frames that it names as parameters.
 
-    Paths of images are joined with their frame's folder, so that they lead to the files.
+    A parameter ``files`` gets the names of all files of the job instead of their rows. Paths of
+    images are joined with their frame's folder, so that they lead to the files.
 
     Raises:
         SpecError: the target is unknown, does not take one of the declared arguments, or needs
@@ -33,7 +36,9 @@ def call(job: TableJob) -> Any:
     needed = _needed(function, job)
     _check_arguments(function, job)
     component_versions.check(path for kind in needed for path in job.inputs[kind])
-    given = {kind: _read(job.inputs[kind], kind) for kind in needed}
+    given: dict[str, Any] = {kind: _read(job.inputs[kind], kind) for kind in needed}
+    if FILES in inspect.signature(function).parameters:
+        given[FILES] = job.reads
     try:
         return function(**given, **job.table.arguments)
     except FrameError as error:
@@ -77,7 +82,7 @@ def _check_arguments(function: Callable[..., Any], job: TableJob) -> None:
     parameters = inspect.signature(function).parameters
     if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
         return
-    valid = [name for name in parameters if name not in frames.SCHEMAS]
+    valid = [name for name in parameters if name not in (*frames.SCHEMAS, FILES)]
     for name in job.table.arguments:
         if name not in valid:
             raise unknown(f"argument of {job.table.target}", name, valid, job.table.file)

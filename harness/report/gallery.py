@@ -38,7 +38,6 @@ from harness.base.atomic_files import write_text
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
 from harness.report.formats import describe
-from harness.report.frame_inputs import make
 from harness.report.pages import template
 from harness.results import frames
 from harness.results.results_folder import write_sidecar
@@ -62,16 +61,6 @@ class Gallery(NamedTuple):
 
     data: dict[str, Any]
     files: dict[str, str]
-
-
-def run(job: TableJob) -> None:
-    """Make a gallery: ``out`` + .html, and beside it ``images`` and ``provenance.json``.
-
-    Raises:
-        ValueError: as in :func:`harness.report.frame_inputs.make`.
-        FileNotFoundError: a frame or an image is missing.
-    """
-    write(make(job, Gallery), job.out, job)
 
 
 def gallery(

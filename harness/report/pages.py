@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
+from pathlib import Path
+
+from harness.base.atomic_files import write_text
 
 
 def template(name: str) -> str:
@@ -54,3 +57,10 @@ def table_row(
     parts = zip(attributes or [""] * len(cells), cells, strict=True)
     inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in parts)
     return f"<tr{of_row}>{inside}</tr>\n"
+
+
+def write(text: str, out: str | Path) -> Path:
+    """Write a page as ``out`` + .html; returns the file."""
+    path = Path(f"{out}.html")
+    write_text(path, text)
+    return path

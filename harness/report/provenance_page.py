@@ -6,13 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.analysis.pairing import FrameError
-from harness.base.atomic_files import write_text
-from harness.base.import_strings import resolve
-from harness.experiment.jobs import TableJob
 from harness.report.pages import document, table
 from harness.results import component_versions, frames, provenance
 
@@ -27,24 +23,17 @@ class Origin(NamedTuple):
     record: Mapping[str, Any]
 
 
-def run(job: TableJob) -> None:
-    """Write ``out`` + .html.
+def origins(files: Sequence[str], *, config: Mapping[str, Any]) -> str:
+    """The page as HTML.
+
+    Args:
+        files: the frames that tables and figures are made of.
+        config: the workflow's configuration.
 
     Raises:
         FileNotFoundError, ValueError: a frame is missing, broken or without provenance.
     """
-    found = [_origin(path) for path in job.reads]
-    text = resolve(job.table.target)(found, **job.table.arguments)
-    write_text(Path(job.out).with_name(f"{Path(job.out).name}.html"), text)
-
-
-def origins(found: Sequence[Origin], *, config: Mapping[str, Any]) -> str:
-    """The page.
-
-    Args:
-        found: what tables and figures are made of.
-        config: the workflow's configuration.
-    """
+    found = [_origin(path) for path in files]
     parts = [
         table("Code", ("commit", "uncommitted changes", "files made"), _commits(found)),
         table("Machines", ("what", "value", "files made"), _common(found, "hardware")),

@@ -12,9 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from harness.analysis.interval_columns import columns_of, in_order, with_interval
-from harness.analysis.pairing import choose, missing, rank, require, stop_on
-from harness.analysis.statistics import NO_INTERVAL, mean_interval
 from harness.base.import_strings import unknown
 from harness.build.components import (
     build_generator,
@@ -32,34 +29,12 @@ from harness.results.resume import Work
 from harness.results.training_folder import STEPS_FILE, checkpoints_of
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.networks import kinds
-from hypernoise.networks.kl_audit import Audit, AuditOptions, audit, dropped_bound
+from hypernoise.networks.kl_audit import Audit, AuditOptions, audit
 from hypernoise.noise import image_noise, image_seed
 from hypernoise.progress import Progress
 
 _TERMS = ("half_squared_norm", "inner_product", "trace", "log_abs_det", "dropped", "kl")
 _ERRORS = ("trace_se", "log_abs_det_se", "dropped_se")
-_NETWORK = ("model", "method", "reward", "step")
-_INTERVALS = ("half_squared_norm_nats", "dropped_nats", "kl_nats")
-
-TABLE_COLUMNS = (
-    *_NETWORK,
-    "is_kept",
-    "temperature",
-    "n_images",
-    *(column for name in _INTERVALS for column in with_interval(name)),
-    "dropped_se_nats",
-    "trace_nats",
-    "log_abs_det_nats",
-    "largest_singular_value",
-    "largest_singular_value_median",
-    "share_above_1",
-    "bound_nats",
-    "bound_holds",
-    "smallest_singular_value",
-    "n_reversed",
-    "n_singular",
-    "n_sign_unknown",
-)
 
 
 @runtime_checkable
@@ -215,88 +190,3 @@ def _row(
         "smallest_singular_value": measured.smallest_singular_value,
         "bound_nats": measured.bound,
     }
-
-
-def table(
-    audits: pd.DataFrame,
-    *,
-    temperatures: Mapping[str, Mapping[str, tuple[float, str]]] | None = None,
-    models: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """The KL of noise networks over their training, term by term, and theorem 1's premise.
-
-    Args:
-        audits: audit rows.
-        temperatures: model -> method -> (temperature, L2 reduction) of its training.
-        models, methods: what to show, in this order; all by name if None.
-
-    Returns:
-        One row per model, method, reward and step, with :data:`TABLE_COLUMNS`. Terms are means
-        over images, in nats, with 95 % intervals clustered by prompt. ``temperature`` is that of
-        the sum over dimensions, whatever the training used (1 / d of it for the mean).
-        ``largest_singular_value`` is the largest over images: L of theorem 1 from below;
-        ``share_above_1`` the share of images where it is 1 or more; ``bound_nats`` the theorem's
-        bound for that L, missing for L >= 1; ``bound_holds`` whether there is a bound and the
-        mean |dropped| is within it. ``dropped_se_nats`` is the mean's error from random probes
-        alone. ``n_reversed`` counts images with det(I + J) < 0, which make the formula a lower
-        bound of the KL.
-
-    Raises:
-        FrameError: a column is missing, or an asked-for model or method has no rows.
-    """
-    require(audits, frames.AUDITS.names, "audits")
-    stop_on(missing(audits, models, methods), "audit")
-    rows = choose(audits, models, methods)
-    found = pd.DataFrame(
-        [
-            dict(zip(_NETWORK, key, strict=True)) | _summary(group, temperatures or {})
-            for key, group in rows.groupby(list(_NETWORK), sort=True)
-        ]
-    )
-    order = [rank(found["model"], models), rank(found["method"], methods), found["reward"]]
-    return in_order(found, [*order, found["step"]])[list(TABLE_COLUMNS)]
-
-
-def _summary(
-    rows: pd.DataFrame, temperatures: Mapping[str, Mapping[str, tuple[float, str]]]
-) -> dict[str, Any]:
-    largest = float(rows["largest_singular_value"].max())
-    bound = dropped_bound(int(rows["n_dimensions"].iloc[0]), largest)
-    dropped = float(rows["dropped_nats"].abs().mean())
-    means = {name: value for term in _INTERVALS for name, value in _mean(rows, term).items()}
-    return means | {
-        "is_kept": bool(rows["is_kept"].iloc[0]),
-        "temperature": _temperature(rows.iloc[0], temperatures),
-        "n_images": len(rows),
-        "dropped_se_nats": float(np.sqrt(rows["dropped_se_nats"].pow(2).sum()) / len(rows)),
-        "trace_nats": float(rows["trace_nats"].mean()),
-        "log_abs_det_nats": float(rows["log_abs_det_nats"].mean()),
-        "largest_singular_value": largest,
-        "largest_singular_value_median": float(rows["largest_singular_value"].median()),
-        "share_above_1": float((rows["largest_singular_value"] >= 1).mean()),
-        "bound_nats": np.nan if bound is None else bound,
-        "bound_holds": bound is not None and dropped <= bound,
-        "smallest_singular_value": float(rows["smallest_singular_value"].min()),
-        "n_reversed": int((rows["sign"] < 0).sum()),
-        "n_singular": int((rows["sign"] == 0).sum()),
-        "n_sign_unknown": int(rows["sign"].isna().sum()),
-    }
-
-
-def _mean(rows: pd.DataFrame, term: str) -> dict[str, float]:
-    values = rows[term]
-    if not np.isfinite(values).all():
-        # A singular I + J: the mean is infinite, and has no interval.
-        return columns_of(NO_INTERVAL._replace(mean=float(values.mean())), term)
-    return columns_of(mean_interval(values.to_numpy(), rows["prompt_id"].to_numpy()), term)
-
-
-def _temperature(
-    row: pd.Series[Any], temperatures: Mapping[str, Mapping[str, tuple[float, str]]]
-) -> float:
-    given = temperatures.get(row["model"], {}).get(row["method"])
-    if given is None:
-        return float("nan")
-    value, reduction = given
-    return value / row["n_dimensions"] if reduction == "mean" else value

@@ -11,7 +11,7 @@ from PIL import Image
 
 from harness.experiment.components import TableSpec
 from harness.experiment.jobs import TableJob
-from harness.report import gallery
+from harness.report import make
 from harness.results import frames
 
 #: A prompt must stay text, whatever it holds.
@@ -52,5 +52,5 @@ def repeated(rows: pd.DataFrame, copies: int) -> pd.DataFrame:
 def made_in(folder: Path, size_px: int = 32, copies: int = 1) -> Path:
     """A finished gallery's folder."""
     frames_in(folder, size_px, copies)
-    gallery.run(job(folder))
+    make.run(job(folder))
     return folder / "gallery"

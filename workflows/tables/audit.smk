@@ -1,5 +1,5 @@
 # The KL of noise networks, term by term, over training steps.
-add_table("audit", target="harness.stages.audit:table", version=1)
+add_table("audit", target="harness.analysis.kl_table:kl_table", version=1)
 
 audited = {"models": config["models"], "methods": config["audit"]["methods"]}
 

@@ -1,7 +1,7 @@
 # The KL of noise networks, term by term, over training steps and weights of the L2 term.
 add_table(
     "audit_regularisation",
-    target="harness.stages.audit:table",
+    target="harness.analysis.kl_table:kl_table",
     selections=(REGULARISATION,),
     version=1,
 )

@@ -1,5 +1,5 @@
 # The reward of the best image so far, against iterations and against time.
-add_table("curves", target="harness.analysis.searches:curves", version=1)
+add_table("curves", target="harness.report.search_figures:curves", version=1)
 
 
 rule curves:

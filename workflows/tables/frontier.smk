@@ -1,7 +1,7 @@
 # The frontier of reward and fidelity: noise networks by the weight of their L2 term, and fine-tuning.
 add_table(
     "frontier",
-    target="harness.analysis.regularisation:frontier",
+    target="harness.report.pareto:frontier",
     selections=(REGULARISATION,),
     version=1,
 )

@@ -1,5 +1,5 @@
 # GenEval against time per image.
-add_table("pareto", target="harness.report.figures:pareto", version=1)
+add_table("pareto", target="harness.report.pareto:pareto", version=1)
 
 
 rule pareto:

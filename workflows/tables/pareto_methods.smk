@@ -1,5 +1,5 @@
 # Quality against time of every compared method, with its settings.
-add_table("pareto_methods", target="harness.analysis.searches:pareto", version=1)
+add_table("pareto_methods", target="harness.report.pareto:pareto_methods", version=1)
 
 
 rule pareto_methods:

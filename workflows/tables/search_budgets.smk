@@ -1,5 +1,5 @@
 # What searches have after 1, 2, 5, ... scored images: of Best-of-N, every Best-of-n.
-add_table("search_budgets", target="harness.analysis.searches:search_budgets", version=1)
+add_table("search_budgets", target="harness.analysis.search_tables:search_budgets", version=1)
 
 
 rule search_budgets:

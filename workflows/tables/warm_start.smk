@@ -1,5 +1,5 @@
 # How many iterations a trained noise network saves a search that starts from its noise.
-add_table("warm_start", target="harness.analysis.searches:warm_start", version=2)
+add_table("warm_start", target="harness.analysis.search_tables:warm_start", version=2)
 
 
 rule warm_start:

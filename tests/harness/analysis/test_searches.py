@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 
 from harness.analysis.pairing import FrameError
-from harness.analysis.searches import (
+from harness.analysis.search_tables import (
     METHODS_COLUMNS,
     WARM_START_COLUMNS,
-    curves,
     methods,
-    pareto,
     search_budgets,
     search_curve,
     warm_start,
 )
 from harness.analysis.tables import table1
 from harness.report.figures import LOOKS
+from harness.report.pareto import pareto_methods
+from harness.report.search_figures import curves
 
 PAIRS = {"hypernoise_reno": "reno"}
 
@@ -195,7 +195,7 @@ def test_curves_of_a_search_without_timing_are_refused() -> None:
 def test_pareto_draws_every_method_with_its_settings() -> None:
     settings = {"base": "", "reno": "iterations 50", "hypernoise": ""}
     given = measured.scores(), measured.images(), measured.timings()
-    figure = pareto(*map(measured.shuffled, given), settings=settings, batch_size=64)
+    figure = pareto_methods(*map(measured.shuffled, given), settings=settings, batch_size=64)
     above, below = figure.axes[0], figure.axes[len(measured.MODELS)]
     assert above.get_xscale() == below.get_xscale() == "log"
     for panel, y in ((above, [0.5, 0.0, 0.75]), (below, [5.0, 5.0, 5.0])):

@@ -20,11 +20,12 @@ from pandas.testing import assert_frame_equal
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import FrameError
-from harness.analysis.tables import TABLE1_COLUMNS, curve, run, sweep, table1
+from harness.analysis.tables import TABLE1_COLUMNS, curve, sweep, table1
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.components import SpecError, TableSpec
 from harness.experiment.jobs import TableJob
 from harness.report.formats import PAGE_CHARACTERS, for_people, latex, markdown, page, write
+from harness.report.make import run
 from harness.results import frames
 
 Frames = dict[str, pd.DataFrame]
@@ -738,8 +739,6 @@ def test_run_says_which_frames_or_arguments_do_not_fit(tmp_path: Path) -> None:
     spec = TableSpec("mine", target, 1, {"method": ["base"]}, file="tables/mine.smk")
     with pytest.raises(SpecError, match=r"mine\.smk: unknown argument .*did you mean 'methods'"):
         run(TableJob(spec, inputs, str(out)))
-    with pytest.raises(FrameError, match="returned Figure, not a DataFrame"):
-        run(table_job("harness.report.figures:pareto", out, **inputs))
     assert not list(tmp_path.glob("table*"))
 
 

@@ -19,11 +19,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from harness.__main__ import main
-from harness.analysis import tables
 from harness.cli.verify import verify
 from harness.experiment.components import SpecError, TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
-from harness.report import figure_diff, figures
+from harness.report import figure_diff, make
 from harness.report.frame_inputs import call
 from harness.results import frames, provenance
 from harness.results.results_folder import survey
@@ -62,15 +61,15 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder that nobody has touched."""
     monkeypatch.chdir(tmp_path)
     write_frames(Path("results"))
-    tables.run(table_job())
+    make.run(table_job())
     return Path("results")
 
 
 @pytest.fixture
 def figure(results: Path) -> Path:
     """The PNG of a figure in the same folder."""
-    spec = TableSpec("pareto", "harness.report.figures:pareto", 1)
-    figures.run(TableJob(spec, table_job().inputs, "results/figures/pareto"))
+    spec = TableSpec("pareto", "harness.report.pareto:pareto", 1)
+    make.run(TableJob(spec, table_job().inputs, "results/figures/pareto"))
     return results / "figures" / "pareto.png"
 
 
@@ -117,7 +116,7 @@ def test_a_table_with_empty_cells_of_whole_numbers_is_recomputed(results: Path) 
     spec = TableSpec("table2", "harness.analysis.paper_tables:geneval", 1, arguments=arguments)
     inputs = {kind: table_job().inputs[kind] for kind in ("scores", "images")}
     job = TableJob(spec, inputs, "results/tables/table2")
-    tables.run(job)
+    make.run(job)
     assert pd.read_parquet("results/tables/table2.parquet")["lora_rank"].isna().any()
     assert findings(results) == []
 
@@ -202,7 +201,7 @@ def test_provenance_without_a_commit_is_no_provenance(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provenance, "commit", lambda: {"commit": "unknown", "dirty": True})
-    tables.run(table_job())
+    make.run(table_job())
     found = findings(results)
     assert [line.partition(":")[0] for line in found] == [
         str(results / "tables" / name) for name in ("table1.parquet", "table1.rows.parquet")
@@ -214,7 +213,7 @@ def test_uncommitted_code_is_a_note_but_no_finding(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(provenance, "commit", lambda: {"commit": "f" * 40, "dirty": True})
-    tables.run(table_job())
+    make.run(table_job())
     assert main(["verify", "results"]) == 0
     printed = capsys.readouterr().out
     assert "made by code with uncommitted changes" in printed

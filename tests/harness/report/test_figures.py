@@ -24,7 +24,9 @@ from harness.analysis.tables import table1
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.components import TableSpec
 from harness.experiment.jobs import TableJob
-from harness.report.figures import LOOKS, figure4, grid, pareto, read_pixels, run, save
+from harness.report.figures import LOOKS, figure4, grid, read_pixels, save
+from harness.report.make import run
+from harness.report.pareto import pareto
 from harness.results import frames
 
 
@@ -269,21 +271,17 @@ def test_a_users_matplotlibrc_changes_no_figure(tmp_path: Path) -> None:
     )
 
 
-def test_run_refuses_what_is_no_figure(tmp_path: Path) -> None:
+def test_run_refuses_what_is_neither_table_nor_figure_nor_page(tmp_path: Path) -> None:
     frames.write(measured.training(), tmp_path / "training.parquet", "training", {})
     inputs = {"training": (str(tmp_path / "training.parquet"),)}
-    with pytest.raises(FrameError, match=r"harness\.analysis\.tables:curve returned DataFrame"):
-        run(
-            TableJob(
-                TableSpec("c", "harness.analysis.tables:curve", 1), inputs, str(tmp_path / "c")
-            )
-        )
+    spec = TableSpec("c", "harness.results.frames:schema_of", 1, {"kind": "scores"})
+    with pytest.raises(FrameError, match="frames:schema_of returned Schema, not a DataFrame"):
+        run(TableJob(spec, inputs, str(tmp_path / "c")))
 
 
 def test_figures_load_neither_pyplot_nor_torch() -> None:
     code = (
-        "import harness.report.figures, sys\n"
-        "print({'matplotlib.pyplot', 'torch'} & set(sys.modules))"
+        "import harness.report.make, sys\nprint({'matplotlib.pyplot', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -17,7 +17,7 @@ from PIL import Image
 from harness.__main__ import main
 from harness.cli.verify import verify
 from harness.experiment.jobs import to_json
-from harness.report import gallery
+from harness.report import gallery, make
 from harness.results.results_folder import survey
 
 
@@ -84,7 +84,7 @@ def test_large_images_become_thumbnails(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_gallery_made_again_keeps_nothing_of_the_old_one(tmp_path: Path) -> None:
     folder = galleries.made_in(tmp_path)
     (folder / "images" / "old.png").touch()
-    gallery.run(galleries.job(tmp_path))
+    make.run(galleries.job(tmp_path))
     assert not (folder / "images" / "old.png").exists()
 
 
@@ -93,7 +93,7 @@ def test_a_missing_score_names_rows_and_files(tmp_path: Path) -> None:
     path = tmp_path / "scores.parquet"
     pd.read_parquet(path).drop(index=3).to_parquet(path)
     with pytest.raises(ValueError, match="image without a score: prompt '") as error:
-        gallery.run(galleries.job(tmp_path))
+        make.run(galleries.job(tmp_path))
     assert str(path) in str(error.value)
     assert not (tmp_path / "gallery").exists()
 
@@ -102,10 +102,10 @@ def test_a_missing_or_broken_image_is_named(tmp_path: Path) -> None:
     galleries.frames_in(tmp_path)
     damage(tmp_path / "png" / "007.png")
     with pytest.raises(ValueError, match=r"007\.png is truncated or no image"):
-        gallery.run(galleries.job(tmp_path))
+        make.run(galleries.job(tmp_path))
     (tmp_path / "png" / "005.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"005\.png is missing"):
-        gallery.run(galleries.job(tmp_path))
+        make.run(galleries.job(tmp_path))
 
 
 def test_a_verdict_that_is_no_verdict_is_refused(tmp_path: Path) -> None:

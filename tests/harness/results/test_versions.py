@@ -10,9 +10,10 @@ import harness_toys as toys
 import measured
 import pytest
 
-from harness.analysis.tables import LOADED, load, run
+from harness.analysis.notebook import LOADED, load
 from harness.experiment.components import RewardSpec, SpecError, TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
+from harness.report.make import run
 from harness.results import component_versions, frames
 
 

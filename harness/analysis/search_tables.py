@@ -12,10 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import (
@@ -31,7 +27,6 @@ from harness.analysis.pairing import (
 )
 from harness.analysis.statistics import mean_interval, proportion_interval
 from harness.analysis.tables import table1
-from harness.report.figures import Look, draw_legend, figure_style, look_of, plain_log_ticks
 
 METHODS_COLUMNS = (
     *CELL,
@@ -112,7 +107,7 @@ def methods(
     key = list(CELL)
     spent = images.groupby(key, as_index=False)[["reward_calls", "backward_passes"]].mean()
     # Others may have been timed in larger batches.
-    timed = _at_batch_size(timings.merge(table[key], on=key), batch_size)
+    timed = at_batch_size(timings.merge(table[key], on=key), batch_size)
     held = timed.groupby(key, as_index=False)["peak_memory_mib"].max()
     made = table.merge(spent, on=key).merge(held, on=key)
     made["failed_attempts"] = _failed_attempts(made, trajectories)
@@ -274,111 +269,6 @@ def warm_start(
     return pd.DataFrame(rows)[list(WARM_START_COLUMNS)]
 
 
-def curves(
-    trajectories: pd.DataFrame,
-    timings: pd.DataFrame,
-    *,
-    models: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    batch_size: int | None = None,
-) -> Figure:
-    """Mean reward of the best image so far: above against iterations, below against time.
-
-    The time of an iteration is the share of its backbone passes in the search's median latency.
-
-    Args:
-        trajectories: trajectory rows of one benchmark.
-        timings: timing rows of the same methods.
-        models: one column each, in this order; all by name if None.
-        methods: one line each, in this order; all by name if None.
-        batch_size: the timings to use; None takes the largest that was timed.
-
-    Raises:
-        FrameError: a search or its timing is missing, or as in :func:`search_curve`.
-    """
-    curve = search_curve(trajectories, models=models, methods=methods)
-    curve = _with_time(curve, _at_batch_size(timings, batch_size))
-    shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
-    with figure_style():
-        figure, axes = _grid(shown)
-        for column, model in enumerate(shown):
-            for panel, x in zip(axes[:, column], ("iteration", "ms"), strict=True):
-                lines = curve[curve["model"] == model]
-                _lines(panel, lines, x, drawn)
-            axes[0, column].set(title=model, xlabel="scored images")
-            axes[1, column].set(xlabel="ms per image (log scale)", xscale="log")
-            plain_log_ticks(axes[1, column])
-        for panel in axes[:, 0]:
-            panel.set_ylabel("reward of the best so far")
-        draw_legend(figure, drawn)
-    return figure
-
-
-def pareto(
-    scores: pd.DataFrame,
-    images: pd.DataFrame,
-    timings: pd.DataFrame,
-    *,
-    settings: Mapping[str, str],
-    models: Sequence[str] | None = None,
-    baseline: str = "base",
-    batch_size: int | None = None,
-) -> Figure:
-    """GenEval, and the reward of a judge, against time per image (logarithmic).
-
-    Args:
-        settings: method -> its settings in words, for the legend; the methods to show, in their
-            order.
-        models: a column each, in this order; all by name if None.
-
-    Others, and errors, as for :func:`methods`.
-    """
-    table = methods(
-        scores,
-        images,
-        timings,
-        models=models,
-        methods=list(settings),
-        baseline=baseline,
-        batch_size=batch_size,
-    )
-    shown = list(dict.fromkeys(table["model"]))
-    with figure_style():
-        figure, axes = _grid(shown)
-        for column, model in enumerate(shown):
-            for row in table[table["model"] == model].itertuples():
-                look = look_of(str(row.method), list(settings))
-                _point(axes[:, column], row, look)
-            axes[0, column].set_title(model)
-            axes[1, column].set_xlabel("ms per image (log scale)")
-            for panel in axes[:, column]:
-                panel.set_xscale("log")
-                plain_log_ticks(panel)
-        axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
-        axes[1, 0].set_ylabel("judge reward")
-        figure.legend(handles=_named(settings), loc="outside lower left", ncols=2, fontsize=7)
-    return figure
-
-
-def _point(axes: Sequence[Axes], row: Any, look: Look) -> None:
-    mean, low, high = row.geneval_mean, row.geneval_mean_ci_low, row.geneval_mean_ci_high
-    style: dict[str, Any] = {"color": look.color, "marker": look.marker, "ms": 6, "ls": ""}
-    spread = [[mean - low], [high - mean]]
-    axes[0].errorbar([row.latency_ms], [mean], yerr=spread, lw=1, capsize=2, **style)
-    axes[1].plot([row.latency_ms], [row.judge_reward_mean], **style)
-
-
-def _named(settings: Mapping[str, str]) -> list[Line2D]:
-    looks = {name: look_of(name, list(settings)) for name in settings}
-    return [
-        Line2D([], [], color=look.color, marker=look.marker, ls="", ms=5, label=label)
-        for label, look in (
-            (f"{name}: {settings[name]}" if settings[name] else name, look)
-            for name, look in looks.items()
-        )
-    ]
-
-
 def _failed_attempts(
     cells: pd.DataFrame, trajectories: pd.DataFrame | None
 ) -> pd.Series[float] | float:
@@ -394,21 +284,11 @@ def _failed_attempts(
     return found.fillna(0.0)
 
 
-def _at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:
+def at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:
+    """The timings of one batch size; None takes the largest that was timed."""
     require(timings, (*CELL, "batch_size", "latency_ms"), "timings")
     size = timings["batch_size"].max() if batch_size is None else batch_size
     return timings[timings["batch_size"] == size]
-
-
-def _with_time(curve: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
-    key = list(CELL)
-    latency = timings.groupby(key, as_index=False)["latency_ms"].median()
-    joined = curve.merge(latency, on=key, how="left")
-    lacking = joined[joined["latency_ms"].isna()][["model", "method"]].drop_duplicates()
-    untimed = [f"{row.model} {row.method}: no timing" for row in lacking.itertuples()]
-    stop_on(untimed, "curves against time")
-    total = joined.groupby(key)["nfe"].transform("max")
-    return joined.assign(ms=joined["latency_ms"] * joined["nfe"] / total)
 
 
 def _compared(cold: pd.DataFrame, warm: pd.DataFrame) -> dict[str, Any]:
@@ -467,21 +347,3 @@ def _unlike(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> lis
     one, two = (set(own[list(PICTURE)].itertuples(index=False, name=None)) for own in rows.values())
     n = len(one ^ two)
     return [f"{model}: {cold} and {warm} differ in {n} images"] if n else []
-
-
-def _grid(models: Sequence[str]) -> tuple[Figure, Any]:
-    # Wide enough for the legend's four columns.
-    figure = Figure(figsize=(max(2.9 * len(models), 7.5), 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(2, len(models), squeeze=False)
-
-
-def _lines(panel: Axes, curve: pd.DataFrame, x: str, methods: Sequence[str]) -> None:
-    for method in methods:
-        line = curve[curve["method"] == method]
-        look = look_of(method, methods)
-        every = max(1, len(line) // 5)
-        panel.plot(
-            line[x], line["best_value"], color=look.color, marker=look.marker, ms=4, lw=1.5,
-            markevery=every,
-        )  # fmt: skip

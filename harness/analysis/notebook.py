@@ -1,0 +1,45 @@
+"""Scores for notebooks and scripts: no Snakemake is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from harness.results import component_versions, frames
+
+#: Columns of score rows that :func:`load` adds to those of a frame.
+LOADED = ("selection", "file", "benchmark_version", "commit", "written")
+
+
+def load(results: str | Path = "results") -> pd.DataFrame:
+    """All score rows of a run, e.g. for a notebook; no Snakemake is needed.
+
+    Args:
+        results: the folder that the workflow wrote.
+
+    Returns:
+        The columns of :data:`harness.results.frames.SCORES`, and :data:`LOADED`: the selection and
+        the
+        file that a row is from, the version of its benchmark, and commit and time of scoring. An
+        image of several selections has a row in each.
+
+    Raises:
+        FileNotFoundError: there are no scores.
+        ValueError: a file is broken (:func:`harness.results.frames.read`), or two files mix
+        versions of
+            a component (:func:`harness.results.component_versions.check`).
+    """
+    paths = sorted(Path(results, "scores").glob("*/*.parquet"))
+    if not paths:
+        raise FileNotFoundError(f"there are no scores in {Path(results, 'scores')}")
+    component_versions.check(paths)
+    return pd.concat([_loaded(path) for path in paths], ignore_index=True)
+
+
+def _loaded(path: Path) -> pd.DataFrame:
+    origin = frames.read_provenance(path)
+    version = origin.get("spec", {}).get("benchmark", {}).get("version")
+    values = (path.parent.name, str(path), version, origin.get("commit"), origin.get("written"))
+    added = dict(zip(LOADED, values, strict=True))
+    return frames.read(path, frames.SCORES).assign(**added)

@@ -1,0 +1,88 @@
+"""What searches reach, drawn against iterations and against time.
+
+Pure functions of frames, like those of :mod:`harness.report.figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from harness.analysis.pairing import CELL, stop_on
+from harness.analysis.search_tables import at_batch_size, search_curve
+from harness.report.figures import draw_legend, figure_style, look_of, plain_log_ticks
+
+
+def curves(
+    trajectories: pd.DataFrame,
+    timings: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Figure:
+    """Mean reward of the best image so far: above against iterations, below against time.
+
+    The time of an iteration is the share of its backbone passes in the search's median latency.
+
+    Args:
+        trajectories: trajectory rows of one benchmark.
+        timings: timing rows of the same methods.
+        models: one column each, in this order; all by name if None.
+        methods: one line each, in this order; all by name if None.
+        batch_size: the timings to use; None takes the largest that was timed.
+
+    Raises:
+        FrameError: a search or its timing is missing, or as in :func:`search_curve`.
+    """
+    curve = search_curve(trajectories, models=models, methods=methods)
+    curve = _with_time(curve, at_batch_size(timings, batch_size))
+    shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
+    with figure_style():
+        figure, axes = grid_of_panels(shown)
+        for column, model in enumerate(shown):
+            for panel, x in zip(axes[:, column], ("iteration", "ms"), strict=True):
+                lines = curve[curve["model"] == model]
+                _lines(panel, lines, x, drawn)
+            axes[0, column].set(title=model, xlabel="scored images")
+            axes[1, column].set(xlabel="ms per image (log scale)", xscale="log")
+            plain_log_ticks(axes[1, column])
+        for panel in axes[:, 0]:
+            panel.set_ylabel("reward of the best so far")
+        draw_legend(figure, drawn)
+    return figure
+
+
+def _with_time(curve: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
+    key = list(CELL)
+    latency = timings.groupby(key, as_index=False)["latency_ms"].median()
+    joined = curve.merge(latency, on=key, how="left")
+    lacking = joined[joined["latency_ms"].isna()][["model", "method"]].drop_duplicates()
+    untimed = [f"{row.model} {row.method}: no timing" for row in lacking.itertuples()]
+    stop_on(untimed, "curves against time")
+    total = joined.groupby(key)["nfe"].transform("max")
+    return joined.assign(ms=joined["latency_ms"] * joined["nfe"] / total)
+
+
+def grid_of_panels(models: Sequence[str]) -> tuple[Figure, Any]:
+    """Two rows of panels, a column for each model: axes [2, models]."""
+    # Wide enough for the legend's four columns.
+    figure = Figure(figsize=(max(2.9 * len(models), 7.5), 5.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(2, len(models), squeeze=False)
+
+
+def _lines(panel: Axes, curve: pd.DataFrame, x: str, methods: Sequence[str]) -> None:
+    for method in methods:
+        line = curve[curve["method"] == method]
+        look = look_of(method, methods)
+        every = max(1, len(line) // 5)
+        panel.plot(
+            line[x], line["best_value"], color=look.color, marker=look.marker, ms=4, lw=1.5,
+            markevery=every,
+        )  # fmt: skip
