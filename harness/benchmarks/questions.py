@@ -10,7 +10,6 @@ benchmark can make one before any image exists.
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +21,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.base.import_strings import SpecError, resolve, unknown
+from harness.base.errors import SpecError
+from harness.base.import_strings import resolve
+from harness.base.signatures import check_call
 from harness.benchmarks.neighbours import runs
 from harness.build.components import default_device
 
@@ -90,14 +91,10 @@ def _built(declaration: str, device: str) -> Any:
     target = arguments.pop("target", "")
     if not target:
         raise SpecError(f"an answerer needs a target, got {declaration}")
-    factory = resolve(target)
-    parameters = inspect.signature(factory).parameters
-    for name in arguments:
-        if name not in parameters:
-            raise unknown(f"keyword for {target}:", name, parameters)
-    if "device" in parameters:
+    signature = check_call(target, arguments)
+    if signature is not None and "device" in signature.parameters:
         arguments.setdefault("device", device)
-    return factory(**arguments)
+    return resolve(target)(**arguments)
 
 
 def check_answerer(answerer: Mapping[str, Any]) -> None:

@@ -6,19 +6,18 @@ transformers take seconds, and scoring jobs do without them.
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import psutil
 import torch
 
-from harness.base.import_strings import keywords_of, prefix
+from harness.base.errors import prefix
+from harness.base.signatures import check_call, signature_of
 from harness.experiment.components import (
     WEIGHT_ARGUMENTS,
-    Arguments,
     ComparisonSpec,
     MethodSpec,
     ModelSpec,
@@ -217,7 +216,7 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
 def build_reward(spec: RewardSpec, device: str) -> Reward:
     """Load a reward, and the parts that it is a sum of. Raises as :func:`build_generator`."""
     arguments = dict(spec.arguments)
-    if "name" in keywords_of(resolve(spec.target)):
+    if _takes(spec.target, "name"):
         arguments["name"] = spec.name
     if spec.parts:
         # In one order, however the declaration came here: JSON sorts names.
@@ -243,7 +242,7 @@ def check_comparison(metric: str, spec: ComparisonSpec) -> None:
     """
     if not metric.endswith(tuple(ENDINGS)):
         raise SpecError(f"metric {metric!r} of pairs must end in {' or '.join(ENDINGS)}")
-    _check_keywords(spec.target, spec.arguments, keywords_of(resolve(spec.target)), "")
+    check_call(spec.target, spec.arguments)
     for name in WEIGHT_ARGUMENTS:
         if name in spec.arguments:
             PinnedFile.parse(str(spec.arguments[name])).check()
@@ -315,28 +314,15 @@ def check_keywords(spec: MethodSpec) -> None:
         SpecError: the target does not take one of them, or refuses its value.
         FileNotFoundError: a file that one of them names is missing.
     """
-    factory = resolve(spec.target)
-    _check_keywords(spec.target, spec.arguments, keywords_of(factory), spec.file)
-    where = f"{prefix(spec.file)}method {spec.name!r}, with the config's arguments"
-    _check_types(where, spec.arguments, factory)
+    where = f"method {spec.name!r}, with the config's arguments"
+    check_call(spec.target, spec.arguments, file=spec.file, where=where)
     if spec.searcher is not None:
         check_method(spec.searcher, None)
     elif spec.trains is None:
         try:
-            factory(**spec.arguments)
+            resolve(spec.target)(**spec.arguments)
         except (TypeError, ValueError) as error:
-            raise SpecError(f"{where}: {error}") from error
-
-
-def _check_types(where: str, arguments: Arguments, factory: Any) -> None:
-    """Check counts and switches: Python takes one for the other, and fractions for counts."""
-    parameters = inspect.signature(factory).parameters
-    for kind, said in ((int, "a whole number"), (bool, "true or false")):
-        # As written, or as text where the module postpones annotations.
-        annotated = (kind, kind.__name__)
-        for name in (n for n in arguments if n in parameters):
-            if parameters[name].annotation in annotated and type(arguments[name]) is not kind:
-                raise SpecError(f"{where}: {name} must be {said}, got {arguments[name]!r}")
+            raise SpecError(f"{prefix(spec.file)}{where}: {error}") from error
 
 
 def words_prompts(spec: MethodSpec) -> bool:
@@ -423,28 +409,18 @@ def whole_network(kind: Any, weights: str, unused: str = "", **options: Any) -> 
     return network
 
 
+def _takes(target: str, name: str) -> bool:
+    signature = signature_of(target)
+    return signature is not None and name in signature.parameters
+
+
 def _build(target: str, arguments: dict[str, Any], device: str, file: str) -> Any:
-    factory = resolve(target)
-    parameters = keywords_of(factory)
-    if "device" in parameters:
+    if _takes(target, "device"):
         arguments.setdefault("device", device)
+    check_call(target, arguments, file=file)
     if "dtype" in arguments:
         arguments["dtype"] = dtype_of(arguments["dtype"], file)
-    _check_keywords(target, arguments, parameters, file)
-    return factory(**arguments)
-
-
-def _check_keywords(
-    target: str,
-    arguments: Mapping[str, Any],
-    parameters: Mapping[str, bool],
-    file: str,
-) -> None:
-    if any(parameters.values()):
-        return
-    for name in arguments:
-        if name not in parameters:
-            raise unknown(f"keyword for {target}:", name, parameters, file)
+    return resolve(target)(**arguments)
 
 
 def dtype_of(name: object, file: str) -> torch.dtype:

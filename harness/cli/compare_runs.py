@@ -10,7 +10,7 @@ that Holm's method corrects for all rows together.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from filecmp import cmp
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.analysis.pairing import CELL, PICTURE, FrameError, examples
 from harness.analysis.statistics import Difference, holm, paired_difference, unpaired_difference
 from harness.analysis.tables import CORRECT
 from harness.base.atomic_files import write_text
+from harness.experiment.jobs import place_names
 from harness.report.formats import for_people
 from harness.results import frames
 from harness.results.results_folder import Made, Survey, frames_of, survey
@@ -52,8 +53,6 @@ _LEGEND = (
     "n_redrawn: of the paired images, those with other files; n_without_file: those that have a "
     "file in one run at most, so that nobody can tell."
 )
-#: Parts of a job that say where, not what.
-_PLACES = ("out", "work", "threads", "file", "images", "inputs")
 
 
 class Comparison(NamedTuple):
@@ -300,14 +299,16 @@ def _by_subject(found: Survey) -> dict[str, Made]:
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: record.get(name) for name in ("commit", "dirty", "packages", "hardware", "spec")}
-    return dict(_leaves(parts, ""))
+    return dict(_leaves(parts, "", place_names()))
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, name: str, places: Collection[str]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key not in _PLACES:
-                yield from _leaves(inner, f"{name}.{key}" if name else key)
+            if key not in places:
+                # Arguments have names of their own, which may be those of places.
+                below = () if key == "arguments" else places
+                yield from _leaves(inner, f"{name}.{key}" if name else key, below)
     else:
         yield name, value
 

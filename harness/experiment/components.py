@@ -16,7 +16,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic.dataclasses import dataclass
 
-from harness.base.import_strings import SpecError, check_target, prefix, resolve, unknown
+from harness.base.errors import SpecError, prefix, unknown
+from harness.base.import_strings import resolve
+from harness.base.signatures import check_call
+from harness.experiment.identity import Place
 from harness.experiment.validation import STRICT, Count, checked, from_json, to_json
 from hypernoise.weights.digests import COMMIT
 from hypernoise.weights.places import REPOSITORY
@@ -47,8 +50,6 @@ Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
 TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune", "low_frequency")
 #: Arguments of a reward that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
-#: Parameters that no declaration gives: the harness does, or only Python callers can.
-_FILLED_IN = {"device", "pipeline", "name"}
 #: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
 RANK_INFIX = "_rank_"
 #: In place of weights: the declared architecture with random ones.
@@ -80,7 +81,7 @@ class ModelSpec:
     """
 
     name: str
-    target: str
+    target: Place
     weights: str
     size_px: Count
     version: Count
@@ -88,8 +89,8 @@ class ModelSpec:
     steps: Count = 1
     arguments: Arguments = field(default_factory=dict)
     architecture: str = ""
-    encodings: str = ""
-    file: str = ""
+    encodings: Place = ""
+    file: Place = ""
 
     @property
     def is_random(self) -> bool:
@@ -112,10 +113,10 @@ class RewardSpec:
     """
 
     name: str
-    target: str
+    target: Place
     version: Count
     arguments: Arguments = field(default_factory=dict)
-    file: str = ""
+    file: Place = ""
     weights_of: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, RewardSpec] = field(default_factory=dict)
 
@@ -148,7 +149,7 @@ class MethodSpec:
     """
 
     name: str
-    target: str
+    target: Place
     version: Count
     arguments: Arguments = field(default_factory=dict)
     trains: Trainable | None = None
@@ -157,7 +158,7 @@ class MethodSpec:
     needs_reward: bool = False
     search: str = ""
     searcher: MethodSpec | None = None
-    file: str = ""
+    file: Place = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -192,14 +193,14 @@ class BenchmarkSpec:
     """
 
     name: str
-    target: str
+    target: Place
     version: Count
-    scorer: str = ""
+    scorer: Place = ""
     metric: str = ""
     n_images: Count = 4
     arguments: Arguments = field(default_factory=dict)
     scorer_arguments: Arguments = field(default_factory=dict)
-    file: str = ""
+    file: Place = ""
 
     @property
     def prompts(self) -> PromptsSpec:
@@ -216,10 +217,10 @@ class TableSpec:
     """
 
     name: str
-    target: str
+    target: Place
     version: Count
     arguments: Arguments = field(default_factory=dict)
-    file: str = ""
+    file: Place = ""
     selections: tuple[str, ...] = ()
 
 
@@ -322,12 +323,12 @@ class Registry:
     ) -> BenchmarkSpec:
         """Declare a benchmark; see :class:`BenchmarkSpec`."""
         own = ("target", "version", "scorer", "metric", "n_images", "scorer_arguments")
-        _check_arguments(target, set(arguments), own, file)
+        check_call(target, arguments, file=file, valid=own)
         scoring = scorer_arguments or {}
         if bool(scorer) != bool(metric):
             raise SpecError(f"{prefix(file)}benchmark {name!r}: give scorer and metric, or neither")
         if scorer:
-            _check_arguments(scorer, set(scoring), (), file)
+            check_call(scorer, scoring, file=file)
         _at_least_one(file, name, version=version, n_images=n_images)
         spec = BenchmarkSpec(
             name, target, version, scorer, metric, n_images, arguments, scoring, file
@@ -372,7 +373,7 @@ def _declared(
         *({"parts"} if kind is RewardSpec else ()),
     }
     own = {entry.name for entry in fields(kind)} - filled_in
-    arguments: Arguments = {key: value for key, value in given.items() if key not in own}
+    arguments = {key: value for key, value in given.items() if key not in own}
     made = {key: value for key, value in given.items() if key in own}
     try:
         json.dumps(dict(given), allow_nan=False)
@@ -381,7 +382,8 @@ def _declared(
             f"{prefix(file)}arguments of {what} must be JSON values: {error}"
         ) from error
     if "target" in made:
-        _check_arguments(made["target"], {*arguments, *passed}, tuple(own), file)
+        called = {name: made.get(name, ()) for name in passed} | arguments
+        check_call(made["target"], called, file=file, valid=own)
     return checked({**made, "name": name, "file": file, "arguments": arguments}, kind, what, file)
 
 
@@ -419,16 +421,6 @@ def _check_model_weights(spec: ModelSpec) -> None:
             "declare the revision too, the 40 hexadecimal digits of a commit; for a folder that is "
             f"made later, write './{spec.weights}'"
         )
-
-
-def _check_arguments(target: str, given: Collection[str], own: tuple[str, ...], file: str) -> None:
-    parameters = check_target(target, file)
-    if parameters is None or parameters.any_keyword:
-        return
-    for name in sorted(given):
-        if name not in parameters.names:
-            valid = {*own, *parameters.names} - _FILLED_IN
-            raise unknown(f"keyword for {target}:", name, valid, file)
 
 
 def _check_random_name(reward: str, file: str) -> None:

@@ -8,16 +8,14 @@ is hashed into the provenance of its own.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic.dataclasses import dataclass
 
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 from harness.experiment.components import (
     Arguments,
     BenchmarkSpec,
@@ -28,13 +26,21 @@ from harness.experiment.components import (
     RewardSpec,
     TableSpec,
 )
+from harness.experiment.identity import (
+    Place,
+    Places,
+    Threads,
+    fingerprint,
+    identity_of,
+    job_hash,
+    marks_of,
+)
 from harness.experiment.validation import STRICT, Count, from_json, to_json
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
+from hypernoise.identity import PLACE, SPEED_ONLY
 
 #: Images lie in this folder beside their frame.
 PNG_FOLDER = "png"
-#: Fields that name places or resources: a job that differs in these only gives the same numbers.
-_NO_IDENTITY = ("file", "out", "work", "threads", "encodings")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,8 +57,8 @@ class PretrainJob:
 
     kind: Literal["generator", "matcher"]
     recipe: str
-    out: str
-    threads: Count = 1
+    out: Place
+    threads: Threads = 1
     changes: Arguments = field(default_factory=dict)
     models: tuple[ModelSpec, ...] = ()
 
@@ -70,17 +76,20 @@ class TrainJob:
         out: folder for the adapter, ``steps.parquet`` and ``checkpoints/``.
     """
 
+    #: What ``options`` are arguments of.
+    targets: ClassVar[Mapping[str, str]] = {"options": "hypernoise.training.loop:TrainingOptions"}
+
     model: ModelSpec
     method: MethodSpec
     reward: RewardSpec
     train_prompts: PromptsSpec
     validation_prompts: PromptsSpec
     options: Arguments
-    out: str
-    work: str
+    out: Place
+    work: Place
     extra_rewards: Mapping[str, RewardSpec] = field(default_factory=dict)
     validation_images: Count = 1
-    threads: Count = 1
+    threads: Threads = 1
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -94,10 +103,10 @@ class MatchJob:
         out: folder for the adapter, ``match.json`` and its provenance.
     """
 
-    finetune: str
-    hypernoise: str
+    finetune: Place
+    hypernoise: Place
     reward: str
-    out: str
+    out: Place
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -128,16 +137,16 @@ class AuditJob:
     model: ModelSpec
     method: MethodSpec
     reward: str
-    training: str
+    training: Place
     prompts: PromptsSpec
     n_images: Count
     seed: int
     checkpoints: Count
-    out: str
-    work: str
+    out: Place
+    work: Place
     options: Arguments = field(default_factory=dict)
     precision: Literal["float32", "float64"] = "float32"
-    threads: Count = 1
+    threads: Threads = 1
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -163,10 +172,10 @@ class GenerateJob:
     steps: Count
     seed: int
     batch_size: Count
-    adapter: str | None
-    out: str
-    work: str
-    threads: Count = 1
+    adapter: Annotated[str | None, PLACE]
+    out: Place
+    work: Place
+    threads: Threads = 1
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -190,10 +199,10 @@ class ScoreJob:
 
     benchmark: BenchmarkSpec
     rewards: Mapping[str, RewardSpec]
-    images: tuple[str, ...]
-    out: str
-    threads: Count = 1
-    batch_size: Count = 64
+    images: Places
+    out: Place
+    threads: Threads = 1
+    batch_size: Annotated[Count, SPEED_ONLY] = 64
     swap: str = ""
     seed: int = 0
 
@@ -215,10 +224,10 @@ class PairsJob:
     """
 
     comparisons: Mapping[str, ComparisonSpec]
-    images: tuple[str, ...]
-    out: str
-    threads: Count = 1
-    batch_size: Count = 32
+    images: Places
+    out: Place
+    threads: Threads = 1
+    batch_size: Annotated[Count, SPEED_ONLY] = 32
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -230,7 +239,7 @@ class Timed:
     """A method to time, with the folder of its trained network, if any."""
 
     method: MethodSpec
-    adapter: str | None = None
+    adapter: Annotated[str | None, PLACE] = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -251,6 +260,8 @@ class ProfileJob:
         out: path of the timings' parquet.
     """
 
+    measures_speed: ClassVar[bool] = True
+
     model: ModelSpec
     methods: tuple[Timed, ...]
     reward: RewardSpec
@@ -258,7 +269,7 @@ class ProfileJob:
     batch_size: Count
     repeats: Count
     steps: Count
-    out: str
+    out: Place
     threads: Count = 1
     single_images: bool = True
     peak_memory: bool = False
@@ -286,10 +297,12 @@ class LatencyJob:
         out: path of the latencies' parquet.
     """
 
+    measures_speed: ClassVar[bool] = True
+
     model: ModelSpec
     methods: tuple[MethodSpec, ...]
     prompts: PromptsSpec
-    out: str
+    out: Place
     reward: RewardSpec | None = None
     batch_sizes: tuple[int, ...] = (1,)
     sampling_steps: tuple[int, ...] = ()
@@ -328,8 +341,8 @@ class TableJob:
     """
 
     table: TableSpec
-    inputs: Mapping[str, tuple[str, ...]]
-    out: str
+    inputs: Annotated[Mapping[str, tuple[str, ...]], PLACE]
+    out: Place
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -386,44 +399,15 @@ def load_job(verb: str, text: str) -> Any:
     return from_json(text, JOBS[verb])
 
 
-def job_hash(job: Job, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, str]] = ()) -> str:
-    """What two runs must share for one to continue the other's work, as 64 hex digits.
-
-    Args:
-        job: its file names, folders and threads do not count.
-        inputs: local files or folders that it reads; a change of size or time of any counts.
-        prompts: (prompt_id, text) of the prompts that its targets gave.
-    """
-    identity = {
-        "job": _identity(job),
-        "inputs": [fingerprint(path) for path in inputs],
-        "prompts": prompts,
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def place_names() -> set[str]:
+    """Names of fields of jobs and components that say where, and not what."""
+    kinds = {*JOBS.values(), Timed, ModelSpec, RewardSpec, MethodSpec, BenchmarkSpec, TableSpec}
+    return {name for kind in kinds for name, marks in marks_of(kind).items() if PLACE in marks}
 
 
 def _with_pictures(frames: Sequence[str]) -> tuple[str, ...]:
     """Frames of images, and the folders of the images that they name."""
     return (*frames, *(str(Path(frame).with_name(PNG_FOLDER)) for frame in frames))
-
-
-def _identity(value: Any) -> Any:
-    if is_dataclass(value):
-        names = [entry.name for entry in fields(value) if entry.name not in _NO_IDENTITY]
-        return {name: _identity(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {key: _identity(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_identity(item) for item in value]
-    return value
-
-
-def fingerprint(path: str) -> list[Any]:
-    """Name, size and time of a file, or of every file in a folder."""
-    root = Path(path)
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    stats = [(file, file.stat()) for file in files]
-    return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
 
 
 __all__ = [
@@ -443,7 +427,9 @@ __all__ = [
     "TrainJob",
     "fingerprint",
     "from_json",
+    "identity_of",
     "job_hash",
     "load_job",
+    "place_names",
     "to_json",
 ]

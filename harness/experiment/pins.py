@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.base.atomic_files import write_text
-from harness.base.import_strings import SpecError, check_target, prefix, unknown
+from harness.base.errors import SpecError, prefix, unknown
+from harness.base.signatures import Signature, signature_of
 from harness.experiment.components import WEIGHT_ARGUMENTS, BenchmarkSpec, Registry
 from hypernoise.weights.digests import COMMIT, SHA256, Unpinned
 from hypernoise.weights.places import HASH_MARK, HUB_FILE, REPOSITORY, is_remote
@@ -205,9 +206,8 @@ def _below(key: str, found: Iterator[_Named]) -> Iterator[_Named]:
 
 
 def _named(target: str, given: Mapping[str, Any], file: str) -> Iterator[_Named]:
-    parameters = check_target(target, file) if target else None
-    names, defaults = (parameters.names, parameters.texts) if parameters else ((), {})
-    arguments = {**defaults, **given}
+    signature = (target and signature_of(target, file)) or Signature()
+    arguments = {**signature.texts, **given}
     for name, value in arguments.items():
         revision = "revision" if name in _MAIN_REPOSITORIES else f"{name}_revision"
         if isinstance(value, Mapping):
@@ -215,7 +215,7 @@ def _named(target: str, given: Mapping[str, Any], file: str) -> Iterator[_Named]
         elif name in _FILE_ARGUMENTS and is_remote(str(value)):
             place, _, sha256 = str(value).partition(HASH_MARK)
             yield _Named((name,), place, Pin(sha256=sha256))
-        elif revision in names and _is_repository(str(value)):
+        elif revision in signature.parameters and _is_repository(str(value)):
             commit = Pin(commit=str(arguments.get(revision, "")))
             yield _Named((name,), str(value), commit, revision)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.base.import_strings import SpecError, check_target, unknown
+from harness.base.errors import SpecError, unknown
+from harness.base.signatures import check_call
 from harness.experiment import image_sets
 from harness.experiment.component_files import method_variant
 from harness.experiment.components import (
@@ -24,6 +25,7 @@ from harness.experiment.components import (
     Registry,
     RewardSpec,
 )
+from harness.experiment.identity import speed_arguments
 from harness.experiment.image_sets import (
     COMPARE,
     CONTROLS,
@@ -50,8 +52,6 @@ DEFAULT = "default"
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
-#: Arguments of methods that change how fast they are, and not what they make.
-_COMPUTING = ("batch_size", "merged")
 #: Score of the reward that methods are trained on or search
 #: (:data:`harness.results.frames.METRICS`).
 TRAIN_METRIC = "train_reward"
@@ -242,12 +242,9 @@ class Experiment:
                     f"{self.file}: {key!r} in config section 'arguments' must name one method, "
                     "and may name a model or a reward besides, as in 'tiny_sd reno'"
                 )
+            where = f"method {named[0]!r} in config section 'arguments'"
             target = self.registry.methods[named[0]].target
-            parameters = check_target(target, self.file)
-            if parameters is None or parameters.any_keyword:
-                continue
-            where = f"argument of method {named[0]!r} in config section 'arguments':"
-            self._known(dict.fromkeys(parameters.names), where, given)
+            check_call(target, given, file=self.file, what=f"argument of {where}:", where=where)
 
     def _check_swept(self) -> None:
         """A parameter that no method of a sweep is given would be an empty column."""
@@ -263,10 +260,8 @@ class Experiment:
                 self._check_target(prompts)
 
     def _check_target(self, called: Mapping[str, Any]) -> None:
-        parameters = check_target(called["target"], self.file)
-        if parameters is not None and not parameters.any_keyword:
-            where = f"argument of {called['target']}:"
-            self._known(dict.fromkeys(parameters.names), where, called["arguments"])
+        target = called["target"]
+        check_call(target, called["arguments"], file=self.file, what=f"argument of {target}:")
 
     def _layered(self, section: str, *names: str) -> dict[str, Any]:
         # A layer whose key names more is the more special one; of two that name equally many,
@@ -640,7 +635,8 @@ def _in_words(method: MethodSpec) -> str:
     """What an author would say of a method's settings; how it is computed is left out."""
     if method.searcher is not None:
         return f"then {method.searcher.name}"
-    given = {k: v for k, v in method.arguments.items() if k not in _COMPUTING}
+    fast = speed_arguments(method.target)
+    given = {k: v for k, v in method.arguments.items() if k not in fast}
     return ", ".join(f"{name} {value}" for name, value in given.items())
 
 

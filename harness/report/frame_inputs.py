@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from harness.analysis.pairing import FrameError, examples
-from harness.base.import_strings import SpecError, prefix, resolve, unknown
+from harness.base.errors import SpecError, prefix
+from harness.base.import_strings import resolve
+from harness.base.signatures import check_call
 from harness.experiment.jobs import TableJob
 from harness.results import component_versions, frames
 
@@ -34,7 +36,8 @@ def call(job: TableJob) -> Any:
     """
     function = resolve(job.table.target)
     needed = _needed(function, job)
-    _check_arguments(function, job)
+    what = f"argument of {job.table.target}"
+    check_call(job.table.target, job.table.arguments, file=job.table.file, what=what)
     component_versions.check(path for kind in needed for path in job.inputs[kind])
     given: dict[str, Any] = {kind: _read(job.inputs[kind], kind) for kind in needed}
     if FILES in inspect.signature(function).parameters:
@@ -76,16 +79,6 @@ def _needed(function: Callable[..., Any], job: TableJob) -> list[str]:
             f"no files with {', '.join(required)} are given, but {given}"
         )
     return [kind for kind in kinds if kind not in lacking]
-
-
-def _check_arguments(function: Callable[..., Any], job: TableJob) -> None:
-    parameters = inspect.signature(function).parameters
-    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
-        return
-    valid = [name for name in parameters if name not in (*frames.SCHEMAS, FILES)]
-    for name in job.table.arguments:
-        if name not in valid:
-            raise unknown(f"argument of {job.table.target}", name, valid, job.table.file)
 
 
 def _read(paths: Sequence[str], kind: str) -> pd.DataFrame:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.candidates import Best, Candidate, Network, Task, candidate_batches
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
@@ -25,7 +27,7 @@ class BestOfN:
         ValueError: n < 1 or batch_size < 1.
     """
 
-    def __init__(self, n: int = 50, batch_size: int = 64) -> None:
+    def __init__(self, n: int = 50, batch_size: Annotated[int, SPEED_ONLY] = 64) -> None:
         if n < 1 or batch_size < 1:
             raise ValueError(f"best-of-n needs n >= 1 and batch_size >= 1, got {n}, {batch_size}")
         self.n = n

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
@@ -29,7 +31,9 @@ class HyperNoise:
         ValueError: ``merged`` is another text.
     """
 
-    def __init__(self, network: NoiseNetwork, merged: bool | str = False) -> None:
+    def __init__(
+        self, network: NoiseNetwork, merged: Annotated[bool | str, SPEED_ONLY] = False
+    ) -> None:
         self._network = inference_network(network, merged)
 
     @torch.no_grad()

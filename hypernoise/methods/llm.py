@@ -8,13 +8,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import requests
 import torch
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
@@ -252,7 +253,7 @@ def local_llm_search(
     rounds: int,
     gguf_file: str = "",
     revision: str = "",
-    batch_size: int = 64,
+    batch_size: Annotated[int, SPEED_ONLY] = 64,
 ) -> PromptSearch:
     """Prompt optimisation by a local language model; arguments of :class:`LocalLlm`."""
     writer = LocalLlm(model, gguf_file, revision)
@@ -279,7 +280,7 @@ def endpoint_search(
     proposals: int,
     rounds: int,
     key_variable: str = "",
-    batch_size: int = 64,
+    batch_size: Annotated[int, SPEED_ONLY] = 64,
 ) -> PromptSearch:
     """Prompt optimisation by a model behind a server; arguments of :class:`Endpoint`."""
     writer = Endpoint(url, model, key_variable)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
@@ -44,7 +46,7 @@ class LocalSearch:
         rounds: int = 7,
         similarity: float = 0.95,
         restart: bool = False,
-        batch_size: int = 64,
+        batch_size: Annotated[int, SPEED_ONLY] = 64,
     ) -> None:
         if min(neighbors, rounds, batch_size) < 1 or not 0 < similarity < 1:
             raise ValueError(

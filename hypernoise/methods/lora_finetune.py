@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.networks.lora_networks import FineTuner
@@ -26,7 +28,7 @@ class LoraFinetune:
         ValueError: ``merged`` is no truth value: there is no layer-by-layer merging here.
     """
 
-    def __init__(self, tuner: FineTuner, merged: bool = False) -> None:
+    def __init__(self, tuner: FineTuner, merged: Annotated[bool, SPEED_ONLY] = False) -> None:
         if not isinstance(merged, bool):
             raise ValueError(f"merged must be true or false for fine-tuning, got {merged!r}")
         self._tuner = MergedFineTuner(tuner) if merged else tuner

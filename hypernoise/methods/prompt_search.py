@@ -5,11 +5,12 @@ arXiv 2501.18096).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
@@ -71,7 +72,7 @@ class PromptSearch:
         proposals: int = 5,
         rounds: int = 10,
         keep: int = 20,
-        batch_size: int = 64,
+        batch_size: Annotated[int, SPEED_ONLY] = 64,
     ) -> None:
         if min(proposals, rounds, keep, batch_size) < 1:
             raise ValueError(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hypernoise.identity import depends_on_batch_size
 from hypernoise.methods.protocol import Generated, Spent, required_reward
 from hypernoise.methods.whitening import nearest_white_noise
 from hypernoise.models.protocol import Conditioning, Generator
@@ -23,6 +24,7 @@ from hypernoise.rewards.protocol import (
 )
 
 
+@depends_on_batch_size
 class Reno:
     """Optimise the noise of each image with Nesterov SGD and keep the best image on the way.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.candidates import check_generator
 from hypernoise.methods.protocol import Generated, Method
@@ -25,7 +27,12 @@ class WarmStart:
         merged: as for :class:`hypernoise.methods.hypernoise.HyperNoise`.
     """
 
-    def __init__(self, network: NoiseNetwork, search: Method, merged: bool | str = False) -> None:
+    def __init__(
+        self,
+        network: NoiseNetwork,
+        search: Method,
+        merged: Annotated[bool | str, SPEED_ONLY] = False,
+    ) -> None:
         self._network = inference_network(network, merged)
         self._search = search
 
@@ -46,7 +53,9 @@ class WarmStart:
         return found._replace(spent=found.spent._replace(nfe=found.spent.nfe + 1))
 
 
-def warm_best_of_n(network: NoiseNetwork, search: BestOfN, merged: bool | str = False) -> BestOfN:
+def warm_best_of_n(
+    network: NoiseNetwork, search: BestOfN, merged: Annotated[bool | str, SPEED_ONLY] = False
+) -> BestOfN:
     """Best-of-N over HyperNoise's images: every candidate's noise is moved by the network.
 
     Args:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import torch
 from torch import nn
 
 from hypernoise.choices import check_choice
 from hypernoise.compilation import MODES, Compiled
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.models.random_weights import random_pipeline
 from hypernoise.weights.folders import check_pipeline
 
@@ -42,9 +43,9 @@ class Loading(TypedDict, total=False):
     variant: str
     architecture: str
     vae_savings: Sequence[str]
-    mode: str
+    mode: Annotated[str, SPEED_ONLY]
     dtype: torch.dtype
-    device: str
+    device: Annotated[str, SPEED_ONLY]
 
 
 def load_pipeline(

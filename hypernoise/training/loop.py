@@ -16,12 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hypernoise.choices import check_choice
+from hypernoise.identity import SPEED_ONLY
 from hypernoise.models.protocol import Encoded, Generator, encode_in_chunks
 from hypernoise.networks.protocol import Trainable
 from hypernoise.noise import (
@@ -110,11 +111,11 @@ class TrainingOptions:
     l2_reduction: Reduction = "sum"
     temperature: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool, SPEED_ONLY] = False
     sampling_steps: int = 1
     checkpoint_every: int = 50
     validate_every: int = 50
-    sync_every: int = 10
+    sync_every: Annotated[int, SPEED_ONLY] = 10
     keep: Literal["last", "best"] = "last"
     seed: int = 0
 

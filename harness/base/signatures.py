@@ -1,0 +1,305 @@
+"""What a target can be called with, read from its source, and the one check of a call against it.
+
+Importing a target costs seconds where it brings torch, and Snakemake parses declarations on every
+call. So nothing is imported here: definitions, base classes and imports are followed in source.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.base.errors import SpecError, prefix, unknown
+from harness.base.import_strings import source_of, split
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_IMPORTS = (ast.Import, ast.ImportFrom)
+#: Names of the marks in :mod:`hypernoise.identity`.
+_SPEED_ONLY, _DEPENDS_ON_BATCH_SIZE = "SPEED_ONLY", "depends_on_batch_size"
+#: Parameters that no declaration gives: the harness does, or only Python callers can.
+_FILLED_IN = {"device", "pipeline", "name"}
+#: Types whose values are checked, and what messages call them.
+_SAID = {
+    "int": "a whole number",
+    "bool": "true or false",
+    "float": "a number",
+    "str": "a text",
+    "None": "null",
+}
+#: Base classes that bring no constructor of their own.
+_BARE_BASES = {"object", "ABC", "Protocol", "Generic"}
+#: Base classes whose annotated fields are what the constructor takes.
+_FIELD_BASES = {"NamedTuple", "TypedDict", "BaseModel"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter, as far as its source tells.
+
+    Attributes:
+        types: the plain types that its annotation allows; empty for any value.
+        text: its default if that is a string, or a constant of its module that is one.
+        is_speed_only: whether it is marked :data:`hypernoise.identity.SPEED_ONLY`.
+    """
+
+    name: str
+    types: frozenset[str] = frozenset()
+    is_required: bool = False
+    text: str | None = None
+    is_speed_only: bool = False
+
+    def takes(self, value: object) -> bool:
+        """Whether a value has one of the types. A whole number is a number, a truth value is not.
+
+        Python takes a truth value for a number, and a function may take a fraction for a count.
+        """
+        if not self.types:
+            return True
+        name = "None" if value is None else type(value).__name__
+        return name in self.types or (name == "int" and "float" in self.types)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a target can be called with.
+
+    Attributes:
+        parameters: by name, in their order.
+        any_keyword: whether it takes keywords of any other name, too.
+        depends_on_batch_size: whether :func:`hypernoise.identity.depends_on_batch_size` marks it.
+    """
+
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    any_keyword: bool = False
+    depends_on_batch_size: bool = False
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Defaults that are strings."""
+        found = {name: one.text for name, one in self.parameters.items()}
+        return {name: text for name, text in found.items() if text is not None}
+
+    @property
+    def speed_only(self) -> frozenset[str]:
+        """Arguments that change speed and no numbers."""
+        return frozenset(name for name, one in self.parameters.items() if one.is_speed_only)
+
+
+class _Definition(NamedTuple):
+    node: ast.stmt
+    source: Path
+
+
+def signature_of(target: str, file: str = "") -> Signature | None:
+    """Find a target in its source.
+
+    Returns:
+        What it can be called with, or None where no source shows it (compiled modules, results of
+        calls, base classes out of reach).
+
+    Raises:
+        SpecError: the text has another form, or the module or attribute does not exist.
+    """
+    module_name, attribute = split(target, file)
+    source = source_of(module_name)
+    if source is None:
+        raise SpecError(f"{prefix(file)}target {target!r}: there is no module {module_name!r}")
+    if source.suffix != ".py":
+        return None
+    found = _definitions(source)
+    if attribute not in found:
+        own = [name for name, node in found.items() if not isinstance(node, _IMPORTS)]
+        names = [name for name in own if not name.startswith("_")]
+        raise unknown(f"attribute of {module_name}", attribute, names, file)
+    return _signature(source, attribute)
+
+
+def check_call(
+    target: str,
+    arguments: Mapping[str, Any],
+    *,
+    file: str = "",
+    what: str = "",
+    where: str = "",
+    valid: Iterable[str] = (),
+    filled: Collection[str] | None = None,
+) -> Signature | None:
+    """Check that a target exists and can be called with some arguments.
+
+    Args:
+        target: ``"package.module:Attribute"``.
+        arguments: by keyword.
+        file: is blamed in messages.
+        what: what messages call an argument, by default a keyword for the target.
+        where: what messages call the call, by default the target.
+        valid: words that messages name as valid besides the parameters.
+        filled: parameters that are given otherwise, if the arguments are to be complete; None if
+            more of them come later.
+
+    Returns:
+        As :func:`signature_of`.
+
+    Raises:
+        SpecError: as :func:`signature_of`, or an argument is unknown, missing or of a wrong type.
+    """
+    signature = signature_of(target, file)
+    if signature is None:
+        return None
+    known = signature.parameters
+    for name in sorted(arguments):
+        if name not in known and not signature.any_keyword:
+            choices = {*valid, *known} - _FILLED_IN
+            raise unknown(what or f"keyword for {target}:", name, choices, file)
+    at = f"{prefix(file)}{where or target}"
+    for name, value in arguments.items():
+        if name in known and not known[name].takes(value):
+            said = " or ".join(text for kind, text in _SAID.items() if kind in known[name].types)
+            raise SpecError(f"{at}: {name} must be {said}, got {value!r}")
+    if filled is not None:
+        given = {*arguments, *filled}
+        lacking = [name for name, one in known.items() if one.is_required and name not in given]
+        if lacking:
+            raise SpecError(f"{at}: {', '.join(lacking)} must be given")
+    return signature
+
+
+@cache
+def _definitions(source: Path) -> dict[str, ast.stmt]:
+    found: dict[str, ast.stmt] = {}
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign):
+            found.update({t.id: node for t in node.targets if isinstance(t, ast.Name)})
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = node
+        elif isinstance(node, _IMPORTS):
+            found.update({(a.asname or a.name).split(".")[0]: node for a in node.names})
+    return found
+
+
+def _find(source: Path, name: str) -> _Definition | None:
+    """Where a name of a module is defined, through imports."""
+    node = _definitions(source).get(name)
+    if not isinstance(node, ast.ImportFrom):
+        return None if node is None else _Definition(node, source)
+    (original,) = (a.name for a in node.names if (a.asname or a.name) == name)
+    file = source_of(node.module) if node.module and not node.level else None
+    return _find(file, original) if file is not None and file.suffix == ".py" else None
+
+
+@cache
+def _signature(source: Path, name: str) -> Signature | None:
+    found = _find(source, name)
+    if found is None:
+        return None
+    node, source = found
+    made: Signature | None
+    if isinstance(node, _FUNCTIONS):
+        made = _of_function(node.args, 0, source)
+    elif isinstance(node, ast.ClassDef):
+        made = _of_class(node, source)
+    else:
+        return None
+    marked = any(_names(decorator) & {_DEPENDS_ON_BATCH_SIZE} for decorator in node.decorator_list)
+    return made and Signature(made.parameters, made.any_keyword, marked)
+
+
+def _of_class(node: ast.ClassDef, source: Path) -> Signature | None:
+    for member in node.body:
+        if isinstance(member, _FUNCTIONS) and member.name == "__init__":
+            return _of_function(member.args, 1, source)
+    bases = [base.id if isinstance(base, ast.Name) else "" for base in map(_plain, node.bases)]
+    if _FIELD_BASES.intersection(bases) or any(
+        "dataclass" in _names(d) for d in node.decorator_list
+    ):
+        return Signature({one.name: one for one in _fields(node, source)})
+    for base in bases:
+        if base not in _BARE_BASES:
+            return _signature(source, base)
+    return Signature()
+
+
+def _plain(base: ast.expr) -> ast.expr:
+    """A base class without its type arguments."""
+    return base.value if isinstance(base, ast.Subscript) else base
+
+
+def _fields(node: ast.ClassDef, source: Path) -> Iterator[Parameter]:
+    """The annotated fields of a dataclass, named tuple, model or typed dictionary, in order."""
+    for base in node.bases:
+        found = _find(source, base.id) if isinstance(base, ast.Name) else None
+        if found is not None and isinstance(found.node, ast.ClassDef):
+            yield from _fields(found.node, found.source)
+    for member in node.body:
+        match member:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=default):
+                if "ClassVar" not in _names(hint):
+                    yield _parameter(name, hint, default, source)
+
+
+def _of_function(arguments: ast.arguments, skip: int, source: Path) -> Signature:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    no_default: list[ast.expr | None] = [None]
+    # Defaults are those of the last ones.
+    defaults = no_default * (len(positional) - len(arguments.defaults)) + arguments.defaults
+    pairs = [*zip(positional, defaults, strict=True)][skip:]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    found = {arg.arg: _parameter(arg.arg, arg.annotation, given, source) for arg, given in pairs}
+    if arguments.kwarg is None:
+        return Signature(found)
+    unpacked = {one.name: one for one in _unpacked(arguments.kwarg.annotation, source)}
+    return Signature(found | unpacked, any_keyword=not unpacked)
+
+
+def _unpacked(annotation: ast.expr | None, source: Path) -> Iterator[Parameter]:
+    """The keywords that ``**keywords: Unpack[SomeTypedDict]`` stands for: none is required."""
+    match annotation:
+        case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
+            found = _find(source, name)
+            if found is not None and isinstance(found.node, ast.ClassDef):
+                for one in _fields(found.node, found.source):
+                    yield Parameter(one.name, one.types, is_speed_only=one.is_speed_only)
+
+
+def _parameter(
+    name: str, annotation: ast.expr | None, default: ast.expr | None, source: Path
+) -> Parameter:
+    return Parameter(
+        name,
+        types=_types(annotation),
+        is_required=default is None,
+        text=_text(default, source),
+        is_speed_only=_SPEED_ONLY in _names(annotation),
+    )
+
+
+def _names(node: ast.expr | None) -> set[str]:
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if node else set()
+
+
+def _types(annotation: ast.expr | None) -> frozenset[str]:
+    match annotation:
+        case ast.Name(id=name) if name in _SAID:
+            return frozenset({name})
+        case ast.Constant(value=None):
+            return frozenset({"None"})
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *_])):
+            return _types(inner)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            both = _types(left), _types(right)
+            return both[0] | both[1] if all(both) else frozenset()
+    return frozenset()
+
+
+def _text(node: ast.expr | None, source: Path) -> str | None:
+    if isinstance(node, ast.Name):
+        assigned = _definitions(source).get(node.id)
+        node = assigned.value if isinstance(assigned, (ast.Assign, ast.AnnAssign)) else None
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return None

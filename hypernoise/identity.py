@@ -1,0 +1,34 @@
+"""What a result depends on, said next to what it is said about.
+
+A result is known by names, versions and arguments. The marks here say which arguments do not count.
+They stand in annotations, ``merged: Annotated[bool, SPEED_ONLY]``, and are read from the source
+where importing it would bring torch. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Any)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Says of an argument or field why it does not count."""
+
+    reason: str
+
+
+#: It changes how fast a result comes about, and the result by rounding at most.
+SPEED_ONLY = Mark("changes speed only")
+#: It says where something is read, written or computed.
+PLACE = Mark("names a place")
+
+
+def depends_on_batch_size(method: T) -> T:
+    """Say of a method's class or factory that an image depends on how many are made with it.
+
+    Searches along gradients amplify rounding, and rounding differs between batch sizes.
+    """
+    return method
