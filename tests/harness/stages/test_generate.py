@@ -393,7 +393,7 @@ def best_of(n: Any) -> MethodSpec:
                 "reward": REWARD,
             },
             ValueError,
-            r"^reno\.smk: method 'reno', with the config's arguments: .*'str' and 'int'",
+            r"^reno\.smk: method 'reno', with the config's arguments: learning_rate must be a number",
         ),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"benchmark": benchmark(n=0)}, ValueError, r"prompts\(n=0\) gives no prompts"),
