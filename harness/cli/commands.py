@@ -65,13 +65,7 @@ def _pin(parser: ArgumentParser) -> None:
 
 def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("results", metavar="RESULTS", help="a results folder")
-    parser.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        metavar="PACKAGE",
-        help="let table functions of another package run, too",
-    )
+    _components_option(parser)
 
 
 def _compare(parser: ArgumentParser) -> None:

@@ -16,9 +16,12 @@ from harness.base.import_strings import SpecError, prefix
 from harness.experiment import pins
 from harness.experiment.components import MethodSpec, Registry
 
-#: Tables are rules through and through, and nobody asks for one by its declaration alone.
-KINDS = ("models", "rewards", "methods", "benchmarks")
-_RULE = re.compile(r"^(rule|checkpoint|module|use rule|ruleorder|localrules)\b", re.MULTILINE)
+#: Folders of component files; each kind is declared by its own ``add_`` function.
+KINDS = ("models", "rewards", "methods", "benchmarks", "tables")
+#: Where the part of a component file begins that is Snakemake's: its first rule.
+_RULE = re.compile(
+    r"^(?:for .*:\n\n?    )?(rule|checkpoint|module|use rule|ruleorder|localrules)\b", re.MULTILINE
+)
 
 
 def declared(folder: Path) -> Registry:

@@ -6,7 +6,6 @@ schema's metadata, and is written in one go: a killed job leaves no half of it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from harness.base.atomic_files import in_one_go
 from harness.base.import_strings import unknown
+from harness.base.safe_paths import below
 from harness.results import provenance
 
 Dtype = Literal["string", "int64", "float64", "bool"]
@@ -350,14 +350,16 @@ def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
     """Image frames under one another, as :func:`read_all`; ``path`` leads to the files from here.
 
     Whether the image files exist is not checked.
+
+    Raises:
+        SpecError: an image's path leads out of its frame's folder.
     """
     if not paths:
         raise ValueError("no image frames given")
     parts = []
     for path in paths:
         rows = read(path, IMAGES)
-        folder = os.path.dirname(path)
-        parts.append(rows.assign(path=[os.path.join(folder, name) for name in rows["path"]]))
+        parts.append(rows.assign(path=below(Path(path).parent, rows["path"], path)))
     return _joined(parts, IMAGES, paths)
 
 

@@ -18,11 +18,15 @@ from typing import Any
 
 from hypernoise.weights.digests import sha256_of
 
+#: Raised when files are written that earlier code cannot understand, or the other way round. Files
+#: without one are of commit 9239d5b or older.
+LAYOUT = 2
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
 
 
 def collect(kind: str, spec: Any) -> str:
-    """Provenance as JSON text: kind, commit, dirty, packages, hardware, spec, inputs, written.
+    """Provenance as JSON text: kind, layout, commit, dirty, packages, hardware, spec, inputs,
+    written.
 
     Args:
         kind: the kind of frame.
@@ -32,6 +36,7 @@ def collect(kind: str, spec: Any) -> str:
     return json.dumps(
         {
             "kind": kind,
+            "layout": LAYOUT,
             **commit(),
             "packages": packages(),
             "hardware": hardware(),
@@ -43,8 +48,14 @@ def collect(kind: str, spec: Any) -> str:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """What :func:`collect` wrote; empty for an empty text."""
-    record: dict[str, Any] = json.loads(text) if text else {}
+    """What :func:`collect` wrote; empty for an empty text.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    record = json.loads(text) if text else {}
+    if not isinstance(record, dict):
+        raise ValueError(f"provenance is no JSON object but {text[:60]!r}")
     return record
 
 

@@ -2,9 +2,8 @@
 
 Every parquet frame, every figure, matched networks and the gallery carry the provenance that
 :func:`harness.results.provenance.collect` wrote. Jobs name files by paths relative to the folder
-that they
-ran in; a results folder may have been moved or renamed since, and :meth:`Made.locate` still finds
-them.
+that they ran in; a results folder may have been moved or renamed since, and :meth:`Made.locate`
+still finds them.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from harness.base.atomic_files import write_text
+from harness.base.import_strings import SpecError
+from harness.base.safe_paths import below
 from harness.results import frames, provenance
 
 #: Provenance of a folder of files that have no place for it themselves.
@@ -60,6 +61,12 @@ class Made:
         return inputs if isinstance(inputs, dict) else {}
 
     @property
+    def outputs(self) -> Mapping[str, str]:
+        """Of a folder's provenance: name of a file or folder in it -> its hash."""
+        outputs = self.record.get("outputs")
+        return outputs if isinstance(outputs, dict) else {}
+
+    @property
     def home(self) -> Path | None:
         """What the results folder was called when the file was made; None if it was elsewhere."""
         if "out" not in self.spec:
@@ -73,15 +80,27 @@ class Made:
                 return Path(*folder.parts[:end])
         return None
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another layout of the harness wrote it, whose jobs and tables are others."""
+        return bool(self.record) and self.record.get("layout") != provenance.LAYOUT
+
     def locate(self, named: str) -> Path:
-        """Where a file is now that the job names."""
-        home, path = self.home, Path(named)
-        if home is None or (path.is_absolute() and not path.is_relative_to(home)):
-            return path
-        if path.is_relative_to(home):
-            return self.results / path.relative_to(home)
-        above = [self.results.resolve(), *self.results.resolve().parents]
-        return above[min(len(home.parts), len(above) - 1)] / path
+        """Where a file is now that the job names.
+
+        Raises:
+            SpecError: nobody knows, or it lies outside the results folder, whose files must not
+                choose what is read.
+        """
+        if self.home is None:
+            raise SpecError(
+                f"{self.path}: its job wrote it to {self.spec.get('out')}, so where {named} is "
+                "now is unknown"
+            )
+        if not Path(named).is_relative_to(self.home):
+            raise SpecError(f"{self.path} names {named!r}, which is outside {self.home}")
+        inside = str(Path(named).relative_to(self.home))
+        return Path(*below(self.results, [inside], self.path))
 
 
 class Survey(NamedTuple):
@@ -89,6 +108,24 @@ class Survey(NamedTuple):
 
     made: list[Made]
     unreadable: list[tuple[Path, str]]
+
+    def commits(self) -> list[str]:
+        """The commits of the code that made the files, abbreviated and sorted."""
+        known = {str(made.record["commit"])[:12] for made in self.made if "commit" in made.record}
+        return sorted(known)
+
+    def foreign(self) -> str:
+        """What to say of a folder that another layout of the harness wrote; empty of our own."""
+        others = [made for made in self.made if made.is_foreign]
+        if not others:
+            return ""
+        commits = ", ".join(Survey(others, []).commits()) or "unknown"
+        return (
+            f"{len(others)} of its files are of another layout of the harness (commit {commits}; "
+            f"layout {others[0].record.get('layout', 1)}, here is {provenance.LAYOUT}), e.g. "
+            f"{others[0].path}. Only the code of that commit can verify them or go on with them; "
+            "compare reads their scores"
+        )
 
 
 def survey(results: str | Path) -> Survey:
@@ -103,6 +140,7 @@ def survey(results: str | Path) -> Survey:
     found, faults = [], []
     for path in _candidates(folder):
         try:
+            below(folder, [str(path.relative_to(folder))], folder)
             found.append(Made(path, _record(path), folder))
         except (ValueError, OSError) as error:
             faults.append((path, str(error)))

@@ -1,19 +1,17 @@
 # The KL of noise networks, term by term, over training steps.
 add_table("audit", target="harness.analysis.kl_table:kl_table", version=1)
 
-audited = {"models": config["models"], "methods": config["audit"]["methods"]}
-
 
 rule audit:
     input:
-        audits=audit_frames(**audited),
+        audits=audit_frames(config["models"], config["audit"]["methods"]),
     output:
         **table_files("audit", what="the KL of noise networks, term by term"),
     log:
         "results/logs/tables/audit.log",
     threads: 1
     params:
-        job=audit_table_job("audit", **audited),
+        job=audit_table_job("audit", config["models"], config["audit"]["methods"]),
     message:
         "tabulate the audit"
     shell:

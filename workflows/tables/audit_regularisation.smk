@@ -2,7 +2,7 @@
 add_table(
     "audit_regularisation",
     target="harness.analysis.kl_table:kl_table",
-    selections=(REGULARISATION,),
+    selections=("regularisation",),
     version=1,
 )
 

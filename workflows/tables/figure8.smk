@@ -1,5 +1,7 @@
 # Base and noise network from the same noise in few steps: the paper's figure 8.
-add_table("figure8", target="harness.report.grids:side_by_side", selections=("few_steps",), version=1)
+add_table(
+    "figure8", target="harness.report.grids:side_by_side", selections=("few_steps",), version=1
+)
 
 
 rule figure8:

@@ -2,7 +2,7 @@
 add_table(
     "frontier",
     target="harness.report.pareto:frontier",
-    selections=(REGULARISATION,),
+    selections=("regularisation",),
     version=1,
 )
 

@@ -1,6 +1,9 @@
 # GenEval against the LoRA rank, drawn: the numbers of tables 9 and 10.
 add_table(
-    "rank_curve", target="harness.report.paper_figures:ranks", selections=("few_steps", "ranks"), version=1
+    "rank_curve",
+    target="harness.report.paper_figures:ranks",
+    selections=("few_steps", "ranks"),
+    version=1,
 )
 
 

@@ -2,7 +2,7 @@
 add_table(
     "regularisation",
     target="harness.analysis.regularisation:regularisation",
-    selections=(REGULARISATION,),
+    selections=("regularisation",),
     version=1,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -15,12 +16,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from harness_toys import BENCHMARK, MODEL, REWARD, damage
+from paths import REPOSITORY
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from harness.__main__ import main
 from harness.cli.verify import verify
-from harness.experiment.components import SpecError, TableSpec
+from harness.experiment.component_files import declared
+from harness.experiment.components import Registry, SpecError, TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.report import figure_diff, make
 from harness.report.frame_inputs import call
@@ -28,6 +31,9 @@ from harness.results import frames, provenance
 from harness.results.results_folder import survey
 
 KINDS = ("scores", "images", "timings")
+WORKFLOWS = REPOSITORY / "workflows"
+COMPONENTS = ("--components", str(WORKFLOWS))
+REGISTRY = declared(WORKFLOWS)
 
 
 def write_frames(results: Path, version: int = 1) -> None:
@@ -49,9 +55,7 @@ def write_frames(results: Path, version: int = 1) -> None:
 
 
 def table_job(**changes: Any) -> TableJob:
-    spec = TableSpec(
-        "table1", "harness.analysis.tables:table1", 3, file="workflows/tables/table1.smk"
-    )
+    spec = REGISTRY.tables["table1"]
     inputs = {kind: (f"results/{kind}/{kind}.parquet",) for kind in KINDS}
     return TableJob(spec, inputs | changes, "results/tables/table1")
 
@@ -74,7 +78,7 @@ def figure(results: Path) -> Path:
 
 
 def findings(results: Path) -> list[str]:
-    return [str(finding) for finding in verify(survey(results))]
+    return [str(finding) for finding in verify(survey(results), REGISTRY)]
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -95,7 +99,7 @@ def rewrite(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
 def test_an_untouched_folder_has_no_findings_wherever_it_is(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify", "results"]) == 0
+    assert main(["verify", "results", *COMPONENTS]) == 0
     summary = capsys.readouterr().out.splitlines()[-1]
     assert (
         summary
@@ -166,7 +170,7 @@ def test_a_truncated_frame_is_named_and_what_hangs_on_it(results: Path) -> None:
     found = findings(results)
     assert any("scores.parquet is truncated or not parquet" in line for line in found)
     assert any("table1.parquet: cannot be recomputed" in line for line in found)
-    assert main(["verify", "results"]) == 1
+    assert main(["verify", "results", *COMPONENTS]) == 1
 
 
 def test_frames_that_changed_after_the_table_was_made_are_named(results: Path) -> None:
@@ -214,7 +218,7 @@ def test_uncommitted_code_is_a_note_but_no_finding(
 ) -> None:
     monkeypatch.setattr(provenance, "commit", lambda: {"commit": "f" * 40, "dirty": True})
     make.run(table_job())
-    assert main(["verify", "results"]) == 0
+    assert main(["verify", "results", *COMPONENTS]) == 0
     printed = capsys.readouterr().out
     assert "made by code with uncommitted changes" in printed
     assert "ffffffffffff" in printed
@@ -246,7 +250,7 @@ def test_a_figure_of_another_matplotlib_is_a_note_but_no_finding(
     drawn_by = figure_diff.drawn_by(figure)
     monkeypatch.setattr("matplotlib.__version__", "0.1")
     rewrite(results / "scores" / "scores.parquet", lambda rows: rows.assign(value=1.0))
-    assert main(["verify", "results"]) == 1
+    assert main(["verify", "results", *COMPONENTS]) == 1
     printed = capsys.readouterr().out
     assert "note: 1 figures were not redrawn" in printed
     assert f"matplotlib {drawn_by} drew them, here is 0.1" in printed
@@ -270,14 +274,64 @@ def test_a_table_without_its_parquet_cannot_be_traced(results: Path) -> None:
     assert found.startswith(f"{results / 'tables' / 'best.csv'}: no parquet with provenance")
 
 
-def test_a_results_folder_does_not_choose_what_code_runs(results: Path) -> None:
-    spec = TableSpec("mine", "measured:scores", 1)
-    record = provenance.collect("table mine", replace(table_job(), table=spec))
-    stored = pq.read_table(results / "tables" / "table1.parquet")
-    changed = stored.replace_schema_metadata({b"hypernoise": record.encode()})
-    pq.write_table(changed, results / "tables" / "table1.parquet")
+def with_record(path: Path, job: TableJob, **changes: Any) -> None:
+    """Put another provenance into a table's parquet."""
+    record = provenance.parse(provenance.collect(f"table {job.table.name}", job)) | changes
+    stored = pq.read_table(path)
+    pq.write_table(
+        stored.replace_schema_metadata({b"hypernoise": json.dumps(record).encode()}), path
+    )
+
+
+def test_a_table_that_is_declared_nowhere_is_not_recomputed(results: Path) -> None:
+    spec = TableSpec("table1b", "measured:scores", 1)
+    with_record(results / "tables" / "table1.parquet", replace(table_job(), table=spec))
     (found,) = findings(results)
-    assert "target measured:scores is outside harness; --trust measured lets it run" in found
+    assert "cannot be recomputed: unknown table 'table1b'; did you mean 'table1'?" in found
+
+
+def test_the_function_of_a_table_is_the_declared_one_whatever_the_file_says(results: Path) -> None:
+    job = table_job()
+    elsewhere = replace(job.table, target="os:system")
+    with_record(results / "tables" / "table1.parquet", replace(job, table=elsewhere))
+    assert findings(results) == []
+
+
+def test_a_table_of_another_version_says_which_is_declared(results: Path) -> None:
+    job = table_job()
+    newer = replace(job.table, version=99)
+    with_record(results / "tables" / "table1.parquet", replace(job, table=newer))
+    (found,) = findings(results)
+    assert re.search(r"it is version 99 of table1, .*table1.smk declares \d", found)
+
+
+def test_a_users_own_table_in_an_own_package_is_verified_where_it_is_declared(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_of_verify.py").write_text(
+        "def counted(scores): return scores.groupby('method', as_index=False)['value'].count()"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "workflows" / "tables").mkdir(parents=True)
+    (tmp_path / "workflows" / "tables" / "mine.smk").write_text(
+        'add_table("mine", target="mine_of_verify:counted", version=1)\n\nrule mine:\n    input: 1'
+    )
+    registry = declared(tmp_path / "workflows")
+    for path in (results / "tables").glob("table1.*"):
+        path.unlink()
+    make.run(TableJob(registry.tables["mine"], table_job().inputs, "results/tables/mine"))
+    assert main(["verify", "results"]) == 0
+    assert [str(finding) for finding in verify(survey(results), Registry())] == [
+        f"{results}/tables/mine.parquet: cannot be recomputed: unknown table 'mine' (valid: none)"
+    ]
+
+
+def test_a_folder_of_another_layout_says_what_it_is(results: Path) -> None:
+    path = results / "tables" / "table1.parquet"
+    with_record(path, table_job(), layout=1, commit="abcdef0123456789")
+    (found,) = findings(results)
+    assert found.startswith(f"{results}: 1 of its files are of another layout of the harness")
+    assert "(commit abcdef012345; layout 1, here is 2), e.g." in found
 
 
 def test_two_versions_of_one_component_make_no_table(results: Path, tmp_path: Path) -> None:
@@ -304,8 +358,8 @@ def test_a_missing_score_names_rows_and_files(results: Path) -> None:
 def test_a_missing_or_empty_folder_is_a_one_line_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify", str(tmp_path / "no")]) == 2
-    assert main(["verify", str(tmp_path)]) == 2
+    assert main(["verify", str(tmp_path / "no"), *COMPONENTS]) == 2
+    assert main(["verify", str(tmp_path), *COMPONENTS]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == f"error: results folder {tmp_path / 'no'} is missing"
     assert second.startswith(f"error: {tmp_path} holds no results")
