@@ -139,14 +139,12 @@ def _inputs(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
     """Whether what the file was made from is still the same."""
     file, read = str(made.path), _read_by(made)
     try:
-        outputs = zip(
-            below(made.path.parent, made.outputs, file), made.outputs.values(), strict=True
-        )
+        outputs = below(made.path.parent, made.outputs, file)
         inputs = {name: made.locate(name) for name in read}
     except SpecError as error:
         yield Finding(file, f"cannot be traced: {error}")
         return
-    for output, recorded in outputs.items():
+    for output, recorded in zip(outputs, made.outputs.values(), strict=True):
         if not Path(output).exists() or hashed(Path(output)) != recorded:
             yield Finding(output, "is missing or was changed after it was made")
     for name, path in inputs.items():
