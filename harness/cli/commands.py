@@ -71,9 +71,7 @@ def _verify(parser: ArgumentParser) -> None:
 def _compare(parser: ArgumentParser) -> None:
     parser.add_argument("a", metavar="RESULTS_A", help="results folder of the earlier run")
     parser.add_argument("b", metavar="RESULTS_B", help="results folder of the later run")
-    parser.add_argument(
-        "--out", metavar="PATH", help="write PATH.md, PATH.csv and PATH.json besides"
-    )
+    parser.add_argument("--out", metavar="PATH", help="write PATH.md, PATH.csv and PATH.json, too")
 
 
 def _profile_options(parser: ArgumentParser) -> None:
@@ -160,7 +158,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "compare": Command(
         "say what moved between two runs, beyond noise or not, and what was done differently",
-        "harness.cli.compare_runs:run",
+        "harness.cli.compare:run",
         _compare,
     ),
     "verify": Command(

@@ -126,12 +126,16 @@ def _is_bound(name: str) -> bool:
 
 def markdown(table: pd.DataFrame, origin: str) -> str:
     """A pipe table, and below it what the intervals are and where it comes from."""
+    return "\n\n".join([pipes(table), *_notes(table, origin)]) + "\n"
+
+
+def pipes(table: pd.DataFrame) -> str:
+    """The table for people in Markdown, without a word around it."""
     texts = for_people(table)
     marks = ["--:" if _is_number(table[name]) else ":--" for name in texts.columns]
     cells = _marked(texts.map(_in_pipes), best(table), "**{}**")
     rows = [list(texts.columns), marks, *cells]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n\n".join(["\n".join(lines), *_notes(table, origin)]) + "\n"
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def latex(table: pd.DataFrame, origin: str) -> str:

@@ -11,14 +11,19 @@ from typing import Any
 import measured
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from harness_toys import BENCHMARK, REWARD, damage
+from paths import REPOSITORY
 
 from harness.__main__ import main
 from harness.analysis.statistics import paired_difference, unpaired_difference
-from harness.cli.compare_runs import Comparison, compare
 from harness.experiment.jobs import ScoreJob
+from harness.experiment.variants import Variant
+from harness.report.run_comparison import Comparison, compare
 from harness.results import frames, provenance
+from harness.results.earlier_names import method_today
 from harness.results.results_folder import survey
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -67,7 +72,7 @@ def test_a_run_compared_with_itself_has_not_moved(tmp_path: Path) -> None:
         axis=None
     )
     assert (found.moved["noise"] == "paired").all()
-    assert (found.latency["ratio"] == 1).all()
+    assert (found.times["ratio"] == 1).all()
     assert found.causes.empty
     assert found.alone == []
 
@@ -221,3 +226,62 @@ def test_a_paired_difference_tests_what_its_interval_shows() -> None:
 def test_a_task_on_one_side_only_is_refused() -> None:
     with pytest.raises(ValueError, match="task 1 is on one side only"):
         unpaired_difference(([1.0, 0.0], [0, 1], [0, 1]), ([1.0], [0], [2]))
+
+
+def of_old(folder: Path) -> Path:
+    """A results folder as commit 9239d5b left it: no layout, other names, other columns."""
+    old = {"hypernoise": "hypernoise_rank_8", "reno": "reno_lr_0_02"}
+    rows = measured.scores()
+    images = with_images(folder) / "images" / "images.parquet"
+    parts = {
+        images: measured.images(),
+        folder / "scores" / "s.parquet": rows,
+        folder / "timings" / "t.parquet": pd.DataFrame(
+            {"model": ["tiny_a"], "method": ["hypernoise_rank_8"], "reward": ["matcher"]}
+            | {"steps": [1], "batch_size": [1], "repeat": [0], "latency_ms": [5.0]}
+        ),
+    }
+    for path, frame in parts.items():
+        record = {"kind": path.parent.name, "commit": "9239d5b" + 33 * "0", "spec": {"x": 1}}
+        table = pa.Table.from_pandas(
+            frame.replace({"method": old}).drop(columns="nfe", errors="ignore"),
+            preserve_index=False,
+        )
+        pq.write_table(table.replace_schema_metadata({b"hypernoise": json.dumps(record)}), path)
+    return folder
+
+
+def test_a_run_of_the_earlier_layout_is_compared_image_by_image_and_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    today = {"hypernoise": "hypernoise:rank=8", "reno": "reno:learning_rate=0.02"}
+    a = of_old(tmp_path / "a")
+    b = results(tmp_path / "b", lambda rows: rows.replace({"method": today}))
+    found = compare(survey(a), survey(b))
+    assert set(found.moved["method"]) == {"base", *today.values()}
+    assert (found.moved["n_paired"] == 24).all()
+    assert not found.moved["moved"].any()
+    assert not found.causes["what"].str.startswith("spec").any()
+    assert main(["compare", str(a), str(b)]) == 0
+    said = capsys.readouterr().out
+    assert "a: 3 of its files are of another layout of the harness (commit 9239d5b00000;" in said
+    assert main(["verify", str(a), "--components", str(REPOSITORY / "workflows")]) == 1
+    verdict, summary = capsys.readouterr().out.splitlines()
+    assert verdict.startswith(f"{a}: 3 of its files are of another layout of the harness")
+    assert summary.endswith(": 1 findings")
+
+
+@pytest.mark.parametrize(
+    ("name", "today"),
+    [
+        ("base", "base"),
+        ("lora_finetune_rank_64", "lora_finetune_final:rank=64"),
+        ("lora_finetune_step_40", "lora_finetune_final:checkpoint=40"),
+        ("hypernoise_alpha_sum_0_001", "hypernoise:l2_reduction=sum,temperature=0.001"),
+        ("hypernoise_alpha_mean_1000", "hypernoise:l2_reduction=mean,temperature=1000"),
+        ("white_reno_lr_5_0", "white_reno:learning_rate=5"),
+        ("zero_order_0_95", "zero_order:similarity=0.95"),
+    ],
+)
+def test_methods_of_old_have_the_text_of_a_variant(name: str, today: str) -> None:
+    assert method_today(name) == today == str(Variant.parse(today))

@@ -1,0 +1,103 @@
+"""``python -m harness compare A B``: what moved between two runs, beyond noise or not, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.interval_columns import with_interval
+from harness.analysis.pairing import examples
+from harness.base.atomic_files import write_text
+from harness.report.formats import pipes
+from harness.report.run_comparison import KEY, PAIRED, PAIRED_COUNTS, Comparison, compare
+from harness.results.results_folder import survey
+
+_LEGEND = (
+    "Intervals in brackets: 95 %, images of one prompt taken as one cluster. *paired*: the same "
+    "images from the same noise; *unpaired*: other images, so that the noise counts, too. "
+    "n_redrawn: of the paired images, those with other files; n_without_file: those that have a "
+    "file in one run at most, so that nobody can tell."
+)
+
+
+def run(a: str, b: str, out: str | None) -> None:
+    """Compare two results folders, print Markdown, and write ``out`` + .md, .csv and .json.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty.
+        ValueError: a frame is broken, or the runs have nothing in common.
+    """
+    found = compare(survey(a), survey(b))
+    text = markdown(found, a, b)
+    print(text, end="")
+    if out is not None:
+        texts = {
+            "md": text,
+            "csv": found.moved.to_csv(index=False, lineterminator="\n"),
+            "json": _json(found),
+        }
+        for suffix, words in texts.items():
+            write_text(f"{out}.{suffix}", words)
+
+
+def markdown(found: Comparison, a: str, b: str) -> str:
+    """The comparison in words and tables."""
+    n_moved = int(found.moved["moved"].sum())
+    parts = [
+        f"# What moved from {a} (a) to {b} (b)",
+        *found.foreign,
+        f"{n_moved} of {len(found.moved)} differences are beyond noise (95 %, Holm).",
+        _LEGEND,
+    ]
+    for title, rows in _by_verdict(found.moved).items():
+        parts += [f"## {title}", pipes(rows) if len(rows) else "Nothing."]
+    if len(found.times):
+        note = "Medians of repeats on one machine each: no interval would cover another machine."
+        parts += ["## Time per image from encoded prompts, ms", pipes(found.times), note]
+    parts += ["## What was done differently"]
+    parts += [pipes(found.causes) if len(found.causes) else "Nothing that provenance knows of."]
+    if found.alone:
+        parts += ["## In one run only", "\n".join(f"- {line}" for line in found.alone)]
+    lost = [f"- {side}: {line}" for side, files in found.missing.items() for line in _lost(files)]
+    if lost:
+        parts += ["## Image files that frames name and that are missing", "\n".join(lost)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_verdict(moved: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows under a title each: what moved, what did not, what is the very same."""
+    # Bounds and mean are all 0 only where no image's score differs.
+    bounds = moved[list(with_interval("difference"))]
+    same = (bounds == 0).all(axis=1) & (moved["noise"] == PAIRED)
+    rows = moved.drop(columns="moved")
+    return {
+        "Moved beyond noise": rows[moved["moved"]],
+        "Within noise": rows[~moved["moved"] & ~same],
+        "The same, image by image": rows[same][[*KEY, "a", *PAIRED_COUNTS]],
+    }
+
+
+def _lost(files: Sequence[Path]) -> list[str]:
+    """A line per folder, with the first of its missing files; the JSON has them all."""
+    folders = groupby(files, lambda file: file.parent)
+    names = [(folder, [file.name for file in of_folder]) for folder, of_folder in folders]
+    return [f"{folder}: {len(lost)} files: {examples(lost)}" for folder, lost in names]
+
+
+def _json(found: Comparison) -> str:
+    tables = {"moved": found.moved, "times": found.times, "causes": found.causes}
+    # Through pandas, which writes what is missing as null.
+    parts: dict[str, Any] = {
+        name: json.loads(table.to_json(orient="records", double_precision=15))
+        for name, table in tables.items()
+    }
+    parts["alone"] = found.alone
+    parts["missing"] = [
+        {"side": side, "file": str(file)} for side, files in found.missing.items() for file in files
+    ]
+    return json.dumps(parts, indent=1, allow_nan=False) + "\n"

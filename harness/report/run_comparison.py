@@ -1,0 +1,265 @@
+"""What moved between two runs, and what was done differently: tables of two results folders.
+
+Where both runs scored the same images (same prompt, index and experiment seed, hence the same
+noise) the difference is paired image by image, else it is not, and the row says so. GenEval's
+verdict is averaged as in the tables, task by task; rewards plainly. Intervals are at 95 %,
+clustered by prompt; ``moved`` is decided by p values that Holm's method corrects for all rows
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from filecmp import cmp
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from harness.analysis.interval_columns import columns_of, with_interval
+from harness.analysis.pairing import CELL, PICTURE, FrameError
+from harness.analysis.statistics import Difference, holm, paired_difference, unpaired_difference
+from harness.analysis.tables import CORRECT
+from harness.base.safe_paths import below
+from harness.results import frames
+from harness.results.earlier_names import method_today
+from harness.results.results_folder import Made, Survey, frames_of
+
+#: What a difference is about.
+KEY = ("benchmark", *CELL, "metric")
+PAIRED_COUNTS = ("n_paired", "n_redrawn", "n_without_file")
+COLUMNS = (
+    *(*KEY, "a", "b", *with_interval("difference"), "p_holm", "moved", "noise", "n_a", "n_b"),
+    *PAIRED_COUNTS,
+)
+LEVEL = 0.95
+PAIRED, UNPAIRED = "paired", "unpaired"
+_IMAGE = tuple(name for name in PICTURE if name != "benchmark")
+_DRAWN = ("benchmark", *CELL, *_IMAGE)
+#: Parts of a job that say where, not what.
+_PLACES = ("out", "work", "threads", "file", "images", "inputs")
+
+
+class Comparison(NamedTuple):
+    """Two runs side by side.
+
+    Attributes:
+        moved: a row per model, method and metric of both, with :data:`COLUMNS`; ``a`` and ``b``
+            are means in the metric's unit, n are images; of the paired ones ``n_redrawn`` have
+            other files, and ``n_without_file`` are not there in both runs to be compared.
+        times: median time per image of both, in ms, where both were timed.
+        causes: what was done differently: where, what, a, b.
+        alone: rows that one run has and the other lacks, in words.
+        missing: ``a`` and ``b`` -> image files that the run's frames name and that are not there.
+        foreign: what to say of a run that another layout of the harness wrote.
+    """
+
+    moved: pd.DataFrame
+    times: pd.DataFrame
+    causes: pd.DataFrame
+    alone: list[str]
+    missing: dict[str, list[Path]]
+    foreign: list[str]
+
+
+def compare(a: Survey, b: Survey) -> Comparison:
+    """What differs between two runs.
+
+    Raises:
+        FileNotFoundError: a run has no scores.
+        ValueError: a frame is broken, or the runs have no model, method and metric in common.
+    """
+    sides = {"a": a, "b": b}
+    for found in sides.values():
+        if found.unreadable:
+            raise ValueError("; ".join(f"{path}: {fault}" for path, fault in found.unreadable))
+    scores = [_scores(found) for found in sides.values()]
+    groups = [dict(list(rows.groupby(list(KEY)))) for rows in scores]
+    common = sorted(groups[0].keys() & groups[1].keys())
+    if not common:
+        raise FrameError("the runs have no model, method and metric in common: nothing to compare")
+    files = [_files(found) for found in sides.values()]
+    both = scores[0].merge(scores[1], on=[*KEY, *_IMAGE], suffixes=("_a", "_b"))
+    redrawn = _redrawn(*files)
+    both["is_redrawn"] = pd.Series([redrawn.get(image) for image in _images(both)], dtype="object")
+    paired = dict(list(both.groupby(list(KEY))))
+    moved = pd.DataFrame(
+        [_row(key, groups[0][key], groups[1][key], paired.get(key, both[:0])) for key in common]
+    )
+    moved["p_holm"] = holm(moved.pop("p").to_list())
+    moved["moved"] = moved["p_holm"] < 1 - LEVEL
+    lost = [sorted({path for path in of.values() if not path.is_file()}) for of in files]
+    return Comparison(
+        moved[list(COLUMNS)],
+        _times(a, b),
+        causes(a, b),
+        [
+            f"{name}: {' '.join(map(str, key))}"
+            for name, own, other in (("a", *groups), ("b", *reversed(groups)))
+            for key in sorted(own.keys() - other.keys())
+        ],
+        dict(zip(sides, lost, strict=True)),
+        [f"{name}: {text}." for name, found in sides.items() if (text := found.foreign())],
+    )
+
+
+def causes(a: Survey, b: Survey) -> pd.DataFrame:
+    """Every setting, package version, commit and machine in which two runs differ.
+
+    Settings are those of jobs, which runs of two layouts have in two forms: they are left out then.
+
+    Returns:
+        where (``everywhere``, or what was made), what (a dotted name), a, b; nothing twice.
+    """
+    records = [_by_subject(found) for found in (a, b)]
+    subjects = sorted(records[0].keys() & records[1].keys())
+    rows = []
+    for subject in subjects:
+        made = [record[subject] for record in records]
+        layouts = {item.record.get("layout") for item in made}
+        parts = ["commit", "dirty", "packages", "hardware"]
+        parts += ["spec"] if len(layouts) == 1 else []
+        flat = [dict(_leaves({p: item.record.get(p) for p in parts}, "")) for item in made]
+        for name in sorted(flat[0].keys() | flat[1].keys()):
+            values = [str(side.get(name, "absent")) for side in flat]
+            if values[0] != values[1]:
+                rows.append((subject, name, *values))
+    table = pd.DataFrame(rows, columns=["where", "what", "a", "b"], dtype="str")
+    grouped = table.groupby(["what", "a", "b"], sort=False)["where"].agg(list).reset_index()
+    grouped["where"] = [
+        "everywhere" if len(places) == len(subjects) else "; ".join(places)
+        for places in grouped["where"]
+    ]
+    return grouped[["where", "what", "a", "b"]]
+
+
+def _read(made: Made, kind: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a frame, which may be of another layout, with today's names of methods."""
+    if not made.is_foreign:
+        return frames.read(made.path, kind)[list(columns)]
+    rows = frames.read_any(made.path)
+    if lacking := [name for name in columns if name not in rows]:
+        raise FrameError(f"{made.path} is of another layout and lacks {', '.join(lacking)}")
+    return rows[list(columns)].assign(method=rows["method"].map(method_today))
+
+
+def _scores(found: Survey) -> pd.DataFrame:
+    """All scores of a run; an image of several selections is there once."""
+    made = frames_of(found.made, frames.SCORES.kind)
+    if not made:
+        raise FileNotFoundError(f"{found.made[0].results} holds no {frames.SCORES.kind}")
+    identity = [*KEY, *_IMAGE]
+    parts = [_read(item, frames.SCORES.kind, [*identity, "value"]) for item in made]
+    rows = pd.concat(parts, ignore_index=True).drop_duplicates([*identity, "value"])
+    twice = rows[rows.duplicated(identity, keep=False)]
+    if len(twice):
+        files = ", ".join(str(item.path) for item in made)
+        first = " ".join(map(str, twice.iloc[0][identity]))
+        raise FrameError(f"{len(twice)} scores are there with two values, e.g. {first}, in {files}")
+    return rows
+
+
+def _row(
+    key: tuple[Any, ...], a: pd.DataFrame, b: pd.DataFrame, both: pd.DataFrame
+) -> dict[str, Any]:
+    is_paired, by_task = len(both) > 0, key[-1] == CORRECT
+    sides = [(both, "value_a"), (both, "value_b")] if is_paired else [(a, "value"), (b, "value")]
+    difference = _difference(sides, is_paired, by_task)
+    means = [
+        (rows.groupby("task")[value].mean() if by_task else rows[value]).mean()
+        for rows, value in sides
+    ]
+    return {
+        **dict(zip(KEY, key, strict=True)),
+        "a": means[0],
+        "b": means[1],
+        **columns_of(difference, "difference"),
+        "p": difference.p_value,
+        "noise": PAIRED if is_paired else UNPAIRED,
+        "n_a": len(a),
+        "n_b": len(b),
+        "n_paired": len(both),
+        "n_redrawn": sum(redrawn is True for redrawn in both["is_redrawn"]),
+        "n_without_file": sum(redrawn is None for redrawn in both["is_redrawn"]),
+    }
+
+
+def _difference(
+    sides: Sequence[tuple[pd.DataFrame, str]], is_paired: bool, by_task: bool
+) -> Difference:
+    before, after = [
+        (
+            rows[value].to_numpy(),
+            (rows["task"] if by_task else pd.Series(0, index=rows.index)).to_numpy(),
+            rows["prompt_id"].to_numpy(),
+        )
+        for rows, value in sides
+    ]
+    if is_paired:
+        return paired_difference(after[0], before[0], *after[1:], LEVEL)
+    return unpaired_difference(after, before, LEVEL)
+
+
+def _files(found: Survey) -> dict[tuple[Any, ...], Path]:
+    """Every image that a run's frames name -> its file, there or not."""
+    files: dict[tuple[Any, ...], Path] = {}
+    for made in frames_of(found.made, frames.IMAGES.kind):
+        rows = _read(made, frames.IMAGES.kind, [*_DRAWN, "path"])
+        paths = below(made.path.parent, rows["path"], made.path)
+        files |= zip(_images(rows), map(Path, paths), strict=True)
+    return files
+
+
+def _images(rows: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    return rows[list(_DRAWN)].itertuples(index=False, name=None)
+
+
+def _redrawn(
+    a: Mapping[tuple[Any, ...], Path], b: Mapping[tuple[Any, ...], Path]
+) -> dict[tuple[Any, ...], bool]:
+    """Of the images whose files both runs have, whether the files differ."""
+    pairs = {image: (a[image], b[image]) for image in a.keys() & b.keys()}
+    return {
+        image: not cmp(*files, shallow=False)
+        for image, files in pairs.items()
+        if all(file.is_file() for file in files)
+    }
+
+
+def _times(a: Survey, b: Survey) -> pd.DataFrame:
+    key = [*CELL, "batch_size"]
+    sides = []
+    for found in (a, b):
+        timed = [_generations(made) for made in frames_of(found.made, frames.TIMINGS.kind)]
+        if not timed:
+            return pd.DataFrame()
+        sides.append(pd.concat(timed).groupby(key, as_index=False)["ms"].median())
+    both: pd.DataFrame = sides[0].merge(sides[1], on=key, suffixes=("_a", "_b"))
+    both = both.rename(columns={"ms_a": "a_ms", "ms_b": "b_ms"})
+    return both.assign(ratio=both["b_ms"] / both["a_ms"])
+
+
+def _generations(made: Made) -> pd.DataFrame:
+    """Times from encoded prompts; runs of before there were stages timed nothing else."""
+    rows = frames.read_any(made.path)
+    if "stage" in rows:
+        return rows[rows["stage"] == "generation"]
+    return rows.rename(columns={"latency_ms": "ms"}).assign(method=rows["method"].map(method_today))
+
+
+def _by_subject(found: Survey) -> dict[str, Made]:
+    """What a file is about, the same in both runs -> the file."""
+    return {
+        str(made.path.relative_to(made.results)): made
+        for made in found.made
+        if made.kind in frames.SCHEMAS and made.record
+    }
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in _PLACES:
+                yield from _leaves(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
