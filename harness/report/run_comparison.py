@@ -95,8 +95,8 @@ def compare(a: Survey, b: Survey) -> Comparison:
         causes(a, b),
         [
             f"{name}: {' '.join(map(str, key))}"
-            for name, own, other in (("a", *groups), ("b", *reversed(groups)))
-            for key in sorted(own.keys() - other.keys())
+            for name, own, other in (("a", 0, 1), ("b", 1, 0))
+            for key in sorted(groups[own].keys() - groups[other].keys())
         ],
         dict(zip(sides, lost, strict=True)),
         [f"{name}: {text}." for name, found in sides.items() if (text := found.foreign())],
