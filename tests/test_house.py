@@ -208,12 +208,12 @@ def test_jobs_without_a_generator_start_without_what_only_generators_need() -> N
         "import sys; from pathlib import Path\n"
         f"for name in {heavy}: sys.modules[name] = None\n"
         "import harness.stages.overlap, harness.stages.compare_images, harness.stages.score\n"
-        "from harness.build.components import build_reward, check_reward_weights\n"
+        "from harness.build.rewards import build_reward, check_reward\n"
         "from harness.experiment.component_files import declared\n"
         "from harness.experiment.components import resolve\n"
         "found = declared(Path('workflows'))\n"
         "reward = found.reward('matcher')\n"
-        "check_reward_weights([reward]); build_reward(reward, 'cpu')\n"
+        "check_reward(reward); build_reward(reward, 'cpu')\n"
         "resolve(found.benchmarks['shapeworld'].scorer)\n"
     )
     done = subprocess.run(

@@ -24,7 +24,10 @@ import pandas as pd
 import torch
 
 from harness.analysis.latency_table import latency as latency_table
-from harness.build.components import build_generator, build_reward, default_device, load_prompts
+from harness.build.devices import default_device
+from harness.build.generators import build_generator
+from harness.build.prompts import load_prompts
+from harness.build.rewards import build_reward
 from harness.experiment.component_files import declared, method_variant
 from harness.experiment.components import MethodSpec
 from harness.experiment.jobs import LatencyJob

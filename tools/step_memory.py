@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from harness.build.components import build_generator, build_reward
+from harness.build.generators import build_generator
 from harness.build.memory_peaks import GIB, RECORDED, TRAINS, StepPeak, savings_of, write
+from harness.build.rewards import build_reward
 from harness.experiment.component_files import declared
 from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, RewardSpec
 from harness.timing.live_memory import NETWORKS, TRAINED, LiveMemory, without_values

@@ -19,14 +19,11 @@ import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity
 
-from harness.build.components import (
-    build_generator,
-    build_reward,
-    check_device,
-    check_keywords,
-    check_weights,
-    load_prompts,
-)
+from harness.build.devices import check_device
+from harness.build.generators import build_generator, check_generator
+from harness.build.methods import check_arguments
+from harness.build.prompts import load_prompts
+from harness.build.rewards import build_reward, check_reward
 from harness.experiment.components import MethodSpec
 from harness.experiment.jobs import LatencyJob
 from harness.timing.meter import Spans, ranges, watched
@@ -59,8 +56,9 @@ def check(job: LatencyJob) -> list[MethodSpec]:
         named = ", ".join(method.name for method in job.methods)
         raise ValueError(f"no training step to trace: nothing is trained for {named}")
     for method in trained:
-        check_keywords(method)
-    check_weights(job.model, [job.reward])
+        check_arguments(method)
+    check_generator(job.model)
+    check_reward(job.reward)
     load_prompts(job.prompts)
     return trained
 

@@ -24,8 +24,8 @@ from harness.benchmarks.mask2former import (
     check_source,
 )
 from harness.benchmarks.neighbours import runs
-from harness.build.components import default_device
 from harness.build.data_files import DataFile, locate
+from harness.build.devices import default_device
 from harness.experiment import pins
 from hypernoise.choices import check_choice
 from hypernoise.images import to_uint8

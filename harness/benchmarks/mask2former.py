@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from harness.build.components import whole_network
 from hypernoise.choices import check_choice
 from hypernoise.weights.hub import check_network
+from hypernoise.weights.whole_network import whole_network
 
 #: COCO's 80 things in their order, under GenEval's names.
 CLASSES = (

@@ -25,7 +25,7 @@ from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.benchmarks.neighbours import runs
-from harness.build.components import default_device
+from harness.build.devices import default_device
 
 #: float32 [N, 3, H, W] in [0, 1].
 Images: TypeAlias = NDArray[np.float32]

@@ -29,10 +29,10 @@ from harness.benchmarks.seen_images import (
     gathered,
 )
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
-from harness.build.components import hush_transformers, whole_network
 from hypernoise.images import to_uint8
 from hypernoise.methods.llm import Endpoint
 from hypernoise.weights.hub import check_commit
+from hypernoise.weights.whole_network import hush_transformers, whole_network
 
 INSTRUCTION = "Answer in one word."
 #: What a first token is compared with, where only yes and no are asked for.

@@ -8,7 +8,6 @@ rows to their device (:meth:`hypernoise.models.protocol.Conditioning.to`).
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from harness.base.atomic_files import in_one_go
 from harness.experiment.components import ModelSpec
-from harness.experiment.jobs import fingerprint
+from harness.experiment.identity import job_hash
 from hypernoise.models.loading import free_text_encoders
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.training.processes import ALONE, Processes
@@ -178,14 +177,6 @@ def prepare(
 
 
 def _identity(spec: ModelSpec, device: str) -> str:
-    """What encodings depend on, and more: weights, options, whose arithmetic it is."""
-    facts = {
-        "target": spec.target,
-        "weights": fingerprint(spec.weights) if spec.is_local else spec.weights,
-        "revision": spec.revision,
-        "architecture": spec.architecture,
-        "arguments": dict(spec.arguments),
-        "version": spec.version,
-        "device": torch.device(device).type,
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    """What encodings depend on, and more: generator, local files, whose arithmetic it is."""
+    inputs = [spec.weights] if spec.is_local else []
+    return job_hash({"generator": spec, "device": torch.device(device).type}, inputs)[:16]

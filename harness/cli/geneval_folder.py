@@ -25,7 +25,7 @@ from PIL import Image
 from harness.analysis.pairing import CELL
 from harness.base.atomic_files import write_text
 from harness.benchmarks.geneval import Decision, Evaluator, check_metadata, check_words
-from harness.build.components import load_prompts
+from harness.build.prompts import load_prompts
 from harness.experiment.components import BenchmarkSpec, SpecError, from_json, resolve
 from harness.results import frames
 from harness.results.image_files import Bytes, ImageReader, check_intact, n_workers, upright

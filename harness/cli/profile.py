@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.latency_table import latency as latency_table
-from harness.build.components import default_device
+from harness.build.devices import default_device
 from harness.experiment.component_files import declared, method_variant
 from harness.experiment.jobs import LatencyJob
 from harness.report.formats import for_people

@@ -13,15 +13,10 @@ import torch
 from torch import Tensor
 
 from harness.base.import_strings import unknown
-from harness.build.components import (
-    build_generator,
-    check_adapter,
-    check_weights,
-    default_device,
-    load_prompts,
-    prompt_texts,
-    weight_paths,
-)
+from harness.build.devices import default_device
+from harness.build.generators import build_generator, check_generator, generator_files
+from harness.build.methods import check_adapter
+from harness.build.prompts import load_prompts, prompt_texts
 from harness.experiment.components import SpecError
 from harness.experiment.jobs import AuditJob, job_hash
 from harness.results import frames
@@ -64,7 +59,7 @@ def run(job: AuditJob) -> None:
     torch.set_num_threads(job.threads)
     plan = check(job)
     texts = prompt_texts(plan.prompts)
-    inputs = [*weight_paths(job.model), *map(str, plan.checkpoints.values())]
+    inputs = [*generator_files(job.model), *map(str, plan.checkpoints.values())]
     work = Work(job.work, job_hash(job, inputs, texts))
     done = {(row["step"], row["prompt_id"], row["image_index"]): row for row in work.rows()}
     total = len(plan.checkpoints) * len(plan.prompts) * job.n_images
@@ -89,7 +84,7 @@ def check(job: AuditJob) -> Plan:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
     options = _options(job)
-    check_weights(job.model)
+    check_generator(job.model)
     prompts = load_prompts(job.prompts)
     training = Path(job.training)
     rows = frames.read(training / STEPS_FILE, frames.TRAINING)

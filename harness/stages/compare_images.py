@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from harness.build.components import build_comparison, check_comparison, default_device
+from harness.build.devices import default_device
+from harness.build.similarities import build_comparison, check_comparison
 from harness.experiment.jobs import PairsJob
 from harness.results import frames
 from harness.results.image_files import ImageReader, n_workers

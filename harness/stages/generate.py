@@ -19,21 +19,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from harness.build.components import (
-    Prompt,
-    build_generator,
-    build_method,
-    build_reward,
-    check_method,
-    check_reward,
-    check_weights,
-    default_device,
-    load_prompts,
-    prompt_texts,
-    weight_paths,
-    words_prompts,
-)
+from harness.build.devices import default_device
 from harness.build.encodings import prepare
+from harness.build.generators import build_generator, check_generator, generator_files
+from harness.build.methods import build_method, check_adapter, check_method, words_prompts
+from harness.build.prompts import Prompt, load_prompts, prompt_texts
+from harness.build.rewards import build_reward, check_reward, reward_files
 from harness.experiment.components import RewardSpec
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob, job_hash
 from harness.results import frames
@@ -41,7 +32,7 @@ from harness.results.resume import Work
 from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method
-from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
+from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.noise import batch_noise, image_seed
 from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward
@@ -125,13 +116,12 @@ def check(job: GenerateJob) -> list[Item]:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
-    check_steps(job.steps)
-    if job.batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {job.batch_size}")
-    check_reward(job.method, job.reward)
-    check_method(job.method, job.adapter)
+    check_method(job.method, job.reward)
+    check_adapter(job.method, job.adapter)
     searched = _searched(job)
-    check_weights(job.model, [searched] if searched else [])
+    check_generator(job.model)
+    if searched is not None:
+        check_reward(searched)
     prompts = load_prompts(job.benchmark.prompts)
     return [
         Item(prompt, row, index)
@@ -163,7 +153,7 @@ def _searched(job: GenerateJob) -> RewardSpec | None:
 
 def _inputs(job: GenerateJob) -> list[str]:
     searched = _searched(job)
-    paths = weight_paths(job.model, [searched] if searched else [])
+    paths = [*generator_files(job.model), *(reward_files(searched) if searched else ())]
     return [*paths, job.adapter] if job.adapter else paths
 
 

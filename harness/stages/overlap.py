@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.benchmarks.prompts import normalised
-from harness.build.components import load_prompts
+from harness.build.prompts import load_prompts
 from harness.experiment.components import PromptsSpec
 from harness.experiment.jobs import OverlapJob
 
@@ -26,7 +26,7 @@ def check(job: OverlapJob) -> None:
 
     Raises:
         ValueError: some are the same but for case, whitespace and punctuation; all are listed. Or
-            as :func:`harness.build.components.load_prompts`.
+            as :func:`harness.build.prompts.load_prompts`.
         FileNotFoundError: a file of prompts cannot be had.
     """
     shared = [f"{pair}: {_listed(common)}" for pair, _, common in _shared(job.trainings, job)]

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import torch
 
 from harness.benchmarks.geneval import decide
-from harness.build.components import build_generator, check_weights, default_device
+from harness.build.devices import default_device
+from harness.build.generators import build_generator, check_generator
 from harness.experiment.components import SpecError, unknown
 from harness.experiment.jobs import PretrainJob
 from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
@@ -55,7 +56,7 @@ def check(job: PretrainJob) -> Recipe | MatcherRecipe:
     if not job.models:
         raise SpecError("a matcher needs at least one model whose images it learns from")
     for model in job.models:
-        check_weights(model)
+        check_generator(model)
     return _changed(MATCHERS, job)
 
 

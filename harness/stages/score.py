@@ -13,12 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from harness.base.import_strings import beside
-from harness.build.components import (
-    build_reward,
-    check_reward_weights,
-    default_device,
-    load_prompts,
-)
+from harness.build.devices import default_device
+from harness.build.prompts import load_prompts
+from harness.build.rewards import build_reward, check_reward
 from harness.experiment.components import BenchmarkSpec, resolve, unknown
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
@@ -131,7 +128,8 @@ def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
         # A reward may be measured under its own name; other names have a meaning in tables.
         if metric != spec.name and metric not in frames.METRICS:
             raise unknown("metric", metric, {*frames.METRICS, spec.name}, spec.file)
-    check_reward_weights(job.rewards.values())
+    for spec in job.rewards.values():
+        check_reward(spec)
     table = _images(job)
     if not job.benchmark.scorer:
         return table, {}

@@ -12,18 +12,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from harness.build.components import (
-    build_generator,
-    build_reward,
-    check_weights,
-    default_device,
-    free_memory_bytes,
-    load_prompts,
-    prompt_texts,
-    weight_paths,
-)
+from harness.build.devices import default_device, free_memory_bytes
 from harness.build.encodings import prepare
+from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.memory_peaks import check_step
+from harness.build.prompts import load_prompts, prompt_texts
+from harness.build.rewards import build_reward, check_reward, reward_files
 from harness.experiment.components import SpecError, unknown
 from harness.experiment.jobs import TrainJob, job_hash
 from harness.results import frames
@@ -101,7 +95,9 @@ def _train(job: TrainJob, processes: Processes) -> None:
 
 
 def _open_work(job: TrainJob, plan: Plan) -> Work:
-    inputs = weight_paths(job.model, [job.reward, *job.extra_rewards.values()])
+    rewards = [job.reward, *job.extra_rewards.values()]
+    files = [file for reward in rewards for file in reward_files(reward)]
+    inputs = [*generator_files(job.model), *files]
     return Work(job.work, job_hash(job, inputs, plan.all_prompts))
 
 
@@ -120,7 +116,9 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
     if "reward" in job.extra_rewards:
         raise SpecError("an extra reward cannot be called 'reward': that is the training reward")
     options = _options(job)
-    check_weights(job.model, [job.reward, *job.extra_rewards.values()])
+    check_generator(job.model)
+    for reward in (job.reward, *job.extra_rewards.values()):
+        check_reward(reward)
     if default_device() == "cuda":
         check_step(job.model, job.method.trains, options, n_processes, free_memory_bytes("cuda"))
     prompts = prompt_texts(load_prompts(job.train_prompts))

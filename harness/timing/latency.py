@@ -18,17 +18,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from harness.build.components import (
-    build_generator,
-    build_reward,
-    build_untrained_method,
-    check_device,
-    check_keywords,
-    check_weights,
-    default_device,
-    dtype_of,
-    load_prompts,
-)
+from harness.build.devices import check_device, default_device, dtype_of
+from harness.build.generators import build_generator, check_generator
+from harness.build.methods import build_untrained_method, check_arguments
+from harness.build.prompts import load_prompts
+from harness.build.rewards import build_reward, check_reward
 from harness.experiment.components import MethodSpec, ModelSpec
 from harness.experiment.jobs import LatencyJob
 from harness.results import frames
@@ -138,11 +132,13 @@ def check(job: LatencyJob) -> None:
     for mode in job.modes:
         check_choice("mode", mode, MODES)
     for method in job.methods:
-        check_keywords(method)
+        check_arguments(method)
         if method.needs_reward and job.reward is None:
             raise ValueError(f"method {method.name!r} searches for a reward; name one")
     for model in models_of(job):
-        check_weights(model, [job.reward] if job.reward else [])
+        check_generator(model)
+    if job.reward:
+        check_reward(job.reward)
         dtype_of(_precision(model), model.file)
     load_prompts(job.prompts)
 

@@ -18,17 +18,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from harness.build.components import (
-    build_generator,
-    build_method,
-    build_reward,
-    check_method,
-    check_weights,
-    default_device,
-    load_prompts,
-    words_prompts,
-)
+from harness.build.devices import default_device
 from harness.build.encodings import prepare
+from harness.build.generators import build_generator, check_generator
+from harness.build.methods import build_method, check_adapter, check_arguments, words_prompts
+from harness.build.prompts import load_prompts
+from harness.build.rewards import build_reward, check_reward
 from harness.experiment.jobs import ProfileJob, Timed
 from harness.results import frames
 from harness.stages.generate import Item, Setup
@@ -88,8 +83,11 @@ def check(job: ProfileJob) -> list[Item]:
     if job.batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {job.batch_size}")
     for timed in job.methods:
-        check_method(timed.method, timed.adapter)
-    check_weights(job.model, [job.reward] if _searches(job) else [])
+        check_arguments(timed.method)
+        check_adapter(timed.method, timed.adapter)
+    check_generator(job.model)
+    if _searches(job):
+        check_reward(job.reward)
     prompts = load_prompts(job.benchmark.prompts)
     n = len(prompts)
     return [Item(prompts[i % n], i % n, i // n) for i in range(job.batch_size)]

@@ -12,8 +12,8 @@ import torch
 from published import SIZE_PX, published, registered, small_generator, small_parts
 from toys import encode, noise_for
 
-from harness.build import components
-from harness.build.components import build_generator, check_memory, check_weights
+from harness.build import generators
+from harness.build.generators import build_generator, check_generator, check_memory
 from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, SpecError, resolve
 from hypernoise.models import loading, random_weights
 from hypernoise.models.random_weights import architectures, build, n_parameters
@@ -84,9 +84,9 @@ def test_the_twin_is_built_as_declared_at_full_size_and_then_frozen(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random_weights, "parts_of", small_parts)
-    monkeypatch.setattr(components, "free_memory_bytes", lambda device: 2**40)
+    monkeypatch.setattr(generators, "free_memory_bytes", lambda device: 2**40)
     twin = registered().models[f"{spec.name}_random"]
-    check_weights(twin)
+    check_generator(twin)
     generator = build_generator(twin, "cpu")
     assert generator.size_px == spec.size_px
     networks = [c for c in generator.pipeline.components.values() if isinstance(c, torch.nn.Module)]
@@ -213,12 +213,12 @@ def test_too_little_memory_is_noticed_before_anything_is_loaded(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(ValueError, match=r"take 31\.4 GiB, and cpu has 24\.0 GiB free"):
         check_memory(twin, "cpu")
-    monkeypatch.setattr(components, "default_device", lambda: "cuda")
+    monkeypatch.setattr(generators, "default_device", lambda: "cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20 * 2**30, 80 * 2**30))
     with pytest.raises(ValueError, match=r"'flux_schnell_random'.* cuda has 20\.0 GiB free"):
-        check_weights(twin)
+        check_generator(twin)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (40 * 2**30, 80 * 2**30))
-    check_weights(twin)
+    check_generator(twin)
 
 
 def test_random_weights_are_never_a_fallback() -> None:

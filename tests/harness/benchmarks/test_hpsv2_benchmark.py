@@ -13,7 +13,7 @@ import pytest
 from harness.analysis.pairing import FrameError
 from harness.benchmarks import hpsv2
 from harness.build import data_files
-from harness.build.components import load_prompts
+from harness.build.prompts import load_prompts
 from harness.experiment.components import PromptsSpec
 
 SPEC = PromptsSpec("harness.benchmarks.hpsv2:prompts")

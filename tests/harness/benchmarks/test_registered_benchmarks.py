@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from paths import REPOSITORY
 
-from harness.build.components import load_prompts
+from harness.build.prompts import load_prompts
 from harness.experiment.components import BenchmarkSpec, Registry, resolve
 from harness.results import frames
 from harness.stages import preflight

@@ -13,8 +13,8 @@ from harness_toys import MODEL, PROMPTS, REWARD, ToyGenerator, generate_job, pix
 from published import published, small_generator
 from toys import noise_for
 
-from harness.build.components import build_generator
 from harness.build.encodings import EncodedOnce, encoded_once, prepare
+from harness.build.generators import build_generator
 from harness.experiment.components import MethodSpec
 from harness.experiment.jobs import job_hash
 from harness.results import frames

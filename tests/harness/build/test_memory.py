@@ -13,7 +13,7 @@ import pytest
 import torch
 from published import SIZE_PX, registered, small_generator, small_parts
 
-from harness.build import components, memory_peaks
+from harness.build import generators, memory_peaks
 from harness.build.memory_peaks import GIB, RECORDED, StepPeak, check_step, find, recorded
 from harness.experiment.components import MethodSpec, PromptsSpec
 from harness.experiment.jobs import TrainJob
@@ -171,7 +171,7 @@ def test_a_training_that_does_not_fit_the_gpu_is_refused_before_anything_starts(
         out="out",
         work="work",
     )
-    monkeypatch.setattr(components, "free_memory_bytes", lambda device: 2**40)
+    monkeypatch.setattr(generators, "free_memory_bytes", lambda device: 2**40)
     monkeypatch.setattr(train, "default_device", lambda: "cuda")
     monkeypatch.setattr(train, "free_memory_bytes", lambda device: 30 * GIB)
     with pytest.raises(ValueError, match=r"18 images in a process takes 138\.5 GiB"):

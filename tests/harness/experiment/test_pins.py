@@ -17,8 +17,8 @@ from safetensors.torch import save
 
 from harness.__main__ import main
 from harness.benchmarks import dpg, geneval_coco
-from harness.build.components import build_reward, check_reward_weights
 from harness.build.data_files import VARIABLE
+from harness.build.rewards import build_reward, check_reward
 from harness.cli import pin as pin_command
 from harness.experiment import pins
 from harness.experiment.component_files import declared
@@ -132,7 +132,7 @@ def test_what_refuses_without_a_pin_runs_with_it_and_stops_at_another_content(
     hashes = f"SHA-256 {sha256(OTHER_WEIGHTS)}.*expected {sha256(WEIGHTS)}"
     reward = declared(folder).reward("weighed")
     with pytest.raises(ValueError, match=hashes):
-        check_reward_weights([reward])
+        check_reward(reward)
     with pytest.raises(ValueError, match=hashes):
         build_reward(reward, "cpu")
 
@@ -461,7 +461,7 @@ def test_the_list_names_exactly_what_would_refuse(
     monkeypatch.setattr("hypernoise.weights.hub.check_file", lambda *_: None)
     listed = {download.name for download in pins.downloads(shipped) if download.lacks}
     single = [reward for reward in shipped.rewards.values() if not reward.weights_of]
-    refused = {reward.name for reward in single if refuses(check_reward_weights, [reward])}
+    refused = {reward.name for reward in single if refuses(check_reward, reward)}
     scored = [benchmark for benchmark in shipped.benchmarks.values() if benchmark.scorer]
     refused |= {b.name for b in scored if refuses(preflight.check_scorer, b)}
     assert refused == listed
@@ -478,7 +478,8 @@ def test_with_pins_for_all_that_is_listed_nothing_refuses(
     found = {p: Pin(**{name: given[name] for name in pins.needed(p)}) for p in places}
     pins.apply(shipped, found, FILE)
     assert not [download for download in pins.downloads(shipped) if download.lacks]
-    check_reward_weights([shipped.reward(name) for name in shipped.rewards])
+    for name in shipped.rewards:
+        check_reward(shipped.reward(name))
     for benchmark in shipped.benchmarks.values():
         if benchmark.scorer:
             preflight.check_scorer(benchmark)

@@ -341,7 +341,6 @@ def best_of(n: Any) -> MethodSpec:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
         (
             {"method": method(lable="x")},
             ValueError,
@@ -393,9 +392,8 @@ def best_of(n: Any) -> MethodSpec:
                 "reward": REWARD,
             },
             ValueError,
-            r"^reno\.smk: method 'reno', with the config's arguments: learning_rate must be a number",
+            r"^reno\.smk: method 'reno', .*: learning_rate must be a number",
         ),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"benchmark": benchmark(n=0)}, ValueError, r"prompts\(n=0\) gives no prompts"),
         ({"benchmark": benchmark(ids=["a", "a"])}, ValueError, "'a' occurs twice"),
         ({"benchmark": benchmark(ids=["a/b"])}, ValueError, "'a/b' must be letters"),

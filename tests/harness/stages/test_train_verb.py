@@ -21,8 +21,8 @@ from trainings import HYPERNOISE, OPTIONS, REDNESS, model, train_job
 
 import harness
 import hypernoise
-from harness.build.components import build_generator as load_generator
-from harness.build.components import build_method
+from harness.build.generators import build_generator as load_generator
+from harness.build.methods import build_method
 from harness.cli.verify import verify
 from harness.experiment.components import ModelSpec, PromptsSpec
 from harness.experiment.jobs import MatchJob, PretrainJob, Timed, TrainJob, to_json

@@ -19,8 +19,9 @@ import torch
 from published import registered
 from toys import noise_for
 
-from harness.build.components import build_generator, check_weights, default_device
+from harness.build.devices import default_device
 from harness.build.encodings import prepare
+from harness.build.generators import build_generator, check_generator
 from harness.experiment.components import ModelSpec
 from harness.timing.profile import n_parameters
 from hypernoise.methods.hypernoise import HyperNoise
@@ -83,7 +84,7 @@ def test_a_published_architecture_draws_and_trains_at_full_size(
         spec = replace(spec, arguments={**spec.arguments, "vae_savings": ["tiling"]})
     monkeypatch.chdir(tmp_path)
     try:
-        check_weights(spec)
+        check_generator(spec)
     except ValueError as error:
         pytest.skip(str(error))
     with stage(spec, "build, encode a prompt"):

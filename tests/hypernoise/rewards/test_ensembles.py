@@ -14,8 +14,8 @@ from PIL import Image
 from recorded_scorers import TARGETS, build
 from toys import ToyReward
 
-from harness.build.components import build_reward, check_reward_weights, weight_paths
-from harness.experiment.components import BenchmarkSpec, ModelSpec, Registry, RewardSpec, SpecError
+from harness.build.rewards import build_reward, check_reward, reward_files
+from harness.experiment.components import BenchmarkSpec, Registry, RewardSpec, SpecError
 from harness.experiment.jobs import ScoreJob, job_hash
 from harness.experiment.validation import from_json, to_json
 from harness.results import frames
@@ -142,20 +142,19 @@ def sum_of_file(text: str) -> RewardSpec:
 
 def test_a_missing_file_of_a_part_is_found_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.safetensors"):
-        check_reward_weights([sum_of_file(str(tmp_path / "gone.safetensors"))])
+        check_reward(sum_of_file(str(tmp_path / "gone.safetensors")))
 
 
 def test_a_download_without_a_hash_is_refused_before_any_work() -> None:
     spec = sum_of_file(f"hf://owner/name@{'0' * 40}/matcher.safetensors")
     with pytest.raises(SpecError, match=r"match\.smk: weights of reward 'match'.*#sha256="):
-        check_reward_weights([spec])
+        check_reward(spec)
 
 
 def test_a_parts_file_is_part_of_a_jobs_identity(tmp_path: Path) -> None:
     weights = tmp_path / "matcher.safetensors"
     weights.touch()
-    model = ModelSpec("toy", "harness_toys:ToyGenerator", "toy/toy", 4, version=1)
-    assert weight_paths(model, [sum_of_file(str(weights))]) == [str(weights)]
+    assert reward_files(sum_of_file(str(weights))) == [str(weights)]
 
 
 def test_a_sum_of_a_published_scorer_and_another_runs_through_the_score_verb(

@@ -12,7 +12,7 @@ from parity.small import OPEN_CLIP
 from paths import REPOSITORY
 
 from harness.benchmarks import geneval_coco
-from harness.build.components import check_reward_weights
+from harness.build.rewards import check_reward
 from harness.cli.commands import COMMANDS
 from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec, SpecError, resolve
 
@@ -60,10 +60,10 @@ def test_its_parts_exist_and_its_target_is_a_reward(reward: RewardSpec) -> None:
 def test_its_files_are_checked_before_any_work_without_a_download(reward: RewardSpec) -> None:
     files = [file for single in reward.singles() for file in downloads(single)]
     if all("#sha256=" in file for file in files):
-        check_reward_weights([reward])
+        check_reward(reward)
     else:
         with pytest.raises(SpecError, match=r"\.smk: weights of reward '.*no '#sha256='"):
-            check_reward_weights([reward])
+            check_reward(reward)
 
 
 def test_human_preference_has_the_papers_weights() -> None:

@@ -17,7 +17,8 @@ from paths import REPOSITORY
 from torch import Tensor
 from toys import ToyReward
 
-from harness.build.components import build_generator, build_reward
+from harness.build.generators import build_generator
+from harness.build.rewards import build_reward
 from harness.experiment.components import Registry
 from hypernoise.methods.base import Base
 from hypernoise.methods.best_of_n import BestOfN

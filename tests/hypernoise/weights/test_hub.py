@@ -210,8 +210,8 @@ def distilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return str(folder / "config.json")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr("harness.build.components.check_pipeline", lambda *_: None)
-    monkeypatch.setattr("harness.build.components.check_memory", lambda *_: None)
+    monkeypatch.setattr("harness.build.generators.check_pipeline", lambda *_: None)
+    monkeypatch.setattr("harness.build.generators.check_memory", lambda *_: None)
     return folder
 
 

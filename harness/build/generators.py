@@ -1,0 +1,89 @@
+"""Generators: checked without being loaded, and loaded.
+
+What only generators need is imported where they are built: diffusers and transformers take
+seconds, and scoring jobs do without them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.build.devices import GIB, default_device, dtype_of, free_memory_bytes
+from harness.build.targets import call_target, check_target
+from harness.experiment.components import ModelSpec, resolve
+from hypernoise.models.protocol import Generator
+from hypernoise.weights.folders import check_pipeline
+
+
+def check_generator(spec: ModelSpec) -> None:
+    """Find a wrong declaration, or weights that cannot be had or used, before anything is loaded.
+
+    Raises:
+        SpecError: the target does not take an argument, or a dtype is unknown.
+        FileNotFoundError: a folder or file is missing.
+        ValueError: a file is truncated or pickled, the hub does not give the revision, the
+            architecture is unknown, or the device has too little memory for the weights.
+    """
+    check_target(spec.target, _arguments(spec), spec.file, does=("encode", "sample"))
+    try:
+        if spec.architecture:
+            check_memory(spec, default_device())
+        if not spec.is_random:
+            check_pipeline(spec.weights, spec.revision, str(spec.arguments.get("variant", "")))
+            # A family that is put together from several repositories knows which.
+            own_check = getattr(resolve(spec.target), "check_sources", None)
+            if own_check is not None:
+                own_check(**spec.arguments)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"weights of model {spec.name!r}: {error}") from error
+
+
+def build_generator(spec: ModelSpec, device: str) -> Generator:
+    """Load a generator, frozen, with encodings on disk if its declaration names a folder.
+
+    Raises: as :func:`check_generator`.
+    """
+    from diffusers.utils import logging
+
+    from harness.build.encodings import encoded_once
+    from hypernoise.weights.whole_network import hush_transformers
+
+    logging.disable_progress_bar()
+    hush_transformers()
+    generator: Generator = call_target(spec.target, _arguments(spec), device, spec.file)
+    return encoded_once(generator, spec, device)
+
+
+def generator_files(spec: ModelSpec) -> list[str]:
+    """Local folders that a generator reads, for :func:`harness.experiment.identity.job_hash`."""
+    return [spec.weights] if spec.is_local and Path(spec.weights).exists() else []
+
+
+def check_memory(spec: ModelSpec, device: str) -> None:
+    """Check that a device has room for the weights of a model whose architecture is known.
+
+    Raises:
+        ValueError: it has not, or the architecture is unknown.
+    """
+    from hypernoise.models.random_weights import n_parameters
+
+    needed = sum(n_parameters(spec.architecture).values())
+    dtype = dtype_of(spec.arguments.get("dtype", "float32"), spec.file)
+    needed_gib = needed * dtype.itemsize / GIB
+    free_gib = free_memory_bytes(device) / GIB
+    if needed_gib > free_gib:
+        raise ValueError(
+            f"{needed / 1e9:.1f} billion parameters in {dtype} take {needed_gib:.1f} GiB, "
+            f"and {device} has {free_gib:.1f} GiB free: stop what else uses it, take a larger "
+            "device, or a smaller model"
+        )
+
+
+def _arguments(spec: ModelSpec) -> dict[str, Any]:
+    given = {"weights": spec.weights, "size_px": spec.size_px, **spec.arguments}
+    if spec.revision:
+        given["revision"] = spec.revision
+    if spec.is_random:
+        given["architecture"] = spec.architecture
+    return given

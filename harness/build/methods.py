@@ -1,0 +1,141 @@
+"""Methods: checked without a generator, and put together with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.base.errors import SpecError, prefix
+from harness.base.signatures import check_call
+from harness.experiment.components import MethodSpec, RewardSpec, resolve
+from harness.results.training_folder import checkpoints_of
+from hypernoise.methods.protocol import Method
+from hypernoise.models.protocol import Generator
+from hypernoise.weights.folders import check_file
+
+if TYPE_CHECKING:
+    from hypernoise.networks.protocol import Trainable
+
+
+def check_method(spec: MethodSpec, reward: RewardSpec | None) -> None:
+    """Check a method's arguments, those of its search, and that it has a reward if it needs one.
+
+    Its trained network may be yet to come.
+
+    Raises:
+        SpecError: the target does not take an argument or refuses its value; or the method has no
+            reward and searches or was trained on one, or the other way round.
+        FileNotFoundError: a file that an argument names is missing.
+    """
+    uses_reward = spec.needs_reward or spec.trains is not None
+    if uses_reward and reward is None:
+        raise SpecError(f"method {spec.name!r} needs a reward")
+    if not uses_reward and reward is not None:
+        raise SpecError(f"method {spec.name!r} uses no reward, but got {reward.name!r}")
+    check_arguments(spec)
+
+
+def check_arguments(spec: MethodSpec) -> None:
+    """Check a method's arguments and those of its search; raises as :func:`check_method`."""
+    where = f"method {spec.name!r}, with the config's arguments"
+    check_call(spec.target, spec.arguments, file=spec.file, where=where)
+    if spec.searcher is not None:
+        check_arguments(spec.searcher)
+    elif spec.trains is None:
+        try:
+            resolve(spec.target)(**spec.arguments)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"{prefix(spec.file)}{where}: {error}") from error
+
+
+def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) -> Method:
+    """A method, with its trained network attached to the generator's backbone if it has one.
+
+    Raises: as :func:`check_method` and :func:`check_adapter`.
+    """
+    check_adapter(spec, adapter)
+    check_arguments(spec)
+    if spec.trains is None:
+        return _assembled(spec, generator, None)
+    from hypernoise.networks import kinds
+
+    folder = _adapter_folder(spec, Path(adapter or ""))
+    return _assembled(spec, generator, kinds.load(spec.trains, generator, folder))
+
+
+class Untrained(NamedTuple):
+    """A method, and the parameters of its untrained network."""
+
+    method: Method
+    n_parameters: int
+
+
+def build_untrained_method(spec: MethodSpec, generator: Generator, rank: int) -> Untrained:
+    """A method whose network, if it has one, is not trained: it costs what a trained one costs."""
+    check_arguments(spec)
+    if spec.trains is None:
+        return Untrained(_assembled(spec, generator, None), 0)
+    from hypernoise.networks import kinds
+    from hypernoise.training.loop import TrainingOptions
+
+    fresh = kinds.build(spec.trains, generator, TrainingOptions(steps=1, rank=rank, alpha=rank))
+    # A method may use its network up.
+    n_parameters = fresh.n_parameters
+    return Untrained(_assembled(spec, generator, fresh), n_parameters)
+
+
+def _assembled(spec: MethodSpec, generator: Generator, trained: Trainable | None) -> Method:
+    arguments = dict(spec.arguments)
+    if spec.searcher is not None:
+        arguments["search"] = build_method(spec.searcher, generator, None)
+    factory = resolve(spec.target)
+    method: Method = factory(**arguments) if trained is None else factory(trained, **arguments)
+    return method
+
+
+def words_prompts(spec: MethodSpec) -> bool:
+    """Whether a method, or its search, encodes prompts of its own wording (:class:`Method`)."""
+    searching = spec.searcher or spec
+    if searching.trains is not None:
+        return False
+    method = resolve(searching.target)(**searching.arguments)
+    return bool(getattr(method, "words_prompts", False))
+
+
+def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
+    """Check that a method gets an adapter if and only if it trains one, and that it is whole.
+
+    Raises:
+        SpecError: it gets none and needs one, or the other way round, or lacks the checkpoint.
+        FileNotFoundError: the adapter's folder or a file in it is missing.
+        ValueError: an adapter file is truncated.
+    """
+    if spec.trains is None:
+        if adapter is not None:
+            raise SpecError(f"method {spec.name!r} trains nothing, but got the adapter {adapter}")
+        return
+    if adapter is None:
+        raise SpecError(f"method {spec.name!r} needs the folder of a trained {spec.trains} adapter")
+    folder = Path(adapter)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"adapter folder {folder} of method {spec.name!r} is missing")
+    from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE
+
+    folder = _adapter_folder(spec, folder)
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"no trained network in {folder}: {CONFIG_FILE} is missing")
+    check_file(folder / WEIGHTS_FILE)
+
+
+def _adapter_folder(spec: MethodSpec, training: Path) -> Path:
+    """The training's folder, or of its checkpoints the one that the method uses."""
+    if spec.checkpoint is None:
+        return training
+    found = checkpoints_of(training)
+    if spec.checkpoint not in found:
+        steps = ", ".join(map(str, found)) or "none"
+        raise SpecError(
+            f"method {spec.name!r} uses the checkpoint of step {spec.checkpoint}, which {training} "
+            f"does not have; there: {steps}"
+        )
+    return found[spec.checkpoint]

@@ -1,0 +1,57 @@
+"""Prompts that a declaration names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from harness.base.import_strings import resolve
+from harness.base.signatures import check_call
+from harness.experiment.components import PromptsSpec
+
+#: What a file name may hold on every system.
+_SAFE_ID = re.compile(r"[\w.-]+")
+
+
+class Prompt(Protocol):
+    """A prompt with an identity; benchmarks that have a scorer add ``metadata``."""
+
+    @property
+    def prompt_id(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def task(self) -> str: ...
+
+
+def load_prompts(spec: PromptsSpec) -> list[Any]:
+    """The prompts that a target gives, in its order.
+
+    Raises:
+        SpecError: the target does not exist or does not take an argument.
+        ValueError: there are none, a text is empty, or an id is unusable or occurs twice.
+    """
+    check_call(spec.target, spec.arguments)
+    found = list(resolve(spec.target)(**spec.arguments))
+    called = f"{spec.target}({', '.join(f'{k}={v!r}' for k, v in spec.arguments.items())})"
+    if not found:
+        raise ValueError(f"{called} gives no prompts; at least one is needed")
+    seen: set[str] = set()
+    for prompt in found:
+        name = prompt.prompt_id
+        if not _SAFE_ID.fullmatch(name):
+            raise ValueError(f"{called}: prompt id {name!r} must be letters, digits, '.', '_', '-'")
+        if name in seen:
+            raise ValueError(f"{called}: prompt id {name!r} occurs twice")
+        if not prompt.text.strip():
+            raise ValueError(f"{called}: the text of prompt {name!r} is empty")
+        seen.add(name)
+    return found
+
+
+def prompt_texts(prompts: Iterable[Prompt]) -> list[tuple[str, str]]:
+    """(prompt_id, text) of each prompt."""
+    return [(prompt.prompt_id, prompt.text) for prompt in prompts]

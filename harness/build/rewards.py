@@ -1,0 +1,62 @@
+"""Rewards and sums of them: checked without being loaded, and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.base.errors import SpecError, prefix
+from harness.build.targets import call_target, check_target, takes
+from harness.experiment.components import WEIGHT_ARGUMENTS, RewardSpec
+from hypernoise.rewards.protocol import Reward
+from hypernoise.weights.pinned_files import PinnedFile
+
+
+def check_reward(spec: RewardSpec) -> None:
+    """Check a reward's target and files, and those of its parts, before anything is loaded.
+
+    What has to be downloaded needs its hash, and is downloaded when the reward is built.
+
+    Raises:
+        SpecError: a target is no reward or does not take an argument.
+        FileNotFoundError, ValueError: as :meth:`hypernoise.weights.pinned_files.PinnedFile.check`.
+    """
+    parts: dict[str, Any] = {"parts": ()} if spec.parts else {}
+    check_target(spec.target, {**spec.arguments, **parts}, spec.file, does=("encode", "score"))
+    for part in spec.parts.values():
+        check_reward(part)
+    for file in _own_files(spec):
+        file.check()
+
+
+def build_reward(spec: RewardSpec, device: str) -> Reward:
+    """Load a reward, and the parts that it is a sum of. Raises as :func:`check_reward`."""
+    arguments = dict(spec.arguments)
+    if takes(spec.target, "name"):
+        arguments["name"] = spec.name
+    if spec.parts:
+        # In one order, however the declaration came here: JSON sorts names.
+        parts = {name: build_reward(spec.parts[name], device) for name in sorted(spec.parts)}
+        arguments["parts"] = [(spec.weights_of[name], part) for name, part in parts.items()]
+    reward: Reward = call_target(spec.target, arguments, device, spec.file)
+    return reward
+
+
+def reward_files(spec: RewardSpec) -> list[str]:
+    """Local files that a reward reads, for :func:`harness.experiment.identity.job_hash`."""
+    files = [file for single in spec.singles() for file in _own_files(single)]
+    return [file.place for file in files if file.is_local and Path(file.place).exists()]
+
+
+def _own_files(spec: RewardSpec) -> list[PinnedFile]:
+    if spec.parts or spec.is_random:
+        return []
+    found = []
+    for name in WEIGHT_ARGUMENTS:
+        if name in spec.arguments:
+            try:
+                found.append(PinnedFile.parse(str(spec.arguments[name])))
+            except ValueError as error:
+                where = f"{prefix(spec.file)}{name} of reward {spec.name!r}"
+                raise SpecError(f"{where}: {error}") from error
+    return found
