@@ -58,7 +58,7 @@ browser: $(VENV)/.installed-dev
 
 # At most about ten minutes on a GPU: its parts share nine, and none outlasts them.
 snapshot: $(VENV)/.installed
-	python -m harness snapshot --minutes 9 $(SNAPSHOT)
+	python -m tools.speed_snapshot --minutes 9 $(SNAPSHOT)
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

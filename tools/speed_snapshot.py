@@ -1,4 +1,4 @@
-"""Everything about speed that a machine can tell, within minutes: ``python -m harness snapshot``.
+"""Everything about speed that a machine can tell, within minutes.
 
 For each model: base, noise network, a candidate of Best-of-N and an iteration of ReNO, single, in
 eights and at the batch size that draws most images per second; a training step; the first of these
@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -26,21 +27,20 @@ import torch
 from harness.analysis.latency_table import latency as latency_table
 from harness.build.devices import default_device
 from harness.build.generators import build_generator
-from harness.build.prompts import load_prompts
 from harness.build.rewards import build_reward
-from harness.experiment.component_files import declared, method_variant
-from harness.experiment.components import MethodSpec
-from harness.experiment.jobs import LatencyJob
+from harness.cli.profile import jobs_of
+from harness.experiment.jobs import Timed, TimingJob
 from harness.report.formats import markdown
 from harness.results import frames, provenance
-from harness.timing import latency, machine
-from harness.timing.latency import Contender, Task, task_of
+from harness.results.stage_names import END_TO_END
+from harness.timing import machine, profile
+from harness.timing.contenders import Contender, Task, contenders_of, models_of, prompts_of, task_of
 from harness.timing.meter import Spans, stopwatch, watched
-from harness.timing.stage_names import END_TO_END
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.lora_networks import build
 from hypernoise.training.loop import Row, Run
 from hypernoise.training.processes import ALONE
+from tools import command
 from tools.speed_limits import EIGHT, Check, search_costs, targets
 from tools.time_limits import TimeIsUp, time_limit
 from tools.training_trace import options_of
@@ -62,7 +62,6 @@ _COMPILED = ((), NETWORKS[-1:], SEARCHES[2:])
 KINDS = ("hypernoise", "lora_finetune")
 #: A batch twice as large has to draw this much more per second to be worth it.
 _WORTH = 1.05
-_LARGEST_BATCH = 64
 #: Compiled images may differ from eager ones by this much of the pixels' range: float32 rounds in
 #: another order; half precision rounds at each of a few hundred layers.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
@@ -78,7 +77,7 @@ class Found:
     """What came of a snapshot so far.
 
     Attributes:
-        rows: of latencies.
+        rows: of timings.
         steps: rows of training steps.
         checks: of results and targets.
         skipped: parts, or methods, without the time or the memory.
@@ -128,7 +127,7 @@ class Part:
 class Snapshot:
     """One model, and where its numbers go."""
 
-    job: LatencyJob
+    job: TimingJob
     found: Found
 
     @property
@@ -144,14 +143,14 @@ class Snapshot:
         self.found.checks.append(Check(self.name, check, value, limit))
 
     def measure(
-        self, job: LatencyJob, contenders: Sequence[Contender], size: int, limit_s: float
+        self, job: TimingJob, contenders: Sequence[Contender], size: int, limit_s: float
     ) -> None:
         """Time contenders; calls count even where time is up before the last."""
-        (model,) = latency.models_of(job)
+        (model,) = models_of(job)
         rows: list[dict[str, Any]] = []
         task = _task(job, size)
         try:
-            for row in latency.rows_of(job, model, contenders, task, self.no_room, limit_s):
+            for row in profile.rows_of(job, model, contenders, task, self.no_room, limit_s):
                 rows.append(row)
         finally:
             if whole := _of_whole_calls(rows):
@@ -190,16 +189,11 @@ def continued(rows: pd.DataFrame, earlier: Sequence[pd.DataFrame]) -> pd.DataFra
 def run(
     models: Sequence[str],
     out: Path,
-    components: Path,
-    reward: str,
-    benchmark: str = "shapeworld",
-    minutes: float = 10.0,
-    modes: Sequence[str] = ("eager", "compiled"),
-    repeats: int = 12,
-    rank: int = 128,
-    threads: int = 1,
-    device: str = "",
-    largest_batch: int = _LARGEST_BATCH,
+    device: str,
+    minutes: float,
+    modes: Sequence[str],
+    largest_batch: int,
+    **given: Any,
 ) -> int:
     """Measure, and write CSVs with their provenance to a folder named after the device.
 
@@ -209,30 +203,17 @@ def run(
     Raises:
         ValueError, FileNotFoundError: a name or value is wrong; nothing has been measured then.
     """
-    registry = declared(components)
     device = device or default_device()
-    shared = LatencyJob(
-        model=registry.find(registry.models, "model", models[0]),
-        methods=tuple(method_variant(registry, text) for text in ("base", *NETWORKS, *SEARCHES)),
-        prompts=registry.find(registry.benchmarks, "benchmark", benchmark).prompts,
-        out="",
-        reward=registry.reward(reward),
-        modes=("eager",),
-        repeats=repeats,
-        rank=rank,
-        device=device,
-        threads=threads,
-    )
-    found = [registry.find(registry.models, "model", name) for name in models]
-    jobs = [replace(shared, model=model) for model in found]
+    methods = ("base", *NETWORKS, *SEARCHES)
+    jobs = jobs_of(models, methods, out, device=device, modes=("eager",), **given)
     for job in jobs:
-        latency.check(replace(job, modes=tuple(modes)))
-    torch.set_num_threads(threads)
+        profile.check(replace(job, modes=tuple(modes)))
+    torch.set_num_threads(jobs[0].threads)
     return _measure(jobs, modes, largest_batch, 60 * minutes, out / _slug(device))
 
 
 def _measure(
-    jobs: Sequence[LatencyJob],
+    jobs: Sequence[TimingJob],
     modes: Sequence[str],
     largest_batch: int,
     seconds: float,
@@ -279,13 +260,13 @@ def _phases(
 
 def _eager(snapshot: Snapshot, largest_batch: int, until: float) -> None:
     job = snapshot.job
-    (model,) = latency.models_of(job)
+    (model,) = models_of(job)
     plain = build_generator(model, job.device)
     best = _best_of_base(snapshot, plain, largest_batch)
     sizes = sorted({1, min(EIGHT, largest_batch), best})
     for group, names in enumerate(GROUPS):
         grouped = replace(job, methods=_named(job, names))
-        contenders = latency.contenders_of(grouped, model, plain, snapshot.no_room)
+        contenders = contenders_of(grouped, model, plain, snapshot.no_room)
         for index, size in enumerate(sizes):
             n_left = (len(GROUPS) - group) * len(sizes) - index
             snapshot.measure(grouped, contenders, size, (until - time.monotonic()) / n_left)
@@ -294,15 +275,15 @@ def _eager(snapshot: Snapshot, largest_batch: int, until: float) -> None:
         gc.collect()
 
 
-def _named(job: LatencyJob, names: Sequence[str]) -> tuple[MethodSpec, ...]:
+def _named(job: TimingJob, names: Sequence[str]) -> tuple[Timed, ...]:
     """The base and the methods of these names, in their order."""
-    by_name = {method.name: method for method in job.methods}
+    by_name = {timed.method.name: timed for timed in job.methods}
     return tuple(by_name[name] for name in ("base", *names))
 
 
 def _best_of_base(snapshot: Snapshot, plain: Generator, largest: int) -> int:
     base = replace(snapshot.job, methods=_named(snapshot.job, ()))
-    (contender,) = latency.contenders_of(base, base.model, plain)
+    (contender,) = contenders_of(base, base.model, plain)
     _check_images(snapshot, contender)
     return best_batch_size(lambda size: _seconds(contender, _task(base, size)), largest)
 
@@ -335,8 +316,8 @@ def _seconds(contender: Contender, task: Task) -> float:
     return min(taken)
 
 
-def _task(job: LatencyJob, size: int) -> Task:
-    return task_of(load_prompts(job.prompts), size, job.model.steps)
+def _task(job: TimingJob, size: int) -> Task:
+    return task_of(prompts_of(job), size, job.model.steps)
 
 
 def _check_images(snapshot: Snapshot, contender: Contender) -> None:
@@ -351,8 +332,8 @@ def _mode(snapshot: Snapshot, mode: str, names: Sequence[str], until: float) -> 
     job = replace(
         snapshot.job, methods=_named(snapshot.job, names), modes=("eager", mode), repeats=6
     )
-    (model,) = latency.models_of(job)
-    contenders = latency.contenders_of(job, model, None, snapshot.no_room)
+    (model,) = models_of(job)
+    contenders = contenders_of(job, model, None, snapshot.no_room)
     if not names:
         _compare(snapshot, mode, contenders[0], contenders[1])
     # The eager rows of this part are there to be compared with, and are in the first part already.
@@ -371,14 +352,14 @@ def _compare(snapshot: Snapshot, mode: str, eager: Contender, other: Contender) 
 
 def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
     job = snapshot.job
-    (model,) = latency.models_of(job)
+    (model,) = models_of(job)
     generator = build_generator(model, job.device)
     assert job.reward is not None  # a snapshot names one
     reward = build_reward(job.reward, job.device)
     # On the device: hundreds of millions of random weights take the CPU seconds.
     with torch.device(job.device):
         objective = build(kind, generator, job.rank, float(job.rank))
-    prompts = [(p.prompt_id, p.text) for p in load_prompts(job.prompts)[:8]]
+    prompts = [(p.prompt_id, p.text) for p in prompts_of(job)[:8]]
     spans = Spans(stopwatch(job.device))
 
     def on_row(row: Row) -> None:
@@ -392,12 +373,12 @@ def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
 
 
 def _step_rows(
-    job: LatencyJob, kind: str, row: Row, spans: dict[str, float]
+    job: TimingJob, kind: str, row: Row, spans: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     who = {"model": job.model.name, "method": kind, "batch_size": 1, "step": row.step}
     whole = row.values["seconds"]
     for stage, seconds in {**spans, "step": whole, "stages": sum(spans.values())}.items():
-        yield who | {"stage": stage, "latency_ms": 1000 * seconds, "share": seconds / whole}
+        yield who | {"stage": stage, "ms": 1000 * seconds, "share": seconds / whole}
 
 
 def _slug(device: str) -> str:
@@ -416,17 +397,17 @@ def _checks(found: Found) -> list[Check]:
     return [*found.checks, *targets(table, pd.DataFrame(found.steps))]
 
 
-def _write(found: Found, folder: Path, jobs: Sequence[LatencyJob]) -> None:
+def _write(found: Found, folder: Path, jobs: Sequence[TimingJob]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if found.rows:
         rows = pd.concat(found.rows, ignore_index=True)
-        frames.check(rows, "latencies", "snapshot").to_csv(
-            folder / "latencies.csv", index=False, float_format="%.4g"
+        frames.check(rows, "timings", "snapshot").to_csv(
+            folder / "timings.csv", index=False, float_format="%.4g"
         )
         table = latency_table(rows)
         table.to_csv(folder / "latency.csv", index=False)
         search_costs(table).to_csv(folder / "searches.csv", index=False, float_format="%.4g")
-        text = markdown(table, "The rows are in latencies.csv, the machine in provenance.json.")
+        text = markdown(table, "The rows are in timings.csv, the machine in provenance.json.")
         (folder / "latency.md").write_text(text, encoding="utf-8")
     pd.DataFrame(found.steps).to_csv(folder / "training_steps.csv", index=False)
     checks = pd.DataFrame([check.row() for check in _checks(found)])
@@ -439,3 +420,22 @@ def _write(found: Found, folder: Path, jobs: Sequence[LatencyJob]) -> None:
     }
     text = provenance.collect("snapshot", facts)
     (folder / "provenance.json").write_text(json.dumps(json.loads(text), indent=1), "utf-8")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = command.parser_of("speed_snapshot", __doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="all parts share these")
+    parser.add_argument(
+        "--modes", nargs="+", default=("eager", "compiled"), help="eager, compiled, cuda_graphs"
+    )
+    parser.add_argument("--largest-batch", type=int, default=64, metavar="N", help="to try")
+    parser.add_argument("--repeats", type=int, default=12, metavar="N", help="calls per method")
+    models = ("sd_turbo_random", "sana_sprint_0_6b_random", "flux_schnell_random")
+    # Searches cost what their reward costs; this one needs no download.
+    command.measuring_options(parser, models, "hpsv2_1_random", rank=128, out="results/snapshots")
+    return command.main(parser, run, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Training steps under torch's profiler: a Chrome trace, and the share of each stage from it.
 
-``python -m harness profile --trace``. The trace is for chrome://tracing or Perfetto; stages are
+``python -m tools.training_trace``. The trace is for chrome://tracing or Perfetto; stages are
 ranges in it beside torch's operators, so that whoever doubts the shares can look. The profiler
 notes every operator, which costs more where operators are small.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,18 +20,20 @@ import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity
 
-from harness.build.devices import check_device
+from harness.build.devices import check_device, default_device
 from harness.build.generators import build_generator, check_generator
 from harness.build.methods import check_arguments
-from harness.build.prompts import load_prompts
 from harness.build.rewards import build_reward, check_reward
+from harness.cli.profile import jobs_of
 from harness.experiment.components import MethodSpec
-from harness.experiment.jobs import LatencyJob
+from harness.experiment.jobs import TimingJob
+from harness.results.stage_names import STAGES
+from harness.timing.contenders import prompts_of
 from harness.timing.meter import Spans, ranges, watched
-from harness.timing.stage_names import STAGES
 from hypernoise.networks import kinds
 from hypernoise.rewards.protocol import Reward
 from hypernoise.training.loop import Row, TrainingOptions, train
+from tools import command
 
 #: Steps in a trace, and before it: the first allocates, the second lets the profiler warm up.
 TRACED_STEPS, SKIPPED_STEPS = 6, 2
@@ -42,7 +45,7 @@ _STEP_RANGE, _OPTIMIZER_RANGE = "ProfilerStep#", "Optimizer.step#"
 _PROMPTS = 64
 
 
-def check(job: LatencyJob) -> list[MethodSpec]:
+def check(job: TimingJob) -> list[MethodSpec]:
     """Check a job without loading any network; returns its methods that train.
 
     Raises:
@@ -51,19 +54,19 @@ def check(job: LatencyJob) -> list[MethodSpec]:
     check_device(job.device)
     if job.reward is None:
         raise ValueError("a training step needs a reward; name one with --reward")
-    trained = [method for method in job.methods if method.trains]
+    trained = [timed.method for timed in job.methods if timed.method.trains]
     if not trained:
-        named = ", ".join(method.name for method in job.methods)
+        named = ", ".join(timed.method.name for timed in job.methods)
         raise ValueError(f"no training step to trace: nothing is trained for {named}")
     for method in trained:
         check_arguments(method)
     check_generator(job.model)
     check_reward(job.reward)
-    load_prompts(job.prompts)
+    prompts_of(job)
     return trained
 
 
-def run(job: LatencyJob) -> list[Path]:
+def trace(job: TimingJob) -> list[Path]:
     """Trace training steps of every method that trains, at every batch size.
 
     Returns:
@@ -76,14 +79,14 @@ def run(job: LatencyJob) -> list[Path]:
     for method in check(job):
         for batch_size in job.batch_sizes:
             name = f"{job.model.name}_{method.trains}_batch_{batch_size}"
-            trace = Path(job.out) / f"{name}.json.gz"
-            _trace(job, str(method.trains), reward, batch_size, trace)
-            stages_of(trace).to_csv(trace.with_name(f"{name}.csv"), index=False)
-            made.append(trace)
+            path = Path(job.out) / f"{name}.json.gz"
+            _trace(job, str(method.trains), reward, batch_size, path)
+            stages_of(path).to_csv(path.with_name(f"{name}.csv"), index=False)
+            made.append(path)
     return made
 
 
-def options_of(job: LatencyJob, batch_size: int, steps: int) -> TrainingOptions:
+def options_of(job: TimingJob, batch_size: int, steps: int) -> TrainingOptions:
     """How a few steps of a job's model are trained: measured one by one, and nothing validated."""
     return TrainingOptions(
         steps=steps,
@@ -142,11 +145,11 @@ def _part(name: str) -> str:
     return name if name in PARTS else ""
 
 
-def _trace(job: LatencyJob, kind: str, reward: Reward, batch_size: int, trace: Path) -> None:
+def _trace(job: TimingJob, kind: str, reward: Reward, batch_size: int, trace: Path) -> None:
     generator = build_generator(replace(job.model, encodings=""), job.device)
     options = options_of(job, batch_size, SKIPPED_STEPS + TRACED_STEPS)
     objective = kinds.build(kind, generator, options)
-    prompts = [(p.prompt_id, p.text) for p in load_prompts(job.prompts)[:_PROMPTS]]
+    prompts = [(p.prompt_id, p.text) for p in prompts_of(job)[:_PROMPTS]]
     activities = [ProfilerActivity.CPU]
     activities += [ProfilerActivity.CUDA] if job.device.startswith("cuda") else []
     schedule = torch.profiler.schedule(wait=1, warmup=1, active=TRACED_STEPS, repeat=1)
@@ -167,3 +170,37 @@ def _trace(job: LatencyJob, kind: str, reward: Reward, batch_size: int, trace: P
             profile.step()
 
         train(objective, generator, reward, prompts, options, Path(folder), None, on_row)
+
+
+def run(
+    models: Sequence[str], out: Path, device: str, methods: Sequence[str], **given: Any
+) -> None:
+    """Trace training steps of models, and print the shares of their stages.
+
+    Raises:
+        ValueError, FileNotFoundError: a name or value is wrong; nothing has been traced then.
+    """
+    jobs = jobs_of(models, methods, out, device=device or default_device(), **given)
+    jobs = [replace(job, out=str(out)) for job in jobs]
+    checked = [check(job) for job in jobs]
+    for timed in jobs[0].methods:
+        if timed.method not in checked[0]:
+            print(f"{timed.method.name} trains nothing: there is no training step to trace")
+    for path in (path for job in jobs for path in trace(job)):
+        parts = stages_of(path)
+        print(median_shares(parts).to_string(index=False, float_format="%.3f"))
+        print(f"in noise network, backbone, VAE and reward: {in_stages(parts):.1%}")
+        print(f"trace: {path}")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = command.parser_of("training_trace", __doc__)
+    parser.add_argument("--methods", nargs="+", default=("hypernoise",), metavar="METHOD")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=(1,), metavar="N")
+    command.measuring_options(parser, ("tiny_sd",), "matcher", rank=8, out="results/traces")
+    return command.main(parser, run, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

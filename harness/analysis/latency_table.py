@@ -1,4 +1,4 @@
-"""The table of what methods cost: latency, its ratio to the base, operations, memory.
+"""The table of what methods cost: times, their ratio to the base, operations, memory.
 
 A pure function of frames, like those of :mod:`harness.analysis.tables`.
 """
@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import choose, missing, rank, stop_on
 from harness.analysis.published import SOURCE, joined
 from harness.analysis.statistics import NO_INTERVAL, median_interval
-from harness.timing.stage_names import BACKBONE, END_TO_END, NOISE_NETWORK, STAGES
+from harness.experiment.variants import Variant
+from harness.results.stage_names import BACKBONE, END_TO_END, GENERATION, NOISE_NETWORK, STAGES
 
 #: What a measurement is of; the rows of one are stages and repeats.
 SETTING = ("model", "steps", "size_px", "precision", "device", "mode", "batch_size")
@@ -24,7 +26,8 @@ CONTENDER = (*SETTING, "method", "reward")
 COLUMNS = (
     *CONTENDER,
     "n_timings",
-    *with_interval("latency_ms"),
+    *with_interval(GENERATION_MS),
+    *with_interval(END_TO_END_MS),
     "p90_ms",
     "p99_ms",
     "images_per_s",
@@ -40,16 +43,17 @@ COLUMNS = (
 )
 _INTERVALS = "Intervals in brackets: 95 %, of a median, from order statistics of the timings."
 _NOTES = (
-    "Latencies are from text to image, text encoding included, in ms per image; ratio_to_base "
-    "pairs each timing with the base's nearest one; ratio_to_budget is to the base plus one "
-    "backbone pass plus its LoRA's operations at that pass's speed.",
+    "Times are in ms per image: generation_ms from encoded prompts; end_to_end_ms, of which are "
+    "percentiles, images_per_s and ratios, from texts. ratio_to_base pairs each timing with the "
+    "base's nearest one; ratio_to_budget is to the base plus one backbone pass plus its LoRA's "
+    "operations at that pass's speed.",
     f"paper_ms: printed in {SOURCE}, table 1, measured there on another GPU than here.",
 )
 Floats = npt.NDArray[np.float64]
 
 
 def latency(
-    latencies: pd.DataFrame,
+    timings: pd.DataFrame,
     *,
     models: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
@@ -63,21 +67,21 @@ def latency(
     LoRA beside the weights where that was measured, else its own further operations.
 
     Args:
-        latencies: rows of :data:`harness.results.frames.LATENCIES`.
+        timings: rows of :data:`harness.results.frames.TIMINGS`.
         models, methods: what to show, in this order; None shows all, by name and the base first.
         baseline: the method that ratios are to, in the same setting.
 
     Returns:
         One row per setting and method with :data:`COLUMNS`: medians per image with 95 % intervals
-        from order statistics, percentiles and throughput of the end-to-end latency, medians of the
+        from order statistics, percentiles and throughput from text to image, medians of the
         stages (NaN where a method has none), costs as in the frame, and what the paper prints for
         the model and method, on its own GPU. Ratios are NaN where the base was not measured.
 
     Raises:
         FrameError: a model or method was not measured.
     """
-    stop_on(missing(latencies, models, methods), "latency")
-    kept = choose(latencies, models, None)
+    stop_on(missing(timings, models, methods), "latency")
+    kept = choose(timings, models, None)
     rows: list[dict[str, Any]] = []
     for key, setting in kept.groupby(list(SETTING), sort=False):
         groups = setting.groupby(["method", "reward"], sort=False)
@@ -98,16 +102,25 @@ def latency(
 
 def _beside(calls: Mapping[Any, _Calls], who: Any) -> _Calls:
     """Of a merged network, the budget is that of its LoRA beside the weights."""
-    plain = str(who[0]).partition(":merged=")[0]
-    forms = (calls.get((form, who[1])) for form in (plain, f"{plain}:merged=in_place"))
+    plain = _unmerged(who[0])
+    in_place = Variant(plain.name, {**plain.arguments, "merged": "in_place"})
+    named = {(str(Variant.parse(name)), reward): own for (name, reward), own in calls.items()}
+    forms = (named.get((str(form), who[1])) for form in (plain, in_place))
     return next((found for found in forms if found is not None), calls[who])
+
+
+def _unmerged(method: str) -> Variant:
+    """The method of which another is a form with merged weights."""
+    variant = Variant.parse(method)
+    kept = {name: value for name, value in variant.arguments.items() if name != "merged"}
+    return Variant(variant.name, kept)
 
 
 def _printed_ms(table: pd.DataFrame) -> pd.Series[float]:
     """The printed time of each row's method; how a network is merged changes no method."""
-    plain = table["method"].str.replace(r":merged=\w+$", "", regex=True)
+    plain = [str(_unmerged(method)) for method in table["method"]]
     models = table["model"].str.removesuffix("_random")
-    named = table[["steps", "latency_ms"]].assign(model=models, method=plain)
+    named = table[["steps", GENERATION_MS]].assign(model=models, method=plain)
     pairs = joined(named, "table1", "geneval").set_index("row")
     return pairs["published"].astype("float64").reindex(table.index)
 
@@ -117,7 +130,7 @@ class _Calls:
 
     def __init__(self, rows: pd.DataFrame) -> None:
         self.rows = rows
-        self.ms = rows.pivot(index="turn", columns="stage", values="latency_ms")
+        self.ms = rows.pivot(index="turn", columns="stage", values="ms")
         self.gflops = rows.groupby("stage")["gflops"].first()
 
     def __len__(self) -> int:
@@ -144,7 +157,8 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
     stages = {f"{stage}_ms": _median(own, stage) for stage in STAGES}
     return {
         "n_timings": len(own),
-        **columns_of(median, "latency_ms"),
+        **columns_of(median_interval(own.times(GENERATION)), GENERATION_MS),
+        **columns_of(median, END_TO_END_MS),
         "p90_ms": float(np.percentile(times, 90)),
         "p99_ms": float(np.percentile(times, 99)),
         "images_per_s": 1000 / median.mean,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import (
     CELL,
@@ -30,7 +31,8 @@ from harness.analysis.tables import table1
 
 METHODS_COLUMNS = (
     *CELL,
-    *with_interval("latency_ms"),
+    *with_interval(GENERATION_MS),
+    *with_interval(END_TO_END_MS),
     "n_timings",
     "nfe",
     "reward_calls",
@@ -286,7 +288,7 @@ def _failed_attempts(
 
 def at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:
     """The timings of one batch size; None takes the largest that was timed."""
-    require(timings, (*CELL, "batch_size", "latency_ms"), "timings")
+    require(timings, (*CELL, "batch_size"), "timings")
     size = timings["batch_size"].max() if batch_size is None else batch_size
     return timings[timings["batch_size"] == size]
 

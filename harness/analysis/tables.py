@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import published
+from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS, whole_calls
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import (
     CELL,
@@ -50,7 +51,8 @@ TABLE1_COLUMNS = (
     "world",
     "nfe",
     "params_m",
-    *with_interval("latency_ms"),
+    *with_interval(GENERATION_MS),
+    *with_interval(END_TO_END_MS),
     "n_timings",
     "n_images",
     "n_prompts",
@@ -61,11 +63,12 @@ TABLE1_COLUMNS = (
     *with_interval("train_reward_mean"),
     *with_interval("judge_reward_mean"),
 )
-_TIMED = (*CELL, "batch_size", "repeat", "latency_ms", "params_m", "threads")
-_COST = (*with_interval("latency_ms"), "n_timings", "params_m", "n_params")
-_LATENCY_NOTE = (
-    "latency_ms: median of n_timings calls, per image; its interval is from order statistics of "
-    "the timings, and none below six of them."
+_TIMES = (GENERATION_MS, END_TO_END_MS)
+_COST = (*(c for time in _TIMES for c in with_interval(time)), "n_timings", "params_m", "n_params")
+_TIMES_NOTE = (
+    "generation_ms, from encoded prompts, and end_to_end_ms, from texts: medians of n_timings "
+    "calls, per image; their intervals are from order statistics, and there are none below six "
+    "timings."
 )
 
 
@@ -97,8 +100,9 @@ def table1(
         of the six
         tasks; intervals are at 95 %, clustered by prompt (:mod:`harness.analysis.statistics`);
         p_holm is
-        that of no gain, corrected for all gains of the table; latency_ms is the median per image of
-        n_timings, its interval from order statistics and missing below six; params_m in millions.
+        that of no gain, corrected for all gains of the table; generation_ms and end_to_end_ms are
+        medians per image of n_timings calls, their intervals from order statistics and missing
+        below six; params_m in millions.
 
     Raises:
         FrameError: a method or its baseline is missing, two methods have different images, a
@@ -122,7 +126,7 @@ def table1(
     best = ["geneval_mean", *(f"geneval_{task}" for task in TASKS), "gain_over_base"]
     best += ["train_reward_mean", "judge_reward_mean"]
     table = finished(made[list(TABLE1_COLUMNS)], "table1", paired.benchmark, best)
-    table.attrs["notes"] = [_LATENCY_NOTE, *table.attrs["notes"]]
+    table.attrs["notes"] = [_TIMES_NOTE, *table.attrs["notes"]]
     return table
 
 
@@ -304,9 +308,8 @@ def codes_of(names: pd.Series[str]) -> Integers:
 def _costs(
     cells: pd.DataFrame, timings: pd.DataFrame, batch_size: int | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """latency_ms, n_timings and params_m of each cell, and what is wrong with its timings."""
-    require(timings, _TIMED, "timings", may_be_empty=True)
-    rows = timings.merge(cells, on=list(CELL))
+    """Times, n_timings and params_m of each cell, and what is wrong with its timings."""
+    rows = whole_calls(timings).merge(cells, on=list(CELL))
     sizes = ", ".join(map(str, sorted(rows["batch_size"].unique()))) or "none"
     size = rows["batch_size"].max() if batch_size is None else batch_size
     rows = rows[rows["batch_size"] == size]
@@ -322,19 +325,22 @@ def _costs(
     threads = sorted(rows["threads"].unique())
     if len(threads) > 1:
         faults.append(f"timings on {', '.join(map(str, threads))} threads cannot be compared")
-    faults += _double_or_broken(rows, [*CELL, "repeat"], "latency_ms")
+    for time in _TIMES:
+        faults += _double_or_broken(rows, [*CELL, "repeat"], time)
     return costs[list(_COST)].drop(columns="n_params"), faults
 
 
-def _cost(timings: pd.DataFrame) -> dict[str, float]:
-    """The columns :data:`_COST` from the timings of one method."""
-    ms = timings["latency_ms"].to_numpy(dtype=np.float64)
-    # What is not finite is found and named after this.
-    finite = ms[np.isfinite(ms)]
-    median = median_interval(finite) if len(finite) else NO_INTERVAL
-    params = timings["params_m"]
-    values = (*columns_of(median, "latency_ms").values(), len(ms), params.iloc[0], params.nunique())
-    return dict(zip(_COST, values, strict=True))
+def _cost(calls: pd.DataFrame) -> dict[str, float]:
+    """The columns :data:`_COST` from the calls of one method."""
+    cost: dict[str, float] = {}
+    for time in _TIMES:
+        ms = calls[time].to_numpy(dtype=np.float64)
+        # What is not finite is found and named after this.
+        finite = ms[np.isfinite(ms)]
+        cost |= columns_of(median_interval(finite) if len(finite) else NO_INTERVAL, time)
+    params = calls["params_m"]
+    sizes = {"params_m": params.iloc[0], "n_params": params.nunique()}
+    return {**cost, "n_timings": len(calls), **sizes}
 
 
 def _double_or_broken(rows: pd.DataFrame, key: Sequence[str], column: str = "value") -> list[str]:

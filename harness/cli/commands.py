@@ -92,39 +92,13 @@ def _profile_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--modes", **{**many, "default": ("eager",)}, help="eager, compiled, cuda_graphs"
     )
-    parser.add_argument(
-        "--trace",
-        action="store_true",
-        help="instead, a Chrome trace of training steps of the methods that train, into --out",
-    )
-    _measuring_options(parser, reward="", repeats=20, rank=8, out="results/latencies")
-
-
-def _snapshot_options(parser: ArgumentParser) -> None:
-    published = ("sd_turbo_random", "sana_sprint_0_6b_random", "flux_schnell_random")
-    parser.add_argument("--models", nargs="+", default=published, metavar="NAME", help="models")
-    parser.add_argument("--minutes", type=float, default=10.0, help="all parts share these")
-    parser.add_argument(
-        "--modes", nargs="+", default=("eager", "compiled"), help="eager, compiled, cuda_graphs"
-    )
-    parser.add_argument("--largest-batch", type=int, default=64, metavar="N", help="to try")
-    # Searches cost what their reward costs; this one needs no download.
-    reward = "hpsv2_1_random"
-    _measuring_options(parser, reward, repeats=12, rank=128, out="results/snapshots")
-
-
-def _measuring_options(
-    parser: ArgumentParser, reward: str, repeats: int, rank: int, out: str
-) -> None:
-    parser.add_argument("--reward", default=reward, metavar="NAME", help="what searches ask")
+    parser.add_argument("--reward", default="", metavar="NAME", help="what searches ask")
     parser.add_argument("--benchmark", default="shapeworld", metavar="NAME", help="its prompts")
-    parser.add_argument(
-        "--repeats", type=int, default=repeats, metavar="N", help="calls per method"
-    )
-    parser.add_argument("--rank", type=int, default=rank, metavar="N", help="of untrained LoRA")
+    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="calls per method")
+    parser.add_argument("--rank", type=int, default=8, metavar="N", help="of untrained LoRA")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch's threads")
     parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
-    folder = Path(out)
+    folder = Path("results/timings/by_hand")
     parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="gets the rows")
     _components_option(parser)
 
@@ -170,10 +144,5 @@ COMMANDS: dict[str, Command] = {
         "measure what methods cost, stage by stage",
         "harness.cli.profile:run",
         _profile_options,
-    ),
-    "snapshot": Command(
-        "measure published models on this machine within minutes, for results/snapshots",
-        "tools.speed_snapshot:run",
-        _snapshot_options,
     ),
 }

@@ -1,20 +1,18 @@
-"""``python -m harness profile --model … --methods …``: latencies without any workflow."""
+"""``python -m harness profile --model … --methods …``: timings without any workflow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.analysis.interval_columns import with_interval
-from harness.analysis.latency_table import latency as latency_table
-from harness.build.devices import default_device
+from harness.analysis.latency_table import latency
 from harness.experiment.component_files import declared, method_variant
-from harness.experiment.jobs import LatencyJob
+from harness.experiment.jobs import Timed, TimingJob
 from harness.report.formats import for_people
 from harness.results import frames
-from harness.timing import latency
-from tools import training_trace
+from harness.timing import profile
 
 #: Columns that are printed; the file has them all.
 _SHOWN = (
@@ -22,7 +20,8 @@ _SHOWN = (
     "method",
     "mode",
     "batch_size",
-    *with_interval("latency_ms"),
+    *with_interval("generation_ms"),
+    *with_interval("end_to_end_ms"),
     *with_interval("ratio_to_base"),
     "nfe",
     "gflops",
@@ -30,74 +29,57 @@ _SHOWN = (
 )
 
 
-def run(
-    model: Sequence[str] | None,
+def jobs_of(
+    models: Sequence[str],
     methods: Sequence[str],
     out: Path,
     components: Path,
-    reward: str = "",
-    benchmark: str = "shapeworld",
-    batch_sizes: Sequence[int] = (1,),
+    reward: str,
+    benchmark: str,
     steps: Sequence[int] = (),
-    sizes_px: Sequence[int] = (),
-    precisions: Sequence[str] = (),
-    modes: Sequence[str] = ("eager",),
-    repeats: int = 20,
-    rank: int = 8,
-    threads: int = 1,
-    device: str = "",
-    trace: bool = False,
-) -> None:
-    """Measure models one after another; a file each in ``out``, and a table on the screen.
+    **given: Any,
+) -> list[TimingJob]:
+    """A job for each model, with an untrained network for each method that trains one.
 
-    With ``trace``, trace their training steps instead (:mod:`tools.training_trace`).
+    Args:
+        models, methods, reward, benchmark: names of declared components; an empty reward is none.
+        out: folder that gets a file for each model.
+        components: folder of the declarations.
+        steps: sampling steps; the model's own if empty.
+        given: other fields of the job.
+
+    Raises:
+        ValueError, FileNotFoundError: a name is unknown, or the declarations are broken.
+    """
+    registry = declared(components)
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return [
+        TimingJob(
+            model=registry.find(registry.models, "model", name),
+            methods=tuple(Timed(method_variant(registry, text)) for text in methods),
+            benchmark=registry.find(registry.benchmarks, "benchmark", benchmark),
+            out=str(out / f"{name}.parquet"),
+            reward=registry.reward(reward) if reward else None,
+            sampling_steps=tuple(steps),
+            **options,
+        )
+        for name in models
+    ]
+
+
+def run(model: Sequence[str] | None, methods: Sequence[str], **given: Any) -> None:
+    """Measure models one after another; a file each in the folder, and a table on the screen.
 
     Raises:
         ValueError, FileNotFoundError: a name or value is wrong; nothing has been measured then.
     """
     if not model:
         raise ValueError("name a model with --model, or give the workflow's job with --job")
-    registry = declared(components)
-    jobs = [
-        LatencyJob(
-            model=registry.find(registry.models, "model", name),
-            methods=tuple(method_variant(registry, text) for text in methods),
-            prompts=registry.find(registry.benchmarks, "benchmark", benchmark).prompts,
-            out=str(out / f"{name}.parquet"),
-            reward=registry.reward(reward) if reward else None,
-            batch_sizes=tuple(batch_sizes),
-            sampling_steps=tuple(steps),
-            sizes_px=tuple(sizes_px),
-            precisions=tuple(precisions),
-            modes=tuple(modes),
-            repeats=repeats,
-            rank=rank,
-            device=device,
-            threads=threads,
-        )
-        for name in model
-    ]
-    if trace:
-        _trace([replace(job, out=str(out), device=device or default_device()) for job in jobs])
-        return
+    jobs = jobs_of(model, methods, **given)
     for job in jobs:
-        latency.check(job)
+        profile.check(job)
     for job in jobs:
-        latency.run(job)
-        table = latency_table(frames.read(job.out, "latencies"), methods=methods)
+        profile.run(job)
+        table = latency(frames.read(job.out, "timings"), methods=methods)
         print(for_people(table[list(_SHOWN)]).to_string(index=False))
         print(f"rows: {job.out}")
-
-
-def _trace(jobs: Sequence[LatencyJob]) -> None:
-    checked = [training_trace.check(job) for job in jobs]
-    for name in [method.name for method in jobs[0].methods if method not in checked[0]]:
-        print(f"{name} trains nothing: there is no training step to trace")
-    for job in jobs:
-        for path in training_trace.run(job):
-            parts = training_trace.stages_of(path)
-            print(training_trace.median_shares(parts).to_string(index=False, float_format="%.3f"))
-            print(
-                f"in noise network, backbone, VAE and reward: {training_trace.in_stages(parts):.1%}"
-            )
-            print(f"trace: {path}")

@@ -247,16 +247,21 @@ class Timed:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ProfileJob:
-    """Time methods against one another.
+class TimingJob:
+    """Time methods against one another, stage by stage, from texts to images.
 
     Attributes:
+        methods: they take turns. A trained method without an adapter runs with an untrained
+            network, whose calls cost the same.
         reward: searched by methods that need one, and the name of the trained ones' reward.
         benchmark: whose prompts are used.
-        batch_size: the evaluation's.
-        single_images: time single images besides.
-        peak_memory: measure what a call holds in memory, by one call more of each method.
+        batch_sizes, sampling_steps: every combination is timed; no steps are the model's own.
+        sizes_px, precisions, modes: of the generator; empty for the model's own. Modes are keys of
+            :data:`hypernoise.compilation.MODES`.
         repeats: timings of a fast method; a slow one gets fewer, at least 3.
+        rank: LoRA rank of untrained networks.
+        operations, peak_memory: count these, by one call more each of every method.
+        device: torch device; empty for the GPU where there is one.
         out: path of the timings' parquet.
     """
 
@@ -264,55 +269,29 @@ class ProfileJob:
 
     model: ModelSpec
     methods: tuple[Timed, ...]
-    reward: RewardSpec
     benchmark: BenchmarkSpec
-    batch_size: Count
-    repeats: Count
-    steps: Count
-    out: Place
-    threads: Count = 1
-    single_images: bool = True
-    peak_memory: bool = False
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(file for timed in self.methods for file in timed.reads))
-
-
-@dataclass(frozen=True, config=STRICT)
-class LatencyJob:
-    """Measure what methods cost, stage by stage. Trained methods run with untrained networks: what
-    they cost does not depend on the values of weights.
-
-    Attributes:
-        methods: they take turns.
-        reward: searched by methods that need one; None where none does.
-        prompts: whose texts are drawn.
-        batch_sizes, sampling_steps: every combination is measured; no steps are the model's own.
-        sizes_px, precisions: of the generator; empty for the model's own.
-        modes: keys of :data:`hypernoise.compilation.MODES`.
-        repeats: calls of a fast method; a slow one gets fewer, at least 3.
-        rank: LoRA rank of the untrained networks.
-        device: torch device; empty for the GPU where there is one.
-        out: path of the latencies' parquet.
-    """
-
-    measures_speed: ClassVar[bool] = True
-
-    model: ModelSpec
-    methods: tuple[MethodSpec, ...]
-    prompts: PromptsSpec
     out: Place
     reward: RewardSpec | None = None
     batch_sizes: tuple[int, ...] = (1,)
     sampling_steps: tuple[int, ...] = ()
     sizes_px: tuple[int, ...] = ()
     precisions: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ("eager",)
+    modes: tuple[str, ...] = ()
     repeats: Count = 20
     rank: Count = 8
+    operations: bool = True
+    peak_memory: bool = True
     device: str = ""
     threads: Count = 1
+
+    @property
+    def searched(self) -> RewardSpec | None:
+        """The reward where a method searches for it: only then it is loaded."""
+        return self.reward if any(timed.method.needs_reward for timed in self.methods) else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(file for timed in self.methods for file in timed.reads))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -357,8 +336,7 @@ Job: TypeAlias = (
     | GenerateJob
     | ScoreJob
     | PairsJob
-    | ProfileJob
-    | LatencyJob
+    | TimingJob
     | OverlapJob
     | TableJob
 )
@@ -372,8 +350,7 @@ JOBS: dict[str, type[Any]] = {
     "generate": GenerateJob,
     "score": ScoreJob,
     "pairs": PairsJob,
-    "profile": ProfileJob,
-    "latency": LatencyJob,
+    "profile": TimingJob,
     "overlap": OverlapJob,
     "table": TableJob,
     "figure": TableJob,
@@ -415,15 +392,14 @@ __all__ = [
     "AuditJob",
     "GenerateJob",
     "Job",
-    "LatencyJob",
     "MatchJob",
     "OverlapJob",
     "PairsJob",
     "PretrainJob",
-    "ProfileJob",
     "ScoreJob",
     "TableJob",
     "Timed",
+    "TimingJob",
     "TrainJob",
     "fingerprint",
     "from_json",

@@ -36,13 +36,12 @@ from harness.experiment.image_sets import (
 from harness.experiment.jobs import (
     AuditJob,
     GenerateJob,
-    LatencyJob,
     OverlapJob,
     PairsJob,
     PretrainJob,
-    ProfileJob,
     ScoreJob,
     Timed,
+    TimingJob,
     TrainJob,
 )
 from hypernoise.weights.places import HASH_MARK, is_remote
@@ -571,35 +570,35 @@ class Experiment:
 
     def profile_job(
         self, selection: str, model: str, adapters: Mapping[str, str | None], *, out: str
-    ) -> ProfileJob:
+    ) -> TimingJob:
         """Time the methods of a selection, each with its adapter, against one another."""
         timing, reward = self.config["timing"], self.config["reward"]
-        return ProfileJob(
+        size = self.timed_batch_size(selection)
+        return TimingJob(
             model=self.registry.models[model],
             methods=tuple(Timed(self.method(m, model, reward), a) for m, a in adapters.items()),
-            reward=self.registry.reward(reward),
             benchmark=self.registry.benchmarks[timing["benchmark"]],
-            batch_size=self.timed_batch_size(selection),
-            repeats=timing["repeats"],
-            steps=self.steps(model),
             out=out,
-            threads=timing["threads"],
-            # Nothing shows them there, and single images of long searches take minutes.
-            single_images=selection != COMPARE,
+            reward=self.registry.reward(reward),
+            # Nothing shows single images of COMPARE, and those of long searches take minutes.
+            batch_sizes=(size,) if selection == COMPARE else tuple(sorted({1, size})),
+            sampling_steps=(self.steps(model),),
+            repeats=timing["repeats"],
+            operations=False,
             peak_memory=selection == COMPARE,
+            threads=timing["threads"],
         )
 
-    def latency_job(self, model: str, *, out: str) -> LatencyJob:
-        """Measure what the config's latency methods cost, as declared and as their names say."""
+    def latency_job(self, model: str, *, out: str) -> TimingJob:
+        """Time the config's latency methods, as declared and as their names say, untrained."""
         given, registry = self.config["latency"], self.registry
         methods = [method_variant(registry, text, self.file) for text in given["methods"]]
-        searches = any(method.needs_reward for method in methods)
-        return LatencyJob(
+        return TimingJob(
             model=registry.models[model],
-            methods=tuple(methods),
-            prompts=registry.benchmarks[self.config["timing"]["benchmark"]].prompts,
+            methods=tuple(Timed(method) for method in methods),
+            benchmark=registry.benchmarks[self.config["timing"]["benchmark"]],
             out=out,
-            reward=registry.reward(self.config["reward"]) if searches else None,
+            reward=registry.reward(self.config["reward"]),
             batch_sizes=tuple(given["batch_sizes"]),
             modes=tuple(given["modes"]),
             repeats=given["repeats"],

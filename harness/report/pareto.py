@@ -49,7 +49,7 @@ def pareto(
         figure, axes = panels(shown, width=2.7, height=2.5, share_y="row")
         for model, panel in zip(shown, axes[0], strict=True):
             panel.set_xscale("log")
-            panel.set(title=model, xlabel="ms per image (log scale)")
+            panel.set(title=model, xlabel="generation, ms per image (log scale)")
             for method in drawn:
                 points = table[(table["model"] == model) & (table["method"] == method)]
                 _points(panel, points, look_of(method, drawn))
@@ -61,11 +61,11 @@ def pareto(
 
 
 def _points(panel: Axes, points: pd.DataFrame, look: Look) -> None:
-    ordered = points.sort_values("latency_ms")
+    ordered = points.sort_values("generation_ms")
     mean = ordered["geneval_mean"]
     below, above = mean - ordered["geneval_mean_ci_low"], ordered["geneval_mean_ci_high"] - mean
     panel.errorbar(
-        ordered["latency_ms"],
+        ordered["generation_ms"],
         mean,
         yerr=np.stack([below, above]),
         color=look.color,
@@ -112,7 +112,7 @@ def pareto_methods(
                 look = look_of(str(row.method), list(settings))
                 _point(axes[:, column], row, look)
             axes[0, column].set_title(model)
-            axes[1, column].set_xlabel("ms per image (log scale)")
+            axes[1, column].set_xlabel("generation, ms per image (log scale)")
             for panel in axes[:, column]:
                 panel.set_xscale("log")
                 plain_log_ticks(panel)
@@ -126,8 +126,8 @@ def _point(axes: Sequence[Axes], row: Any, look: Look) -> None:
     mean, low, high = row.geneval_mean, row.geneval_mean_ci_low, row.geneval_mean_ci_high
     style: dict[str, Any] = {"color": look.color, "marker": look.marker, "ms": 6, "ls": ""}
     spread = [[mean - low], [high - mean]]
-    axes[0].errorbar([row.latency_ms], [mean], yerr=spread, lw=1, capsize=2, **style)
-    axes[1].plot([row.latency_ms], [row.judge_reward_mean], **style)
+    axes[0].errorbar([row.generation_ms], [mean], yerr=spread, lw=1, capsize=2, **style)
+    axes[1].plot([row.generation_ms], [row.judge_reward_mean], **style)
 
 
 def _named(settings: Mapping[str, str]) -> list[Line2D]:

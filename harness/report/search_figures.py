@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from harness.analysis.call_times import GENERATION_MS, whole_calls
 from harness.analysis.pairing import CELL, stop_on
 from harness.analysis.search_tables import at_batch_size, search_curve
 from harness.report.figures import draw_legend, figure_style, look_of, plain_log_ticks
@@ -28,7 +29,8 @@ def curves(
 ) -> Figure:
     """Mean reward of the best image so far: above against iterations, below against time.
 
-    The time of an iteration is the share of its backbone passes in the search's median latency.
+    The time of an iteration is the share of its backbone passes in the search's median
+    generation time.
 
     Args:
         trajectories: trajectory rows of one benchmark.
@@ -41,7 +43,7 @@ def curves(
         FrameError: a search or its timing is missing, or as in :func:`search_curve`.
     """
     curve = search_curve(trajectories, models=models, methods=methods)
-    curve = _with_time(curve, at_batch_size(timings, batch_size))
+    curve = _with_time(curve, at_batch_size(whole_calls(timings), batch_size))
     shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
     with figure_style():
         figure, axes = grid_of_panels(shown)
@@ -50,7 +52,7 @@ def curves(
                 lines = curve[curve["model"] == model]
                 _lines(panel, lines, x, drawn)
             axes[0, column].set(title=model, xlabel="scored images")
-            axes[1, column].set(xlabel="ms per image (log scale)", xscale="log")
+            axes[1, column].set(xlabel="generation, ms per image (log scale)", xscale="log")
             plain_log_ticks(axes[1, column])
         for panel in axes[:, 0]:
             panel.set_ylabel("reward of the best so far")
@@ -60,13 +62,13 @@ def curves(
 
 def _with_time(curve: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
     key = list(CELL)
-    latency = timings.groupby(key, as_index=False)["latency_ms"].median()
-    joined = curve.merge(latency, on=key, how="left")
-    lacking = joined[joined["latency_ms"].isna()][["model", "method"]].drop_duplicates()
+    medians = timings.groupby(key, as_index=False)[GENERATION_MS].median()
+    joined = curve.merge(medians, on=key, how="left")
+    lacking = joined[joined[GENERATION_MS].isna()][["model", "method"]].drop_duplicates()
     untimed = [f"{row.model} {row.method}: no timing" for row in lacking.itertuples()]
     stop_on(untimed, "curves against time")
     total = joined.groupby(key)["nfe"].transform("max")
-    return joined.assign(ms=joined["latency_ms"] * joined["nfe"] / total)
+    return joined.assign(ms=joined[GENERATION_MS] * joined["nfe"] / total)
 
 
 def grid_of_panels(models: Sequence[str]) -> tuple[Figure, Any]:

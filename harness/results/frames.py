@@ -103,39 +103,20 @@ TIMINGS = Schema(
         *_WHO,
         Column("steps", "int64", "sampling steps", "of the generator"),
         Column("batch_size", "int64", "images", "made by one call"),
-        Column("repeat", "int64", "", "number of the timing, from 0"),
-        Column("latency_ms", "float64", "ms per image", "wall time of one call / batch_size"),
-        Column("nfe", "float64", "backbone passes per image", "noise network and generator alike"),
-        Column("params_m", "float64", "millions", "parameters of the pipeline and the adapter"),
-        Column("threads", "int64", "threads", "torch's, within an operator"),
-        Column(
-            "peak_memory_mib",
-            "float64",
-            "MiB",
-            "most that one call held on the GPU besides loaded networks; missing without a GPU",
-            may_be_missing=True,
-        ),
-    ),
-    ("model", "method", "reward", "steps", "batch_size", "repeat"),
-)
-LATENCIES = Schema(
-    "latencies",
-    (
-        *_WHO,
-        Column("steps", "int64", "sampling steps", "of the generator"),
-        Column("batch_size", "int64", "images", "made by one call"),
         Column("size_px", "int64", "pixels", "width and height of an image"),
         Column("precision", "string", "", "dtype of the generator's networks"),
         Column("mode", "string", "", "eager, compiled or cuda_graphs"),
         Column("device", "string", "", "cpu or cuda"),
-        Column(
-            "stage", "string", "", "one of harness.timing.meter, end_to_end and generation included"
-        ),
-        Column("repeat", "int64", "", "number of the timing, from 0"),
+        Column("stage", "string", "", "part of the call (harness.results.stage_names)"),
+        Column("repeat", "int64", "", "number of the method's call, from 0"),
         Column("turn", "int64", "", "place of the call among all methods' calls, from 0"),
-        Column("latency_ms", "float64", "ms per image", "time of the stage in one call / batch"),
+        Column("ms", "float64", "ms per image", "wall time of the stage in the call / batch_size"),
         Column(
-            "gflops", "float64", "10^9 per image", "operations of the stage, 2 per multiply-add"
+            "gflops",
+            "float64",
+            "10^9 per image",
+            "operations of the stage, 2 per multiply-add; missing where they were not counted",
+            may_be_missing=True,
         ),
         Column("nfe", "float64", "backbone passes per image", "noise network and generator alike"),
         Column("params_m", "float64", "millions", "parameters of the pipeline and the adapter"),
@@ -143,7 +124,9 @@ LATENCIES = Schema(
             "peak_memory_mib",
             "float64",
             "MiB",
-            "most that one eager call held in tensors besides what was loaded before it",
+            "most that one eager call held in tensors in addition to what was loaded and the "
+            "encoded prompts; missing where it was not measured",
+            may_be_missing=True,
         ),
         Column("threads", "int64", "threads", "torch's, within an operator"),
     ),
@@ -244,7 +227,7 @@ PAIRS = Schema(
 )
 SCHEMAS = {
     schema.kind: schema
-    for schema in (IMAGES, SCORES, TIMINGS, LATENCIES, TRAINING, TRAJECTORIES, AUDITS, PAIRS)
+    for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, AUDITS, PAIRS)
 }
 
 #: Metrics of score frames that tables know, and their meaning.
@@ -294,7 +277,9 @@ def check(frame: pd.DataFrame, kind: str | Schema, where: str) -> pd.DataFrame:
     return checked
 
 
-def write(frame: pd.DataFrame, path: str | Path, kind: str | Schema, spec: Any) -> None:
+def write(
+    frame: pd.DataFrame, path: str | Path, kind: str | Schema, spec: Any, **facts: Any
+) -> None:
     """Check a frame and write it with its provenance, atomically.
 
     Args:
@@ -302,18 +287,19 @@ def write(frame: pd.DataFrame, path: str | Path, kind: str | Schema, spec: Any) 
         path: the parquet file; folders are made.
         kind: name of a schema, or a schema.
         spec: what was run: a dataclass (a job, usually) or its JSON text.
+        facts: what else the provenance shall hold, by its key.
 
     Raises:
         ValueError: as in :func:`check`.
     """
     path, schema = Path(path), schema_of(kind)
     checked = check(frame, schema, str(path))
-    write_arrow(_to_arrow(checked, schema, str(path)), path, schema.kind, spec)
+    write_arrow(_to_arrow(checked, schema, str(path)), path, schema.kind, spec, **facts)
 
 
-def write_arrow(table: Any, path: Path, kind: str, spec: Any) -> None:
+def write_arrow(table: Any, path: Path, kind: str, spec: Any, **facts: Any) -> None:
     """Write an arrow table as :func:`write` does, unchecked; ``kind`` need be no schema's."""
-    metadata = {_METADATA_KEY: provenance.collect(kind, spec).encode()}
+    metadata = {_METADATA_KEY: provenance.collect(kind, spec, **facts).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with in_one_go(path) as partial:
         pq.write_table(table, partial)

@@ -24,7 +24,7 @@ LAYOUT = 2
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
 
 
-def collect(kind: str, spec: Any) -> str:
+def collect(kind: str, spec: Any, **facts: Any) -> str:
     """Provenance as JSON text: kind, layout, commit, dirty, packages, hardware, spec, inputs,
     written.
 
@@ -32,6 +32,7 @@ def collect(kind: str, spec: Any) -> str:
         kind: the kind of frame.
         spec: a dataclass, anything that JSON can hold, or JSON text. What a job ``reads``
             (:mod:`harness.experiment.jobs`) goes into ``inputs``, with its hash.
+        facts: further entries, by their keys.
     """
     return json.dumps(
         {
@@ -40,6 +41,7 @@ def collect(kind: str, spec: Any) -> str:
             **commit(),
             "packages": packages(),
             "hardware": hardware(),
+            **facts,
             "spec": _plain(spec),
             "inputs": hashes(getattr(spec, "reads", ())),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ import torch
 from torch.profiler import record_function
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.timing.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, REWARD, TEXT, VAE
+from harness.results.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, REWARD, TEXT, VAE
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
 
@@ -122,9 +122,13 @@ class Spans:
         finally:
             self._spans.append((name, start, self._meter.mark()))
 
+    def settle(self) -> None:
+        """Wait until what runs has been measured: a GPU's work, for which nothing else waits."""
+        self._meter.settle()
+
     def take(self) -> dict[str, float]:
         """Sum of each stage since the last call, in the meter's unit."""
-        self._meter.settle()
+        self.settle()
         sums: dict[str, float] = {}
         for name, start, end in self._spans:
             sums[name] = sums.get(name, 0.0) + self._meter.between(start, end)

@@ -1,252 +1,201 @@
-"""Time methods against one another.
+"""What methods cost, stage by stage: time, operations, memory, parameters.
 
-The methods take turns, so that whatever else the machine does falls on all of them alike. A time
-is that of one call of the method on a batch whose prompts are encoded already. Each trained method
-has a generator of its own: a switched-off adapter still costs a little, and the untrained methods
-must not pay for it.
+Methods take turns (A B A B), so that whatever else the machine does falls on all of them alike.
+Each (method, mode) makes one image, is called until two calls in a row agree within 5 % or two
+seconds have passed, and is then timed. Stages: :mod:`harness.timing.meter`.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import nn
 
-from harness.build.devices import default_device
-from harness.build.encodings import prepare
-from harness.build.generators import build_generator, check_generator
-from harness.build.methods import build_method, check_adapter, check_arguments, words_prompts
-from harness.build.prompts import load_prompts
-from harness.build.rewards import build_reward, check_reward
-from harness.experiment.jobs import ProfileJob, Timed
+from harness.build.devices import check_device, dtype_of
+from harness.build.generators import check_generator
+from harness.build.methods import check_adapter, check_arguments
+from harness.build.rewards import check_reward
+from harness.experiment.components import ModelSpec
+from harness.experiment.jobs import TimingJob
 from harness.results import frames
-from harness.stages.generate import Item, Setup
-from harness.timing.live_memory import peak_memory_mib
-from hypernoise.models.protocol import Conditioning, Generator, check_steps, encode_in_chunks
-from hypernoise.networks.adapter import saved_n_parameters
+from harness.results.stage_names import END_TO_END, GENERATION, STAGES
+from harness.timing import machine
+from harness.timing.contenders import (
+    Contender,
+    NoRoom,
+    Task,
+    contenders_of,
+    models_of,
+    prompts_of,
+    raise_it,
+    task_of,
+)
+from harness.timing.turns import (
+    MIN_REPEATS,
+    WARM_UP_S,
+    affordable,
+    interleaved,
+    repeats_of,
+    warm_up,
+)
+from hypernoise.choices import check_choice
+from hypernoise.compilation import MODES
+from hypernoise.models.protocol import check_steps
 from hypernoise.progress import Progress
-from hypernoise.rewards.protocol import Features, Reward
-
-MIN_REPEATS = 3
-#: A method this many times slower than the fastest is timed less often.
-_SLOW = 10.0
-#: Warm-up ends when two calls in a row agree within this share, or after this many seconds.
-_STABLE = 0.05
-_WARM_UP_S = 2.0
-#: Noise seed; times do not depend on it.
-_SEED = 0
 
 
-@dataclass(frozen=True)
-class Contender:
-    """One method, ready to run; ``params_m`` in millions, ``nfe`` per image."""
-
-    timed: Timed
-    setup: Setup
-    params_m: float
-    nfe: float
-
-
-def run(job: ProfileJob) -> None:
-    """Time every method at the job's batch size and, if asked to, at batch size 1.
+def run(job: TimingJob) -> None:
+    """Time every combination of a job and write the rows.
 
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
     """
+    check(job)
     torch.set_num_threads(job.threads)
-    items = check(job)
-    contenders = _contenders(job, items)
+    before = machine.state()
     rows: list[dict[str, Any]] = []
-    singles = {1} if job.single_images else set()
-    for batch_size in sorted({job.batch_size} | singles, reverse=True):
-        rows += _time_all(job, contenders, items[:batch_size])
-    frames.write(pd.DataFrame(rows), job.out, frames.TIMINGS, job)
+    for model in models_of(job):
+        contenders, prompts = contenders_of(job, model), prompts_of(job)
+        for steps in job.sampling_steps or (model.steps,):
+            for size in sorted(job.batch_sizes, reverse=True):
+                rows += rows_of(job, model, contenders, task_of(prompts, size, steps))
+    states = [before, machine.state()]
+    frames.write(pd.DataFrame(rows), job.out, frames.TIMINGS, job, machine=states)
 
 
-def check(job: ProfileJob) -> list[Item]:
-    """Check a job without loading any network; returns the images of the large batch.
+def check(job: TimingJob) -> None:
+    """Check a job without loading any network.
 
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
-    check_steps(job.steps)
-    if not job.methods:
-        raise ValueError("no methods to time")
+    check_device(job.device)
+    for name in ("methods", "batch_sizes"):
+        if not getattr(job, name):
+            raise ValueError(f"{name} are empty, must name at least one")
+    for name in ("batch_sizes", "sizes_px"):
+        if min(getattr(job, name), default=1) < 1:
+            raise ValueError(f"{name} must be at least 1, got {min(getattr(job, name))}")
+    for steps in job.sampling_steps:
+        check_steps(steps)
     if job.repeats < MIN_REPEATS:
         raise ValueError(f"repeats must be at least {MIN_REPEATS}, got {job.repeats}")
-    if job.batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {job.batch_size}")
+    for mode in job.modes:
+        check_choice("mode", mode, MODES)
     for timed in job.methods:
         check_arguments(timed.method)
-        check_adapter(timed.method, timed.adapter)
-    check_generator(job.model)
-    if _searches(job):
-        check_reward(job.reward)
-    prompts = load_prompts(job.benchmark.prompts)
-    n = len(prompts)
-    return [Item(prompts[i % n], i % n, i // n) for i in range(job.batch_size)]
+        if timed.adapter:
+            check_adapter(timed.method, timed.adapter)
+        if timed.method.needs_reward and job.reward is None:
+            raise ValueError(f"method {timed.method.name!r} searches for a reward; name one")
+    for model in models_of(job):
+        check_generator(model)
+        dtype_of(_precision(model), model.file)
+    if job.searched:
+        check_reward(job.searched)
+    prompts_of(job)
 
 
-def repeats_of(seconds: Sequence[float], repeats: int) -> list[int]:
-    """How often each method is timed: the slow ones less often, none less than three times.
+def _precision(model: ModelSpec) -> str:
+    return str(model.arguments.get("dtype", "float32"))
+
+
+class _Lane(NamedTuple):
+    """A contender on one task: how to make a call, its last warm call, and what all calls cost."""
+
+    contender: Contender
+    call: Callable[[], Mapping[str, float]]
+    warm: Mapping[str, float]
+    gflops: Mapping[str, float]
+    peak_memory_mib: float
+
+
+def rows_of(
+    job: TimingJob,
+    model: ModelSpec,
+    contenders: Sequence[Contender],
+    task: Task,
+    no_room: NoRoom = raise_it,
+    limit_s: float = math.inf,
+) -> Iterator[dict[str, Any]]:
+    """Time contenders in turns on one task.
 
     Args:
-        seconds: [n] duration of one call of each method.
-        repeats: timings of a fast method.
+        job: says how often, and what is counted.
+        model: that of :func:`harness.timing.contenders.models_of` which the contenders run.
+        contenders: those of :func:`harness.timing.contenders.contenders_of`.
+        task: what a call makes.
+        no_room: called for contenders that run out of memory, which are left out.
+        limit_s: what it should take at most; calls get fewer for it, but not below
+            :data:`harness.timing.turns.MIN_REPEATS`.
+
+    Yields:
+        Rows of :data:`harness.results.frames.TIMINGS`, a call's stages in order, as it was made.
     """
-    limit = _SLOW * min(seconds)
-    return [max(MIN_REPEATS, min(repeats, int(repeats * limit / s))) for s in seconds]
-
-
-def interleaved(repeats: Sequence[int]) -> list[int]:
-    """The order of calls: methods by index, in rounds, rarer ones spread over the rounds."""
-    turns = [(turn / n, method) for method, n in enumerate(repeats) for turn in range(n)]
-    return [method for _, method in sorted(turns)]
-
-
-def warm_up(call: Callable[[], float]) -> float:
-    """Call until the duration is stable or long enough has passed; returns the last duration, s."""
-    last = call()
-    spent = last
-    while spent < _WARM_UP_S:
-        seconds = call()
-        spent += seconds
-        stable = abs(seconds - last) <= _STABLE * last
-        last = seconds
-        if stable:
-            break
-    return last
-
-
-def n_parameters(generator: Generator) -> int:
-    """Parameters of all networks of a generator's pipeline."""
-    networks = [c for c in generator.pipeline.components.values() if isinstance(c, nn.Module)]
-    unique = {id(p): p.numel() for network in networks for p in network.parameters()}
-    return sum(unique.values())
-
-
-def _searches(job: ProfileJob) -> bool:
-    return any(timed.method.needs_reward for timed in job.methods)
-
-
-class _Shared(NamedTuple):
-    """What a job's methods have in common; trained ones bring a generator of their own."""
-
-    generator: Generator
-    n_parameters: int
-    conditioning: Conditioning
-    reward: Reward | None
-    features: Features | None
-    device: str
-
-
-def _contenders(job: ProfileJob, items: Sequence[Item]) -> list[Contender]:
-    texts = list({item.row: item.prompt.text for item in items}.values())
-    shared = _load(job, texts)
-    return [_contender(job, timed, shared, texts, items[:1]) for timed in job.methods]
-
-
-def _load(job: ProfileJob, texts: Sequence[str]) -> _Shared:
-    device = default_device()
-    plain = build_generator(job.model, device)
-    n_plain = n_parameters(plain)
-    untrained = [timed.method for timed in job.methods if timed.method.trains is None]
-    prepare(plain, texts, keep_encoders=any(map(words_prompts, untrained)))
-    conditioning = encode_in_chunks(plain.encode, texts)
-    if not _searches(job):
-        return _Shared(plain, n_plain, conditioning, None, None, device)
-    reward = build_reward(job.reward, device)
-    features = encode_in_chunks(reward.encode, texts)
-    return _Shared(plain, n_plain, conditioning, reward, features, device)
-
-
-def _contender(
-    job: ProfileJob, timed: Timed, shared: _Shared, texts: Sequence[str], one: Sequence[Item]
-) -> Contender:
-    generator = shared.generator
-    if timed.method.trains is not None:
-        generator = build_generator(job.model, shared.device)
-        prepare(generator, texts, keep_encoders=words_prompts(timed.method))
-    method = build_method(timed.method, generator, timed.adapter)
-    searches = timed.method.needs_reward
-    reward, features = (shared.reward, shared.features) if searches else (None, None)
-    setup = Setup(generator, method, reward, shared.conditioning, features, shared.device)
-    # One image tells what a method costs, and whether it runs at all.
-    made = method.run(**setup.inputs(one, _SEED, job.steps))
-    # From the file, since a method may merge its adapter into the backbone.
-    n_added = saved_n_parameters(Path(timed.adapter)) if timed.adapter else 0
-    params_m = (shared.n_parameters + n_added) / 1e6
-    return Contender(timed, setup, params_m, float(made.spent.nfe))
-
-
-def _time_all(
-    job: ProfileJob, contenders: Sequence[Contender], items: Sequence[Item]
-) -> Iterator[dict[str, Any]]:
-    calls = [_timer(job, contender, items) for contender in contenders]
-    label = f"time {job.model.name}, batch {len(items)}"
-    seconds = [
-        warm_up(call) for call in Progress(f"{label}, warm-up", len(calls), "methods").each(calls)
-    ]
+    deadline = time.monotonic() + limit_s
+    label = f"time {job.model.name}, batch {len(task.items)}, steps {task.steps}"
+    lanes = []
+    progress = Progress(f"{label}, warm-up", len(contenders), "methods")
+    for contender in progress.each(contenders):
+        try:
+            lanes.append(_warm(job, contender, task))
+        except torch.OutOfMemoryError as error:
+            no_room(f"{contender.spec.name}, batch {len(task.items)}", error)
+    wanted = repeats_of([lane.warm[GENERATION] for lane in lanes], job.repeats)
+    whole = [lane.warm[END_TO_END] for lane in lanes]
+    wanted = affordable(whole, wanted, deadline - time.monotonic())
     # A call that outlasts the whole warm-up is warm after its first moments: it is a timing too.
-    taken = [[s] if s >= _WARM_UP_S else [] for s in seconds]
-    wanted = repeats_of(seconds, job.repeats)
-    order = interleaved([n - len(done) for n, done in zip(wanted, taken, strict=True)])
-    for index in Progress(label, len(order), "calls").each(order):
-        taken[index].append(calls[index]())
-    for contender, timings in zip(contenders, taken, strict=True):
-        peak_mib = _peak_memory_mib(job, contender, items)
-        for repeat, each in enumerate(timings):
-            row = _row(job, contender, len(items), repeat, 1000 * each / len(items))
-            yield row | {"peak_memory_mib": peak_mib}
+    done = [i for i, lane in enumerate(lanes) if lane.warm[GENERATION] >= WARM_UP_S]
+    order = interleaved([n - (i in done) for i, n in enumerate(wanted)])
+    progress = Progress(label, len(order), "calls")
+    timed = ((i, lanes[i].call()) for i in progress.each(order))
+    counts: Counter[int] = Counter()
+    for turn, (i, spans) in enumerate(chain(((i, lanes[i].warm) for i in done), timed)):
+        constant = _constant(job, model, lanes[i], task)
+        for stage in (name for name in (*STAGES, GENERATION, END_TO_END) if name in spans):
+            yield constant | {
+                "stage": stage,
+                "repeat": counts[i],
+                "turn": turn,
+                "ms": 1000 * spans[stage] / len(task.items),
+                "gflops": lanes[i].gflops.get(stage, math.nan),
+            }
+        counts[i] += 1
 
 
-def _timer(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> Callable[[], float]:
-    inputs = contender.setup.inputs(items, _SEED, job.steps)
-    run_method, device = contender.setup.method.run, contender.setup.device
-
-    def call() -> float:
-        _synchronize(device)
-        started = time.perf_counter()
-        run_method(**inputs)
-        _synchronize(device)
-        return time.perf_counter() - started
-
-    return call
+def _warm(job: TimingJob, contender: Contender, task: Task) -> _Lane:
+    call = contender.timer(task)
+    if contender.mode != "eager":
+        # Compiles for the shapes of this task; one image was made before all tasks.
+        call()
+    warm = warm_up(call)
+    gflops = contender.gflops(task) if job.operations else {}
+    peak = contender.peak_memory_mib(task) if job.peak_memory else math.nan
+    return _Lane(contender, call, warm, gflops, peak)
 
 
-def _peak_memory_mib(job: ProfileJob, contender: Contender, items: Sequence[Item]) -> float:
-    if not job.peak_memory:
-        return float("nan")
-    inputs = contender.setup.inputs(items, _SEED, job.steps)
-    return peak_memory_mib(lambda: contender.setup.method.run(**inputs), contender.setup.device)
-
-
-def _synchronize(device: str) -> None:
-    # GPU calls return before their work is done.
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def _row(
-    job: ProfileJob, contender: Contender, batch_size: int, repeat: int, latency_ms: float
-) -> dict[str, Any]:
-    method = contender.timed.method
-    uses_reward = method.needs_reward or method.trains is not None
+def _constant(job: TimingJob, model: ModelSpec, lane: _Lane, task: Task) -> dict[str, Any]:
+    """What all rows of a contender on a task have in common."""
+    contender = lane.contender
+    rewarded = contender.spec.needs_reward or contender.spec.trains is not None
     return {
         "model": job.model.name,
-        "method": method.name,
-        "reward": job.reward.name if uses_reward else "",
-        "steps": job.steps,
-        "batch_size": batch_size,
-        "repeat": repeat,
-        "latency_ms": latency_ms,
+        "method": contender.spec.name,
+        "reward": job.reward.name if job.reward and rewarded else "",
+        "steps": task.steps,
+        "batch_size": len(task.items),
+        "size_px": model.size_px,
+        "precision": _precision(model),
+        "mode": contender.mode,
+        "device": torch.device(contender.device).type,
         "nfe": contender.nfe,
         "params_m": contender.params_m,
+        "peak_memory_mib": lane.peak_memory_mib,
         "threads": torch.get_num_threads(),
     }

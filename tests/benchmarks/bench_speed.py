@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from measured import in_stages
 from PIL import Image
 from toys import encode, noise_for
 
@@ -219,8 +220,9 @@ def _scores(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 def _timings(images: pd.DataFrame) -> pd.DataFrame:
     cells = images[["model", "method", "reward", "steps"]].drop_duplicates(ignore_index=True)
-    costs = {"batch_size": 8, "repeat": 0, "latency_ms": 1.0, "params_m": 1.0, "threads": 1}
-    return cells.assign(**costs, nfe=1.0, peak_memory_mib=1.0)
+    costs = {"batch_size": 8, "repeat": 0, "ms": 1.0, "params_m": 1.0, "threads": 1}
+    calls = cells.assign(**costs, nfe=1.0, peak_memory_mib=1.0)
+    return in_stages(calls.to_dict("records"))
 
 
 def _pairs(n_prompts: int) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from harness.benchmarks.geneval import TASKS
 MODELS = ("tiny_a", "tiny_b")
 METHODS = ("base", "hypernoise", "reno")
 NFE = {"base": 1.0, "hypernoise": 2.0, "reno": 50.0}
-LATENCIES_MS = {
+GENERATION_MS = {
     "base": (3.0, 1.0, 2.0),
     "hypernoise": (5.0, 4.0, 4.5),
     "reno": (90.0, 200.0, 100.0),
@@ -103,18 +103,29 @@ def trajectories() -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
 
+def in_stages(calls: Sequence[dict[str, Any]], text_ms: float = 0.5) -> pd.DataFrame:
+    """Rows of timings: for each call, with ``ms``, its generation, and the whole with its text."""
+    constant = {"size_px": 32, "precision": "float32", "mode": "eager", "device": "cpu"}
+    rows = [
+        constant | {"turn": turn, "gflops": float("nan"), **call, "stage": stage, "ms": ms}
+        for turn, call in enumerate(calls)
+        for stage, ms in (("generation", call["ms"]), ("end_to_end", call["ms"] + text_ms))
+    ]
+    return pd.DataFrame(rows)
+
+
 def timings(batch_sizes: Sequence[int] = (1, 64)) -> pd.DataFrame:
     rows = [
         {"model": model, "method": method, "reward": "" if method == "base" else "matcher"}
         | {"steps": 1, "batch_size": size, "repeat": repeat, "nfe": NFE[method]}
-        | {"latency_ms": ms * (10.0 if size == 1 else 1.0), "params_m": 2.5, "threads": 2}
+        | {"ms": ms * (10.0 if size == 1 else 1.0), "params_m": 2.5, "threads": 2}
         | {"peak_memory_mib": PEAK_MIB[method]}
         for model in MODELS
         for method in METHODS
         for size in batch_sizes
-        for repeat, ms in enumerate(LATENCIES_MS[method])
+        for repeat, ms in enumerate(GENERATION_MS[method])
     ]
-    return pd.DataFrame(rows)
+    return in_stages(rows)
 
 
 def training() -> pd.DataFrame:

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import measured
 import pandas as pd
 import pytest
 import torch
 
-from harness.__main__ import main
 from harness.analysis.latency_table import latency as latency_table
 from harness.results import frames
-from harness.timing import latency
-from harness.timing.stage_names import STAGES
+from harness.results.stage_names import STAGES
+from harness.timing import contenders, profile
 from tools import speed_snapshot
 from tools.speed_limits import search_costs, targets
 from tools.speed_snapshot import best_batch_size, continued
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("typed_in_root")
 def taken(folder: Path, *options: str, code: int = 0) -> Path:
     tiny = ["--models", "tiny_sd", "--device", "cpu", "--reward", "matcher", "--rank", "2"]
     small = ["--repeats", "3", "--largest-batch", "1", "--out", str(folder)]
-    assert main(["snapshot", *tiny, *small, *options, "--traceback"]) == code
+    assert speed_snapshot.main([*tiny, *small, *options]) == code
     return folder / "cpu"
 
 
@@ -54,8 +54,8 @@ def test_a_snapshot_leaves_rows_checks_and_provenance(
     assert (pd.read_csv(folder / "searches.csv")["iteration_ms"] > 0).any()
     steps = pd.read_csv(folder / "training_steps.csv")
     assert set(steps["method"]) == {"hypernoise", "lora_finetune"}
-    parts = steps[steps["stage"].isin(STAGES)].groupby(["method", "step"])["latency_ms"].sum()
-    whole = steps[steps["stage"] == "step"].set_index(["method", "step"])["latency_ms"]
+    parts = steps[steps["stage"].isin(STAGES)].groupby(["method", "step"])["ms"].sum()
+    whole = steps[steps["stage"] == "step"].set_index(["method", "step"])["ms"]
     assert (parts <= whole).all()
     assert "backward" in set(steps["stage"])
     record = provenance(folder)
@@ -83,7 +83,7 @@ def test_what_there_is_no_time_for_is_named(
 def test_a_wrong_name_stops_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["snapshot", "--models", "tiny_ds", "--out", str(tmp_path)]) == 2
+    assert speed_snapshot.main(["--models", "tiny_ds", "--out", str(tmp_path)]) == 2
     assert "did you mean 'tiny_sd'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -118,9 +118,9 @@ def only_eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_method_without_room_is_named_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_call = latency.Contender.call
+    real_call = contenders.Contender.call
 
-    def call(self: latency.Contender, *arguments: Any) -> Any:
+    def call(self: contenders.Contender, *arguments: Any) -> Any:
         if self.spec.name == "reno:iterations=3":
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
         return real_call(self, *arguments)
@@ -132,8 +132,8 @@ def test_a_method_without_room_is_named_and_the_others_are_measured(
     monkeypatch.setattr(
         speed_snapshot, "GROUPS", (speed_snapshot.NETWORKS[2:], speed_snapshot.SEARCHES[2:])
     )
-    monkeypatch.setattr(latency.Contender, "call", call)
-    monkeypatch.setattr(latency, "_with_own_backbone", no_copy)
+    monkeypatch.setattr(contenders.Contender, "call", call)
+    monkeypatch.setattr(contenders, "_with_own_backbone", no_copy)
     folder = taken(tmp_path, "--modes", "eager")
     assert provenance(folder)["spec"]["skipped"] == [
         "tiny_sd hypernoise: no second backbone",
@@ -164,7 +164,7 @@ def test_a_part_that_fails_costs_no_other_part_and_is_told(
 def test_a_part_that_takes_too_long_is_cut_and_keeps_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_rows = latency.rows_of
+    real_rows = profile.rows_of
 
     def rows_then_nothing(*arguments: Any) -> Any:
         rows = list(real_rows(*arguments))
@@ -174,7 +174,7 @@ def test_a_part_that_takes_too_long_is_cut_and_keeps_its_rows(
 
     only_eager(monkeypatch)
     monkeypatch.setattr(speed_snapshot, "GROUPS", ((),))
-    monkeypatch.setattr(latency, "rows_of", rows_then_nothing)
+    monkeypatch.setattr(profile, "rows_of", rows_then_nothing)
     folder = taken(tmp_path, "--modes", "eager")
     (said,) = provenance(folder)["spec"]["skipped"]
     assert said.startswith("tiny_sd eager: not finished within ")
@@ -182,7 +182,7 @@ def test_a_part_that_takes_too_long_is_cut_and_keeps_its_rows(
     assert table["method"].tolist() == ["base"]
     # The last call lacks its last row.
     assert table["n_timings"].tolist() == [2]
-    assert table["latency_ms"].notna().all()
+    assert table["end_to_end_ms"].notna().all()
 
 
 def timings(method: str, ms: float, **changes: Any) -> pd.DataFrame:
@@ -190,8 +190,8 @@ def timings(method: str, ms: float, **changes: Any) -> pd.DataFrame:
     row = {"model": "sana_sprint_0_6b_random", "method": method, "reward": "", "steps": 1}
     row |= {"batch_size": 1, "size_px": 1024, "precision": "bfloat16", "mode": "eager"}
     row |= {"device": "cuda", "gflops": 1.0, "nfe": 1.0, "params_m": 1.0, "threads": 1}
-    row |= {"stage": "end_to_end", "latency_ms": ms, "peak_memory_mib": 1.0, **changes}
-    return pd.DataFrame([{**row, "repeat": n, "turn": n} for n in range(6)])
+    row |= {"ms": ms, "peak_memory_mib": 1.0, **changes}
+    return measured.in_stages([{**row, "repeat": n, "turn": n} for n in range(6)], text_ms=0.0)
 
 
 def in_turn(*frames_of_methods: pd.DataFrame) -> pd.DataFrame:
@@ -203,12 +203,13 @@ def in_turn(*frames_of_methods: pd.DataFrame) -> pd.DataFrame:
 
 def test_rows_of_a_second_group_go_on_from_the_firsts() -> None:
     rows = in_turn(timings("base", 1.0), timings("reno", 2.0), timings("base", 1.0))
-    frames.check(rows, "latencies", "a test")
+    frames.check(rows, "timings", "a test")
+    rows = rows[rows["stage"] == "end_to_end"]
     assert rows["turn"].tolist() == list(range(18))
     assert rows[rows["method"] == "base"]["repeat"].tolist() == list(range(12))
     assert rows[rows["method"] == "reno"]["repeat"].tolist() == list(range(6))
     other = continued(timings("base", 1.0, batch_size=8), [rows])
-    assert other["turn"].tolist() == list(range(6))
+    assert other["turn"].unique().tolist() == list(range(6))
 
 
 def test_targets_are_told_from_costs() -> None:
@@ -242,13 +243,6 @@ def test_targets_are_told_from_costs() -> None:
     # Seconds and ratios of a GPU say nothing about a CPU.
     assert targets(latency_table(rows.assign(device="cpu")), steps.iloc[:0]) == []
     assert targets(None, steps.iloc[:0]) == []
-
-
-def test_fewer_calls_where_time_is_short_but_never_fewer_than_three() -> None:
-    assert latency.affordable([1.0, 2.0], [12, 12], float("inf")) == [12, 12]
-    assert latency.affordable([1.0, 2.0], [12, 12], 18.0) == [6, 6]
-    assert latency.affordable([1.0, 2.0], [12, 3], -1.0) == [3, 3]
-    assert latency.affordable([], [], 5.0) == []
 
 
 def test_a_time_limit_ends_what_does_not_look_at_the_clock_and_leaves_nothing_behind() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.__main__ import main
-from tools.training_trace import PARTS, TRACED_STEPS, in_stages, median_shares, stages_of
+from tools.training_trace import PARTS, TRACED_STEPS, in_stages, main, median_shares, stages_of
 
 #: Commands that users type: they name components of the repository, and set torch's threads.
 pytestmark = pytest.mark.usefixtures("typed_in_root")
@@ -49,8 +48,8 @@ def test_shares_are_those_of_the_ranges_within_each_step(tmp_path: Path) -> None
 def test_a_training_step_is_traced_with_its_stages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny = ["--model", "tiny_sd", "--reward", "matcher", "--rank", "2", "--batch-sizes", "2"]
-    arguments = ["profile", "--trace", *tiny, "--methods", "base", "hypernoise", "--device", "cpu"]
+    tiny = ["--models", "tiny_sd", "--reward", "matcher", "--rank", "2", "--batch-sizes", "2"]
+    arguments = [*tiny, "--methods", "base", "hypernoise", "--device", "cpu"]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     (trace,) = tmp_path.glob("*.json.gz")
     assert trace.name == "tiny_sd_hypernoise_batch_2.json.gz"
@@ -73,8 +72,8 @@ def test_a_training_step_is_traced_with_its_stages(
 def test_what_cannot_be_traced_is_said_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["profile", "--trace", "--model", "tiny_sd", "--out", str(tmp_path / "none")]
-    assert main(arguments) == 2
+    arguments = ["--models", "tiny_sd", "--out", str(tmp_path / "none")]
+    assert main([*arguments, "--reward", ""]) == 2
     assert "name one with --reward" in capsys.readouterr().err
     assert main([*arguments, "--reward", "matcher", "--methods", "base", "reno"]) == 2
     assert "nothing is trained for base, reno" in capsys.readouterr().err

@@ -38,13 +38,13 @@ METHODS = {
 }
 #: Our column -> the printed metric and its factor to our unit.
 UNITS = {
-    "latency_ms": ("time_s", 1e3),
+    "generation_ms": ("time_s", 1e3),
     "params_m": ("params_b", 1e3),
     "lpips_distance_mean": ("lpips_diversity", 1.0),
     "dinov2_similarity_mean": ("dino_similarity", 1.0),
 }
 #: Columns whose intervals are of this machine: whether a printed number lies in one says nothing.
-_OF_THE_MACHINE = ("latency_ms",)
+_OF_THE_MACHINE = ("generation_ms",)
 _KEY = ("model", "method", "steps")
 _ADDED = ("published", "difference", "published_within")
 

@@ -200,9 +200,9 @@ def test_pareto_draws_every_method_with_its_settings() -> None:
     assert above.get_xscale() == below.get_xscale() == "log"
     for panel, y in ((above, [0.5, 0.0, 0.75]), (below, [5.0, 5.0, 5.0])):
         drawn = {line.get_color(): line for line in panel.lines if line.get_marker() in "ovD"}
-        for name, value, latency_ms in zip(settings, y, (2.0, 100.0, 4.5), strict=True):
+        for name, value, generation_ms in zip(settings, y, (2.0, 100.0, 4.5), strict=True):
             line = drawn[LOOKS[name].color]
-            assert [float(x) for x in line.get_xdata()] == pytest.approx([latency_ms])
+            assert [float(x) for x in line.get_xdata()] == pytest.approx([generation_ms])
             assert [float(y) for y in line.get_ydata()] == pytest.approx([value])
     (legend,) = figure.legends
     said = [text.get_text() for text in legend.get_texts()]

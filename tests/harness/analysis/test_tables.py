@@ -73,7 +73,8 @@ def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method(
     assert tuple(table.columns) == TABLE1_COLUMNS
     assert " ".join(TABLE1_COLUMNS) == (
         "model method reward steps world nfe params_m "
-        "latency_ms latency_ms_ci_low latency_ms_ci_high n_timings n_images n_prompts "
+        "generation_ms generation_ms_ci_low generation_ms_ci_high "
+        "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
         "geneval_single_object geneval_single_object_ci_low geneval_single_object_ci_high "
         "geneval_two_object geneval_two_object_ci_low geneval_two_object_ci_high "
@@ -95,7 +96,8 @@ def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:
     expected = {
         "nfe": 2.0,
         "params_m": 2.5,
-        "latency_ms": 4.5,
+        "generation_ms": 4.5,
+        "end_to_end_ms": 5.0,
         "n_images": 24,
         "geneval_mean": 0.75,
         "geneval_mean_ci_low": 0.75 - HALF,
@@ -176,19 +178,19 @@ def test_several_step_counts_are_compared_with_the_base_of_their_own() -> None:
     assert gains["tiny_a"].to_dict() == pytest.approx({1: 0.25, 4: -0.25})
 
 
-def test_latency_is_of_the_largest_batch_unless_another_is_asked_for() -> None:
-    assert row(table1(**world()), "tiny_a", "reno")["latency_ms"] == 100.0
+def test_times_are_of_the_largest_batch_unless_another_is_asked_for() -> None:
+    assert row(table1(**world()), "tiny_a", "reno")["generation_ms"] == 100.0
     alone = table1(**world(), batch_size=1)
-    assert row(alone, "tiny_a", "reno")["latency_ms"] == 1000.0
+    assert row(alone, "tiny_a", "reno")["generation_ms"] == 1000.0
 
 
 def test_a_median_time_has_an_interval_from_six_timings_on_and_says_of_how_many_it_is() -> None:
     given = world()
     often = given["timings"].query("method == 'base'")
-    added = [often.assign(repeat=often["repeat"] + 3 * i, latency_ms=6.0 + i) for i in (1, 2)]
+    added = [often.assign(repeat=often["repeat"] + 3 * i, ms=6.0 + i) for i in (1, 2)]
     given["timings"] = pd.concat([given["timings"], *added])
     table = table1(**given)
-    measures = [*with_interval("latency_ms"), "n_timings"]
+    measures = [*with_interval("generation_ms"), "n_timings"]
     # 1, 2, 3, 7, 7, 7, 8, 8, 8: of nine, the second and the eighth hold the median at 96 %.
     assert list(row(table, "tiny_a", "base")[measures]) == [7.0, 2.0, 8.0, 9]
     np.testing.assert_array_equal(
@@ -327,8 +329,8 @@ FAULTS: dict[str, tuple[Callable[[Frames], None], tuple[str, ...]]] = {
         ("tiny_a base, steps 1: no timing", "tiny_b reno on matcher, steps 1: no timing"),
     ),
     "NaN timing": (
-        put("timings", "latency_ms", np.nan, rows_of("tiny_a", "reno")),
-        ("latency_ms is not a finite number: tiny_a reno matcher 1 0; ",),
+        put("timings", "ms", np.nan, rows_of("tiny_a", "reno")),
+        ("generation_ms is not a finite number: tiny_a reno matcher 1 0; ",),
     ),
     "timing twice": (
         put("timings", "repeat", 0, rows_of("tiny_a", "reno")),
@@ -422,7 +424,9 @@ def test_a_million_scores_tabulate_in_ten_seconds() -> None:
     scores = images.merge(metrics, how="cross")
     rng = np.random.default_rng(0)
     scores["value"] = rng.integers(0, 2, len(scores)).astype(float)
-    timings = cells.assign(steps=1, batch_size=8, repeat=0, latency_ms=1.0, params_m=1.0, threads=1)
+    costs = {"steps": 1, "batch_size": 8, "repeat": 0, "ms": 1.0, "params_m": 1.0, "threads": 1}
+    costs |= {"nfe": 1.0, "peak_memory_mib": 1.0}
+    timings = measured.in_stages(cells.assign(**costs).to_dict("records"))
     assert len(scores) >= 10**6
     # The processor's time, since other work on the machine is not this function's fault.
     start = time.process_time()
@@ -514,16 +518,19 @@ def test_intervals_are_rounded_but_never_onto_zero(
 
 
 def test_bounds_of_times_are_rounded_as_times_are() -> None:
-    measured = {"latency_ms": [1065.03, 8.0], "latency_ms_ci_low": [1023.9, np.nan]}
-    table = pd.DataFrame({**measured, "latency_ms_ci_high": [1114.98, np.nan]})
+    measured = {"generation_ms": [1065.03, 8.0], "generation_ms_ci_low": [1023.9, np.nan]}
+    table = pd.DataFrame({**measured, "generation_ms_ci_high": [1114.98, np.nan]})
     dash = "\N{EN DASH}"
-    assert list(for_people(table)["latency_ms"]) == ["1065 [1024, 1115]", f"8.00 [{dash}, {dash}]"]
+    assert list(for_people(table)["generation_ms"]) == [
+        "1065 [1024, 1115]",
+        f"8.00 [{dash}, {dash}]",
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "values", "texts"),
     [
-        ("latency_ms", [1.2345, 13.41, 329.4, 0.123], ["1.23", "13.4", "329", "0.123"]),
+        ("generation_ms", [1.2345, 13.41, 329.4, 0.123], ["1.23", "13.4", "329", "0.123"]),
         ("gain_over_base", [0.1812, -0.0004, -0.25, 0.0], ["+0.181", "+0.000", "-0.250", "0.000"]),
         ("learning_rate", [0.0005, 0.02, 5.0], ["0.0005", "0.02", "5"]),
         ("nfe", [1.0, 51.0], ["1", "51"]),
@@ -547,7 +554,7 @@ def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
     table = small_table()
     table["reward"] = table["reward"].replace("matcher", "a|b")
     lines = markdown(table, "made by a test").splitlines()
-    head = "| model | method | reward | steps | world | nfe | params_m | latency_ms | n_timings |"
+    head = "| model | method | reward | steps | world | nfe | params_m | generation_ms |"
     assert lines[0].startswith(head)
     assert lines[1].startswith("| :-- | :-- | :-- | --: | :-- |")
     assert lines[3].startswith(

@@ -153,9 +153,9 @@ def test_an_edited_line_of_the_other_formats_is_named(results: Path, suffix: str
 
 def test_a_number_edited_in_the_parquet_is_named(results: Path) -> None:
     path = results / "tables" / "table1.parquet"
-    rewrite(path, lambda table: table.assign(latency_ms=table["latency_ms"] * [2, *[1] * 5]))
+    rewrite(path, lambda table: table.assign(generation_ms=table["generation_ms"] * [2, *[1] * 5]))
     (found,) = findings(results)
-    assert found.startswith(f"{path}: row 1 (tiny_a base shapes), column latency_ms: ")
+    assert found.startswith(f"{path}: row 1 (tiny_a base shapes), column generation_ms: ")
 
 
 def test_rows_beside_a_table_that_are_not_those_of_its_frames_are_named(results: Path) -> None:

@@ -275,8 +275,8 @@ def test_a_warm_search_has_the_settings_of_the_cold_one(
     assert made.timed_batch_size("methods") == 2
     assert made.timed_batch_size("shapeworld") == config["timing"]["batch_size"]
     timed = {name: made.profile_job(name, "tiny_sd", {}, out="out") for name in made.selections()}
-    assert not timed["methods"].single_images
-    assert timed["shapeworld"].single_images
+    assert timed["methods"].batch_sizes == (2,)
+    assert timed["shapeworld"].batch_sizes == (1, config["timing"]["batch_size"])
     assert timed["methods"].peak_memory and not timed["shapeworld"].peak_memory
 
 
@@ -642,9 +642,9 @@ def test_latencies_are_of_the_methods_as_their_names_say(
     config: dict[str, Any], registry: Registry
 ) -> None:
     job = experiment(config, registry).latency_job("tiny_sd", out="o")
-    assert [method.name for method in job.methods] == ["base", "reno:iterations=5"]
-    assert job.methods[1].arguments["iterations"] == 5
-    assert job.reward == registry.reward("matcher")
+    assert [timed.method.name for timed in job.methods] == ["base", "reno:iterations=5"]
+    assert job.methods[1].method.arguments["iterations"] == 5
+    assert job.searched == job.reward == registry.reward("matcher")
     assert job.batch_sizes == (1, 8)
 
 

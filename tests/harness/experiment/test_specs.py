@@ -26,15 +26,14 @@ from harness.experiment.components import (
 from harness.experiment.jobs import (
     JOBS,
     AuditJob,
-    LatencyJob,
     MatchJob,
     OverlapJob,
     PairsJob,
     PretrainJob,
-    ProfileJob,
     ScoreJob,
     TableJob,
     Timed,
+    TimingJob,
     TrainJob,
     from_json,
     job_hash,
@@ -217,11 +216,14 @@ def jobs(folder: Path) -> dict[str, Any]:
         "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
         "pairs": PairsJob({"a_distance": ComparisonSpec("a:B", {"n": 2})}, ("a",), "o"),
         "overlap": OverlapJob({"t": prompts}, {"b": prompts}),
-        "profile": ProfileJob(
-            MODEL, (Timed(METHOD), Timed(trained, "a")), REWARD, BENCHMARK, 4, 5, 1, "o"
-        ),
-        "latency": LatencyJob(
-            MODEL, (METHOD, trained), prompts, "o", REWARD, (1, 8), (1, 2), (), ("float32",)
+        "profile": TimingJob(
+            model=MODEL,
+            methods=(Timed(METHOD), Timed(trained, "a")),
+            benchmark=BENCHMARK,
+            out="o",
+            reward=REWARD,
+            batch_sizes=(1, 8),
+            precisions=("float32",),
         ),
         "table": table,
         "figure": table,

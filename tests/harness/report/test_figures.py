@@ -188,7 +188,7 @@ def test_pareto_puts_each_method_at_its_time_and_score() -> None:
             for box in panel.containers
         }
         rows = table[table["model"] == panel.get_title()]
-        columns = (rows["method"], rows["latency_ms"], rows["geneval_mean"])
+        columns = (rows["method"], rows["generation_ms"], rows["geneval_mean"])
         expected = {
             LOOKS[method].color.lower(): [[ms, mean]]
             for method, ms, mean in zip(*columns, strict=True)

@@ -1,25 +1,42 @@
-"""Timing: who is timed when, how often, and what a number means."""
+"""Timing: who is timed, how often, and what a number means."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import harness_toys
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from harness_toys import BENCHMARK, METHOD, MODEL, PROMPTS, REWARD, ToyGenerator, ToyMethod
-from toys import build_generator
+from paths import REPOSITORY
+from toys import ToyReward, build_generator
 
+from harness.__main__ import main
+from harness.experiment.component_files import declared, method_variant
 from harness.experiment.components import MethodSpec, ModelSpec
-from harness.experiment.jobs import ProfileJob, Timed
+from harness.experiment.jobs import Timed, TimingJob
 from harness.results import frames
-from harness.timing import profile
+from harness.results.stage_names import (
+    BACKBONE,
+    BACKWARD,
+    END_TO_END,
+    GENERATION,
+    NOISE_NETWORK,
+    STAGES,
+    TEXT,
+    VAE,
+)
+from harness.timing import contenders, profile, turns
+from hypernoise.compilation import Compiled
+from hypernoise.methods.reno import Reno
 from hypernoise.networks.lora_networks import NoiseNetwork
+
+WORKFLOWS = REPOSITORY / "workflows"
 
 
 @pytest.fixture(autouse=True)
@@ -36,22 +53,31 @@ def method(name: str, wait_s: float = 0.0, **changes: Any) -> MethodSpec:
     return dataclasses.replace(METHOD, name=name, arguments=arguments, **changes)
 
 
-def profile_job(folder: Path, *methods: MethodSpec, **changes: Any) -> ProfileJob:
+def timing_job(folder: Path, *methods: MethodSpec, **changes: Any) -> TimingJob:
     fields: dict[str, Any] = {
         "model": MODEL,
         "methods": tuple(Timed(spec) for spec in methods),
         "reward": REWARD,
         "benchmark": BENCHMARK,
-        "batch_size": 4,
+        "batch_sizes": (1, 4),
         "repeats": 5,
-        "steps": 1,
+        "operations": False,
+        "peak_memory": False,
         "out": str(folder / "timings.parquet"),
     }
-    return ProfileJob(**fields | changes)
+    return TimingJob(**fields | changes)
+
+
+def declared_job(folder: Path, *methods: str, **changes: Any) -> TimingJob:
+    """A job of tiny_sd and methods that the repository declares, their networks untrained."""
+    registry = declared(WORKFLOWS)
+    given = {"model": registry.models["tiny_sd"], "benchmark": registry.benchmarks["shapeworld"]}
+    specs = [method_variant(registry, text) for text in methods]
+    return timing_job(folder, *specs, **given, rank=2, repeats=3, **changes)
 
 
 def timed(folder: Path, *methods: MethodSpec, **changes: Any) -> pd.DataFrame:
-    job = profile_job(folder, *methods, **changes)
+    job = timing_job(folder, *methods, **changes)
     profile.run(job)
     return frames.read(job.out, "timings")
 
@@ -73,49 +99,15 @@ def test_a_method_that_words_prompts_is_timed_with_the_text_encoders_in_place(
         arguments={"proposals": 1, "rounds": 1},
         needs_reward=True,
     )
-    table = timed(tmp_path, rewording, model=model, batch_size=2, repeats=3)
+    table = timed(tmp_path, rewording, model=model, batch_sizes=(2,), repeats=3)
     assert set(table["nfe"]) == {2.0}
 
 
-def test_single_images_are_timed_unless_that_is_not_asked_for(tmp_path: Path) -> None:
-    both = timed(tmp_path, method("a"))
-    assert set(both["batch_size"]) == {1, 4}
-    assert set(timed(tmp_path, method("a"), single_images=False)["batch_size"]) == {4}
-
-
-def test_equal_methods_alternate_and_a_rare_one_is_spread_over_the_rounds() -> None:
-    assert profile.interleaved([3, 3]) == [0, 1, 0, 1, 0, 1]
-    order = profile.interleaved([12, 3, 12])
-    assert [order.count(method) for method in range(3)] == [12, 3, 12]
-    rare = [position for position, method in enumerate(order) if method == 1]
-    assert all(8 <= later - earlier <= 10 for earlier, later in pairwise(rare))
-
-
-def test_slow_methods_are_timed_less_often_but_never_less_than_three_times() -> None:
-    assert profile.repeats_of([0.1, 0.2, 0.99, 2.0, 50.0], 20) == [20, 20, 20, 10, 3]
-    assert profile.repeats_of([0.1, 50.0], 3) == [3, 3]
-
-
-def test_warm_up_lasts_until_two_calls_agree_or_the_time_is_up() -> None:
-    def durations(*seconds: float) -> Any:
-        left = list(seconds)
-        return (lambda: left.pop(0)), left
-
-    call, left = durations(0.5, 0.2, 0.1, 0.101, 9.0)
-    assert profile.warm_up(call) == 0.101
-    assert left == [9.0]
-    call, left = durations(13.0, 9.0)
-    assert profile.warm_up(call) == 13.0
-    assert left == [9.0]
-    call, left = durations(0.9, 0.6, 0.4, 0.3, 9.0)
-    assert profile.warm_up(call) == 0.3
-    assert left == [9.0]
-
-
-def test_latency_is_the_wall_time_of_a_call_divided_by_its_images(tmp_path: Path) -> None:
+def test_generation_is_the_wall_time_of_a_call_divided_by_its_images(tmp_path: Path) -> None:
     table = timed(tmp_path, method("slow", 0.02))
-    large = table[table["batch_size"] == 4]["latency_ms"]
-    single = table[table["batch_size"] == 1]["latency_ms"]
+    table = table[table["stage"] == GENERATION]
+    large = table[table["batch_size"] == 4]["ms"]
+    single = table[table["batch_size"] == 1]["ms"]
     assert len(large) == len(single) == 5
     assert large.min() >= 5
     assert single.min() >= 20
@@ -125,7 +117,7 @@ def test_latency_is_the_wall_time_of_a_call_divided_by_its_images(tmp_path: Path
 
 def test_one_row_per_timing_says_who_and_on_how_many_threads(tmp_path: Path) -> None:
     searching = method("b", 0.01, needs_reward=True)
-    table = timed(tmp_path, method("a", 0.01), searching, threads=2, steps=2)
+    table = timed(tmp_path, method("a", 0.01), searching, threads=2, sampling_steps=(2,))
     assert set(table["threads"]) == {2}
     assert set(table["steps"]) == {2}
     assert set(table["nfe"]) == {6.0}
@@ -133,24 +125,42 @@ def test_one_row_per_timing_says_who_and_on_how_many_threads(tmp_path: Path) -> 
         ("a", ""),
         ("b", "toy_reward"),
     }
-    repeats = table[(table["method"] == "a") & (table["batch_size"] == 4)]["repeat"]
-    assert repeats.tolist() == list(range(5))
+    of_one = table[(table["method"] == "a") & (table["batch_size"] == 4)]
+    assert set(of_one["stage"]) == {TEXT, GENERATION, END_TO_END}
+    for _, calls in of_one.groupby("stage"):
+        assert calls["repeat"].tolist() == list(range(5))
     params = 4 * 4 + 4 + 2 * 3
     assert set(table["params_m"]) == {params / 1e6}
 
 
-def test_batches_larger_than_the_benchmark_repeat_its_prompts_with_new_noise(
-    tmp_path: Path,
-) -> None:
-    items = profile.check(profile_job(tmp_path, method("a"), batch_size=7))
-    assert [(item.row, item.image_index) for item in items] == [
+def test_batches_larger_than_the_benchmark_repeat_its_prompts_with_new_noise() -> None:
+    task = contenders.task_of(harness_toys.prompts(), 7, 1)
+    assert [(item.row, item.image_index) for item in task.items] == [
         (0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2)
     ]  # fmt: skip
+    assert task.texts == PROMPTS[:3]
 
 
-def test_text_is_encoded_once_and_not_timed(tmp_path: Path) -> None:
-    timed(tmp_path, method("a"), method("b"))
-    assert list(PROMPTS[:3]) == ToyGenerator.encoded
+def test_every_call_encodes_its_texts_whatever_is_on_disk(tmp_path: Path) -> None:
+    model = dataclasses.replace(MODEL, encodings=str(tmp_path / "encodings"))
+    timed(tmp_path, method("a"), model=model, batch_sizes=(4,))
+    # Three prompts in each call but the first, which makes one image.
+    n_calls = len(ToyMethod.calls)
+    assert ToyGenerator.encoded == [PROMPTS[0], *(n_calls - 1) * PROMPTS[:3]]
+    assert not (tmp_path / "encodings").exists()
+
+
+def test_a_call_that_outlasts_the_warm_up_is_a_timing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "WARM_UP_S", 0.02)
+    monkeypatch.setattr(turns, "WARM_UP_S", 0.02)
+    table = timed(tmp_path, method("slow", 0.05), method("fast"), repeats=3, batch_sizes=(2,))
+    calls = [n for label, n in ToyMethod.calls if label == "slow"]
+    assert calls == [1, 2, 2, 2]
+    slow = table[(table["method"] == "slow") & (table["stage"] == GENERATION)]
+    assert slow["repeat"].tolist() == [0, 1, 2]
+    assert slow["turn"].iloc[0] == 0
 
 
 def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parameters(
@@ -170,7 +180,7 @@ def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parame
         model=ModelSpec("tiny_sd", target, str(tmp_path / "tiny_sd"), 32, version=1),
         methods=(Timed(noise, str(tmp_path / "adapter")), Timed(base)),
         repeats=3,
-        batch_size=2,
+        batch_sizes=(2,),
     )
     inputs = frames.read_provenance(tmp_path / "timings.parquet")["inputs"]
     assert set(inputs) == {str(path) for path in (tmp_path / "adapter").iterdir()}
@@ -184,10 +194,18 @@ def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parame
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"methods": ()}, ValueError, "no methods to time"),
+        ({"methods": ()}, ValueError, "methods are empty"),
         ({"repeats": 2}, ValueError, "repeats must be at least 3, got 2"),
-        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"sampling_steps": (0,)}, ValueError, "steps must be at least 1, got 0"),
+        ({"batch_sizes": (0,)}, ValueError, "batch_sizes must be at least 1, got 0"),
+        ({"modes": ("fast",)}, ValueError, "unknown mode 'fast'.*compiled"),
+        ({"device": "cuda:1"}, ValueError, "unknown device 'cuda:1'; there are cpu, cuda; .*CUDA"),
+        ({"precisions": ("float8",)}, ValueError, "unknown dtype 'float8'"),
+        (
+            {"methods": (Timed(method("b", needs_reward=True)),), "reward": None},
+            ValueError,
+            "'b' searches for a reward; name one",
+        ),
         (
             {"methods": (Timed(dataclasses.replace(METHOD, trains="hypernoise"), "lost"),)},
             FileNotFoundError,
@@ -221,3 +239,81 @@ def test_peak_memory_is_measured_where_that_is_asked_for(tmp_path: Path) -> None
     held = timed(tmp_path, method("a"), peak_memory=True)
     assert (held["peak_memory_mib"] > 0).all()
     assert timed(tmp_path, method("a"))["peak_memory_mib"].isna().all()
+
+
+def test_rows_say_what_every_stage_of_every_call_took(tmp_path: Path) -> None:
+    both = method("a"), method("b", needs_reward=True)
+    rows = timed(tmp_path, *both, repeats=6, batch_sizes=(3, 1))
+    assert rows.groupby(["method", "batch_size", "stage"]).size().min() >= 3
+    whole = rows[rows["stage"] == END_TO_END]
+    for _, same in whole.groupby("batch_size"):
+        assert sorted(same["turn"]) == list(range(len(same)))
+    wide = rows.pivot(index=["batch_size", "turn"], columns="stage", values="ms")
+    assert (wide[TEXT] + wide[GENERATION] <= wide[END_TO_END]).all()
+    assert (rows["ms"] > 0).all()
+    assert rows["gflops"].isna().all()
+    made = frames.read_provenance(tmp_path / "timings.parquet")
+    assert made["spec"]["batch_sizes"] == [3, 1]
+    assert [set(state) >= {"time", "load_1min", "gpus"} for state in made["machine"]] == [True] * 2
+
+
+def test_operations_are_counted_per_image_and_stage(tmp_path: Path) -> None:
+    texts = ("base", "hypernoise:merged=true")
+    job = declared_job(tmp_path, *texts, batch_sizes=(1, 2), operations=True, peak_memory=True)
+    profile.run(job)
+    rows = frames.read(job.out, "timings").drop_duplicates(["method", "batch_size", "stage"])
+    gflops = rows.pivot(index=["method", "batch_size"], columns="stage", values="gflops")
+    # Per image, whatever the batch.
+    for _, same in gflops.groupby("method"):
+        assert np.allclose(same.iloc[0], same.iloc[1], equal_nan=True, rtol=1e-6)
+    base, noise = (gflops.loc[(name, 1)] for name in ("base", "hypernoise:merged=true"))
+    assert np.isnan(base[NOISE_NETWORK])
+    # Merged, the noise network is a pass through the backbone and nothing else.
+    assert noise[NOISE_NETWORK] == pytest.approx(base[BACKBONE])
+    parts = [stage for stage in STAGES if stage in gflops]
+    assert noise[parts].sum() == pytest.approx(noise[END_TO_END], rel=0.01)
+    params = rows.groupby("method")["params_m"].first()
+    assert params["hypernoise:merged=true"] > params["base"]
+    assert (rows["peak_memory_mib"] > 0).all()
+
+
+@pytest.mark.parametrize("family", ["tiny_sd", "tiny_flux"])
+def test_the_operations_of_a_search_with_gradients_are_counted(family: str) -> None:
+    # tiny_flux hands the noise itself to its first layer.
+    generator, reward = build_generator(family), ToyReward()
+    eager = Compiled(None, "eager")
+    contender = contenders.Contender(
+        method("reno"), "eager", Reno(3), generator, reward, eager, 1.0, "cpu"
+    )
+    gflops = contender.gflops(contenders.task_of(harness_toys.prompts(1), 1, 1))
+    # Two gradients for three passes; each repeats at least the forward pass's operations.
+    forward = gflops[BACKBONE] + gflops[VAE]
+    assert gflops[BACKWARD] >= 0.6 * forward > 0
+
+
+def test_methods_in_place_get_a_backbone_of_their_own_and_share_the_rest(
+    tmp_path: Path,
+) -> None:
+    job = declared_job(tmp_path, "base", "hypernoise", "hypernoise:merged=true")
+    base, in_place, merged = contenders.contenders_of(job, job.model)
+    assert merged.generator is base.generator
+    assert in_place.generator is not base.generator
+    assert in_place.generator.pipeline.vae is base.generator.pipeline.vae
+    assert in_place.generator.pipeline.unet is in_place.generator.backbone
+    assert not any("lora" in name for name, _ in base.generator.backbone.named_parameters())
+
+
+def test_a_user_profiles_a_model_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(WORKFLOWS.parent)
+    options = ["--methods", "base", "hypernoise", "--repeats", "3", "--out", str(tmp_path)]
+    assert main(["profile", "--model", "tiny_sd", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "ratio_to_base" in printed
+    rows = frames.read(tmp_path / "tiny_sd.parquet", "timings")
+    assert set(rows["method"]) == {"base", "hypernoise"}
+    assert main(["profile", "--model", "tiny_ds", *options]) == 2
+    assert "did you mean 'tiny_sd'" in capsys.readouterr().err
+    assert main(["profile"]) == 2
+    assert "name a model" in capsys.readouterr().err

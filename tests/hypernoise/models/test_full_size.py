@@ -23,7 +23,7 @@ from harness.build.devices import default_device
 from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator
 from harness.experiment.components import ModelSpec
-from harness.timing.profile import n_parameters
+from harness.timing.contenders import n_parameters
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator

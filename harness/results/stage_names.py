@@ -1,4 +1,4 @@
-"""What the parts of a timed call are called, in frames of latencies and their tables."""
+"""What the parts of a timed call are called, in frames of timings and their tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ BACKBONE = "backbone"
 VAE = "vae_decode"
 REWARD = "reward"
 BACKWARD = "backward"
-#: The method's call, from noise and encoded prompts to images: what table 1 times.
+#: The method's call, from noise and encoded prompts to images.
 GENERATION = "generation"
-#: From the prompt's text to its image.
+#: From the prompts' texts to their images.
 END_TO_END = "end_to_end"
 #: What a call is made of, in order; they do not overlap.
 STAGES = (TEXT, NOISE_NETWORK, BACKBONE, VAE, REWARD, BACKWARD)
