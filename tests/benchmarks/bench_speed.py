@@ -134,7 +134,7 @@ def _tables(folder: Path, scale: float) -> tuple[list[TableJob], int]:
     files, n_rows = _files(folder, lambda prompts: max(2, round(scale * prompts)), runs)
 
     def job(name: str, made_of: str, function: str, **arguments: Any) -> TableJob:
-        spec = TableSpec(name, f"harness.{function}", version=1, arguments=arguments)
+        spec = TableSpec(name, f"harness.analysis.{function}", version=1, arguments=arguments)
         return TableJob(spec, files[made_of], "")
 
     def geneval(name: str, made_of: str, which: str) -> TableJob:

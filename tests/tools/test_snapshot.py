@@ -119,9 +119,12 @@ def test_a_method_without_room_is_named_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_call = contenders.Contender.call
+    called: list[str] = []
 
     def call(self: contenders.Contender, *arguments: Any) -> Any:
-        if self.spec.name == "reno:iterations=3":
+        called.append(self.spec.name)
+        # The one image that shows that it runs has room.
+        if called.count("reno:iterations=3") > 1 and called[-1] == "reno:iterations=3":
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
         return real_call(self, *arguments)
 

@@ -215,7 +215,7 @@ def test_table1_shows_published_cost_and_tasks_in_our_units() -> None:
         for frame in (measured.scores(), measured.images(), measured.timings())
     ]
     given[-1] = pd.concat([given[-1].assign(repeat=n, ms=300.0 + n) for n in range(6)])
-    given[-1] = given[-1].drop_duplicates(["model", "method", "batch_size", "repeat"])
+    given[-1] = given[-1].drop_duplicates(["model", "method", "batch_size", "stage", "repeat"])
     table = table1(*given)
     found = table[(table["model"] == MODEL) & (table["method"] == "hypernoise")].iloc[0]
     assert found["generation_ms_published"] == 300
