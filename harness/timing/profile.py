@@ -95,8 +95,8 @@ def check(job: TimingJob) -> None:
         if timed.method.needs_reward and job.reward is None:
             raise ValueError(f"method {timed.method.name!r} searches for a reward; name one")
     for model in models_of(job):
-        check_generator(model)
         dtype_of(_precision(model), model.file)
+        check_generator(model)
     if job.searched:
         check_reward(job.searched)
     prompts_of(job)
