@@ -1,7 +1,8 @@
 """``python -m harness VERB ...``: argument parsing, nothing else.
 
-Verbs of the workflow take ``--job JSON_OR_PATH``, the others (:mod:`harness.cli.commands`) their
-own options. A verb may be both: with ``--job`` it is the workflow's.
+Verbs of the workflow take ``--job JSON_OR_PATH``, the others their own options
+(:mod:`harness.cli.verbs`). A verb may be both: with ``--job`` it is the workflow's. Nothing heavy
+is imported before the verb is known.
 """
 
 from __future__ import annotations
@@ -10,92 +11,67 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
+from typing import Any
 
 from harness.base.import_strings import resolve
-from harness.cli.commands import COMMANDS
-from harness.experiment import pins
-from harness.experiment.jobs import JOBS, load_job
+from harness.cli.verbs import COMMANDS, JOB_VERBS
+from hypernoise.mendable import Mendable
 
-_MODULES = {
-    "match": "stages.stop_at_reward",
-    "pairs": "stages.compare_images",
-    "profile": "timing.profile",
-    "table": "report.make",
-    "figure": "report.make",
-    "gallery": "report.make",
-    "origins": "report.make",
-}
-_PAGES = ("table", "figure", "gallery", "origins")
-_HELP = {
-    "pretrain": "train a tiny generator or matcher of the embedded world from scratch",
-    "train": "train a noise network, or fine-tune the generator, on a reward",
-    "match": "pick the fine-tuning checkpoint with the noise network's validation reward",
-    "audit": "measure the KL terms that a noise network's training drops",
-    "generate": "make a benchmark's images with one method",
-    "score": "score images with a benchmark's scorer and with rewards",
-    "pairs": "compare the images of each prompt with one another",
-    "overlap": "check that no prompt is both trained and evaluated on",
-    "profile": "time methods against one another; with --model: measure what they cost",
-    "table": "make a table from frames",
-    "figure": "make a figure from frames",
-    "origins": "write down which code, machine and settings results come from",
-    "gallery": "lay images and their scores out as a page to look through",
-}
-#: Errors that are known by name only, so that no module is imported for them, and what helps.
-_REMEDIES = {
-    "TrainingDiverged": "",
-    "OutOfMemoryError": "Training: make batch_size smaller, or set gradient_checkpointing. "
-    "Otherwise a single image does not fit: give the model vae_savings.",
-}
+_OUT_OF_MEMORY = (
+    " Training: make batch_size smaller, or set gradient_checkpointing. Otherwise a single image "
+    "does not fit: give the model vae_savings."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0, a command's own (1 where verify or snapshot found a
-    fault), or 2 for what cannot be carried out."""
-    options = _parser().parse_args(arguments)
-    if options.data:
-        _use_data(options.data)
+    """Run one verb; returns the exit code: 0, a command's own (1 where verify found a fault), or 2
+    for what cannot be carried out."""
+    options = vars(_parser().parse_args(arguments))
+    verb, job = options.pop("verb"), options.pop("job", None)
+    data, traceback = options.pop("data"), options.pop("traceback")
+    if data:
+        from harness.build.data_files import VARIABLE
+
+        # Jobs of this process read the variable.
+        os.environ[VARIABLE] = data
     try:
-        if options.verb in COMMANDS and getattr(options, "job", None) is None:
-            return _command(options)
-        _job(options)
-    except (ValueError, OSError) as error:
-        return _fail(error, options.traceback, pins.advice(error))
-    except RuntimeError as error:
-        # What the user can mend; any other RuntimeError is ours.
-        if type(error).__name__ not in _REMEDIES:
+        if job is not None:
+            return _run_job(verb, job, options)
+        options.pop("check", None)
+        return resolve(COMMANDS[verb].target)(**options) or 0
+    except Exception as error:
+        remedy = _remedy(error)
+        if remedy is None or traceback:
             raise
-        return _fail(error, options.traceback, f" {_REMEDIES[type(error).__name__]}")
+        print(f"error: {' '.join(f'{error}{remedy}'.split())}", file=sys.stderr)
+        return 2
+
+
+def _run_job(verb: str, text: str, options: dict[str, Any]) -> int:
+    from harness.experiment.jobs import load_job
+
+    job = load_job(verb, text)
+    if JOB_VERBS[verb].has_threads and options.get("threads") and verb not in COMMANDS:
+        job = replace(job, threads=options["threads"])
+    function = "check" if options.get("check") else "run"
+    resolve(f"harness.{JOB_VERBS[verb].module}:{function}")(job)
     return 0
 
 
-def _command(options: argparse.Namespace) -> int:
-    not_its_own = ("verb", "traceback", "job", "check", "data")
-    given = {k: v for k, v in vars(options).items() if k not in not_its_own}
-    return resolve(COMMANDS[options.verb].target)(**given) or 0
+def _remedy(error: Exception) -> str | None:
+    """What to add to the message of an error that the user can mend; None if it is a fault of
+    ours, which is shown with its traceback."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return _OUT_OF_MEMORY
+    if isinstance(error, Mendable):
+        return ""
+    if isinstance(error, (ValueError, OSError)):
+        from harness.experiment import pins
 
-
-def _job(options: argparse.Namespace) -> None:
-    job = load_job(options.verb, options.job)
-    if getattr(options, "threads", None):
-        job = replace(job, threads=options.threads)
-    module = f"harness.{_MODULES.get(options.verb, f'stages.{options.verb}')}"
-    resolve(f"{module}:{'check' if getattr(options, 'check', False) else 'run'}")(job)
-
-
-def _use_data(folder: str) -> None:
-    # Not at the top: it brings torch. Jobs of this process read the variable.
-    from harness.build.data_files import VARIABLE
-
-    os.environ[VARIABLE] = folder
-
-
-def _fail(error: Exception, traceback: bool, remedy: str = "") -> int:
-    if traceback:
-        raise error
-    print(f"error: {' '.join(f'{error}{remedy}'.split())}", file=sys.stderr)
-    return 2
+        return pins.advice(error)
+    return None
 
 
 def _positive(text: str) -> int:
@@ -110,19 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m harness", description="Generate, score, time and compare."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in JOBS:
-        sub = verbs.add_parser(verb, help=_HELP[verb], description=_HELP[verb])
+    for verb, of_job in JOB_VERBS.items():
+        sub = verbs.add_parser(verb, help=of_job.help, description=of_job.help)
         sub.add_argument(
             "--job",
             required=verb not in COMMANDS,
             metavar="JSON_OR_PATH",
-            help=f"{JOBS[verb].__name__} (harness.experiment.jobs) as JSON, or its file",
+            help="its job (harness.experiment.jobs) as JSON, or the file that holds it",
         )
-        has_threads = any(entry.name == "threads" for entry in fields(JOBS[verb]))
-        if has_threads and verb not in COMMANDS:
+        if of_job.has_threads and verb not in COMMANDS:
             sub.add_argument("--threads", type=_positive, help="torch's threads, not the job's")
-        # Tables and figures take no long work that a check could spare.
-        if verb not in _PAGES:
+        if of_job.has_check:
             sub.add_argument("--check", action="store_true", help="check the job, do no work")
     for verb, command in COMMANDS.items():
         own = verbs.choices.get(verb)

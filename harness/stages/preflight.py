@@ -1,5 +1,4 @@
-"""Check jobs before the first of them starts: ``python -m harness.stages.preflight [processes] <
-lines``.
+"""Check jobs before the first of them starts: ``python -m harness preflight < lines``.
 
 Each verb checks its own job first. But the last job of a run starts minutes after the first, and a
 truncated weight file or an empty list of prompts should not wait for that. A line is a verb, a tab
@@ -8,12 +7,10 @@ and the job as JSON; ``processes`` are those that will train together.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.base.import_strings import SpecError, beside, resolve, unknown
-from harness.experiment import pins
 from harness.experiment.components import BenchmarkSpec
 from harness.experiment.jobs import GenerateJob, OverlapJob, TrainJob, load_job
 from harness.stages import generate, overlap, score, train
@@ -67,17 +64,3 @@ def _let_check(target: str, arguments: Mapping[str, Any]) -> None:
     own_check = beside(target, "check_{}")
     if own_check is not None:
         own_check(**arguments)
-
-
-def main() -> int:
-    """Check what stands on standard input; returns the exit code: 0, or 2 for a fault."""
-    try:
-        run(sys.stdin, int(sys.argv[1]) if sys.argv[1:] else 1)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}{pins.advice(error)}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

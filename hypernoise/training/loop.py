@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hypernoise.choices import check_choice
 from hypernoise.identity import SPEED_ONLY
+from hypernoise.mendable import Mendable
 from hypernoise.models.protocol import Encoded, Generator, encode_in_chunks
 from hypernoise.networks.protocol import Trainable
 from hypernoise.noise import (
@@ -185,7 +186,7 @@ class Trained(NamedTuple):
     checkpoints: tuple[Path, ...]
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(Mendable):
     """A loss or gradient was not finite.
 
     Attributes:

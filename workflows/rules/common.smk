@@ -71,7 +71,8 @@ def check_ahead(jobs):
     pending.append(("overlap", to_json(overlap_of(ahead))))
     lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
     print(f"Checking weights, prompts and options of {len(pending)} jobs...", file=sys.stderr)
-    command = [sys.executable, "-m", "harness.stages.preflight", str(config["processes"])]
+    command = [sys.executable, "-m", "harness", "preflight"]
+    command += ["--processes", str(config["processes"])]
     done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         refuse(done.stderr.strip())

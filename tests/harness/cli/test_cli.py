@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +22,8 @@ from harness_toys import BENCHMARK, METHOD, MODEL, damage, generate_job, made_im
 from paths import REPOSITORY, SUPPORT
 
 from harness.__main__ import main
-from harness.cli.commands import COMMANDS, Command
+from harness.base.import_strings import resolve
+from harness.cli.verbs import COMMANDS, JOB_VERBS, Command
 from harness.experiment.jobs import JOBS, ScoreJob, to_json
 from harness.results import frames
 from harness.stages import generate
@@ -41,7 +45,57 @@ def test_help_lists_every_verb_and_starts_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(verb in done.stdout for verb in JOBS)
+    assert all(verb in done.stdout for verb in (*JOBS, *COMMANDS))
+
+
+def test_every_job_has_a_verb_whose_module_can_do_it() -> None:
+    assert JOB_VERBS.keys() == JOBS.keys()
+    for verb, of_job in JOB_VERBS.items():
+        names = {entry.name for entry in dataclasses.fields(JOBS[verb])}
+        assert of_job.has_threads == ("threads" in names), verb
+        for function in ("run", *(["check"] if of_job.has_check else [])):
+            assert callable(resolve(f"harness.{of_job.module}:{function}"))
+
+
+def test_every_command_names_a_function_that_takes_its_options() -> None:
+    for verb, command in COMMANDS.items():
+        parser = argparse.ArgumentParser()
+        command.add_options(parser)
+        options = {action.dest for action in parser._actions} - {"help"}
+        parameters = inspect.signature(resolve(command.target)).parameters.values()
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            assert {p.name for p in parameters} == options, verb
+            # What is declared as an option has no second default.
+            assert all(p.default is p.empty for p in parameters), verb
+
+
+def test_a_list_has_a_line_for_each_component_with_its_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = REPOSITORY / "workflows"
+    assert main(["list", "rewards", "--components", str(folder)]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == f"{len(lines)} rewards"
+    (matcher,) = (line for line in lines if line.split()[0] == "matcher")
+    assert "image-text matcher" in matcher
+    assert matcher.endswith(f"({folder}/rewards/matcher.smk)")
+    assert main(["list", "--components", str(folder)]) == 0
+    said = capsys.readouterr().out
+    for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
+        assert re.search(rf"^\d+ {kind}$", said, re.MULTILINE)
+
+
+def test_jobs_on_standard_input_are_checked_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = to_json(generate_job(tmp_path))
+    bad = good.replace('"steps": 1', '"steps": 0')
+    for text, code in ((f"generate\t{good}\n", 0), (f"generate\t{bad}\n", 2), ("generate\n", 2)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert main(["preflight", "--processes", "1"]) == code
+    steps, form = capsys.readouterr().err.splitlines()
+    assert "'steps' is 0, must be at least 1" in steps
+    assert form.startswith("error: not a verb, a tab and a job: 'generate")
 
 
 def test_a_job_runs_from_json_and_from_a_file(tmp_path: Path) -> None:
@@ -59,25 +113,22 @@ def _with_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path)
 
 
-def _missing(path: Path) -> int:
-    raise FileNotFoundError(f"folder {path} is missing")
-
-
 def test_a_command_gets_its_own_options_and_tells_faults_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for verb, function in (("where", "_code"), ("missing", "_missing")):
-        command = Command("look at a folder", f"test_cli:{function}", _with_path)
+    (tmp_path / "commands_of_test.py").write_text(
+        "def code(path): return len(str(path))\n"
+        "def missing(path): raise FileNotFoundError(f'folder {path} is missing')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for verb, function in (("where", "code"), ("missing", "missing")):
+        command = Command("look at a folder", f"commands_of_test:{function}", _with_path)
         monkeypatch.setitem(COMMANDS, verb, command)
     assert main(["where", "here"]) == 4
     assert main(["missing", "here"]) == 2
     assert capsys.readouterr().err == "error: folder here is missing\n"
     with pytest.raises(FileNotFoundError):
         main(["missing", "here", "--traceback"])
-
-
-def _code(path: Path) -> int:
-    return len(str(path))
 
 
 def test_a_data_folder_on_the_command_line_goes_before_the_variable(
@@ -175,7 +226,7 @@ def test_a_diverged_training_is_one_line(
         raise TrainingDiverged(3, "loss is nan", Path("work/checkpoints/step_000002"))
 
     monkeypatch.setattr(train, "run", diverge)
-    monkeypatch.setattr("harness.__main__.load_job", lambda *_: None)
+    monkeypatch.setattr("harness.experiment.jobs.load_job", lambda *_: None)
     message = error_of(capsys, "train", "{}")
     assert "loss is nan at step 3" in message
     assert "step_000002" in message
@@ -192,7 +243,7 @@ def test_running_out_of_memory_says_what_helps(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(train, "run", run_out)
-    monkeypatch.setattr("harness.__main__.load_job", lambda *_: None)
+    monkeypatch.setattr("harness.experiment.jobs.load_job", lambda *_: None)
     message = error_of(capsys, "train", "{}")
     assert "CUDA out of memory. Training: make batch_size smaller" in message
     assert "give the model vae_savings" in message

@@ -13,7 +13,7 @@ from paths import REPOSITORY
 
 from harness.benchmarks import geneval_coco
 from harness.build.rewards import check_reward
-from harness.cli.commands import COMMANDS
+from harness.cli.verbs import COMMANDS
 from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec, SpecError, resolve
 
 FOLDER = REPOSITORY / "workflows" / "rewards"

@@ -1,6 +1,6 @@
-"""Verbs that a user types with options of their own; verbs of the workflow take a job instead.
+"""The verbs of ``python -m harness``: those that take a job, and those with options of their own.
 
-Standard library only, so that ``--help`` is quick: a command's work is named, not imported.
+Standard library only, so that ``--help`` is quick: what a verb does is named, not imported.
 """
 
 from __future__ import annotations
@@ -9,12 +9,21 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class JobVerb(NamedTuple):
+    """A verb of the workflow: ``run(job)``, or ``check(job)``, of a module of the harness."""
+
+    module: str
+    help: str
+    has_threads: bool = True
+    has_check: bool = True
 
 
 @dataclass(frozen=True)
 class Command:
-    """One verb.
+    """A verb with options of its own.
 
     Attributes:
         help: one line.
@@ -26,6 +35,11 @@ class Command:
     help: str
     target: str
     add_options: Callable[[ArgumentParser], None]
+
+
+def _of_frames(what: str) -> JobVerb:
+    # Tables and figures take no long work that a check could spare.
+    return JobVerb("report.make", what, has_threads=False, has_check=False)
 
 
 def _geneval(parser: ArgumentParser) -> None:
@@ -103,6 +117,18 @@ def _profile_options(parser: ArgumentParser) -> None:
     _components_option(parser)
 
 
+def _list(parser: ArgumentParser) -> None:
+    kinds = ("models", "rewards", "methods", "benchmarks", "tables")
+    parser.add_argument("kind", nargs="?", choices=kinds, help="only these; all without")
+    _components_option(parser)
+
+
+def _preflight(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="that will train together"
+    )
+
+
 def _components_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--components",
@@ -113,8 +139,48 @@ def _components_option(parser: ArgumentParser) -> None:
     )
 
 
+#: Name of the verb -> what does its jobs (:data:`harness.experiment.jobs.JOBS` has their classes).
+JOB_VERBS: dict[str, JobVerb] = {
+    "pretrain": JobVerb(
+        "stages.pretrain", "train a tiny generator or matcher of the embedded world from scratch"
+    ),
+    "train": JobVerb(
+        "stages.train", "train a noise network, or fine-tune the generator, on a reward"
+    ),
+    "match": JobVerb(
+        "stages.stop_at_reward",
+        "pick the fine-tuning checkpoint with the noise network's validation reward",
+        has_threads=False,
+    ),
+    "audit": JobVerb("stages.audit", "measure the KL terms that a noise network's training drops"),
+    "generate": JobVerb("stages.generate", "make a benchmark's images with one method"),
+    "score": JobVerb("stages.score", "score images with a benchmark's scorer and with rewards"),
+    "pairs": JobVerb("stages.compare_images", "compare the images of each prompt with one another"),
+    "overlap": JobVerb(
+        "stages.overlap",
+        "check that no prompt is both trained and evaluated on",
+        has_threads=False,
+    ),
+    "profile": JobVerb(
+        "timing.profile", "time methods against one another; with --model: measure what they cost"
+    ),
+    "table": _of_frames("make a table from frames"),
+    "figure": _of_frames("make a figure from frames"),
+    "origins": _of_frames("write down which code, machine and settings results come from"),
+    "gallery": _of_frames("lay images and their scores out as a page to look through"),
+}
 #: Name of the verb -> its command.
 COMMANDS: dict[str, Command] = {
+    "list": Command(
+        "show every component that can be named, and its file",
+        "harness.cli.list_components:run",
+        _list,
+    ),
+    "preflight": Command(
+        "check jobs, one a line on standard input, before the first of them starts",
+        "harness.cli.preflight:run",
+        _preflight,
+    ),
     "geneval": Command(
         "score a folder of images in GenEval's layout, or summarise its results",
         "harness.cli.geneval_folder:geneval",
