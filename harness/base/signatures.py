@@ -213,20 +213,33 @@ def _of_class(node: ast.ClassDef, source: Path) -> Signature | None:
     for member in node.body:
         if isinstance(member, _FUNCTIONS) and member.name == "__init__":
             return _of_function(member.args, 1, source)
-    bases = [base.id if isinstance(base, ast.Name) else "" for base in map(_plain, node.bases)]
-    if _FIELD_BASES.intersection(bases) or any(
-        "dataclass" in _names(d) for d in node.decorator_list
-    ):
+    if _has_fields(node, source):
         return Signature({one.name: one for one in _fields(node, source)})
-    for base in bases:
+    for base in _bases(node):
         if base not in _BARE_BASES:
             return _signature(source, base)
     return Signature()
 
 
-def _plain(base: ast.expr) -> ast.expr:
-    """A base class without its type arguments."""
-    return base.value if isinstance(base, ast.Subscript) else base
+def _bases(node: ast.ClassDef) -> list[str]:
+    """Names of base classes, without their type arguments."""
+    plain = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
+    return [base.id if isinstance(base, ast.Name) else "" for base in plain]
+
+
+def _has_fields(node: ast.ClassDef, source: Path) -> bool:
+    """Whether a class takes its annotated fields: a dataclass, a model, a named tuple."""
+    if any("dataclass" in _names(decorator) for decorator in node.decorator_list):
+        return True
+    return any(
+        base in _FIELD_BASES
+        or (
+            (above := _find(source, base)) is not None
+            and isinstance(above.node, ast.ClassDef)
+            and _has_fields(above.node, above.source)
+        )
+        for base in _bases(node)
+    )
 
 
 def _fields(node: ast.ClassDef, source: Path) -> Iterator[Parameter]:

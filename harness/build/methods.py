@@ -9,7 +9,7 @@ from harness.base.errors import SpecError, prefix
 from harness.base.signatures import check_call
 from harness.experiment.components import MethodSpec, RewardSpec, resolve
 from harness.results.training_folder import checkpoints_of
-from hypernoise.methods.protocol import Method
+from hypernoise.methods.protocol import Checked, Method
 from hypernoise.models.protocol import Generator
 from hypernoise.weights.folders import check_file
 
@@ -33,6 +33,11 @@ def check_method(spec: MethodSpec, reward: RewardSpec | None) -> None:
     if not uses_reward and reward is not None:
         raise SpecError(f"method {spec.name!r} uses no reward, but got {reward.name!r}")
     check_arguments(spec)
+    searching = spec.searcher or spec
+    if searching.trains is None:
+        method = resolve(searching.target)(**searching.arguments)
+        if isinstance(method, Checked):
+            method.check()
 
 
 def check_arguments(spec: MethodSpec) -> None:

@@ -26,15 +26,15 @@ def check_target(
     Raises:
         SpecError: the target does not exist, is something else, or does not take the arguments.
     """
-    check_call(target, arguments, file=file, filled={"device", "name"})
-    if "dtype" in arguments:
-        dtype_of(arguments["dtype"], file)
     made = resolve(target)
     lacking = [name for name in does if not hasattr(made, name)] if inspect.isclass(made) else []
     if lacking:
         raise SpecError(
             f"{prefix(file)}{target} is of another kind: it has no {' and no '.join(lacking)}"
         )
+    check_call(target, arguments, file=file, filled={"device", "name"})
+    if "dtype" in arguments:
+        dtype_of(arguments["dtype"], file)
 
 
 def takes(target: str, name: str) -> bool:

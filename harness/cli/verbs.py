@@ -178,7 +178,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "preflight": Command(
         "check jobs, one a line on standard input, before the first of them starts",
-        "harness.cli.preflight:run",
+        "harness.cli.preflight:command",
         _preflight,
     ),
     "geneval": Command(

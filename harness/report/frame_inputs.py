@@ -34,10 +34,8 @@ def call(job: TableJob) -> Any:
         FileNotFoundError, ValueError: a frame is missing or broken (:func:`frames.read`), or
             what the target itself says about the frames, with the files that it is about.
     """
+    needed = check_ahead(job)
     function = resolve(job.table.target)
-    needed = _needed(function, job)
-    what = f"argument of {job.table.target}"
-    check_call(job.table.target, job.table.arguments, file=job.table.file, what=what)
     component_versions.check(path for kind in needed for path in job.inputs[kind])
     given: dict[str, Any] = {kind: _read(job.inputs[kind], kind) for kind in needed}
     if FILES in inspect.signature(function).parameters:
@@ -47,6 +45,19 @@ def call(job: TableJob) -> Any:
     except FrameError as error:
         files = [file for kind in needed for file in job.inputs[kind]]
         raise FrameError(f"{error}\n- see {examples(_about(str(error), files))}") from error
+
+
+def check_ahead(job: TableJob) -> list[str]:
+    """Check a job before its frames exist; returns the kinds of frames that its function takes.
+
+    Raises:
+        SpecError: as :func:`call`, but for what is in the frames, or a needed argument is missing.
+    """
+    needed = _needed(resolve(job.table.target), job)
+    what, filled = f"argument of {job.table.target}", {*needed, FILES}
+    target, given = job.table.target, job.table.arguments
+    check_call(target, given, file=job.table.file, what=what, filled=filled)
+    return needed
 
 
 def make(job: TableJob, kind: type[_Made]) -> _Made:

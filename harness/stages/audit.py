@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.base.import_strings import unknown
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator, generator_files
-from harness.build.methods import check_adapter
+from harness.build.methods import check_adapter, check_arguments
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.experiment.components import SpecError
 from harness.experiment.jobs import AuditJob, job_hash
@@ -83,9 +83,7 @@ def check(job: AuditJob) -> Plan:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
-    options = _options(job)
-    check_generator(job.model)
-    prompts = load_prompts(job.prompts)
+    options, prompts = check_ahead(job)
     training = Path(job.training)
     rows = frames.read(training / STEPS_FILE, frames.TRAINING)
     kept = int(rows.loc[rows["kind"] == "kept", "step"].iloc[0])
@@ -96,6 +94,14 @@ def check(job: AuditJob) -> Plan:
         check_adapter(job.method, str(folder))
     steps = sorted({kept, *spread(list(saved), job.checkpoints)})
     return Plan({step: saved[step] for step in steps}, kept, prompts, options)
+
+
+def check_ahead(job: AuditJob) -> tuple[AuditOptions, list[Any]]:
+    """As :func:`check`, for a network that may be yet to be trained; options and prompts."""
+    options = _options(job)
+    check_arguments(job.method)
+    check_generator(job.model)
+    return options, load_prompts(job.prompts)
 
 
 def spread(items: Sequence[int], n: int) -> list[int]:

@@ -59,16 +59,21 @@ def check(job: PairsJob) -> pd.DataFrame:
         ValueError: there is no comparison, its metric is misnamed, or a prompt has one image only.
         FileNotFoundError: a frame, an image or a weight file is missing.
     """
-    if not job.comparisons:
-        raise ValueError("no comparisons: at least one is needed")
-    for metric, spec in job.comparisons.items():
-        check_comparison(metric, spec)
+    check_ahead(job)
     table = read_images(job.images)
     for names, images in table.groupby(_PROMPT, sort=False):
         if len(images) < 2:
             named = " ".join(map(str, names))
             raise ValueError(f"one image of {named}: a pair needs two")
     return table.sort_values([*_PROMPT, "image_index"], ignore_index=True)
+
+
+def check_ahead(job: PairsJob) -> None:
+    """As :func:`check`, before the images exist."""
+    if not job.comparisons:
+        raise ValueError("no comparisons: at least one is needed")
+    for metric, spec in job.comparisons.items():
+        check_comparison(metric, spec)
 
 
 def _compared(

@@ -116,8 +116,14 @@ def check(job: GenerateJob) -> list[Item]:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
-    check_method(job.method, job.reward)
+    items = check_ahead(job)
     check_adapter(job.method, job.adapter)
+    return items
+
+
+def check_ahead(job: GenerateJob) -> list[Item]:
+    """As :func:`check`, for a job whose network may be yet to be trained."""
+    check_method(job.method, job.reward)
     searched = _searched(job)
     check_generator(job.model)
     if searched is not None:

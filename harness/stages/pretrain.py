@@ -49,14 +49,20 @@ def check(job: PretrainJob) -> Recipe | MatcherRecipe:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
+    recipe = check_ahead(job)
+    for model in job.models:
+        check_generator(model)
+    return recipe
+
+
+def check_ahead(job: PretrainJob) -> Recipe | MatcherRecipe:
+    """As :func:`check`, for a matcher whose generators may be yet to be pretrained."""
     if job.kind == "generator":
         if job.models:
             raise SpecError("only a matcher learns from the images of other models")
         return _changed(RECIPES, job)
     if not job.models:
         raise SpecError("a matcher needs at least one model whose images it learns from")
-    for model in job.models:
-        check_generator(model)
     return _changed(MATCHERS, job)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.base.errors import SpecError
 from harness.experiment.jobs import MatchJob
 from harness.results import frames
 from harness.results.results_folder import write_sidecar
@@ -97,6 +98,7 @@ def run(job: MatchJob) -> None:
 
 def check(job: MatchJob) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, Path]]:
     """Read both trainings, and find the checkpoints by their step. Raises as :func:`run`."""
+    check_ahead(job)
     finetune = frames.read(Path(job.finetune) / STEPS_FILE, frames.TRAINING)
     hypernoise = frames.read(Path(job.hypernoise) / STEPS_FILE, frames.TRAINING)
     for folder, frame in ((job.finetune, finetune), (job.hypernoise, hypernoise)):
@@ -109,6 +111,12 @@ def check(job: MatchJob) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, Path]]:
     if not checkpoints:
         raise FileNotFoundError(f"there are no checkpoints in {job.finetune}")
     return finetune, hypernoise, checkpoints
+
+
+def check_ahead(job: MatchJob) -> None:
+    """Check that there are two trainings to compare, which may be yet to be made."""
+    if job.finetune == job.hypernoise:
+        raise SpecError(f"{job.finetune} cannot be stopped at its own reward: name two trainings")
 
 
 def _rewards(frame: pd.DataFrame, kind: str, whose: str) -> pd.Series[float]:

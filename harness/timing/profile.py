@@ -75,6 +75,14 @@ def check(job: TimingJob) -> None:
     Raises:
         ValueError, FileNotFoundError: it cannot be carried out.
     """
+    check_ahead(job)
+    for timed in job.methods:
+        if timed.adapter:
+            check_adapter(timed.method, timed.adapter)
+
+
+def check_ahead(job: TimingJob) -> None:
+    """As :func:`check`, for networks that may be yet to be trained."""
     check_device(job.device)
     for name in ("methods", "batch_sizes"):
         if not getattr(job, name):
@@ -90,8 +98,6 @@ def check(job: TimingJob) -> None:
         check_choice("mode", mode, MODES)
     for timed in job.methods:
         check_arguments(timed.method)
-        if timed.adapter:
-            check_adapter(timed.method, timed.adapter)
         if timed.method.needs_reward and job.reward is None:
             raise ValueError(f"method {timed.method.name!r} searches for a reward; name one")
     for model in models_of(job):

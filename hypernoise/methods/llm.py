@@ -17,6 +17,7 @@ from urllib3 import Retry
 
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
+from hypernoise.methods.protocol import Checked
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
 _MAX_WORDS = 77
@@ -46,6 +47,10 @@ class LlmProposer:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+
+    def check(self) -> None:
+        if isinstance(self._writer, Checked):
+            self._writer.check()
 
     def propose(
         self, prompt: str, scored: Sequence[ScoredPrompt], n: int, seed: int
@@ -120,6 +125,13 @@ class LocalLlm:
         self._sampling |= {"temperature": temperature} if temperature > 0 else {}
         self._device = device
         self._loaded: tuple[Any, Any] | None = None
+
+    def check(self) -> None:
+        if not self._is_gguf and not Path(self.model).is_dir():
+            # Folders and packages are checked without the hub's client.
+            from hypernoise.weights.hub import check_network
+
+            check_network(self.model, self._source["revision"])
 
     def write(self, request: str, seed: int) -> str:
         tokenizer, network = self._load()
@@ -258,20 +270,6 @@ def local_llm_search(
     """Prompt optimisation by a local language model; arguments of :class:`LocalLlm`."""
     writer = LocalLlm(model, gguf_file, revision)
     return PromptSearch(LlmProposer(writer), proposals, rounds, batch_size=batch_size)
-
-
-def check_local_llm_search(model: str, gguf_file: str = "", revision: str = "", **_: Any) -> None:
-    """Find a language model that the hub does not give, before any work.
-
-    Raises:
-        ValueError, FileNotFoundError: as :func:`hypernoise.weights.hub.check_network`.
-    """
-    if gguf_file or Path(_place(model)).is_dir():
-        return
-    # Not at the top: folders and packages are checked without the hub's client.
-    from hypernoise.weights.hub import check_network
-
-    check_network(model, revision)
 
 
 def endpoint_search(

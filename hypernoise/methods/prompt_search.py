@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
-from hypernoise.methods.protocol import Generated, Spent
+from hypernoise.methods.protocol import Checked, Generated, Spent
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import image_seed
 from hypernoise.rewards.protocol import Features, Reward
@@ -84,6 +84,10 @@ class PromptSearch:
         self.rounds = rounds
         self.keep = keep
         self._batches = candidate_batches(batch_size)
+
+    def check(self) -> None:
+        if isinstance(self.proposer, Checked):
+            self.proposer.check()
 
     @torch.no_grad()
     def run(

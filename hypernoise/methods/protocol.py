@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -79,6 +79,19 @@ class Method(Protocol):
         Raises:
             ValueError: steps < 1, a missing reward, or a reward of wrong shape, not finite, or
                 without the gradient that the method follows.
+        """
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A method, or a part of one, that needs more than its arguments tell."""
+
+    def check(self) -> None:
+        """Check before any work that what it needs can be had; nothing is loaded.
+
+        Raises:
+            ValueError, FileNotFoundError: it cannot.
         """
         ...
 

@@ -32,9 +32,9 @@ from harness.benchmarks.mask2former import (
     instances,
     prepare,
 )
+from harness.cli import preflight
 from harness.cli.geneval_folder import read_results
 from harness.experiment.components import BenchmarkSpec
-from harness.stages import preflight
 
 #: transformers' name of a part of its Swin -> that of the published weights, which lack ``UNUSED``.
 PUBLISHED_NAMES = {

@@ -12,8 +12,8 @@ import pytest
 from harness.benchmarks import compbench, dpg
 from harness.benchmarks import shapeworld_questions as world
 from harness.benchmarks.questions import Images, Probabilities, ask, build_answerer
+from harness.cli import preflight
 from harness.experiment.components import BenchmarkSpec, SpecError
-from harness.stages import preflight
 from hypernoise.shapeworld.captions import NUMBERS, captions
 from hypernoise.shapeworld.detector import Detection, detect
 from hypernoise.shapeworld.scenes import Placed, Scene, render

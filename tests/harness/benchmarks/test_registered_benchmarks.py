@@ -9,9 +9,9 @@ import pytest
 from paths import REPOSITORY
 
 from harness.build.prompts import load_prompts
+from harness.cli import preflight
 from harness.experiment.components import BenchmarkSpec, Registry, resolve
 from harness.results import frames
-from harness.stages import preflight
 from harness.stages.score import metrics_of
 
 FOLDER = REPOSITORY / "workflows" / "benchmarks"

@@ -15,9 +15,10 @@ from published import SIZE_PX, registered, small_generator, small_parts
 
 from harness.build import generators, memory_peaks
 from harness.build.memory_peaks import GIB, RECORDED, StepPeak, check_step, find, recorded
+from harness.cli import preflight
 from harness.experiment.components import MethodSpec, PromptsSpec
 from harness.experiment.jobs import TrainJob
-from harness.stages import preflight, train
+from harness.stages import train
 from harness.timing.live_memory import BACKWARD, FORWARD, NETWORKS, LiveMemory, without_values
 from hypernoise.models import random_weights
 from hypernoise.networks import kinds
@@ -175,5 +176,5 @@ def test_a_training_that_does_not_fit_the_gpu_is_refused_before_anything_starts(
     monkeypatch.setattr(train, "default_device", lambda: "cuda")
     monkeypatch.setattr(train, "free_memory_bytes", lambda device: 30 * GIB)
     with pytest.raises(ValueError, match=r"18 images in a process takes 138\.5 GiB"):
-        preflight.check("train", job)
-    preflight.check("train", job, n_processes=6)
+        preflight.check(job)
+    preflight.check(job, n_processes=6)

@@ -20,13 +20,13 @@ from harness.benchmarks import dpg, geneval_coco
 from harness.build.data_files import VARIABLE
 from harness.build.rewards import build_reward, check_reward
 from harness.cli import pin as pin_command
+from harness.cli import preflight
 from harness.experiment import pins
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry, SpecError
 from harness.experiment.jobs import ScoreJob, to_json
 from harness.experiment.pins import FILE, Pin
 from harness.results import frames
-from harness.stages import preflight
 from hypernoise.weights import hub
 from hypernoise.weights.digests import Unpinned
 from hypernoise.weights.pinned_files import PinnedFile

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from harness.benchmarks.prompts import normalised
+from harness.cli import preflight
 from harness.experiment.components import PromptsSpec
 from harness.experiment.jobs import OverlapJob, to_json
-from harness.stages import overlap, preflight
+from harness.stages import overlap
 
 
 def texts(*of: str) -> PromptsSpec:

@@ -15,9 +15,10 @@ from harness_toys import BENCHMARK, METHOD, PROMPTS, REWARD, made_images
 from PIL import Image
 
 from harness.benchmarks.neighbours import runs
+from harness.cli import preflight
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
-from harness.stages import preflight, score
+from harness.stages import score
 
 
 @pytest.fixture(autouse=True)

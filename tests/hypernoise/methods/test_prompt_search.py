@@ -18,7 +18,7 @@ from hypernoise.methods.llm import (
     Endpoint,
     LlmProposer,
     LocalLlm,
-    check_local_llm_search,
+    local_llm_search,
     read_proposals,
     request_for,
 )
@@ -304,8 +304,8 @@ def test_a_repository_of_the_hub_is_looked_for_before_any_work(
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("hypernoise.weights.hub.check_network", lambda *given: asked.append(given))
     commit = "0123456789" * 4
-    check_local_llm_search(model="some/model", revision=commit, proposals=5, rounds=10)
-    check_local_llm_search(model=str(tmp_path), proposals=5, rounds=10)
+    local_llm_search(model="some/model", revision=commit, proposals=5, rounds=10).check()
+    local_llm_search(model=str(tmp_path), proposals=5, rounds=10).check()
     assert asked == [("some/model", commit)]
 
 

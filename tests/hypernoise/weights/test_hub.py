@@ -17,9 +17,9 @@ from huggingface_hub import errors
 from published import published
 from safetensors.torch import save_file
 
+from harness.cli import preflight
 from harness.experiment.components import Registry
 from harness.experiment.jobs import to_json
-from harness.stages import preflight
 from hypernoise.weights import hub
 from hypernoise.weights.hub import check_network, check_repository
 
@@ -219,7 +219,7 @@ def test_the_second_repository_of_a_model_is_checked_too(
     distilled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer_listing(monkeypatch, lambda *_, **__: ["transformer/config.json", "a.safetensors"])
-    with pytest.raises(FileNotFoundError, match=r"'pixart_alpha_dmd': no safetensors .*/transform"):
+    with pytest.raises(ValueError, match=r"'pixart_alpha_dmd': no safetensors .*/transform"):
         preflight_of_pixart(tmp_path)
     answer_listing(monkeypatch, lambda *_, **__: ["transformer/model.bin"])
     with pytest.raises(ValueError, match=r"DMD-XL-2-512x512/transformer has pickled weights only"):
