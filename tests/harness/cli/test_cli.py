@@ -93,7 +93,8 @@ def test_jobs_on_standard_input_are_checked_ahead(
     for text, code in ((f"generate\t{good}\n", 0), (f"generate\t{bad}\n", 2), ("generate\n", 2)):
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         assert main(["preflight", "--processes", "1"]) == code
-    steps, form = capsys.readouterr().err.splitlines()
+    model_steps, steps, form = capsys.readouterr().err.splitlines()
+    assert "'model.steps' is 0, must be at least 1" in model_steps
     assert "'steps' is 0, must be at least 1" in steps
     assert form.startswith("error: not a verb, a tab and a job: 'generate")
 

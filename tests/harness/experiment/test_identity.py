@@ -12,7 +12,7 @@ import pytest
 
 from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec, RewardSpec
 from harness.experiment.identity import identity_of, job_hash
-from harness.experiment.jobs import GenerateJob, ProfileJob, ScoreJob, Timed, TrainJob
+from harness.experiment.jobs import GenerateJob, ScoreJob, Timed, TimingJob, TrainJob
 
 METHODS = "hypernoise.methods"
 MODEL = ModelSpec("sd", "hypernoise.models.unet:SdTurbo", "weights", 64, 1)
@@ -35,9 +35,9 @@ def with_argument(method: MethodSpec, **arguments: Any) -> MethodSpec:
     return replace(method, arguments={**method.arguments, **arguments})
 
 
-def timing(method: MethodSpec, threads: int = 1) -> ProfileJob:
+def timing(method: MethodSpec, threads: int = 1) -> TimingJob:
     timed = (Timed(method, "trained"),)
-    return ProfileJob(MODEL, timed, REDNESS, BENCHMARK, 8, 3, 1, "out", threads=threads)
+    return TimingJob(MODEL, timed, BENCHMARK, "out", threads=threads)
 
 
 def test_merging_a_network_makes_no_other_images() -> None:
