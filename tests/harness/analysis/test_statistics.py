@@ -12,8 +12,6 @@ import pytest
 
 from harness.analysis.statistics import (
     Interval,
-    auc,
-    auc_interval,
     bootstrap_interval,
     holm,
     mean_interval,
@@ -181,56 +179,6 @@ def test_ignoring_clusters_would_cover_too_little() -> None:
     assert coverage(naive, 0.5) < 0.85
 
 
-def test_auc_of_perfect_reversed_and_useless_scores() -> None:
-    labels = [0, 0, 1, 1]
-    assert auc([1, 2, 3, 4], labels) == 1
-    assert auc([4, 3, 2, 1], labels) == 0
-    assert auc([7, 7, 7, 7], labels) == 0.5
-
-
-def test_auc_counts_every_pair_and_ties_half() -> None:
-    rng = np.random.default_rng(6)
-    scores, labels = rng.integers(0, 5, 60), rng.random(60) < 0.4
-    above, below = scores[labels][:, None], scores[~labels][None, :]
-    assert auc(scores, labels) == pytest.approx(np.mean((above > below) + 0.5 * (above == below)))
-
-
-def test_auc_is_blind_to_monotone_changes_of_the_scores() -> None:
-    rng = np.random.default_rng(7)
-    scores, labels = rng.normal(size=50), rng.random(50) < 0.5
-    assert auc(np.exp(scores), labels) == auc(scores, labels)
-
-
-def test_auc_interval_without_clusters_is_delongs() -> None:
-    rng = np.random.default_rng(8)
-    labels = np.repeat([True, False], [30, 40])
-    scores = rng.normal(size=70) + labels
-    wins = (scores[:30, None] > scores[None, 30:]).astype(float)
-    delong = wins.mean(axis=1).var(ddof=1) / 30 + wins.mean(axis=0).var(ddof=1) / 40
-    found = auc_interval(scores, labels, np.arange(70))
-    assert found.mean == auc(scores, labels)
-    # t(69 dof) = 1.9949; the two estimates share out the lost degrees of freedom differently.
-    assert (found.high - found.low) / 2 == pytest.approx(1.9949 * math.sqrt(delong), rel=0.02)
-
-
-def test_auc_interval_covers_the_truth_with_correlated_rows() -> None:
-    rng = np.random.default_rng(9)
-
-    def draw() -> Interval:
-        labels = rng.random((30, 8)) < 0.4
-        scores = rng.normal(size=(30, 8)) + rng.normal(size=(30, 1)) + labels
-        return auc_interval(scores.ravel(), labels.ravel(), np.repeat(np.arange(30), 8))
-
-    # A positive beats a negative when N(1, 4) > 0: the normal distribution function of 1/2.
-    assert 0.92 <= coverage(draw, 0.6914625) <= 0.98
-
-
-def test_auc_interval_stays_within_zero_and_one() -> None:
-    found = auc_interval([1, 2, 2, 3, 4, 9], [0, 0, 1, 1, 1, 1], np.arange(6))
-    assert found.high == 1.0
-    assert 0.0 <= found.low < found.mean
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -249,10 +197,7 @@ def test_auc_interval_stays_within_zero_and_one() -> None:
         (lambda: proportion_interval([0.5], [1]), "value 0.5 is neither 0 nor 1"),
         (lambda: bootstrap_interval([], []), "values are empty"),
         (lambda: holm([1.5]), r"p value 1.5 is not in \[0, 1\]"),
-        (lambda: auc([1.0, 2.0], [1, 1]), "all 2 labels are 1; an AUC needs both"),
-        (lambda: auc([1.0, 2.0], [0, 2]), "label 2 is neither"),
-        (lambda: auc([1.0, 2.0], [0]), "labels have 1 rows"),
-        (lambda: auc_interval([1.0, 2.0], [0, 1], [0]), "clusters have 1 rows"),
+        (lambda: proportion_interval([0.0, 1.0], [0]), "clusters have 1 rows"),
     ],
 )
 def test_bad_input_is_refused_by_name(call: Callable[[], object], message: str) -> None:
