@@ -1,4 +1,4 @@
-"""Means of clustered rows, and their variances: the ground of :mod:`~harness.analysis.statistics`."""
+"""Means of clustered rows and their variances, for :mod:`harness.analysis.statistics`."""
 
 from __future__ import annotations
 

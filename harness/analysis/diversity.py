@@ -21,7 +21,6 @@ from harness.analysis.pairing import (
     without_baseline,
 )
 from harness.analysis.statistics import NO_INTERVAL, mean_interval
-from harness.analysis.tables import finished
 from harness.similarity.protocol import ENDINGS
 
 _KEY = [*CELL, "metric", "prompt_id"]
@@ -69,7 +68,7 @@ def table(
     made = in_order(shown, order)
     benchmark = str(chosen["benchmark"].iloc[0])
     made.insert(len(CELL), "world", published.world(benchmark))
-    return finished(made, "table7", benchmark, ())
+    return published.finished(made, "table7", benchmark, ())
 
 
 def _faults(pairs: pd.DataFrame) -> list[str]:

@@ -310,3 +310,16 @@ def _count(places: tuple[Integers, ...], shape: tuple[int, ...]) -> Integers:
     flat = np.ravel_multi_index(places, shape)
     counts: Integers = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
     return counts
+
+
+def double_or_broken(rows: pd.DataFrame, key: Sequence[str], column: str = "value") -> list[str]:
+    """A line each for rows with the same key, and for values that are no finite number."""
+    faults = []
+    for bad, what in (
+        (rows.duplicated(list(key)), "more than one row"),
+        (~np.isfinite(rows[column].astype(float)), f"{column} is not a finite number"),
+    ):
+        first = rows[bad][list(key)].head(3).itertuples(index=False, name=None)
+        names = [" ".join(str(part) for part in row) for row in first]
+        faults += [f"{what}: {examples(names, int(bad.sum()))}"] if names else []
+    return faults

@@ -1,26 +1,35 @@
 """The paper's tables 2, 5, 6, 8, 9 and 10: one benchmark against sampling steps, or LoRA rank.
 
-Pure functions of frames, like those of :mod:`harness.analysis.tables`. All show which images they
-are made of as ``runs``: method -> its sampling steps. They differ in what they measure on them.
+Pure functions of frames. All show which images they are made of as ``runs``: method -> its
+sampling steps. They differ in what they measure on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import published
-from harness.analysis.interval_columns import columns_of, in_order
+from harness.analysis.columns import Column
+from harness.analysis.gains import (
+    CORRECT,
+    correct,
+    gain_over_base,
+    mean,
+    metrics_of,
+    scored,
+    sizes,
+    strange,
+    tabulate,
+)
+from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import (
     CELL,
-    Flags,
     FrameError,
-    Integers,
     Paired,
-    baselines,
     missing,
     pair,
     rank,
@@ -28,39 +37,10 @@ from harness.analysis.pairing import (
     stop_on,
     without_baseline,
 )
-from harness.analysis.statistics import (
-    Interval,
-    bootstrap_interval,
-    holm,
-    paired_difference,
-    task_mean_interval,
-)
-from harness.analysis.tables import (
-    CORRECT,
-    codes_of,
-    finished,
-    not_geneval,
-)
-from harness.experiment.components import RANK_INFIX
+from harness.experiment.variants import Variant
 
 Runs = Mapping[str, Sequence[int]]
 Ranks = Mapping[str, Mapping[str, int]]
-
-
-class Measure(NamedTuple):
-    """One column of scores, with its interval and its gain over the baseline.
-
-    Attributes:
-        column: its name.
-        ending: of the gain's columns, where a table has several measures.
-        tasks: the tasks whose images count; None for all.
-        is_task_mean: whether it is the plain mean of the tasks' means, or the mean of all images.
-    """
-
-    column: str
-    ending: str = ""
-    tasks: tuple[str, ...] | None = None
-    is_task_mean: bool = False
 
 
 def geneval(
@@ -72,11 +52,12 @@ def geneval(
     models: Sequence[str],
     ranks: Ranks | None = None,
     baseline: str = "base",
+    metric: str = CORRECT,
 ) -> pd.DataFrame:
     """GenEval of methods at their sampling steps: tables 2, 8, 9 and 10.
 
     Args:
-        scores: score rows of one benchmark with GenEval's verdicts.
+        scores: score rows of one benchmark.
         images: the image rows that were scored.
         printed_as: the paper's table that this one is compared with.
         runs: method -> its sampling steps: exactly the rows, methods in this order, variants of a
@@ -84,6 +65,7 @@ def geneval(
         models: the models to show, in this order.
         ranks: model -> method -> LoRA rank of what is trained for it; others have none.
         baseline: the method that gains are measured against, at the same steps, image by image.
+        metric: the benchmark's own.
 
     Returns:
         One row per model, method and steps: what identifies it, world, lora_rank, nfe, n_images,
@@ -95,8 +77,9 @@ def geneval(
         FrameError: a run or its baseline is missing, or a score is missing, double, not finite or
             no verdict of GenEval's. One message names all of it.
     """
-    measures = [Measure("geneval_mean", is_task_mean=True)]
-    return _table(scores, images, CORRECT, measures, printed_as, runs, models, ranks, baseline)
+    metrics = metrics_of(scores, metric, ())._replace(rewards=())
+    columns = scored(metrics, gain=True)
+    return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
 
 
 def compbench(
@@ -116,10 +99,10 @@ def compbench(
         metric: the metric of the scores, in [0, 1]; each of the benchmark's tasks is a column,
             ``t2i_compbench_<task>``, and has a gain, ``gain_<task>``, and a ``p_holm_<task>``.
     """
-    require(scores, ("task",), "scores")
-    tasks = sorted(scores["task"].unique())
-    measures = [Measure(f"t2i_compbench_{task}", f"_{task}", (task,)) for task in tasks]
-    return _table(scores, images, metric, measures, printed_as, runs, models, ranks, baseline)
+    columns = sizes(metric)
+    for task in metrics_of(scores, metric, ()).tasks:
+        columns += [mean(f"t2i_compbench_{task}", metric, task), _gain(metric, task)]
+    return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
 
 
 def dpg(
@@ -137,17 +120,27 @@ def dpg(
 
     Args:
         metric: the metric of the scores, in [0, 100]; its mean over images has its name, so that
-            only what counts as the published scorer does has published numbers beside it.
+            only what counts as the published scorer does has published numbers next to it.
     """
-    measures = [Measure(metric)]
-    return _table(scores, images, metric, measures, printed_as, runs, models, ranks, baseline)
+    columns = [*sizes(metric), mean(metric, metric), gain_over_base(metric, by_task=False)]
+    return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
+
+
+def _gain(metric: str, task: str) -> Column:
+    return Column(
+        f"gain_{task}",
+        lambda c: c.gain(metric, task),
+        f"mean {metric} of {task} less the baseline's, image by image",
+        best="highest",
+        p_value=f"p_holm_{task}",
+    )
 
 
 def _table(
     scores: pd.DataFrame,
     images: pd.DataFrame,
     metric: str,
-    measures: Sequence[Measure],
+    columns: Sequence[Column],
     printed_as: str,
     runs: Runs,
     models: Sequence[str],
@@ -156,31 +149,28 @@ def _table(
 ) -> pd.DataFrame:
     paired, faults = _laid_out(scores, images, metric, runs, models, baseline)
     stop_on(faults, printed_as)
-    against = baselines(paired.cells, baseline)
-    measured = pd.DataFrame(
-        [_row(paired, metric, measures, cell, base) for cell, base in enumerate(against)]
-    )
-    _correct(measured, measures, paired.cells["method"] == baseline)
-    spent = images.groupby(list(CELL), as_index=False)["nfe"].mean()
-    table = paired.cells.merge(spent, on=list(CELL))
-    table.insert(len(CELL), "lora_rank", _ranks(table, ranks or {}))
-    table.insert(len(CELL), "world", published.world(paired.benchmark))
-    table = pd.concat([table, measured], axis=1)
-    best = [name for m in measures for name in (m.column, _gain(m)[0])]
-    ordered = in_order(table, _order(table, models, runs))
-    return finished(ordered, printed_as, paired.benchmark, best)
-
-
-def _order(table: pd.DataFrame, models: Sequence[str], runs: Runs) -> list[pd.Series[Any]]:
-    # As text, a rank of 32 would stand before one of 4.
-    families = table["method"].map(lambda name: name.partition(RANK_INFIX)[0])
-    return [
-        rank(table["model"], models),
-        rank(families, [name.partition(RANK_INFIX)[0] for name in runs]),
-        table["lora_rank"].fillna(0),
-        rank(table["method"], list(runs)),
-        table["steps"],
+    whole = [
+        Column("world", lambda c: published.world(c.paired.benchmark), "whose images these are"),
+        Column(
+            "lora_rank",
+            lambda c: (ranks or {}).get(c.identity("model"), {}).get(c.identity("method"), pd.NA),
+            "rank of the LoRA that was trained",
+        ),
+        Column("nfe", lambda c: c.rows["images"]["nfe"].mean(), "backbone passes per image"),
+        *columns,
     ]
+    table = tabulate(paired, whole, baseline, {"images": images})
+    table = correct(table, baseline).astype({"lora_rank": "Int64"})
+    # As text, a rank of 32 would stand before one of 4.
+    families = table["method"].map(_name)
+    order: list[pd.Series[Any]] = [rank(table["model"], models)]
+    order += [rank(families, [_name(method) for method in runs]), table["lora_rank"].fillna(0)]
+    order += [rank(table["method"], list(runs)), table["steps"]]
+    return published.finished(in_order(table, order), printed_as, paired.benchmark, whole)
+
+
+def _name(method: str) -> str:
+    return Variant.parse(method).name
 
 
 def _laid_out(
@@ -199,13 +189,9 @@ def _laid_out(
     if chosen.empty:
         raise FrameError("\n- ".join(["scores hold none of the runs:", *faults]))
     paired, found = pair(chosen, [metric], made, baseline)
-    faults += found + without_baseline(paired.cells, baseline)
-    if metric == CORRECT:
-        faults += not_geneval(paired)
-    several = sorted(paired.pictures["benchmark"].unique())
-    if metric != CORRECT and len(several) > 1:
-        faults.append(f"one benchmark per table, these are {', '.join(several)}")
-    return paired, faults
+    return paired, faults + found + without_baseline(paired.cells, baseline) + strange(
+        paired, metric
+    )
 
 
 def _of_runs(frame: pd.DataFrame, runs: Runs, models: Sequence[str]) -> pd.DataFrame:
@@ -227,63 +213,3 @@ def _missing(cells: pd.DataFrame, runs: Runs, models: Sequence[str]) -> list[str
         for steps in runs[method]
         if (model, method) in named and (model, method, steps) not in have
     ]
-
-
-def _row(
-    paired: Paired, metric: str, measures: Sequence[Measure], cell: int, base: int | None
-) -> dict[str, float]:
-    values = paired.scores[metric][cell]
-    have = ~np.isnan(values)
-    prompts = paired.pictures["prompt_id"]
-    row: dict[str, float] = {"n_images": int(have.sum()), "n_prompts": prompts[have].nunique()}
-    for measure in measures:
-        rows = have & _in_tasks(paired, measure.tasks)
-        groups = _groups(paired, rows, measure)
-        own = values[rows]
-        row |= columns_of(_value(own, *groups, measure), measure.column)
-        if base is not None:
-            other = paired.scores[metric][base][rows]
-            gain = paired_difference(own, other, *groups)
-            row |= columns_of(gain, *_gain(measure))
-            row[f"p_holm{measure.ending}"] = gain.p_value
-    return row
-
-
-def _in_tasks(paired: Paired, tasks: Sequence[str] | None) -> Flags:
-    names = paired.pictures["task"]
-    chosen: Flags = (names.isin(list(tasks)) if tasks else names.notna()).to_numpy()
-    return chosen
-
-
-def _groups(paired: Paired, rows: Flags, measure: Measure) -> tuple[Integers, Integers]:
-    """The task and the prompt of each image, by number; one task where tasks do not count."""
-    prompts = codes_of(paired.pictures["prompt_id"][rows])
-    tasks = codes_of(paired.pictures["task"][rows])
-    return (tasks if measure.is_task_mean else np.zeros_like(prompts)), prompts
-
-
-def _value(values: Any, tasks: Integers, prompts: Integers, measure: Measure) -> Interval:
-    if measure.is_task_mean:
-        return task_mean_interval(values, tasks, prompts)
-    return bootstrap_interval(values, prompts)
-
-
-def _gain(measure: Measure) -> tuple[str, str]:
-    """The name of a measure's gain, and the stem of its bounds."""
-    return (f"gain{measure.ending}" if measure.ending else "gain_over_base"), (
-        f"gain{measure.ending}"
-    )
-
-
-def _correct(measured: pd.DataFrame, measures: Sequence[Measure], of_base: pd.Series[bool]) -> None:
-    """Correct the p values of all gains together; the baseline's own is no test."""
-    names = [f"p_holm{measure.ending}" for measure in measures]
-    raw = measured[names].copy()
-    raw.loc[of_base.to_numpy()] = np.nan
-    measured[names] = np.reshape(holm(raw.to_numpy().ravel().tolist()), raw.shape)
-
-
-def _ranks(cells: pd.DataFrame, ranks: Ranks) -> pd.Series[Any]:
-    pairs = zip(cells["model"], cells["method"], strict=True)
-    found = [ranks.get(model, {}).get(method) for model, method in pairs]
-    return pd.Series(found, index=cells.index, dtype="Int64")

@@ -1,25 +1,23 @@
-"""What the weight of the L2 term buys and costs: a table, and the frontier of reward and fidelity.
+"""What the weight of the L2 term buys and costs.
 
 A noise network's L2 term keeps its noise near the Gaussian (in nats: KL), and with that images near
 the generator's. Fine-tuning has no such term: how far it goes is how long it trains. So networks
-trained under several weights are put beside checkpoints of one fine-tuning.
-
-Pure functions of frames, like those of :mod:`harness.analysis.tables` and
-:mod:`harness.report.figures`.
+trained under several weights are compared with checkpoints of one fine-tuning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.controls import MEASURES, gain_of
-from harness.analysis.interval_columns import columns_of
-from harness.analysis.pairing import CELL, FrameError, baselines, choose, pair, require, stop_on
-from harness.analysis.tables import sweep
+from harness.analysis.columns import Column, described
+from harness.analysis.controls import gain
+from harness.analysis.gains import CORRECT, lay_out, metrics_of, scored, tabulate
+from harness.analysis.interval_columns import in_order
+from harness.analysis.pairing import CELL, FrameError, rank, require, stop_on
 
 #: Model -> method -> ``training``, the name of the training that it draws on; ``checkpoint``, the
 #: optimizer step of the checkpoint that it uses, None for the kept one; and for noise networks
@@ -34,24 +32,27 @@ def regularisation(
     *,
     settings: Settings,
     baseline: str = "base",
+    metric: str = CORRECT,
+    judges: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Reward, fidelity and KL of noise networks by the weight of their L2 term, and of fine-tuning.
 
     Args:
-        scores: score rows of one benchmark, with all three metrics for each image.
+        scores: score rows of one benchmark, with every metric for each image.
         training: the rows of every training that the settings name, on one reward.
         pairs: pair rows of the same images, to say how diverse those of a prompt are.
         settings: what tells the methods apart.
         baseline: the method that gains are measured against, image by image.
+        metric, judges: as for :func:`harness.analysis.gains.metrics_of`.
 
     Returns:
         Per model one row for the baseline, one for each noise network by reduction and temperature,
         one for each fine-tuning by its steps: what identifies it, l2_reduction, temperature,
         training_steps, kl_nats (half the mean squared norm of the displacement, on validation
-        prompts; NaN without a noise network), n_images, geneval_mean with its 95 % interval,
-        train_reward_mean, judge_reward_mean, and the gains ``gain_<measure>`` over the baseline
-        with their intervals, paired and clustered by prompt. With pairs, the mean of each of their
-        metrics besides, over all pairs.
+        prompts; NaN without a noise network), n_images, n_prompts, geneval_mean and the mean of
+        every reward with 95 % intervals, and the gains ``gain_<measure>`` over the baseline with
+        theirs, paired and clustered by prompt. With pairs, also the mean of each of their metrics,
+        over all pairs.
 
     Raises:
         FrameError: a method, the baseline, a score or a training's step is missing, double or not
@@ -60,66 +61,59 @@ def regularisation(
     if not settings:
         raise FrameError("regularisation: settings are empty, must say what tells methods apart")
     require(training, ("model", "method", "kind", "step", "name", "value"), "training")
-    parts = [_of_model(scores, training, model, own, baseline) for model, own in settings.items()]
-    table = pd.concat(parts, ignore_index=True)
-    return table if pairs is None else table.merge(_diversity(pairs), on=list(CELL), how="left")
-
-
-def _of_model(
-    scores: pd.DataFrame,
-    training: pd.DataFrame,
-    model: str,
-    settings: Mapping[str, Mapping[str, Any]],
-    baseline: str,
-) -> pd.DataFrame:
-    values = {baseline: None} | {name: own.get("temperature") for name, own in settings.items()}
-    table = sweep(scores, values=values, parameter="temperature", models=[model])
-    states = [_state(training, model, settings.get(name, {})) for name in table["method"]]
-    faults = [str(state["fault"]) for state in states if state["fault"]]
-    stop_on(faults, "regularisation")
-    found = pd.DataFrame(states).drop(columns="fault")
-    table = pd.concat([table, found], axis=1).merge(_gains(scores, model, values, baseline))
+    metrics = metrics_of(scores, metric, judges)
+    methods = dict.fromkeys(method for own in settings.values() for method in own)
+    paired, faults = lay_out(scores, metrics, list(settings), [baseline, *methods], None, baseline)
+    states, lacking = _states(training, settings)
+    stop_on(faults + lacking, "regularisation")
+    columns = [
+        _setting("l2_reduction", "", "over what the L2 term is taken: a mean or a sum", states),
+        _setting("temperature", np.nan, "weight of the L2 term", states),
+        _setting("training_steps", 0, "optimizer steps of the state that was used", states),
+        _setting("kl_nats", np.nan, "half the mean squared norm of the displacement", states),
+        *scored(metrics),
+        *(gain(name, metric) for name in metrics.names),
+    ]
+    table = tabulate(paired, columns, baseline)
     # The baseline has neither reduction nor steps, and comes first; fine-tuning has steps only.
-    order = ["is_tuned", "l2_reduction", "temperature", "training_steps"]
     tuned = table["l2_reduction"].eq("") & table["training_steps"].gt(0)
-    table = table.assign(is_tuned=tuned).sort_values(order)
-    first = [*CELL, "l2_reduction", "temperature", "training_steps", "kl_nats"]
-    return table[[*first, *(name for name in table if name not in {*first, "is_tuned"})]]
+    order = [rank(table["model"], list(settings)), tuned, table["l2_reduction"]]
+    table = in_order(table, [*order, table["temperature"], table["training_steps"]])
+    if pairs is not None:
+        table = table.merge(_diversity(pairs), on=list(CELL), how="left")
+    table.attrs["columns"] = described(columns)
+    return table
 
 
-def _state(training: pd.DataFrame, model: str, setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Which state of its training a method uses; ``fault`` says what is missing."""
-    state = {"l2_reduction": "", "training_steps": 0, "kl_nats": np.nan, "fault": ""}
-    if not setting:
-        return state
-    name, step = setting["training"], setting["checkpoint"]
-    rows = training[(training["model"] == model) & (training["method"] == name)]
-    rows = rows[rows["kind"] == ("kept" if step is None else "validation")]
-    rows = rows if step is None else rows[rows["step"] == step]
-    if rows.empty:
-        at = "kept step" if step is None else f"validation at step {step}"
-        return state | {"fault": f"{model}: the training {name!r} has no {at}"}
-    nats = rows[rows["name"] == "kl_nats"]["value"]
-    return state | {
-        "l2_reduction": setting.get("l2_reduction", ""),
-        "training_steps": int(rows["step"].iloc[0]),
-        "kl_nats": float(nats.iloc[0]) if len(nats) else np.nan,
-    }
+def _setting(
+    name: str, otherwise: Any, meaning: str, states: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Column:
+    def of(cell: Any) -> Any:
+        own = states.get((cell.identity("model"), cell.identity("method")), {})
+        return own.get(name, otherwise)
+
+    return Column(name, of, meaning)
 
 
-def _gains(
-    scores: pd.DataFrame, model: str, methods: Mapping[str, Any], baseline: str
-) -> pd.DataFrame:
-    paired, faults = pair(choose(scores, [model], list(methods)), list(MEASURES), None, baseline)
-    stop_on(faults, "regularisation")
-    rows = []
-    for cell, base in enumerate(baselines(paired.cells, baseline)):
-        row: dict[str, Any] = {name: paired.cells[name].iloc[cell] for name in CELL}
-        for metric, name in MEASURES.items():
-            gain = gain_of(paired, metric, cell, cell if base is None else base)
-            row |= columns_of(gain, f"gain_{name}")
-        rows.append(row)
-    return pd.DataFrame(rows)
+def _states(
+    training: pd.DataFrame, settings: Settings
+) -> tuple[dict[tuple[str, str], dict[str, Any]], list[str]]:
+    """Which state of its training each model's method uses, and a line for each that is missing."""
+    found, faults = {}, []
+    for model, own in settings.items():
+        for method, setting in own.items():
+            name, step = setting["training"], setting["checkpoint"]
+            rows = training[(training["model"] == model) & (training["method"] == name)]
+            rows = rows[rows["kind"] == ("kept" if step is None else "validation")]
+            rows = rows if step is None else rows[rows["step"] == step]
+            if rows.empty:
+                at = "kept step" if step is None else f"validation at step {step}"
+                faults.append(f"{model}: the training {name!r} has no {at}")
+                continue
+            state = {**setting, "training_steps": int(rows["step"].iloc[0])}
+            nats = rows[rows["name"] == "kl_nats"]["value"]
+            found[model, method] = state | ({"kl_nats": float(nats.iloc[0])} if len(nats) else {})
+    return found, faults
 
 
 def _diversity(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -6,14 +6,12 @@ Pure functions of frames, like those of :mod:`harness.analysis.tables` and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import (
     CELL,
@@ -27,27 +25,7 @@ from harness.analysis.pairing import (
     stop_on,
 )
 from harness.analysis.statistics import mean_interval, proportion_interval
-from harness.analysis.tables import table1
 
-METHODS_COLUMNS = (
-    *CELL,
-    *with_interval(GENERATION_MS),
-    *with_interval(END_TO_END_MS),
-    "n_timings",
-    "nfe",
-    "reward_calls",
-    "backward_passes",
-    "peak_memory_mib",
-    "params_m",
-    "n_images",
-    "n_prompts",
-    *with_interval("geneval_mean"),
-    *with_interval("gain_over_base", "gain"),
-    "p_holm",
-    *with_interval("train_reward_mean"),
-    *with_interval("judge_reward_mean"),
-    "failed_attempts",
-)
 WARM_START_COLUMNS = (
     "model",
     "search",
@@ -68,54 +46,6 @@ WARM_START_COLUMNS = (
 #: Scored images after which :func:`search_budgets` looks at a search.
 BUDGETS = (1, 2, 5, 10, 20, 50)
 _SCORED = (*CELL, *PICTURE, "iteration", "nfe", "value", "best_value")
-
-
-def methods(
-    scores: pd.DataFrame,
-    images: pd.DataFrame,
-    timings: pd.DataFrame,
-    trajectories: pd.DataFrame | None = None,
-    *,
-    models: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    baseline: str = "base",
-    batch_size: int | None = None,
-) -> pd.DataFrame:
-    """What every method earns and costs.
-
-    Args:
-        trajectories: trajectory rows of the methods that search.
-
-    Other arguments, and errors, as for :func:`harness.analysis.tables.table1`.
-
-    Returns:
-        One row per model, method, reward and steps, with :data:`METHODS_COLUMNS`: table 1 without
-        its tasks, and with reward_calls and backward_passes per image; peak_memory_mib, the largest
-        of the shown timings, NaN where none was recorded; and failed_attempts, those of
-        reward_calls that gave no image to score, mean per image: answers of a language model, say,
-        without a new prompt in them. NaN without trajectories.
-    """
-    table = table1(
-        scores,
-        images,
-        timings,
-        models=models,
-        methods=methods,
-        baseline=baseline,
-        batch_size=batch_size,
-    )
-    require(images, ("reward_calls", "backward_passes"), "images")
-    require(timings, ("peak_memory_mib",), "timings")
-    key = list(CELL)
-    spent = images.groupby(key, as_index=False)[["reward_calls", "backward_passes"]].mean()
-    # Others may have been timed in larger batches.
-    timed = at_batch_size(timings.merge(table[key], on=key), batch_size)
-    held = timed.groupby(key, as_index=False)["peak_memory_mib"].max()
-    made = table.merge(spent, on=key).merge(held, on=key)
-    made["failed_attempts"] = _failed_attempts(made, trajectories)
-    made = made[list(METHODS_COLUMNS)]
-    made.attrs = table.attrs
-    return made
 
 
 def search_curve(
@@ -269,28 +199,6 @@ def warm_start(
         who = {"model": model, "search": cold, "warm": warm}
         rows.append({**who, **_by_image(trajectories, model, cold, warm), **_compared(one, two)})
     return pd.DataFrame(rows)[list(WARM_START_COLUMNS)]
-
-
-def _failed_attempts(
-    cells: pd.DataFrame, trajectories: pd.DataFrame | None
-) -> pd.Series[float] | float:
-    """Of each cell, the mean number per image of attempts without an image."""
-    if trajectories is None:
-        return math.nan
-    require(trajectories, _SCORED, "trajectories")
-    key = list(CELL)
-    by_image = trajectories["value"].isna().groupby([trajectories[c] for c in [*key, *PICTURE]])
-    means = by_image.sum().groupby(level=key).mean().rename("failed")
-    found: pd.Series[float] = cells[key].join(means, on=key)["failed"]
-    # What makes no attempts fails in none.
-    return found.fillna(0.0)
-
-
-def at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:
-    """The timings of one batch size; None takes the largest that was timed."""
-    require(timings, (*CELL, "batch_size"), "timings")
-    size = timings["batch_size"].max() if batch_size is None else batch_size
-    return timings[timings["batch_size"] == size]
 
 
 def _compared(cold: pd.DataFrame, warm: pd.DataFrame) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
+from harness.analysis.gains import CORRECT
 from harness.analysis.pairing import (
     CELL,
     PICTURE,
@@ -39,7 +40,7 @@ from harness.analysis.pairing import (
     require,
     stop_on,
 )
-from harness.analysis.tables import CORRECT, curve
+from harness.analysis.training_curve import curve, without_validations
 from harness.base.atomic_files import in_one_go
 from harness.base.import_strings import unknown
 from harness.benchmarks.geneval import TASKS
@@ -166,28 +167,6 @@ def figure4(
         draw_legend(figure, methods, [start])
         figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
     return figure
-
-
-def without_validations(
-    table: pd.DataFrame, columns: Sequence[str], models: Sequence[str], methods: Sequence[str]
-) -> list[str]:
-    """What a table of :func:`harness.analysis.tables.curve` lacks for a drawing, a line each.
-
-    Args:
-        columns: of the table that are drawn.
-        models, methods: all of which are drawn.
-    """
-    there = [name for name in table.columns if name.startswith("validation_")]
-    faults = [str(unknown("validation value", n, there)) for n in columns if n not in there]
-    faults += missing(table, models, methods)
-    if faults:
-        return faults
-    return [
-        f"{row['model']} {row['method']}: no {name} at step {row['step']}"
-        for row in table.to_dict("records")
-        for name in columns
-        if pd.isna(row[name])
-    ]
 
 
 def grid(

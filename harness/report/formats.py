@@ -6,9 +6,11 @@ says nothing and is left out. So do the columns of a published number, ``0.750 (
 (:mod:`harness.analysis.published`).
 
 A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences),
-what its intervals are where they are not those of images (``intervals``, a sentence), and
-in which columns the best value of each model is marked (``best``: column -> ``"highest"`` or
-``"lowest"``). Values whose interval holds the best one are marked too: they may be as good.
+what its intervals are where they are not those of images (``intervals``, a sentence), and what its
+columns are (``columns``: name -> ``unit``, ``meaning``, ``form`` and ``best``; see
+:class:`harness.analysis.columns.Column`). Where ``best`` is ``"highest"`` or ``"lowest"``, the best
+value of each model is marked, and so is every value whose interval holds the best one: it may be as
+good.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.columns import form_of
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
 from harness.base.atomic_files import write_text
 from harness.experiment.jobs import TableJob
@@ -73,7 +76,7 @@ def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
     out = Path(out)
     for suffix, text in texts.items():
         write_text(_with(out, suffix), text)
-    columns = tuple(_column(name, table[name]) for name in table.columns)
+    columns = tuple(_column(table, name) for name in table.columns)
     schema = frames.Schema(f"table {job.table.name}", columns)
     frames.write(table, _with(out, ".parquet"), schema, job)
     return [_with(out, suffix) for suffix in (*texts, ".parquet")]
@@ -86,7 +89,7 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
         if name.endswith((CI_LOW, CI_HIGH, _DIFFERENCE, _WITHIN)):
             continue
-        form = _form(name, table[name])
+        form = _form(table, name)
         texts = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
         if name.endswith(_PUBLISHED):
             differences = table[name.removesuffix(_PUBLISHED) + _DIFFERENCE]
@@ -103,8 +106,9 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
 def best(table: pd.DataFrame) -> pd.DataFrame:
     """Which cells of :func:`for_people` are marked as best: booleans of the same shape."""
     marks = pd.DataFrame(False, index=range(len(table)), columns=for_people(table).columns)
-    for name, which in table.attrs.get("best", {}).items():
-        if name in marks and len(table) > 1:
+    for name in marks:
+        which = _said(table, name, "best")
+        if which and len(table) > 1:
             marks[name] = _best_of(table.reset_index(drop=True), name, which)
     return marks
 
@@ -203,29 +207,41 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
     return document(title, table_of_rows(title, head, body) + notes)
 
 
-def _form(name: str, values: pd.Series[Any]) -> Callable[[Any], str]:
-    """How a column's numbers are rounded; its name tells the unit."""
+def _said(table: pd.DataFrame, name: str, what: str) -> str:
+    """What a table says of a column: its ``unit``, ``meaning``, ``form`` or ``best``."""
+    return str(table.attrs.get("columns", {}).get(name, {}).get(what, ""))
+
+
+def _form(table: pd.DataFrame, name: str) -> Callable[[Any], str]:
+    """How a column's numbers are rounded."""
+    values = table[name]
     if not _is_number(values) or pd.api.types.is_integer_dtype(values):
         return str
-    if name.endswith(_PUBLISHED):
-        # As printed, where shares have two digits or more: further ones would be feigned.
-        return lambda value: max(f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len)
-    if name.startswith("p_holm"):
-        return lambda value: "<0.001" if value < 0.001 else f"{value:.3f}"
-    if name.endswith("_ms"):
-        return _three_digits
-    if name.startswith("gain"):
-        return lambda value: f"{value:+z.3f}" if value else "0.000"
-    measured = name.startswith("geneval") or name.endswith("_mean")
+    form = _said(table, name, "form") or form_of(name)
     # Settings and counts are short as they are; zeros behind them would feign a measurement.
-    if not measured and all(float(f"{value:.3g}") == value for value in values.dropna()):
+    if not form and all(float(f"{value:.3g}") == value for value in values.dropna()):
         return lambda value: f"{value:.6g}"
-    return lambda value: f"{value:z.3f}"
+    return _FORMS[form or "measured"]
 
 
 def _three_digits(value: float) -> str:
     decimals = sum(abs(value) < limit for limit in (100, 10, 1))
     return f"{value:.{decimals}f}"
+
+
+def _as_printed(value: float) -> str:
+    # Printed shares have two digits or more: further ones would be feigned.
+    return max(f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len)
+
+
+#: Of :data:`harness.analysis.columns.FORMS`, how a number is written.
+_FORMS: Mapping[str, Callable[[Any], str]] = {
+    "measured": lambda value: f"{value:z.3f}",
+    "signed": lambda value: f"{value:+z.3f}" if value else "0.000",
+    "p_value": lambda value: "<0.001" if value < 0.001 else f"{value:.3f}",
+    "three_digits": _three_digits,
+    "as_printed": _as_printed,
+}
 
 
 def _beside(
@@ -275,7 +291,7 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
             str(name).endswith(CI_LOW) for name in table.columns
         ),
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
-        _BEST: bool(table.attrs.get("best")),
+        _BEST: any(_said(table, name, "best") for name in table.columns),
     }
     return [*(note for note, holds in said.items() if holds), *table.attrs.get("notes", ()), origin]
 
@@ -291,9 +307,10 @@ def describe(job: TableJob) -> str:
     )
 
 
-def _column(name: str, values: pd.Series[Any]) -> frames.Column:
-    dtype = _DTYPES.get(values.dtype.kind, "string")
-    return frames.Column(name, dtype, "", "", may_be_missing=True)
+def _column(table: pd.DataFrame, name: str) -> frames.Column:
+    dtype = _DTYPES.get(table[name].dtype.kind, "string")
+    unit, meaning = (_said(table, name, what) for what in ("unit", "meaning"))
+    return frames.Column(name, dtype, unit, meaning, may_be_missing=True)
 
 
 def _in_pipes(text: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from harness.analysis.gains import CORRECT
 from harness.analysis.pairing import (
     CELL,
     PICTURE,
@@ -33,7 +34,6 @@ from harness.analysis.pairing import (
     stop_on,
     without_baseline,
 )
-from harness.analysis.tables import CORRECT
 from harness.base.atomic_files import write_text
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob

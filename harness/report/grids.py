@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.analysis.gains import CORRECT
 from harness.analysis.pairing import CELL, PICTURE, FrameError, require, stop_on
-from harness.analysis.tables import CORRECT
 from harness.report.figures import (
     NO,
     YES,

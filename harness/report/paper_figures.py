@@ -20,14 +20,13 @@ from harness.analysis import published
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import FrameError, stop_on
 from harness.analysis.paper_tables import Ranks, Runs, geneval
-from harness.analysis.tables import curve
+from harness.analysis.training_curve import curve, without_validations
 from harness.report.figures import (
     Look,
     draw_legend,
     figure_style,
     look_of,
     panels,
-    without_validations,
 )
 
 #: How many standard errors a band of training curves reaches: 95 % of a normal law.

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.regularisation import Settings, regularisation
-from harness.analysis.search_tables import methods as methods_table
+from harness.analysis.tables import methods as methods_table
 from harness.analysis.tables import table1
 from harness.report.figures import Look, draw_legend, figure_style, look_of, panels, plain_log_ticks
 from harness.report.search_figures import grid_of_panels

@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from harness.analysis.call_times import GENERATION_MS, whole_calls
+from harness.analysis.costs import at_batch_size
 from harness.analysis.pairing import CELL, stop_on
-from harness.analysis.search_tables import at_batch_size, search_curve
+from harness.analysis.search_tables import search_curve
 from harness.report.figures import draw_legend, figure_style, look_of, plain_log_ticks
 
 

@@ -1,20 +1,22 @@
 """The paper's printed numbers (arXiv 2508.09968), and ours beside them.
 
-``results.csv`` and ``hyperparameters.csv`` hold facts as printed; where they come from is in the
-README beside them. A number is compared only where benchmark and model are the paper's: others
-are other worlds, and their tables say so instead.
+``results.csv`` holds facts as printed; where they come from is in the README next to it. A number
+is compared only where benchmark and model are the paper's: others are other worlds, and their
+tables say so instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import pandas as pd
 
+from harness.analysis.columns import Column, described
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW, with_interval
-from harness.experiment.components import RANK_INFIX
+from harness.experiment.variants import Variant
 
 #: Where the numbers are printed.
 SOURCE = "Noise Hypernetworks, arXiv 2508.09968"
@@ -55,18 +57,12 @@ def results() -> pd.DataFrame:
     return _csv("results.csv").astype({"steps": "Int64", "nfe": "Int64", "lora_rank": "Int64"})
 
 
-@cache
-def hyperparameters() -> pd.DataFrame:
-    """The printed training settings, a row per experiment, model and method."""
-    return _csv("hyperparameters.csv")
-
-
 def world(benchmark: str) -> str:
     """``"paper"`` for the paper's own benchmarks, else the benchmark's name: another world."""
     return "paper" if benchmark in BENCHMARKS.values() else benchmark
 
 
-def notes(table: pd.DataFrame, benchmark: str) -> list[str]:
+def _notes(table: pd.DataFrame, benchmark: str) -> list[str]:
     """What a table of a benchmark's images says about being compared with print."""
     if world(benchmark) != "paper":
         return [
@@ -128,8 +124,30 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
 
 def printed_method(method: str) -> str | None:
     """The paper's name of a method or of its variant in rank; None if it is not printed."""
-    trained, is_variant, _ = method.partition(RANK_INFIX)
-    return trained if is_variant else METHODS.get(method)
+    variant = Variant.parse(method)
+    return METHODS.get(variant.name) if set(variant.arguments) <= {"rank"} else None
+
+
+def finished(
+    table: pd.DataFrame,
+    name: str,
+    benchmark: str,
+    columns: Iterable[Column],
+    notes: Iterable[str] = (),
+) -> pd.DataFrame:
+    """A table with published numbers next to ours, and what its files say of it in ``attrs``.
+
+    Args:
+        table: as for :func:`beside`.
+        name: of the published table; empty if there is none.
+        benchmark: whose images it is about.
+        columns: what is declared of its columns.
+        notes: sentences for below it.
+    """
+    table = beside(table, name, benchmark) if name else table
+    said = {"columns": described(columns), "notes": [*notes, *_notes(table, benchmark)]}
+    table.attrs = said
+    return table
 
 
 def _csv(name: str) -> pd.DataFrame:

@@ -83,18 +83,18 @@ def test_published_numbers_are_joined_by_table_model_method_steps_and_rank() -> 
 
 
 def test_variants_of_a_rank_find_the_printed_number_of_their_rank() -> None:
-    runs = {"base": [1], "hypernoise_rank_8": [1], "hypernoise_rank_16": [1]}
-    ranks = {MODEL: {"hypernoise_rank_8": 8, "hypernoise_rank_16": 16}}
+    runs = {"base": [1], "hypernoise:rank=8": [1], "hypernoise:rank=16": [1]}
+    ranks = {MODEL: {"hypernoise:rank=8": 8, "hypernoise:rank=16": 16}}
     table = make(runs, "table9", ranks=ranks)
     assert table["geneval_mean_published"].to_list() == [0.70, 0.70, 0.71]
     assert table["lora_rank"].fillna(0).to_list() == [0, 8, 16]
-    other = make(runs, "table9", ranks={MODEL: {"hypernoise_rank_8": 9, "hypernoise_rank_16": 16}})
+    other = make(runs, "table9", ranks={MODEL: {"hypernoise:rank=8": 9, "hypernoise:rank=16": 16}})
     assert other["geneval_mean_published"].isna().to_list() == [False, True, False]
 
 
 def test_variants_of_a_rank_stand_in_the_order_of_their_ranks() -> None:
-    runs = {"base": [1], "hypernoise": [1], "hypernoise_rank_32": [1], "hypernoise_rank_4": [1]}
-    ranks = {MODEL: {"hypernoise": 16, "hypernoise_rank_32": 32, "hypernoise_rank_4": 4}}
+    runs = {"base": [1], "hypernoise": [1], "hypernoise:rank=32": [1], "hypernoise:rank=4": [1]}
+    ranks = {MODEL: {"hypernoise": 16, "hypernoise:rank=32": 32, "hypernoise:rank=4": 4}}
     assert make(runs, "table9", ranks=ranks)["lora_rank"].fillna(0).to_list() == [0, 4, 16, 32]
 
 
@@ -241,7 +241,7 @@ def test_the_best_and_all_that_may_be_as_good_are_bold_within_their_model() -> N
             "loss": [3.0, 1.0, 2.0, 1.0, 1.0],
         }
     )
-    table.attrs["best"] = {"geneval_mean": "highest", "loss": "lowest"}
+    table.attrs["columns"] = {"geneval_mean": {"best": "highest"}, "loss": {"best": "lowest"}}
     marks = best(table)
     assert marks["geneval_mean"].to_list() == [True, True, False, True, False]
     assert marks["loss"].to_list() == [False, True, False, True, True]

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from harness.analysis.pairing import FrameError
-from harness.analysis.regularisation import frontier, regularisation
+from harness.analysis.regularisation import regularisation
+from harness.report.pareto import frontier
 
 MODEL = measured.MODELS[0]
 WEIGHTS = {

@@ -20,7 +20,8 @@ from pandas.testing import assert_frame_equal
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import FrameError
-from harness.analysis.tables import TABLE1_COLUMNS, curve, sweep, table1
+from harness.analysis.tables import sweep, table1
+from harness.analysis.training_curve import curve
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.components import SpecError, TableSpec
 from harness.experiment.jobs import TableJob
@@ -70,8 +71,7 @@ def written(folder: Path, world: Frames) -> dict[str, tuple[str, ...]]:
 
 def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method() -> None:
     table = table1(**world())
-    assert tuple(table.columns) == TABLE1_COLUMNS
-    assert " ".join(TABLE1_COLUMNS) == (
+    assert " ".join(table.columns) == (
         "model method reward steps world nfe params_m "
         "generation_ms generation_ms_ci_low generation_ms_ci_high "
         "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings n_images n_prompts "
@@ -117,6 +117,35 @@ def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:
         "matcher",
         1,
     ]
+
+
+def test_every_judge_has_columns_of_its_own_under_its_own_name() -> None:
+    given = world()
+    judged = given["scores"]["metric"] == "judge_reward"
+    second = given["scores"][judged].assign(metric="second_judge")
+    second["value"] += 1
+    given["scores"] = pd.concat([given["scores"], second], ignore_index=True)
+    both = row(table1(**given), "tiny_b", "hypernoise")
+    assert both["judge_reward_mean"] == 5.0
+    assert both["second_judge_mean"] == 6.0
+    only = table1(**given, judges=["second_judge"])
+    assert "second_judge_mean_ci_low" in only
+    assert "judge_reward_mean" not in only
+    with pytest.raises(FrameError, match="unknown metric 'second_juge'; did you mean 'second_jud"):
+        table1(**given, judges=["second_juge"])
+
+
+def test_a_benchmark_with_other_tasks_and_scores_that_are_no_verdicts_has_a_table() -> None:
+    given = world()
+    scores = given["scores"]
+    scores["metric"] = scores["metric"].replace("geneval_correct", "hpsv2_1")
+    scores.loc[scores["metric"] == "hpsv2_1", "value"] *= 30
+    for kind in ("scores", "images"):
+        given[kind]["task"] = given[kind]["task"].replace("counting", "anime")
+    found = row(table1(**given, metric="hpsv2_1"), "tiny_b", "hypernoise")
+    assert found["hpsv2_1_mean"] == pytest.approx(0.75 * 30)
+    assert found["hpsv2_1_anime"] == pytest.approx(0.75 * 30)
+    assert found["gain_over_base"] == pytest.approx(0.25 * 30)
 
 
 def test_the_base_gains_nothing_over_itself_and_searching_can_lose() -> None:
@@ -317,8 +346,8 @@ FAULTS: dict[str, tuple[Callable[[Frames], None], tuple[str, ...]]] = {
         ("reno on matcher, steps 1: judge_reward: no image row: prompt 'counting-0' image 1",),
     ),
     "metric that nothing has": (
-        put("scores", "metric", "judge_rewards", lambda frame: frame["metric"] == "judge_reward"),
-        ("scores: unknown metric 'judge_reward'; did you mean 'judge_rewards'?",),
+        put("scores", "metric", "train_rewards", lambda frame: frame["metric"] == "train_reward"),
+        ("scores: unknown metric 'train_reward'; did you mean 'train_rewards'?",),
     ),
     "method without timing": (
         without("timings", rows_of("tiny_b", "hypernoise")),

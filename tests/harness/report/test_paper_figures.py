@@ -22,16 +22,16 @@ RUNS = {"base": [1, 2, 4, 8], "hypernoise": [1, 2, 4, 8], "lora_finetune_final":
 RANKED = {
     "base": [1, 4],
     "hypernoise": [1, 4],
-    "hypernoise_rank_8": [1, 4],
+    "hypernoise:rank=8": [1, 4],
     "lora_finetune_final": [1, 4],
-    "lora_finetune_rank_8": [1, 4],
+    "lora_finetune_final:rank=8": [1, 4],
 }
 RANKS = {
     MODEL: {
         "hypernoise": 128,
-        "hypernoise_rank_8": 8,
+        "hypernoise:rank=8": 8,
         "lora_finetune_final": 128,
-        "lora_finetune_rank_8": 8,
+        "lora_finetune_final:rank=8": 8,
     }
 }
 
@@ -102,8 +102,8 @@ def test_ranks_draws_each_family_at_its_ranks_and_its_own_published_table() -> N
     table = geneval(scores, images, printed_as="table9", runs=RANKED, models=[MODEL], ranks=RANKS)
     at_one = table[table["steps"] == 1].set_index("method")["geneval_mean"]
     for family, variant, published in (
-        ("hypernoise", "hypernoise_rank_8", [0.70, 0.75]),
-        ("lora_finetune_final", "lora_finetune_rank_8", [0.59, 0.67]),
+        ("hypernoise", "hypernoise:rank=8", [0.70, 0.75]),
+        ("lora_finetune_final", "lora_finetune_final:rank=8", [0.59, 0.67]),
     ):
         lines = [line for line in first.lines if line.get_color() == LOOKS[family].color]
         drawn = [line.get_ydata().tolist() for line in lines]

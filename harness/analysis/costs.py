@@ -1,0 +1,70 @@
+"""What a cell's timings say: columns that tables share, and faults of the timings."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS, whole_calls
+from harness.analysis.columns import Column
+from harness.analysis.pairing import CELL, double_or_broken, name_cell, require
+from harness.analysis.statistics import median_interval
+
+NOTE = (
+    "generation_ms, from encoded prompts, and end_to_end_ms, from texts: medians of n_timings "
+    "calls, per image; their intervals are from order statistics, and there are none below six "
+    "timings."
+)
+GENERATION = Column(
+    GENERATION_MS,
+    lambda c: median_interval(c.rows["timings"][GENERATION_MS]),
+    "median time of an image from encoded prompts",
+    "ms",
+)
+END_TO_END = Column(
+    END_TO_END_MS,
+    lambda c: median_interval(c.rows["timings"][END_TO_END_MS]),
+    "median time of an image from texts",
+    "ms",
+)
+N_TIMINGS = Column("n_timings", lambda c: len(c.rows["timings"]), "calls that were timed")
+PARAMS = Column(
+    "params_m", lambda c: c.rows["timings"]["params_m"].iloc[0], "parameters", "millions"
+)
+PEAK_MEMORY = Column(
+    "peak_memory_mib",
+    lambda c: c.rows["timings"]["peak_memory_mib"].max(),
+    "largest of all calls",
+    "MiB",
+)
+
+
+def at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame:
+    """The timings of one batch size; None takes the largest that was timed."""
+    require(timings, (*CELL, "batch_size"), "timings", may_be_empty=True)
+    size = timings["batch_size"].max() if batch_size is None else batch_size
+    return timings[timings["batch_size"] == size]
+
+
+def timed_at(
+    timings: pd.DataFrame, cells: pd.DataFrame, batch_size: int | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The cells' whole calls at a batch size, and a line for each cell without or unlike ones."""
+    own = whole_calls(timings).merge(cells, on=list(CELL))
+    rows = at_batch_size(own, batch_size)
+    sizes = ", ".join(map(str, sorted(own["batch_size"].unique()))) or "none"
+    size = own["batch_size"].max() if batch_size is None else batch_size
+    at = "" if pd.isna(size) else f" at batch size {size} (timed: {sizes})"
+    n_params = rows.groupby(list(CELL))["params_m"].nunique()
+    faults = []
+    for index in cells.index:
+        n = n_params.get(tuple(cells.loc[index, list(CELL)]))
+        if n is None:
+            faults.append(f"{name_cell(cells.loc[index])}: no timing{at}")
+        elif n > 1:
+            faults.append(f"{name_cell(cells.loc[index])}: params_m differs")
+    threads = sorted(rows["threads"].unique())
+    if len(threads) > 1:
+        faults.append(f"timings on {', '.join(map(str, threads))} threads cannot be compared")
+    for time in (GENERATION_MS, END_TO_END_MS):
+        faults += double_or_broken(rows, [*CELL, "repeat"], time)
+    return rows, faults

@@ -1,0 +1,289 @@
+"""What is measured on the images of a cell, and by how much that exceeds the baseline.
+
+Every table that shows scores gets them here, so that a gain over the base is the same number
+wherever it stands: paired image by image on the same noise, clustered by prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.columns import Column
+from harness.analysis.pairing import (
+    CELL,
+    Flags,
+    Floats,
+    Integers,
+    Paired,
+    baselines,
+    choose,
+    examples,
+    missing,
+    name_cell,
+    pair,
+    require,
+    stop_on,
+)
+from harness.analysis.statistics import (
+    Difference,
+    Interval,
+    bootstrap_interval,
+    holm,
+    paired_difference,
+    proportion_interval,
+    task_mean_interval,
+)
+from harness.benchmarks.geneval import TASKS
+from harness.results.frames import LEFT_OUT, SWAPPED
+
+#: GenEval's verdicts, 1 or 0, and the reward that methods are trained on or search.
+CORRECT, TRAIN = "geneval_correct", "train_reward"
+_VERDICT = "_correct"
+
+
+class Metrics(NamedTuple):
+    """The scores that a table shows.
+
+    Attributes:
+        main: the benchmark's own metric, whose mean is the plain one of its tasks' means.
+        tasks: the benchmark's tasks, in the order of their columns.
+        rewards: the training reward and the judges', means over images.
+    """
+
+    main: str
+    tasks: tuple[str, ...]
+    rewards: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, as score rows call them."""
+        return (self.main, *self.rewards)
+
+
+def metrics_of(
+    scores: pd.DataFrame, metric: str = CORRECT, judges: Sequence[str] | None = None
+) -> Metrics:
+    """What a table of score rows shows.
+
+    Args:
+        scores: score rows of one benchmark.
+        metric: the benchmark's own.
+        judges: the metrics of rewards that no method saw; None takes every metric of the scores
+            that is neither the training reward nor the benchmark's.
+    """
+    require(scores, ("metric", "task"), "scores")
+    tasks = TASKS if metric == CORRECT else tuple(sorted(scores["task"].unique()))
+    own = (TRAIN, metric, f"{metric}_")
+    found = [
+        name
+        for name in sorted(scores["metric"].unique())
+        if not name.startswith(own) and not name.endswith((LEFT_OUT, SWAPPED))
+    ]
+    return Metrics(metric, tasks, (TRAIN, *(found if judges is None else judges)))
+
+
+def stem_of(metric: str) -> str:
+    """A metric in the names of columns: ``geneval_correct`` is ``geneval`` there."""
+    plain, swapped = metric.removesuffix(SWAPPED), metric.endswith(SWAPPED)
+    return plain.removesuffix(_VERDICT) + SWAPPED * swapped
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The images of one model, method, reward and steps, and those of its baseline.
+
+    Attributes:
+        paired: the scores of C cells on P pictures.
+        index: of the cell, in [0, C).
+        base: of its baseline; None where nothing is compared.
+        tasks, prompts: [P], the task and the prompt of each picture, by number.
+        rows: kind of frame -> the cell's own rows.
+    """
+
+    paired: Paired
+    index: int
+    base: int | None
+    tasks: Integers
+    prompts: Integers
+    rows: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def identity(self, name: str) -> Any:
+        """Its model, method, reward or steps."""
+        return self.paired.cells[name].iloc[self.index]
+
+    def has(self, metric: str, task: str = "") -> Flags:
+        """[P], which pictures have a value of a metric; of one task only, if it is named."""
+        there: Flags = ~np.isnan(self.paired.scores[metric][self.index])
+        return there & (self.paired.pictures["task"] == task).to_numpy() if task else there
+
+    def n_images(self, metric: str) -> int:
+        """How many images have a value of a metric."""
+        return int(self.has(metric).sum())
+
+    def n_prompts(self, metric: str) -> int:
+        """How many prompts these images have."""
+        return len(np.unique(self.prompts[self.has(metric)]))
+
+    def mean(self, metric: str, task: str = "") -> Interval:
+        """The mean over images, of one task if it is named; of verdicts it is a share."""
+        rows = self.has(metric, task)
+        of = proportion_interval if metric.endswith(_VERDICT) else bootstrap_interval
+        return of(self._values(metric, self.index)[rows], self.prompts[rows])
+
+    def task_mean(self, metric: str) -> Interval:
+        """The plain mean of the tasks' means."""
+        rows = self.has(metric)
+        values = self._values(metric, self.index)[rows]
+        return task_mean_interval(values, self.tasks[rows], self.prompts[rows])
+
+    def gain(self, metric: str, task: str = "", by_task: bool = False) -> Difference:
+        """The mean of a metric less the baseline's, image by image.
+
+        Args:
+            metric: of the scores.
+            task: the only one whose images count; all do if empty.
+            by_task: whether it is the plain mean of the tasks' gains, or that of all images.
+        """
+        rows = self.has(metric, task)
+        base = self.index if self.base is None else self.base
+        values, others = (self._values(metric, cell)[rows] for cell in (self.index, base))
+        groups = self.tasks[rows] if by_task else np.zeros(int(rows.sum()), dtype=np.int64)
+        return paired_difference(values, others, groups, self.prompts[rows])
+
+    def _values(self, metric: str, cell: int) -> Floats:
+        return self.paired.scores[metric][cell]
+
+
+def tabulate(
+    paired: Paired,
+    columns: Sequence[Column],
+    baseline: str = "",
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """A row per cell, in the cells' order: what identifies it, and the columns.
+
+    Args:
+        frames: kind -> rows of all cells, which columns find as ``cell.rows[kind]``.
+    """
+    tasks, prompts = (codes_of(paired.pictures[name]) for name in ("task", "prompt_id"))
+    by_cell = {
+        kind: dict(iter(frame.groupby(list(CELL)))) for kind, frame in (frames or {}).items()
+    }
+    rows = []
+    for index, base in enumerate(baselines(paired.cells, baseline)):
+        key = tuple(paired.cells.iloc[index])
+        own = {kind: found[key] for kind, found in by_cell.items() if key in found}
+        cell = Cell(paired, index, base, tasks, prompts, own)
+        rows.append({name: v for column in columns for name, v in column.cells(cell).items()})
+    return pd.concat([paired.cells, pd.DataFrame(rows)], axis=1)
+
+
+def correct(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The table with the p values of all its gains corrected together, in place.
+
+    They are the columns whose name begins with ``p_holm``; the baseline's own are no tests.
+    """
+    names = [name for name in table.columns if name.startswith("p_holm")]
+    raw = table[names].where(table["method"] != baseline)
+    table[names] = np.reshape(holm(raw.to_numpy().ravel().tolist()), raw.shape)
+    return table
+
+
+def scored(metrics: Metrics, each_task: bool = False, gain: bool = False) -> list[Column]:
+    """The columns of a table's scores: sizes, the benchmark's mean, perhaps that of each task and
+    the gain over the baseline, and the mean of each reward."""
+    main, stem = metrics.main, stem_of(metrics.main)
+    tasks = metrics.tasks if each_task else ()
+    return [
+        *sizes(main),
+        Column(f"{stem}_mean", lambda c: c.task_mean(main), "mean of the tasks", best="highest"),
+        *(mean(f"{stem}_{task}", main, task) for task in tasks),
+        *([gain_over_base(main)] if gain else []),
+        *(mean(f"{reward}_mean", reward) for reward in metrics.rewards),
+    ]
+
+
+def sizes(metric: str) -> list[Column]:
+    """On how many images, of how many prompts, a metric rests."""
+    return [
+        Column("n_images", lambda c: c.n_images(metric), "images that were scored"),
+        Column("n_prompts", lambda c: c.n_prompts(metric), "prompts of these images"),
+    ]
+
+
+def mean(name: str, metric: str, task: str = "") -> Column:
+    """A column with the mean of a metric over all images, or over those of one task."""
+    said = f"mean {metric}" + (f" of {task}" if task else "")
+    return Column(name, lambda c: c.mean(metric, task), said, best="highest")
+
+
+def gain_over_base(metric: str, by_task: bool = True) -> Column:
+    """The column ``gain_over_base`` of a metric, and its p value."""
+    return Column(
+        "gain_over_base",
+        lambda c: c.gain(metric, by_task=by_task),
+        f"{stem_of(metric)} less the baseline's, image by image",
+        best="highest",
+        stem="gain",
+        p_value="p_holm",
+    )
+
+
+def lay_out(
+    scores: pd.DataFrame,
+    metrics: Metrics,
+    models: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    images: pd.DataFrame | None = None,
+    baseline: str | None = None,
+) -> tuple[Paired, list[str]]:
+    """The chosen rows laid out, with all that is wrong with them as results of a benchmark."""
+    require(scores, CELL, "scores")
+    if images is not None:
+        require(images, (*CELL, "nfe"), "images")
+        images = choose(images, models, methods)
+    faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
+    chosen = choose(scores, models, methods)
+    if chosen.empty:
+        stop_on(faults, "a table")
+    paired, found = pair(chosen, metrics.names, images, baseline)
+    return paired, faults + found + strange(paired, metrics.main)
+
+
+def strange(paired: Paired, metric: str) -> list[str]:
+    """What keeps scores from being those of one benchmark, with GenEval's tasks where the metric
+    is GenEval's; a line each."""
+    pictures = paired.pictures
+    benchmarks = sorted(pictures["benchmark"].unique())
+    faults = []
+    if len(benchmarks) > 1:
+        faults.append(f"one benchmark per table, these are {', '.join(benchmarks)}")
+    homes = pictures[["prompt_id", "task"]].drop_duplicates()
+    double = sorted(homes["prompt_id"][homes["prompt_id"].duplicated()].unique())
+    if double:
+        faults.append(f"prompts in more than one task: {examples([repr(name) for name in double])}")
+    if metric != CORRECT:
+        return faults
+    unknown_tasks = sorted(set(pictures["task"]) - set(TASKS))
+    if unknown_tasks:
+        named = ", ".join(unknown_tasks)
+        faults.append(f"tasks {named} are none of GenEval's: {', '.join(TASKS)}")
+    for index, values in enumerate(paired.scores.get(CORRECT, [])):
+        name = name_cell(paired.cells.iloc[index])
+        given = values[np.isfinite(values)]
+        odd = given[(given != 0) & (given != 1)]
+        faults += [f"{name}: {CORRECT} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
+        absent = [task for task in TASKS if task not in set(pictures["task"][~np.isnan(values)])]
+        faults += [f"{name}: no image of task {', '.join(absent)}"] if absent else []
+    return faults
+
+
+def codes_of(names: pd.Series[str]) -> Integers:
+    """Numbers instead of names, in sorted order."""
+    # Numbers are a hundred times faster to group by than names.
+    return pd.factorize(names, sort=True)[0].astype(np.int64)

@@ -1,0 +1,73 @@
+"""Rewards of the validation prompts during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.analysis.interval_columns import in_order
+from harness.analysis.pairing import choose, double_or_broken, missing, rank, require, stop_on
+from harness.base.import_strings import unknown
+
+
+def curve(
+    training: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    reward: str | None = None,
+) -> pd.DataFrame:
+    """Rewards of the validation prompts during training.
+
+    Args:
+        training: training rows; those of kind ``validation`` are used.
+        models, methods: what to show, in this order; all by name if None.
+        reward: the training reward to show; all if None.
+
+    Returns:
+        Rows with model, method, reward, step, sorted by these, and for each value that was
+        measured its column ``validation_<name>``, NaN where a training did not measure it.
+
+    Raises:
+        FrameError: there is no such training, or a value is double or not finite.
+    """
+    key = ["model", "method", "reward", "step"]
+    require(training, [*key, "kind", "name", "value"], "training")
+    rows = training[training["kind"] == "validation"]
+    faults = missing(rows, models, methods)
+    known = sorted(rows["reward"].unique())
+    if reward is not None and reward not in known:
+        faults.append(f"no training on reward {reward!r} (there: {', '.join(known) or 'none'})")
+    rows = choose(rows, models, methods)
+    rows = rows if reward is None else rows[rows["reward"] == reward]
+    faults += double_or_broken(rows, [*key, "name"])
+    if rows.empty and not faults:
+        faults.append("training has no validation rows")
+    stop_on(faults, "curve")
+    wide = rows.pivot(index=key, columns="name", values="value").sort_index(axis=1)
+    table = wide.add_prefix("validation_").rename_axis(columns=None).reset_index()
+    order = [rank(table["model"], models), rank(table["method"], methods)]
+    return in_order(table, [*order, table["reward"], table["step"]])
+
+
+def without_validations(
+    table: pd.DataFrame, columns: Sequence[str], models: Sequence[str], methods: Sequence[str]
+) -> list[str]:
+    """What a table of :func:`curve` lacks for a drawing, a line each.
+
+    Args:
+        columns: of the table that are drawn.
+        models, methods: all of which are drawn.
+    """
+    there = [name for name in table.columns if name.startswith("validation_")]
+    faults = [str(unknown("validation value", n, there)) for n in columns if n not in there]
+    faults += missing(table, models, methods)
+    if faults:
+        return faults
+    return [
+        f"{row['model']} {row['method']}: no {name} at step {row['step']}"
+        for row in table.to_dict("records")
+        for name in columns
+        if pd.isna(row[name])
+    ]
