@@ -52,7 +52,9 @@ class Column:
         if not isinstance(found, (Interval, Difference)):
             return {self.name: found}
         row = columns_of(found, self.name, self.stem)
-        return row | {self.p_value: found.p_value} if self.p_value else row
+        if isinstance(found, Difference) and self.p_value:
+            row[self.p_value] = found.p_value
+        return row
 
 
 def described(columns: Iterable[Column]) -> dict[str, dict[str, str]]:

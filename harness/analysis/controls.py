@@ -84,7 +84,7 @@ def controls(
     table = correct(tabulate(paired, columns, baseline), baseline)
     table = table[table["method"] != baseline].reset_index(drop=True)
     table["survives_holm"] = [_surviving(row) for row in table.to_dict("records")]
-    table = table.drop(columns=[name for name in table if name.startswith("p_holm")])
+    table = table.drop(columns=table.filter(like="p_holm").columns)
     order: list[pd.Series[int]] = [rank(table["model"], models)]
     order += [(table["reward"] == swapped_reward).astype(int)]
     order += [rank(table["method"], methods), table["steps"]]

@@ -156,7 +156,8 @@ class Cell:
         return paired_difference(values, others, groups, self.prompts[rows])
 
     def _values(self, metric: str, cell: int) -> Floats:
-        return self.paired.scores[metric][cell]
+        values: Floats = self.paired.scores[metric][cell]
+        return values
 
 
 def tabulate(

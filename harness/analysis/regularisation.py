@@ -77,7 +77,8 @@ def regularisation(
     table = tabulate(paired, columns, baseline)
     # The baseline has neither reduction nor steps, and comes first; fine-tuning has steps only.
     tuned = table["l2_reduction"].eq("") & table["training_steps"].gt(0)
-    order = [rank(table["model"], list(settings)), tuned, table["l2_reduction"]]
+    order: list[pd.Series[Any]] = [rank(table["model"], list(settings)), tuned]
+    order += [table["l2_reduction"]]
     table = in_order(table, [*order, table["temperature"], table["training_steps"]])
     if pairs is not None:
         table = table.merge(_diversity(pairs), on=list(CELL), how="left")

@@ -106,7 +106,7 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
 def best(table: pd.DataFrame) -> pd.DataFrame:
     """Which cells of :func:`for_people` are marked as best: booleans of the same shape."""
     marks = pd.DataFrame(False, index=range(len(table)), columns=for_people(table).columns)
-    for name in marks:
+    for name in map(str, marks):
         which = _said(table, name, "best")
         if which and len(table) > 1:
             marks[name] = _best_of(table.reset_index(drop=True), name, which)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import columns_of, with_interval
 from harness.analysis.pairing import CELL, PICTURE, FrameError
 from harness.analysis.statistics import Difference, holm, paired_difference, unpaired_difference
-from harness.analysis.tables import CORRECT
 from harness.base.safe_paths import below
 from harness.results import frames
 from harness.results.earlier_names import method_today

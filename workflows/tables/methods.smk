@@ -1,5 +1,5 @@
 # What every way of spending compute earns and costs: the comparison of the config's `compare`.
-add_table("methods", target="harness.analysis.search_tables:methods", version=3)
+add_table("methods", target="harness.analysis.tables:methods", version=3)
 
 
 rule methods:

@@ -145,8 +145,8 @@ def finished(
         notes: sentences for below it.
     """
     table = beside(table, name, benchmark) if name else table
-    said = {"columns": described(columns), "notes": [*notes, *_notes(table, benchmark)]}
-    table.attrs = said
+    table.attrs["columns"] = described(columns)
+    table.attrs["notes"] = [*notes, *_notes(table, benchmark)]
     return table
 
 
