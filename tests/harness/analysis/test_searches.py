@@ -34,7 +34,8 @@ def test_methods_shows_what_every_method_earns_and_costs() -> None:
     given = measured.scores(), measured.images(), measured.timings()
     table = methods(*map(measured.shuffled, given), methods=["reno", "hypernoise"], batch_size=64)
     assert " ".join(table.columns) == (
-        "model method reward steps latency_ms latency_ms_ci_low latency_ms_ci_high n_timings nfe "
+        "model method reward steps generation_ms generation_ms_ci_low generation_ms_ci_high "
+        "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings nfe "
         "reward_calls backward_passes peak_memory_mib params_m n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
         "gain_over_base gain_ci_low gain_ci_high p_holm "
