@@ -19,17 +19,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
-from harness.analysis.latency_table import latency as latency_table
+from harness.analysis.latency_table import latency
 from harness.build.devices import default_device
 from harness.build.generators import build_generator
 from harness.build.rewards import build_reward
 from harness.cli.profile import jobs_of
-from harness.experiment.jobs import Timed, TimingJob
+from harness.experiment.jobs import TimingJob
 from harness.report.formats import markdown
 from harness.results import frames, provenance
 from harness.results.stage_names import END_TO_END
@@ -55,7 +55,7 @@ NETWORKS = (
     "hypernoise",
     "hypernoise:merged=true",
 )
-#: What is in memory together, beside the base: searches need the room that copies of weights take.
+#: What is in memory together with the base: searches need the room that copies of weights take.
 GROUPS = (NETWORKS, SEARCHES)
 #: What is compiled, the first of all models first.
 _COMPILED = ((), NETWORKS[-1:], SEARCHES[2:])
@@ -72,6 +72,13 @@ _NEVER = 1000
 _EAGER_BY, _TRAINING_BY = 0.6, 0.75
 
 
+class Part(NamedTuple):
+    """A part of a snapshot; ``run`` is told when it should be done, on the monotonic clock."""
+
+    what: str
+    run: Callable[[float], None]
+
+
 @dataclass(frozen=True)
 class Found:
     """What came of a snapshot so far.
@@ -79,7 +86,7 @@ class Found:
     Attributes:
         rows: of timings.
         steps: rows of training steps.
-        checks: of results and targets.
+        checks: of results, noted on the way.
         skipped: parts, or methods, without the time or the memory.
         failed: parts that raised another error.
         states: the machine's, after each part.
@@ -90,37 +97,38 @@ class Found:
     checks: list[Check] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    states: list[dict[str, Any]] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=lambda: [machine.state()])
 
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a snapshot; ``run`` is told when it should be done, on the monotonic clock."""
-
-    what: str
-    run: Callable[[float], None]
-
-    def attempt(self, found: Found, until: float) -> None:
-        """Do it by then, or note what kept it from being done."""
+    def attempt(self, part: Part, until: float) -> None:
+        """Do a part by then, or note what kept it from being done."""
         left = until - time.monotonic()
         if left <= 0:
-            found.skipped.append(f"{self.what}: no time left")
+            self.skipped.append(f"{part.what}: no time left")
             return
         try:
             with time_limit(left):
-                self.run(until)
+                part.run(until)
         except TimeIsUp:
-            found.skipped.append(f"{self.what}: not finished within {left:.0f} s")
+            self.skipped.append(f"{part.what}: not finished within {left:.0f} s")
         except torch.OutOfMemoryError as error:
-            found.skipped.append(f"{self.what}: {_first_line(error)}")
+            self.no_room(part.what, error)
         except Exception as error:
             # A compiler that fails here must not cost what others measured on a borrowed GPU.
             traceback.print_exc()
-            found.failed.append(f"{self.what}: {type(error).__name__}: {_first_line(error)}")
+            self.failed.append(f"{part.what}: {type(error).__name__}: {_first_line(error)}")
         finally:
             gc.collect()
             torch.cuda.empty_cache()
-        found.states.append(machine.state())
+        self.states.append(machine.state())
+
+    def no_room(self, what: str, error: torch.OutOfMemoryError) -> None:
+        """Note what memory does not suffice for."""
+        self.skipped.append(f"{what}: {_first_line(error)}")
+
+    def all_checks(self) -> list[Check]:
+        """Those noted on the way, and the targets of what has been measured."""
+        table = latency(pd.concat(self.rows)) if self.rows else None
+        return [*self.checks, *targets(table, pd.DataFrame(self.steps))]
 
 
 @dataclass(frozen=True)
@@ -134,33 +142,43 @@ class Snapshot:
     def name(self) -> str:
         return self.job.model.name
 
-    def no_room(self, what: str, error: torch.OutOfMemoryError) -> None:
-        """Note a method that memory does not suffice for."""
-        self.found.skipped.append(f"{self.name} {what}: {_first_line(error)}")
-
-    def check(self, check: str, value: float, limit: float) -> None:
-        """Note a value that must not exceed its limit."""
-        self.found.checks.append(Check(self.name, check, value, limit))
+    def ready(self, job: TimingJob, plain: Generator | None = None) -> list[Contender]:
+        """The contenders of a job on this model, of which those without room are noted."""
+        return contenders_of(job, models_of(job)[0], plain, self._no_room)
 
     def measure(
         self, job: TimingJob, contenders: Sequence[Contender], size: int, limit_s: float
     ) -> None:
         """Time contenders; calls count even where time is up before the last."""
-        (model,) = models_of(job)
         rows: list[dict[str, Any]] = []
-        task = _task(job, size)
         try:
-            for row in profile.rows_of(job, model, contenders, task, self.no_room, limit_s):
+            for row in profile.rows_of(
+                job, models_of(job)[0], contenders, self.task(size), self._no_room, limit_s
+            ):
                 rows.append(row)
         finally:
-            if whole := _of_whole_calls(rows):
-                self.found.rows.append(continued(pd.DataFrame(whole), self.found.rows))
+            # Of the call that was cut, the last row is missing.
+            whole = {row["turn"] for row in rows if row["stage"] == END_TO_END}
+            if whole:
+                measured = pd.DataFrame([row for row in rows if row["turn"] in whole])
+                self.found.rows.append(continued(measured, self.found.rows))
 
+    def task(self, size: int) -> Task:
+        """A call that makes so many images."""
+        return task_of(prompts_of(self.job), size, self.job.model.steps)
 
-def _of_whole_calls(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without those of a call whose last row is missing: time was up among them."""
-    whole = {row["turn"] for row in rows if row["stage"] == END_TO_END}
-    return [row for row in rows if row["turn"] in whole]
+    def check(self, check: str, value: float, limit: float) -> None:
+        """Note a value that must not exceed its limit."""
+        self.found.checks.append(Check(self.name, check, value, limit))
+
+    def named(self, names: Sequence[str], **changes: Any) -> TimingJob:
+        """The job of the base and of the methods of these names, in their order."""
+        by_name = {timed.method.name: timed for timed in self.job.methods}
+        methods = tuple(by_name[name] for name in ("base", *names))
+        return replace(self.job, methods=methods, **changes)
+
+    def _no_room(self, what: str, error: torch.OutOfMemoryError) -> None:
+        self.found.no_room(f"{self.name} {what}", error)
 
 
 def _first_line(error: BaseException) -> str:
@@ -168,22 +186,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def continued(rows: pd.DataFrame, earlier: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Rows whose turns, and repeats of a method, go on from those of earlier rows like them.
-
-    Args:
-        rows: of one model, batch size and mode of comparison.
-        earlier: other rows of a snapshot, each frame likewise.
-    """
-    same = ["model", "batch_size", "steps"]
-    before = [each for each in earlier if (each[same].iloc[0] == rows[same].iloc[0]).all()]
-    if not before:
-        return rows
-    past = pd.concat(before)
-    who = ["method", "reward", "mode"]
-    last = past.groupby(who)["repeat"].max().to_dict()
-    keys = zip(*(rows[name] for name in who), strict=True)
-    done = pd.Series([last.get(key, -1) + 1 for key in keys], index=rows.index)
-    return rows.assign(turn=rows["turn"] + past["turn"].max() + 1, repeat=rows["repeat"] + done)
+    """Rows whose turns and repeats come after those of all earlier rows."""
+    done = max((int(each["turn"].max()) + 1 for each in earlier), default=0)
+    done = max([done, *(int(each["repeat"].max()) + 1 for each in earlier)])
+    return rows.assign(turn=rows["turn"] + done, repeat=rows["repeat"] + done)
 
 
 def run(
@@ -209,25 +215,17 @@ def run(
     for job in jobs:
         profile.check(replace(job, modes=tuple(modes)))
     torch.set_num_threads(jobs[0].threads)
-    return _measure(jobs, modes, largest_batch, 60 * minutes, out / _slug(device))
-
-
-def _measure(
-    jobs: Sequence[TimingJob],
-    modes: Sequence[str],
-    largest_batch: int,
-    seconds: float,
-    folder: Path,
-) -> int:
-    found = Found(states=[machine.state()])
-    snapshots = [Snapshot(job, found) for job in jobs]
+    found, folder = Found(), out / _slug(device)
     begin = time.monotonic()
-    for parts, share, is_shared in _phases(snapshots, modes, largest_batch):
+    for parts, share, is_shared in _phases(
+        [Snapshot(j, found) for j in jobs], modes, largest_batch
+    ):
         for index, part in enumerate(parts):
-            left = begin + share * seconds - time.monotonic()
-            part.attempt(found, time.monotonic() + left / (len(parts) - index if is_shared else 1))
+            left = begin + share * 60 * minutes - time.monotonic()
+            found.attempt(part, time.monotonic() + left / (len(parts) - index if is_shared else 1))
             _write(found, folder, jobs)
-    for line in _not_as_wanted(found):
+    missed = [str(check) for check in found.all_checks() if not check.passed]
+    for line in (*missed, *found.skipped, *found.failed):
         print(f"not as wanted: {line}")
     print(f"rows: {folder}")
     return 1 if found.failed else 0
@@ -260,32 +258,23 @@ def _phases(
 
 def _eager(snapshot: Snapshot, largest_batch: int, until: float) -> None:
     job = snapshot.job
-    (model,) = models_of(job)
-    plain = build_generator(model, job.device)
-    best = _best_of_base(snapshot, plain, largest_batch)
+    plain = build_generator(models_of(job)[0], job.device)
+    (base,) = contenders_of(snapshot.named(()), job.model, plain)
+    images = base.call(snapshot.task(1), Spans(stopwatch("cpu"))).images
+    good = tuple(images.shape) == (1, 3, *2 * (job.model.size_px,))
+    good = good and bool(torch.isfinite(images).all())
+    snapshot.check("image is finite and of the model's size", float(not good), 0.0)
+    best = best_batch_size(lambda size: _seconds(base, snapshot.task(size)), largest_batch)
     sizes = sorted({1, min(EIGHT, largest_batch), best})
     for group, names in enumerate(GROUPS):
-        grouped = replace(job, methods=_named(job, names))
-        contenders = contenders_of(grouped, model, plain, snapshot.no_room)
+        grouped = snapshot.named(names)
+        contenders = snapshot.ready(grouped, plain)
         for index, size in enumerate(sizes):
             n_left = (len(GROUPS) - group) * len(sizes) - index
             snapshot.measure(grouped, contenders, size, (until - time.monotonic()) / n_left)
         # The next group needs the memory.
         del contenders
         gc.collect()
-
-
-def _named(job: TimingJob, names: Sequence[str]) -> tuple[Timed, ...]:
-    """The base and the methods of these names, in their order."""
-    by_name = {timed.method.name: timed for timed in job.methods}
-    return tuple(by_name[name] for name in ("base", *names))
-
-
-def _best_of_base(snapshot: Snapshot, plain: Generator, largest: int) -> int:
-    base = replace(snapshot.job, methods=_named(snapshot.job, ()))
-    (contender,) = contenders_of(base, base.model, plain)
-    _check_images(snapshot, contender)
-    return best_batch_size(lambda size: _seconds(contender, _task(base, size)), largest)
 
 
 def best_batch_size(seconds: Callable[[int], float], largest: int) -> int:
@@ -308,46 +297,25 @@ def best_batch_size(seconds: Callable[[int], float], largest: int) -> int:
 
 
 def _seconds(contender: Contender, task: Task) -> float:
-    spans = Spans(stopwatch(contender.device))
-    taken = []
-    for _ in range(3):
-        contender.call(task, spans)
-        taken.append(spans.take()[END_TO_END])
-    return min(taken)
-
-
-def _task(job: TimingJob, size: int) -> Task:
-    return task_of(prompts_of(job), size, job.model.steps)
-
-
-def _check_images(snapshot: Snapshot, contender: Contender) -> None:
-    images = contender.call(_task(snapshot.job, 1), Spans(stopwatch("cpu"))).images
-    side = snapshot.job.model.size_px
-    good = tuple(images.shape) == (1, 3, side, side) and bool(torch.isfinite(images).all())
-    snapshot.check("image is finite and of the model's size", float(not good), 0.0)
+    call = contender.timer(task)
+    return min(call()[END_TO_END] for _ in range(3))
 
 
 def _mode(snapshot: Snapshot, mode: str, names: Sequence[str], until: float) -> None:
-    """The base, and methods beside it, eager and compiled in turns; images of the base compared."""
-    job = replace(
-        snapshot.job, methods=_named(snapshot.job, names), modes=("eager", mode), repeats=6
-    )
-    (model,) = models_of(job)
-    contenders = contenders_of(job, model, None, snapshot.no_room)
+    """The base and other methods, eager and compiled in turns; images of the base compared."""
+    job = snapshot.named(names, modes=("eager", mode), repeats=6)
+    contenders = snapshot.ready(job)
     if not names:
-        _compare(snapshot, mode, contenders[0], contenders[1])
+        eager, other = contenders
+        images = eager.call(snapshot.task(1), Spans(stopwatch("cpu"))).images
+        with other.compiled.active():
+            compiled = other.call(snapshot.task(1), Spans(stopwatch("cpu"))).images
+        tolerance = _TOLERANCE[str(job.model.arguments.get("dtype", "float32"))]
+        difference = float((compiled - images).abs().max())
+        snapshot.check(f"{mode} image differs from eager", difference, tolerance)
     # The eager rows of this part are there to be compared with, and are in the first part already.
-    named = replace(job, model=replace(job.model, name=f"{snapshot.name} ({mode} beside eager)"))
-    snapshot.measure(named, contenders, 1, until - time.monotonic())
-
-
-def _compare(snapshot: Snapshot, mode: str, eager: Contender, other: Contender) -> None:
-    task, spans = _task(snapshot.job, 1), Spans(stopwatch("cpu"))
-    images = eager.call(task, spans).images
-    with other.compiled.active():
-        difference = float((other.call(task, spans).images - images).abs().max())
-    precision = str(snapshot.job.model.arguments.get("dtype", "float32"))
-    snapshot.check(f"{mode} image differs from eager", difference, _TOLERANCE[precision])
+    model = replace(job.model, name=f"{snapshot.name} ({mode} and eager in turns)")
+    snapshot.measure(replace(job, model=model), contenders, 1, until - time.monotonic())
 
 
 def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
@@ -382,53 +350,34 @@ def _step_rows(
 
 
 def _slug(device: str) -> str:
-    name = torch.cuda.get_device_name(0) if device.startswith("cuda") else "cpu"
+    name = str(torch.cuda.get_device_name(0)) if device.startswith("cuda") else "cpu"
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _not_as_wanted(found: Found) -> list[str]:
-    failed = [str(check) for check in _checks(found) if not check.passed]
-    return [*failed, *found.skipped, *found.failed]
-
-
-def _checks(found: Found) -> list[Check]:
-    """Those noted on the way, and the targets of what has been measured."""
-    table = latency_table(pd.concat(found.rows)) if found.rows else None
-    return [*found.checks, *targets(table, pd.DataFrame(found.steps))]
 
 
 def _write(found: Found, folder: Path, jobs: Sequence[TimingJob]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    checks = pd.DataFrame([check.row() for check in found.all_checks()])
+    written = {"training_steps": pd.DataFrame(found.steps), "checks": checks}
     if found.rows:
-        rows = pd.concat(found.rows, ignore_index=True)
-        frames.check(rows, "timings", "snapshot").to_csv(
-            folder / "timings.csv", index=False, float_format="%.4g"
-        )
-        table = latency_table(rows)
-        table.to_csv(folder / "latency.csv", index=False)
-        search_costs(table).to_csv(folder / "searches.csv", index=False, float_format="%.4g")
+        rows = frames.check(pd.concat(found.rows, ignore_index=True), frames.TIMINGS, "snapshot")
+        table = latency(rows)
+        written |= {"timings": rows, "latency": table, "searches": search_costs(table)}
         text = markdown(table, "The rows are in timings.csv, the machine in provenance.json.")
         (folder / "latency.md").write_text(text, encoding="utf-8")
-    pd.DataFrame(found.steps).to_csv(folder / "training_steps.csv", index=False)
-    checks = pd.DataFrame([check.row() for check in _checks(found)])
-    checks.to_csv(folder / "checks.csv", index=False, float_format="%.4g")
-    facts = {
-        "jobs": [asdict(job) for job in jobs],
-        "machine": found.states,
-        "skipped": found.skipped,
-        "failed": found.failed,
-    }
-    text = provenance.collect("snapshot", facts)
-    (folder / "provenance.json").write_text(json.dumps(json.loads(text), indent=1), "utf-8")
+    for name, frame in written.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
+    facts = {"jobs": [asdict(job) for job in jobs], "machine": found.states}
+    facts |= {"skipped": found.skipped, "failed": found.failed}
+    text = json.dumps(json.loads(provenance.collect("snapshot", facts)), indent=1)
+    (folder / "provenance.json").write_text(text, encoding="utf-8")
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = command.parser_of("speed_snapshot", __doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="all parts share these")
-    parser.add_argument(
-        "--modes", nargs="+", default=("eager", "compiled"), help="eager, compiled, cuda_graphs"
-    )
+    modes = ("eager", "compiled")
+    parser.add_argument("--modes", nargs="+", default=modes, help="eager, compiled, cuda_graphs")
     parser.add_argument("--largest-batch", type=int, default=64, metavar="N", help="to try")
     parser.add_argument("--repeats", type=int, default=12, metavar="N", help="calls per method")
     models = ("sd_turbo_random", "sana_sprint_0_6b_random", "flux_schnell_random")
