@@ -366,7 +366,7 @@ def _write(found: Found, folder: Path, jobs: Sequence[TimingJob]) -> None:
         (folder / "latency.md").write_text(text, encoding="utf-8")
     for name, frame in written.items():
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
-    facts = {"jobs": [asdict(job) for job in jobs], "machine": found.states}
+    facts: dict[str, Any] = {"jobs": [asdict(job) for job in jobs], "machine": found.states}
     facts |= {"skipped": found.skipped, "failed": found.failed}
     text = json.dumps(json.loads(provenance.collect("snapshot", facts)), indent=1)
     (folder / "provenance.json").write_text(text, encoding="utf-8")
