@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hypernoise.choices import check_choice
+from hypernoise.transfers import on_device
 
 Reduction = Literal["sum", "mean"]
 REDUCTIONS: tuple[Reduction, ...] = ("sum", "mean")
@@ -62,6 +63,29 @@ def batch_noise(
     """Starting noise of several images, given as (prompt_id, image_index): [B, *shape]."""
     noise = [image_noise(experiment_seed, *image, shape, stream) for image in images]
     return torch.stack(noise) if noise else torch.empty(0, *shape)
+
+
+class Draws(NamedTuple):
+    """What some images are made from.
+
+    Attributes:
+        noise: [B, *noise_shape] starting noise on the device, unit variance.
+        seeds: one per image, for whatever else the method or sampler draws.
+    """
+
+    noise: Tensor
+    seeds: list[int]
+
+
+def draws(
+    experiment_seed: int,
+    images: Sequence[tuple[str, int]],
+    shape: Sequence[int],
+    device: torch.device | str,
+) -> Draws:
+    """Noise and seeds of several images, given as (prompt_id, image_index)."""
+    noise = on_device(batch_noise(experiment_seed, images, shape), device)
+    return Draws(noise, [image_seed(experiment_seed, *image, stream="search") for image in images])
 
 
 def squared_norm(delta: Tensor) -> Tensor:

@@ -26,14 +26,12 @@ from harness.results.results_folder import survey
 CAPTIONS = "hypernoise.shapeworld.captions:captions"
 CONFIG = "workflows/config/tiny.yaml"
 #: A benchmark with two images of one prompt per task.
-MICRO_BENCHMARK = f"""
+MICRO_BENCHMARK = """
 add_benchmark(
     "micro",
-    target="harness.benchmarks.prompts:subset",
-    of="{CAPTIONS}",
-    n=6,
+    target="harness.benchmarks.shapeworld:ShapeWorld",
     split="evaluation",
-    scorer="harness.benchmarks.shapeworld:score",
+    n=6,
     metric="geneval_correct",
     n_images=2,
     version=1,

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.base.errors import SpecError, prefix, unknown
 
-__all__ = ["SpecError", "beside", "prefix", "resolve", "source_of", "split", "unknown"]
+__all__ = ["SpecError", "prefix", "resolve", "source_of", "split", "unknown"]
 
 
 def split(target: str, file: str = "") -> tuple[str, str]:
@@ -41,13 +41,6 @@ def resolve(target: str) -> Any:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise unknown(f"attribute of {module_name}", attribute, public)
     return getattr(module, attribute)
-
-
-def beside(target: str, form: str) -> Any:
-    """What stands beside a target in its module under a name made of its own, or None: by the form
-    ``check_{}`` it is ``check_score`` beside ``"package.module:score"``."""
-    module_name, name = split(target)
-    return getattr(importlib.import_module(module_name), form.format(name), None)
 
 
 @cache

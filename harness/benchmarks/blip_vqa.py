@@ -23,7 +23,8 @@ from torchvision.transforms import InterpolationMode  # type: ignore[import-unty
 from torchvision.transforms import functional as transforms
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering
 
-from harness.benchmarks.questions import Images, Probabilities, grouped, pairs
+from harness.benchmarks.protocol import Images
+from harness.benchmarks.questions import Probabilities, grouped, pairs
 from hypernoise.images import to_uint8
 from hypernoise.rewards import imagereward
 from hypernoise.rewards.preprocessing import normalized

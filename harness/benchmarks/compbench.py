@@ -10,19 +10,14 @@ changes a score by less than 5e-5 per chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import cache
 
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
+from harness.benchmarks.build import Declaration, declared_prompts
 from harness.benchmarks.noun_chunks import Chunker, check_chunker, noun_chunks
-from harness.benchmarks.questions import (
-    Images,
-    QuestionedPrompt,
-    ask,
-    build_answerer,
-    check_answerer,
-    detail,
-)
+from harness.benchmarks.protocol import Images, Metric, Prompt, Score
+from harness.benchmarks.questions import ask, build_answerer, detail
 from harness.benchmarks.training_prompts import SPLITS, compbench_file
 from harness.build import data_files
 
@@ -30,7 +25,45 @@ from harness.build import data_files
 CATEGORIES = ("color", "shape", "texture")
 
 
-def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[QuestionedPrompt, ...]:
+class CompBench:
+    """T2I-CompBench's score: every noun chunk of a prompt is asked about.
+
+    Args:
+        prompts: declares a list of prompts whose metadata have ``chunks``.
+        answerer: declares who answers (:class:`harness.benchmarks.questions.Answerer`).
+    """
+
+    metrics = (
+        Metric("t2i_compbench", "product of the probabilities of yes to a prompt's noun chunks"),
+    )
+
+    def __init__(self, prompts: Declaration, answerer: Declaration) -> None:
+        self._prompts = prompts
+        # It is built once, when it is first needed.
+        self._answerer = cache(lambda: build_answerer(answerer))
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the declared list."""
+        return declared_prompts(self._prompts)
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Build the answerer; raises as :func:`harness.benchmarks.questions.build_answerer`."""
+        self._answerer()
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
+        """The product of the yes-probabilities of each prompt's chunks, in [0, 1]."""
+        questions = [[f"{chunk}?" for chunk in prompt.metadata["chunks"]] for prompt in prompts]
+        answers = ask(self._answerer(), images, questions)
+        scored = []
+        for those, said in zip(questions, answers, strict=True):
+            # A chunk that a prompt has twice counts twice, as in the original.
+            rows = [(question, said[question]) for question in those]
+            value = math.prod(probability for _, probability in rows)
+            scored.append({"t2i_compbench": Score(value, detail(questions=rows))})
+        return scored
+
+
+def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[Prompt, ...]:
     """The published prompts of the three categories (task), with the chunks to ask about.
 
     Args:
@@ -52,35 +85,11 @@ def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[QuestionedP
     )
 
 
-def score(
-    images: Images, metadata: Sequence[Mapping[str, Any]], answerer: Mapping[str, Any]
-) -> list[tuple[float, str]]:
-    """The product of the yes-probabilities of a prompt's chunks, in [0, 1], and each of them.
-
-    Args:
-        images: [N, 3, H, W] in [0, 1].
-        metadata: N mappings with ``chunks``.
-        answerer: see :mod:`harness.benchmarks.questions`.
-    """
-    questions = [[f"{chunk}?" for chunk in record["chunks"]] for record in metadata]
-    answers = ask(build_answerer(answerer), images, questions)
-    scored = []
-    for those, said in zip(questions, answers, strict=True):
-        # A chunk that a prompt has twice counts twice, as in the original.
-        rows = [(question, said[question]) for question in those]
-        scored.append((math.prod(value for _, value in rows), detail(questions=rows)))
-    return scored
-
-
-# Found by its name.
-check_score = check_answerer
-
-
-def _prompt(text: str, prompt_id: str, category: str, chunker: Chunker) -> QuestionedPrompt:
+def _prompt(text: str, prompt_id: str, category: str, chunker: Chunker) -> Prompt:
     chunks = noun_chunks(text, chunker)
     if not chunks:
         raise ValueError(f"prompt {prompt_id} has no noun chunk to ask about: {text!r}")
-    return QuestionedPrompt(prompt_id, text, category, {"chunks": chunks})
+    return Prompt(prompt_id, text, category, {"chunks": chunks})
 
 
 def _lines(category: str, split: str) -> list[str]:

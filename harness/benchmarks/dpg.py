@@ -25,26 +25,29 @@ probability of yes above one half is a yes: another model, so other absolute num
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from harness.benchmarks.questions import (
-    Images,
-    QuestionedPrompt,
-    ask,
-    build_answerer,
-    check_answerer,
-    detail,
-)
+from harness.benchmarks.build import Declaration, declared_prompts
+from harness.benchmarks.protocol import Images, Metric, Prompt, Score
+from harness.benchmarks.questions import ask, build_answerer, detail
 from harness.build.data_files import locate_named
-from harness.results.frames import LEFT_OUT
 
 Variant: TypeAlias = Literal["published", "corrected"]
-#: What each variant's score is called.
-METRICS: dict[Variant, str] = {"published": "dpg_bench", "corrected": "dpg_bench_corrected"}
+#: What each variant's score is.
+METRICS: dict[Variant, Metric] = {
+    "published": Metric(
+        "dpg_bench", "share of propositions that hold, as the published scorer counts", "percent"
+    ),
+    "corrected": Metric(
+        "dpg_bench_corrected", "dpg_bench without the published scorer's faults", "percent"
+    ),
+}
 #: The question table in a data folder.
 NAME = "dpg_bench/dpg_bench.csv"
 #: No public source with its hash was found.
@@ -54,6 +57,8 @@ QUESTIONS = (
 )
 _COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
 _NO_PARENT = 0
+#: Where a prompt's metadata has its propositions.
+_ROWS = "propositions"
 #: The benchmark has no tasks; its categories are those of propositions.
 TASK = "dpg_bench"
 
@@ -75,7 +80,47 @@ class Proposition:
     question: str
 
 
-def prompts(questions: str = QUESTIONS) -> tuple[QuestionedPrompt, ...]:
+class DpgBench:
+    """DPG-Bench's score in both variants.
+
+    Args:
+        prompts: declares a list of prompts whose metadata are as :func:`graph` gives them.
+        answerer: declares who answers (:class:`harness.benchmarks.questions.Answerer`).
+    """
+
+    metrics = tuple(METRICS.values())
+
+    def __init__(self, prompts: Declaration, answerer: Declaration) -> None:
+        self._prompts = prompts
+        # It is built once, when it is first needed.
+        self._answerer = cache(lambda: build_answerer(answerer))
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the declared list."""
+        return declared_prompts(self._prompts)
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Build the answerer; raises as :func:`harness.benchmarks.questions.build_answerer`."""
+        self._answerer()
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
+        """For each image and variant the share of propositions that hold, and every answer."""
+        graphs = [
+            [Proposition(n, tuple(parents), *said) for n, parents, *said in p.metadata[_ROWS]]
+            for p in prompts
+        ]
+        questions = [[proposition.question for proposition in those] for those in graphs]
+        answers = ask(self._answerer(), images, questions)
+        return [
+            {
+                METRICS["published"].name: _published(prompt.metadata, those, said),
+                METRICS["corrected"].name: _share(those, said, "corrected"),
+            }
+            for prompt, those, said in zip(prompts, graphs, answers, strict=True)
+        ]
+
+
+def prompts(questions: str = QUESTIONS) -> tuple[Prompt, ...]:
     """The prompts of the question table, in its order.
 
     Args:
@@ -90,7 +135,7 @@ def prompts(questions: str = QUESTIONS) -> tuple[QuestionedPrompt, ...]:
     return tuple(read_prompts(locate_named(NAME, questions)))
 
 
-def read_prompts(path: Path) -> list[QuestionedPrompt]:
+def read_prompts(path: Path) -> list[Prompt]:
     """Prompts of a question table; one that ``published`` leaves out is named on standard error.
 
     Of rows with the same prompt and number the last one counts, as in the original.
@@ -111,7 +156,7 @@ def read_prompts(path: Path) -> list[QuestionedPrompt]:
         asked = graph(list(table.values()), list(read.get(name, ())))
         if asked["left_out"]:
             print(f"{path}: prompt {name!r}: {asked['left_out']}", file=sys.stderr)
-        found.append(QuestionedPrompt(name, texts[name], TASK, asked))
+        found.append(Prompt(name, texts[name], TASK, asked))
     return found
 
 
@@ -149,52 +194,27 @@ def graph(
     why = f"its propositions depend on {missing}, passed over" if missing else ""
     why = why if read else "none of its propositions is read"
     left_out = f"the published scorer leaves it out: {why}" if why else ""
-    return {"propositions": rows, "published": read, "left_out": left_out}
+    return {_ROWS: rows, "published": read, "left_out": left_out}
 
 
-def score(
-    images: Images, metadata: Sequence[Mapping[str, Any]], answerer: Mapping[str, Any]
-) -> list[dict[str, tuple[float, str]]]:
-    """DPG-Bench per image: by variant the share of propositions that hold, in percent, and each
-    answer.
-
-    Args:
-        images: [N, 3, H, W] in [0, 1].
-        metadata: N prompts as :func:`graph` gives them.
-        answerer: see :mod:`harness.benchmarks.questions`.
-    """
-    graphs = [[_from_row(row) for row in record["propositions"]] for record in metadata]
-    questions = [[proposition.question for proposition in those] for those in graphs]
-    answers = ask(build_answerer(answerer), images, questions)
-    return [_scored(*of_image) for of_image in zip(metadata, graphs, answers, strict=True)]
-
-
-# Found by their names.
-check_score = check_answerer
-score_metrics = tuple(METRICS.values())
-
-
-def _scored(
+def _published(
     record: Mapping[str, Any], propositions: Sequence[Proposition], said: Mapping[str, float]
-) -> dict[str, tuple[float, str]]:
-    """An image's scores by metric; where ``published`` leaves its prompt out, that and why."""
-    corrected = {METRICS["corrected"]: _share(propositions, said, "corrected")}
+) -> Score:
     if record["left_out"]:
         why = detail(variant="published", left_out=record["left_out"])
-        return {METRICS["published"] + LEFT_OUT: (1.0, why), **corrected}
+        return Score(math.nan, why, left_out=True)
     by_number = {p.number: p for p in propositions}
-    read = [by_number[number] for number in record["published"]]
-    return {METRICS["published"]: _share(read, said, "published"), **corrected}
+    return _share([by_number[number] for number in record["published"]], said, "published")
 
 
 def _share(
     propositions: Sequence[Proposition], said: Mapping[str, float], variant: Variant
-) -> tuple[float, str]:
+) -> Score:
     yes = {p.number: said[p.question] > 0.5 for p in propositions}
     held = holds(propositions, yes, variant)
     rows = [[p.question, said[p.question], held[p.number], p.what] for p in propositions]
     value = 100 * sum(held.values()) / len(held)
-    return value, detail(variant=variant, propositions=rows)
+    return Score(value, detail(variant=variant, propositions=rows))
 
 
 def holds(
@@ -233,8 +253,3 @@ def _proposition(row: Mapping[str, str], path: Path) -> Proposition:
         raise ValueError(f"{path}: faulty row of prompt {row['item_id']!r}: {error}") from error
     known = tuple(parent for parent in parents if parent != _NO_PARENT)
     return Proposition(number, known, row["tuple"], row["question_natural_language"])
-
-
-def _from_row(row: Sequence[Any]) -> Proposition:
-    number, parents, what, question = row
-    return Proposition(number, tuple(parents), what, question)

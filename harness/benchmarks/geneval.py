@@ -10,32 +10,23 @@ the objects matched by include clause ``k``, which comes earlier.
 
 from __future__ import annotations
 
-import difflib
-import json
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.base.errors import unknown
+from harness.benchmarks.protocol import Metric, Score
+
+CORRECT = Metric("geneval_correct", "1 where the image shows what the prompt asks for, else 0")
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 RELATIONS = ("left of", "right of", "above", "below")
 
 #: The labels a colour classifier chooses from, in the order in which reasons list them.
-COLORS = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-    "black",
-    "white",
+COLORS = tuple(
+    ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"]
 )
 
 #: Class name -> [n, 5] of (x0, y0, x1, y1, score): pixels, y downwards, score in [0, 1].
@@ -44,10 +35,6 @@ Detections: TypeAlias = Mapping[str, npt.ArrayLike]
 Detector: TypeAlias = Callable[[Any], Detections]
 #: (class name, raw indices into that class's detections) -> one colour label per index.
 ColorClassifier: TypeAlias = Callable[[str, Sequence[int]], Sequence[str]]
-
-_METADATA_KEYS = ("tag", "include", "exclude", "prompt")
-_INCLUDE_KEYS = ("class", "count", "color", "position")
-_EXCLUDE_KEYS = ("class", "count")
 
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 #: Pixels; an offset whose shortened parts are both below this is no relation.
@@ -106,7 +93,7 @@ class Evaluator:
         colors: labels that the colour classifier gives.
     """
 
-    judge: Callable[[Any, dict[str, Any]], Decision]
+    judge: Callable[[Any, Mapping[str, Any]], Decision]
     classes: tuple[str, ...]
     colors: tuple[str, ...] = COLORS
 
@@ -121,9 +108,20 @@ def check_words(decision: Decision, evaluator: Evaluator) -> None:
         ValueError: a detected class or a colour is none of the evaluator's.
     """
     for name in decision.details:
-        _check_word(name, evaluator.classes, "class of a detection")
+        check_word(name, evaluator.classes, "class of a detection")
     for label in dict.fromkeys(label for call in decision.color_calls for label in call.labels):
-        _check_word(label, evaluator.colors, "color of a detection")
+        check_word(label, evaluator.colors, "color of a detection")
+
+
+def check_word(value: Any, valid: Collection[str], what: str) -> None:
+    """Raise SpecError, which names the nearest valid word, for a word that is none of them."""
+    if value not in valid:
+        raise unknown(what, value, valid)
+
+
+def scores_of(decisions: Sequence[Decision]) -> list[dict[str, Score]]:
+    """GenEval's metric of each image: 1 or 0, and the reason of a failure."""
+    return [{CORRECT.name: Score(float(made.correct), made.reason)} for made in decisions]
 
 
 def decide(
@@ -186,7 +184,8 @@ def judge(
     Args:
         metadata: one line of ``evaluation_metadata.jsonl``. It is taken as it is, so that a
             faulty clause matters only when it is reached, as in the original; use
-            :func:`check_metadata` to refuse faulty metadata up front.
+            :func:`harness.benchmarks.geneval_metadata.check_metadata` to refuse faulty metadata
+            up front.
         detections: class name -> ``[n, 5]`` rows of (x0, y0, x1, y1, score) in any order,
             pixels and score in [0, 1], cast to float32; classes without detections may be
             absent.
@@ -242,88 +241,6 @@ def relations(
     right, down = rest_x / length, rest_y / length
     holds = (right < -0.5, right > 0.5, down < -0.5, down > 0.5)
     return tuple(relation for relation, held in zip(RELATIONS, holds, strict=True) if held)
-
-
-def check_metadata(
-    metadata: Mapping[str, Any],
-    *,
-    classes: Collection[str] | None = None,
-    colors: Collection[str] = COLORS,
-) -> None:
-    """Refuse metadata that no image could be judged by.
-
-    Args:
-        metadata: one line of ``evaluation_metadata.jsonl``.
-        classes: the names that the detector knows; any non-empty name when None.
-        colors: the labels that the colour classifier gives.
-
-    Raises:
-        ValueError: names the first bad value and the valid ones.
-    """
-    _check_keys(metadata, _METADATA_KEYS, "metadata")
-    _check_word(metadata.get("tag"), TASKS, "tag")
-    _check_text(metadata.get("prompt"), "prompt")
-    include, exclude = (_clauses(metadata, key) for key in ("include", "exclude"))
-    if not include and not exclude:
-        raise ValueError("metadata has neither an include nor an exclude clause")
-    for index, clause in enumerate(include):
-        where = f"include[{index}]"
-        _check_clause(clause, _INCLUDE_KEYS, where, classes)
-        if "color" in clause:
-            _check_word(clause["color"], colors, f"{where} color")
-        if "position" in clause:
-            _check_position(clause["position"], index, where)
-    for index, clause in enumerate(exclude):
-        _check_clause(clause, _EXCLUDE_KEYS, f"exclude[{index}]", classes)
-
-
-def load_metadata(
-    path: str | Path,
-    *,
-    classes: Collection[str] | None = None,
-    colors: Collection[str] = COLORS,
-) -> list[dict[str, Any]]:
-    """Read and check a metadata file: one JSON object per line, empty lines skipped.
-
-    Args:
-        path: a file in the form of GenEval's ``evaluation_metadata.jsonl``.
-        classes, colors: as in :func:`check_metadata`.
-
-    Raises:
-        ValueError: a line is no JSON object or fails :func:`check_metadata` (the message
-            starts with file and line), or the file holds no prompt.
-        OSError: the file cannot be read.
-    """
-    prompts = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            prompts.append(_parse(line, classes, colors))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-    if not prompts:
-        raise ValueError(f"{path}: holds no prompt")
-    return prompts
-
-
-def overall(task_means: Mapping[str, float]) -> float:
-    """GenEval's overall score: the plain mean of the six tasks, whatever their sizes.
-
-    Args:
-        task_means: one mean in [0, 1] for each of :data:`TASKS`.
-
-    Raises:
-        ValueError: a task is missing or unknown, or a mean is outside [0, 1] or NaN.
-    """
-    missing = [task for task in TASKS if task not in task_means]
-    if missing:
-        raise ValueError(f"no mean for {', '.join(missing)}; needed: {', '.join(TASKS)}")
-    for task, mean in task_means.items():
-        _check_word(task, TASKS, "task")
-        if not 0.0 <= mean <= 1.0:
-            raise ValueError(f"mean of {task} is {mean}, must be in [0, 1]")
-    return math.fsum(task_means.values()) / len(TASKS)
 
 
 def _keep_all(
@@ -473,65 +390,3 @@ def _get(mapping: Mapping[str, Any], key: str, what: str) -> Any:
         return mapping[key]
     except KeyError:
         raise KeyError(f"{what} has no {key!r}: {dict(mapping)}") from None
-
-
-def _parse(line: str, classes: Collection[str] | None, colors: Collection[str]) -> dict[str, Any]:
-    record = json.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, got {line[:60]!r}")
-    check_metadata(record, classes=classes, colors=colors)
-    return record
-
-
-def _clauses(metadata: Mapping[str, Any], key: str) -> Sequence[Any]:
-    clauses = metadata.get(key, [])
-    if not isinstance(clauses, list | tuple):
-        raise ValueError(f"{key} is {clauses!r}, must be a list of clauses")
-    return clauses
-
-
-def _check_clause(
-    clause: Any, keys: Sequence[str], where: str, classes: Collection[str] | None
-) -> None:
-    if not isinstance(clause, Mapping):
-        raise ValueError(f"{where} is {clause!r}, must be an object with {', '.join(keys)}")
-    _check_keys(clause, keys, where)
-    _check_text(clause.get("class"), f"{where} class")
-    if classes is not None:
-        _check_word(clause["class"], classes, f"{where} class")
-    count = clause.get("count")
-    if not _is_int(count) or count < 1:
-        raise ValueError(f"{where} count is {count!r}, must be a whole number, at least 1")
-
-
-def _check_position(position: Any, index: int, where: str) -> None:
-    if not isinstance(position, list | tuple) or len(position) != 2:
-        raise ValueError(f"{where} position is {position!r}, must be [relation, clause index]")
-    relation, reference = position
-    _check_word(relation, RELATIONS, f"{where} relation")
-    if not _is_int(reference) or not 0 <= reference < index:
-        valid = f"0 to {index - 1}" if index else "none, it is the first clause"
-        raise ValueError(f"{where} position refers to clause {reference!r}; valid: {valid}")
-
-
-def _check_keys(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
-    for key in mapping:
-        _check_word(key, keys, f"{where} field")
-
-
-def _check_text(value: Any, what: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{what} is {value!r}, must be a non-empty text")
-
-
-def _check_word(value: Any, valid: Iterable[str], what: str) -> None:
-    words = tuple(valid)
-    if value in words:
-        return
-    close = difflib.get_close_matches(str(value), words, n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown {what} {value!r}{hint}; valid: {', '.join(words)}")
-
-
-def _is_int(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -18,18 +18,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.base.import_strings import SpecError
-from harness.benchmarks.questions import (
-    Images,
-    QuestionedPrompt,
-    ask_answers,
-    build_answerer,
-    detail,
-)
+from harness.base.errors import SpecError
+from harness.benchmarks.build import Declaration, declared_prompts
+from harness.benchmarks.protocol import Images, Metric, Prompt, Score
+from harness.benchmarks.questions import AnswerJudge, ask_answers, build_answerer, detail
 from harness.benchmarks.surface_forms import surface_forms
 from harness.build.data_files import DataFile, locate
 
@@ -43,7 +40,71 @@ DATA = DataFile(
 _FIELDS = ("prompt", "atom_count", "vqa_list", "skills")
 
 
-def prompts() -> tuple[QuestionedPrompt, ...]:
+class GenEval2:
+    """GenEval 2's Soft-TIFA.
+
+    Args:
+        prompts: declares a list of prompts whose metadata have ``vqa_list``, pairs (question,
+            answer), and as many ``skills``.
+        answerer: declares who answers (:class:`harness.benchmarks.questions.AnswerJudge`).
+    """
+
+    metrics = (
+        Metric(
+            "geneval2",
+            "Soft-TIFA GM: geometric mean of the probabilities of a prompt's right answers",
+        ),
+    )
+
+    def __init__(self, prompts: Declaration, answerer: Declaration) -> None:
+        self._prompts = prompts
+        # It is built once, when it is first needed.
+        self._answerer = cache(lambda: build_answerer(answerer))
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the declared list."""
+        return declared_prompts(self._prompts)
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Check the answerer, and that it can judge every answer to the given prompts.
+
+        Raises:
+            SpecError: the answerer knows yes and no alone.
+            ValueError: an answer cannot be judged; prompt, question and answer are named. Or as
+                :func:`harness.benchmarks.questions.build_answerer`.
+        """
+        judge = self._answerer()
+        if not isinstance(judge, AnswerJudge):
+            raise SpecError(
+                "Soft-TIFA needs an answerer with answer_probability and check_answer, not "
+                f"{type(judge).__name__}"
+            )
+        for prompt in prompts:
+            for question, answer in prompt.metadata["vqa_list"]:
+                try:
+                    judge.check_answer(question, answer)
+                except ValueError as error:
+                    raise ValueError(
+                        f"prompt {prompt.prompt_id!r}, question {question!r}, answer {answer!r}: "
+                        f"{error}"
+                    ) from error
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
+        """Soft-TIFA GM of each image, in [0, 1]; AM and every answer's probability as details."""
+        asked = [[(pair[0], pair[1]) for pair in p.metadata["vqa_list"]] for p in prompts]
+        answers = ask_answers(self._answerer(), images, asked)
+        scored = []
+        for prompt, those, said in zip(prompts, asked, answers, strict=True):
+            soft = [said[pair] for pair in those]
+            means = {"geometric": geometric_mean(soft), "arithmetic": sum(soft) / len(soft)}
+            skills = zip(those, prompt.metadata["skills"], strict=True)
+            atoms = [[*pair, said[pair], skill] for pair, skill in skills]
+            why = detail(**means, atoms=atoms)
+            scored.append({"geneval2": Score(means["geometric"], why)})
+        return scored
+
+
+def prompts() -> tuple[Prompt, ...]:
     """The published prompts; an id is the number of its line, a task its atoms, as ``atoms_7``.
 
     Raises:
@@ -53,7 +114,7 @@ def prompts() -> tuple[QuestionedPrompt, ...]:
     return tuple(read_prompts(locate(DATA)))
 
 
-def read_prompts(path: Path) -> list[QuestionedPrompt]:
+def read_prompts(path: Path) -> list[Prompt]:
     """Prompts of a file in GenEval 2's form, which users may write themselves.
 
     Raises:
@@ -64,64 +125,6 @@ def read_prompts(path: Path) -> list[QuestionedPrompt]:
     return [_prompt(line, n, path) for n, line in enumerate(lines) if line.strip()]
 
 
-def score(
-    images: Images, metadata: Sequence[Mapping[str, Any]], answerer: Mapping[str, Any]
-) -> list[tuple[float, str]]:
-    """Soft-TIFA GM per image, in [0, 1]; AM and every answer's probability in the detail.
-
-    Args:
-        images: [N, 3, H, W] in [0, 1].
-        metadata: N mappings with ``vqa_list``, pairs (question, answer), and ``skills``.
-        answerer: see :mod:`harness.benchmarks.questions`; it has to be an AnswerJudge.
-    """
-    asked = [[(pair[0], pair[1]) for pair in record["vqa_list"]] for record in metadata]
-    answers = ask_answers(build_answerer(answerer), images, asked)
-    scored = []
-    for record, those, said in zip(metadata, asked, answers, strict=True):
-        soft = [said[pair] for pair in those]
-        means = {"geometric": geometric_mean(soft), "arithmetic": sum(soft) / len(soft)}
-        skills = zip(those, record["skills"], strict=True)
-        atoms = [[*pair, said[pair], skill] for pair, skill in skills]
-        scored.append((means["geometric"], detail(**means, atoms=atoms)))
-    return scored
-
-
-def check_score(answerer: Mapping[str, Any]) -> None:
-    """Check the arguments of :func:`score` before any image is made; nothing is loaded.
-
-    Raises:
-        SpecError, ValueError, FileNotFoundError: the answerer knows yes and no alone, or as
-            :func:`harness.benchmarks.questions.build_answerer`.
-    """
-    built = build_answerer(answerer)
-    for name in ("answer_probability", "check_answer"):
-        if not callable(getattr(built, name, None)):
-            raise SpecError(f"Soft-TIFA needs an answerer with {name}, not {answerer}")
-
-
-def check_score_metadata(
-    metadata: Mapping[str, Mapping[str, Any]], answerer: Mapping[str, Any]
-) -> None:
-    """Check that every answer can be judged, before any image is; loads a tokenizer at most.
-
-    Args:
-        metadata: by prompt id.
-        answerer: as in :func:`score`.
-
-    Raises:
-        ValueError: an answer cannot be judged; prompt, question and answer are named.
-    """
-    judge = build_answerer(answerer)
-    for prompt_id, record in metadata.items():
-        for question, answer in record["vqa_list"]:
-            try:
-                judge.check_answer(question, answer)
-            except ValueError as error:
-                raise ValueError(
-                    f"prompt {prompt_id!r}, question {question!r}, answer {answer!r}: {error}"
-                ) from error
-
-
 def geometric_mean(values: Sequence[float]) -> float:
     """Geometric mean of values >= 0; 0 where one of them is 0."""
     if min(values) == 0:
@@ -129,7 +132,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def _prompt(line: str, number: int, path: Path) -> QuestionedPrompt:
+def _prompt(line: str, number: int, path: Path) -> Prompt:
     where = f"{path}, line {number + 1}"
     try:
         record = json.loads(line)
@@ -146,7 +149,7 @@ def _prompt(line: str, number: int, path: Path) -> QuestionedPrompt:
         _check_pair(pair, f"{where}, prompt {record['prompt']!r}")
     metadata = {"vqa_list": record["vqa_list"], "skills": record["skills"]}
     task = f"atoms_{record['atom_count']}"
-    return QuestionedPrompt(f"{number:05}", record["prompt"], task, metadata)
+    return Prompt(f"{number:05}", record["prompt"], task, metadata)
 
 
 def _check_pair(pair: Any, where: str) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.clip_colors import ClipColors
-from harness.benchmarks.geneval import Decision, Evaluator, judge, load_metadata
+from harness.benchmarks.geneval import CORRECT, Decision, Evaluator, judge, scores_of
+from harness.benchmarks.geneval_metadata import load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
@@ -24,6 +22,7 @@ from harness.benchmarks.mask2former import (
     check_source,
 )
 from harness.benchmarks.neighbours import runs
+from harness.benchmarks.protocol import Images, Prompt, Score
 from harness.build.data_files import DataFile, locate
 from harness.build.devices import default_device
 from harness.experiment import pins
@@ -46,17 +45,7 @@ METADATA = DataFile(
 )
 
 
-@dataclass(frozen=True)
-class GenEvalPrompt:
-    """One of GenEval's prompts; ``metadata`` is its line of the published file."""
-
-    prompt_id: str
-    text: str
-    task: str
-    metadata: dict[str, Any]
-
-
-def prompts() -> tuple[GenEvalPrompt, ...]:
+def prompts() -> tuple[Prompt, ...]:
     """The published prompts; an id is the name of the prompt's folder in GenEval's layout.
 
     Raises:
@@ -65,20 +54,20 @@ def prompts() -> tuple[GenEvalPrompt, ...]:
     """
     records = load_metadata(locate(METADATA), classes=CLASSES)
     return tuple(
-        GenEvalPrompt(f"{number:05}", record["prompt"], record["tag"], record)
+        Prompt(f"{number:05}", record["prompt"], record["tag"], record)
         for number, record in enumerate(records)
     )
 
 
 def judge_image(
-    image: Image.Image, metadata: dict[str, Any], detector: Mask2Former, colors: ClipColors
+    image: Image.Image, metadata: Mapping[str, Any], detector: Mask2Former, colors: ClipColors
 ) -> Decision:
     """GenEval's decision about one RGB image."""
     return judge_objects(image, detector.detect(image), metadata, colors)
 
 
 def judge_objects(
-    image: Image.Image, found: Instances, metadata: dict[str, Any], colors: ClipColors
+    image: Image.Image, found: Instances, metadata: Mapping[str, Any], colors: ClipColors
 ) -> Decision:
     """GenEval's decision about one RGB image by the objects that were found in it."""
     detections, members = by_class(found)
@@ -89,76 +78,73 @@ def judge_objects(
     return judge(metadata, detections, classify)
 
 
+class GenEval:
+    """GenEval as published.
+
+    Args:
+        detector: folder or hub name of the detector's weights.
+        clip: checkpoint of the colour classifier (:mod:`hypernoise.weights.pinned_files`).
+        detector_revision: commit of the detector's hub repository.
+        postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
+    """
+
+    metrics = (CORRECT,)
+
+    def __init__(
+        self,
+        detector: str = DETECTOR,
+        clip: str = CLIP,
+        detector_revision: str = "",
+        postprocessing: Postprocessing = "mmdet",
+    ) -> None:
+        self._detector = detector
+        self._clip = clip
+        self._revision = detector_revision
+        self._postprocessing: Postprocessing = postprocessing
+
+    def prompts(self) -> tuple[Prompt, ...]:
+        """As :func:`prompts`."""
+        return prompts()
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Check the weights; nothing is loaded.
+
+        Raises:
+            ValueError: an unknown post-processing, or weights of the hub that are not pinned or
+                that it does not give.
+            FileNotFoundError: a file is missing.
+        """
+        check_source(self._detector, self._revision)
+        check_choice("post-processing", self._postprocessing, POSTPROCESSINGS)
+        ClipColors(self._clip)
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
+        """GenEval's decision about each image [3, H, W] in [0, 1]."""
+        pictures = [Image.fromarray(pixels) for pixels in to_uint8(torch.from_numpy(images))]
+        decisions: list[Decision] = []
+        for run in runs(images):
+            picture = pictures[run.start]
+            found = self._networks[0].detect(picture)
+            judged = [prompts[place].metadata for place in run]
+            decisions += [judge_objects(picture, found, m, self._networks[1]) for m in judged]
+        return scores_of(decisions)
+
+    def judge(self, image: Image.Image, metadata: Mapping[str, Any]) -> Decision:
+        """GenEval's decision about one RGB image."""
+        return judge_image(image, metadata, *self._networks)
+
+    @cached_property
+    def _networks(self) -> tuple[Mask2Former, ClipColors]:
+        device = default_device()
+        detector = Mask2Former(self._detector, self._revision, device, self._postprocessing)
+        return detector, ClipColors(self._clip, device=device)
+
+
 def evaluator(detector: str = DETECTOR, clip: str = CLIP, detector_revision: str = "") -> Evaluator:
-    """GenEval's evaluator, loaded at the first image; arguments as :func:`check_score`.
+    """GenEval's evaluator, loaded at the first image; arguments as of :class:`GenEval`.
 
     A detector without a revision has the one that the checkout's pins give it, if they do.
     """
-    detector_revision = detector_revision or pins.commit_of(detector)
-    check_score(detector, clip, detector_revision)
-
-    def judge_one(image: Image.Image, metadata: dict[str, Any]) -> Decision:
-        networks = _judges(detector, detector_revision, clip, "mmdet", default_device())
-        return judge_image(image, metadata, *networks)
-
-    return Evaluator(judge_one, CLASSES)
-
-
-def score(
-    images: NDArray[np.float32],
-    metadata: Sequence[dict[str, Any]],
-    detector: str = DETECTOR,
-    clip: str = CLIP,
-    detector_revision: str = "",
-    postprocessing: Postprocessing = "mmdet",
-) -> list[tuple[float, str]]:
-    """GenEval per image: (1.0 or 0.0, the reason of a failure).
-
-    Args:
-        images: [N, 3, H, W] in [0, 1].
-        metadata: N prompts in GenEval's fields.
-        detector: folder or hub name of the detector's weights.
-        detector_revision: commit of the hub repository.
-        clip: checkpoint of the colour classifier (:mod:`hypernoise.weights.pinned_files`).
-        postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
-    """
-    networks = _judges(detector, detector_revision, clip, postprocessing, default_device())
-    pictures = [Image.fromarray(pixels) for pixels in to_uint8(torch.from_numpy(images))]
-    decisions: list[Decision] = []
-    for run in runs(images):
-        picture, found = pictures[run.start], networks[0].detect(pictures[run.start])
-        decisions += [judge_objects(picture, found, metadata[p], networks[1]) for p in run]
-    return [(float(decision.correct), decision.reason) for decision in decisions]
-
-
-def check_score(
-    detector: str = DETECTOR,
-    clip: str = CLIP,
-    detector_revision: str = "",
-    postprocessing: Postprocessing = "mmdet",
-) -> None:
-    """Check the arguments of :func:`score` before any image is made; nothing is loaded.
-
-    Raises:
-        ValueError: an unknown post-processing, or weights of the hub that are not pinned or that it
-            does not give.
-        FileNotFoundError: a file is missing.
-    """
-    check_source(detector, detector_revision)
-    check_choice("post-processing", postprocessing, POSTPROCESSINGS)
-    ClipColors(clip)
-
-
-@cache
-def _judges(
-    detector: str,
-    revision: str,
-    clip: str,
-    postprocessing: Postprocessing,
-    device: str,
-) -> tuple[Mask2Former, ClipColors]:
-    # Once per process: a scorer is called for every batch.
-    return (
-        Mask2Former(detector, revision, device, postprocessing),
-        ClipColors(clip, device=device),
-    )
+    benchmark = GenEval(detector, clip, detector_revision or pins.commit_of(detector))
+    benchmark.check()
+    return Evaluator(benchmark.judge, CLASSES)

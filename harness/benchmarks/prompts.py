@@ -1,14 +1,50 @@
-"""Prompt lists made from others."""
+"""Prompt lists made from others, and benchmarks that are nothing but a list of prompts."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from harness.base.import_strings import resolve
+from harness.benchmarks.build import Declaration, declared_prompts
+from harness.benchmarks.protocol import Images, Metric, Prompt, Score
+
+
+class _HasTask(Protocol):
+    @property
+    def task(self) -> str: ...
+
+
+Listed = TypeVar("Listed", bound=_HasTask)
+
+
+class PromptList:
+    """A benchmark that measures nothing by itself: its images are measured by rewards, or compared
+    with one another.
+
+    Args:
+        prompts: declares the list of prompts (:mod:`harness.benchmarks.build`).
+    """
+
+    metrics: tuple[Metric, ...] = ()
+
+    def __init__(self, prompts: Declaration) -> None:
+        self._prompts = prompts
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the list."""
+        return declared_prompts(self._prompts)
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Any image will do."""
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Mapping[str, Score]]:
+        """No score of any image."""
+        return [{} for _ in prompts]
 
 
 def normalised(text: str) -> str:
@@ -35,8 +71,13 @@ def subset(of: str, n: int, **arguments: Any) -> tuple[Any, ...]:
     """
     if n < 1:
         raise ValueError(f"a subset of {of} needs n >= 1, got {n}")
-    in_turn = chain.from_iterable(zip_longest(*_by_task(of, arguments).values()))
-    return tuple(prompt for prompt in in_turn if prompt is not None)[:n]
+    return in_turn(resolve(of)(**arguments), n)
+
+
+def in_turn(prompts: Iterable[Listed], n: int) -> tuple[Listed, ...]:
+    """The first ``n`` prompts, taken from the tasks in turn."""
+    found = chain.from_iterable(zip_longest(*_by_task(prompts).values()))
+    return tuple(prompt for prompt in found if prompt is not None)[:n]
 
 
 def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
@@ -55,14 +96,14 @@ def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
         raise ValueError(f"balanced prompts of {of} need per_task >= 1, got {per_task}")
     return tuple(
         _repeated(prompts[number % len(prompts)], number // len(prompts))
-        for prompts in _by_task(of, arguments).values()
+        for prompts in _by_task(resolve(of)(**arguments)).values()
         for number in range(per_task)
     )
 
 
-def _by_task(of: str, arguments: dict[str, Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = defaultdict(list)
-    for prompt in resolve(of)(**arguments):
+def _by_task(prompts: Iterable[Listed]) -> dict[str, list[Listed]]:
+    found: dict[str, list[Listed]] = defaultdict(list)
+    for prompt in prompts:
         found[prompt.task].append(prompt)
     return found
 

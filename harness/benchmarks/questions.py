@@ -1,11 +1,8 @@
 """Questions about images and who answers them: what T2I-CompBench, DPG-Bench and GenEval 2 share.
 
-An answerer is declared as a mapping, its ``target`` and that target's arguments::
-
-    {"target": "harness.benchmarks.vlm:Vlm", "weights": "owner/name", "revision": "..."}
-
-It is made once per process. Its constructor checks the arguments and loads nothing, so that a
-benchmark can make one before any image exists.
+Such a benchmark takes two declarations (:mod:`harness.benchmarks.build`): of its prompts and of
+its answerer. An answerer's constructor checks the arguments and loads nothing, so that a benchmark
+can make one before any image exists.
 """
 
 from __future__ import annotations
@@ -13,35 +10,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.base.errors import SpecError
-from harness.base.import_strings import resolve
-from harness.base.signatures import check_call
+from harness.benchmarks.build import Declaration, build_declared
 from harness.benchmarks.neighbours import runs
-from harness.build.devices import default_device
+from harness.benchmarks.protocol import Images
 
-#: float32 [N, 3, H, W] in [0, 1].
-Images: TypeAlias = NDArray[np.float32]
 #: The same for every image: as many values as it was asked questions, in their order.
 Probabilities: TypeAlias = list[list[float]]
 _Question = TypeVar("_Question", str, tuple[str, str])
-
-
-@dataclass(frozen=True)
-class QuestionedPrompt:
-    """A prompt of a benchmark; ``metadata`` says what its images are asked."""
-
-    prompt_id: str
-    text: str
-    task: str
-    metadata: dict[str, Any]
 
 
 class Answerer(Protocol):
@@ -57,6 +37,7 @@ class Answerer(Protocol):
         ...
 
 
+@runtime_checkable
 class AnswerJudge(Protocol):
     """Says how probable a given short answer is among all answers."""
 
@@ -75,34 +56,14 @@ class AnswerJudge(Protocol):
         ...
 
 
-def build_answerer(declaration: Mapping[str, Any]) -> Any:
-    """The answerer that a mapping declares, the same one for equal mappings.
+def build_answerer(declaration: Declaration) -> Any:
+    """The answerer that is declared, on this job's device.
 
     Raises:
         SpecError: no target, or one that does not take an argument.
         ValueError, FileNotFoundError: as its constructor.
     """
-    return _built(json.dumps(dict(declaration), sort_keys=True), default_device())
-
-
-@cache
-def _built(declaration: str, device: str) -> Any:
-    arguments = json.loads(declaration)
-    target = arguments.pop("target", "")
-    if not target:
-        raise SpecError(f"an answerer needs a target, got {declaration}")
-    signature = check_call(target, arguments)
-    if signature is not None and "device" in signature.parameters:
-        arguments.setdefault("device", device)
-    return resolve(target)(**arguments)
-
-
-def check_answerer(answerer: Mapping[str, Any]) -> None:
-    """Check a declared answerer before any image is made; nothing is loaded.
-
-    Raises: as :func:`build_answerer`.
-    """
-    build_answerer(answerer)
+    return build_declared(declaration, "an answerer")
 
 
 def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> list[dict[str, float]]:

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.benchmarks.geneval import Decision, Evaluator, decide
+from harness.benchmarks.geneval import CORRECT, Decision, Evaluator, decide, scores_of
 from harness.benchmarks.neighbours import runs
-from hypernoise.shapeworld.captions import COLORS, SHAPES, Caption, captions
+from harness.benchmarks.prompts import in_turn
+from harness.benchmarks.protocol import Images, Prompt, Score
+from hypernoise.shapeworld.captions import COLORS, SHAPES, captions
 from hypernoise.shapeworld.detector import by_class, detect
 
 
-def evaluation_prompts() -> tuple[Caption, ...]:
-    """Captions for reported numbers; nothing is trained or chosen on them."""
-    return captions("evaluation")
+class ShapeWorld:
+    """GenEval of the embedded world.
+
+    Args:
+        split: ``"evaluation"`` for reported numbers, on which nothing is trained or chosen;
+            ``"validation"`` for what hyper-parameters and checkpoints are chosen on.
+        n: how many captions, taken from the tasks in turn; 0 for all.
+    """
+
+    metrics = (CORRECT,)
+
+    def __init__(self, split: str = "evaluation", n: int = 0) -> None:
+        self._split, self._n = split, n
+
+    def prompts(self) -> list[Prompt]:
+        """The captions of the split; ValueError for an unknown one."""
+        found = captions(self._split)
+        chosen = in_turn(found, self._n) if self._n else found
+        return [Prompt(c.prompt_id, c.text, c.task, c.metadata) for c in chosen]
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Check that the split exists; ValueError if not."""
+        captions(self._split)
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
+        """GenEval's decision about each image [3, H, W] in [0, 1]."""
+        found = [(by_class(detect(images[run.start])), run) for run in runs(images)]
+        return scores_of(
+            [decide(prompts[place].metadata, *seen) for seen, run in found for place in run]
+        )
 
 
-def validation_prompts() -> tuple[Caption, ...]:
-    """Captions on which hyper-parameters and checkpoints are chosen."""
-    return captions("validation")
-
-
-def training_prompts() -> tuple[Caption, ...]:
-    """Captions on which noise networks and fine-tunings are trained."""
-    return captions("train")
-
-
-def judge_image(image: NDArray[np.float32], metadata: dict[str, Any]) -> Decision:
+def judge_image(image: NDArray[np.float32], metadata: Mapping[str, Any]) -> Decision:
     """GenEval's decision about one image [3, H, W] in [0, 1], with the world's own detector."""
     return decide(metadata, *by_class(detect(image)))
 
@@ -38,22 +57,8 @@ def judge_image(image: NDArray[np.float32], metadata: dict[str, Any]) -> Decisio
 def evaluator() -> Evaluator:
     """GenEval's evaluator with the world's own detector, for image files."""
 
-    def judge(image: Image.Image, metadata: dict[str, Any]) -> Decision:
+    def judge(image: Image.Image, metadata: Mapping[str, Any]) -> Decision:
         pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
         return judge_image(np.ascontiguousarray(pixels.transpose(2, 0, 1)), metadata)
 
     return Evaluator(judge, SHAPES, COLORS)
-
-
-def score(
-    images: NDArray[np.float32], metadata: Sequence[dict[str, Any]]
-) -> list[tuple[float, str]]:
-    """GenEval per image: (1.0 or 0.0, the reason of a failure).
-
-    Args:
-        images: [N, 3, H, W] in [0, 1].
-        metadata: N prompts in GenEval's fields.
-    """
-    found = [(by_class(detect(images[run.start])), run) for run in runs(images)]
-    decisions = [decide(metadata[place], *seen) for seen, run in found for place in run]
-    return [(float(decision.correct), decision.reason) for decision in decisions]

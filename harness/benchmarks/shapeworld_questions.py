@@ -14,7 +14,8 @@ from typing import Any
 from harness.benchmarks.dpg import Proposition, graph
 from harness.benchmarks.geneval import relations
 from harness.benchmarks.noun_chunks import noun_chunks
-from harness.benchmarks.questions import Images, Probabilities, QuestionedPrompt
+from harness.benchmarks.protocol import Images, Prompt
+from harness.benchmarks.questions import Probabilities
 from hypernoise.shapeworld.captions import (
     COLORS,
     NUMBERS,
@@ -100,7 +101,7 @@ def answer(question: str, found: Sequence[Detection]) -> float:
     )
 
 
-def compbench(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
+def compbench(split: str = "evaluation") -> tuple[Prompt, ...]:
     """Captions as T2I-CompBench's prompts: tasks color and shape, noun chunks to ask about.
 
     Raises:
@@ -108,7 +109,7 @@ def compbench(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
     """
     category_of = {task: name for name, tasks in CATEGORIES.items() for task in tasks}
     return tuple(
-        QuestionedPrompt(
+        Prompt(
             f"compbench_{caption.prompt_id}",
             caption.text,
             category_of[caption.task],
@@ -119,14 +120,14 @@ def compbench(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
     )
 
 
-def dpg(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
+def dpg(split: str = "evaluation") -> tuple[Prompt, ...]:
     """Captions as DPG-Bench's prompts: objects exist, then have a colour, a number, a place.
 
     Raises:
         ValueError: the split is unknown.
     """
     return tuple(
-        QuestionedPrompt(
+        Prompt(
             f"dpg_{caption.prompt_id}",
             caption.text,
             caption.task,
@@ -136,16 +137,14 @@ def dpg(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
     )
 
 
-def geneval2(split: str = "evaluation") -> tuple[QuestionedPrompt, ...]:
+def geneval2(split: str = "evaluation") -> tuple[Prompt, ...]:
     """Captions as GenEval 2's prompts: every proposition, and one of what is named once.
 
     Raises:
         ValueError: the split is unknown.
     """
     return tuple(
-        QuestionedPrompt(
-            f"geneval2_{caption.prompt_id}", caption.text, caption.task, _atoms(caption)
-        )
+        Prompt(f"geneval2_{caption.prompt_id}", caption.text, caption.task, _atoms(caption))
         for caption in captions(split)
     )
 

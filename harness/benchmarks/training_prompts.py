@@ -1,14 +1,18 @@
-"""The paper's training prompts: T2I-CompBench, ABC-6K and Pick-a-Pic, about 70,000 in all."""
+"""The paper's training prompts: T2I-CompBench, ABC-6K and Pick-a-Pic, about 70,000 in all.
+
+They have no metadata; the task of a prompt is the list that it is from.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.import_strings import resolve, unknown
+from harness.base.errors import unknown
+from harness.base.import_strings import resolve
 from harness.benchmarks.prompts import normalised
+from harness.benchmarks.protocol import Prompt
 from harness.build import data_files
 from harness.build.data_files import DataFile
 
@@ -40,16 +44,7 @@ ABC_6K = DataFile(
 PICK_A_PIC = "pick_a_pic/prompts.txt"
 
 
-@dataclass(frozen=True)
-class TrainingPrompt:
-    """A prompt without metadata; ``task`` is the list that it is from."""
-
-    prompt_id: str
-    text: str
-    task: str
-
-
-def t2i_compbench(split: str = "train") -> tuple[TrainingPrompt, ...]:
+def t2i_compbench(split: str = "train") -> tuple[Prompt, ...]:
     """T2I-CompBench's prompts, category by category.
 
     Raises:
@@ -67,12 +62,12 @@ def t2i_compbench(split: str = "train") -> tuple[TrainingPrompt, ...]:
     )
 
 
-def abc_6k() -> tuple[TrainingPrompt, ...]:
+def abc_6k() -> tuple[Prompt, ...]:
     """ABC-6K's prompts; raises as :func:`t2i_compbench`."""
     return tuple(_lines(data_files.locate(ABC_6K), "abc6k"))
 
 
-def pick_a_pic() -> tuple[TrainingPrompt, ...]:
+def pick_a_pic() -> tuple[Prompt, ...]:
     """Pick-a-Pic's prompts, from a file that the user makes.
 
     Raises:
@@ -87,12 +82,12 @@ def pick_a_pic() -> tuple[TrainingPrompt, ...]:
     return tuple(_lines(path, "pick_a_pic"))
 
 
-def t2i_compbench_val() -> tuple[TrainingPrompt, ...]:
+def t2i_compbench_val() -> tuple[Prompt, ...]:
     """T2I-CompBench's validation prompts, on which it is evaluated; raises as :func:`abc_6k`."""
     return t2i_compbench("val")
 
 
-def preference(n: int, apart_from: str | Sequence[str]) -> tuple[TrainingPrompt, ...]:
+def preference(n: int, apart_from: str | Sequence[str]) -> tuple[Prompt, ...]:
     """The paper's mixture: T2I-CompBench, ABC-6K, then Pick-a-Pic up to ``n`` prompts.
 
     Every text is taken once. Prompts that are evaluated on are left out, and listed on standard
@@ -108,7 +103,7 @@ def preference(n: int, apart_from: str | Sequence[str]) -> tuple[TrainingPrompt,
     """
     targets = [apart_from] if isinstance(apart_from, str) else apart_from
     evaluated = {normalised(p.text) for target in targets for p in resolve(target)()}
-    chosen: dict[str, TrainingPrompt] = {}
+    chosen: dict[str, Prompt] = {}
     for prompt in (*t2i_compbench("train"), *abc_6k(), *pick_a_pic()):
         if normalised(prompt.text) in evaluated:
             print(f"evaluated on, so not trained on: {prompt.text!r}", file=sys.stderr)
@@ -131,7 +126,7 @@ def compbench_file(category: str, split: str) -> DataFile:
     )
 
 
-def _lines(path: Path, task: str) -> Iterator[TrainingPrompt]:
+def _lines(path: Path, task: str) -> Iterator[Prompt]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         if line.strip():
-            yield TrainingPrompt(f"{task}_{number:05}", line.strip(), task)
+            yield Prompt(f"{task}_{number:05}", line.strip(), task)

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.benchmarks.questions import Images, Probabilities, grouped, pairs, share_of_yes
+from harness.benchmarks.protocol import Images
+from harness.benchmarks.questions import Probabilities, grouped, pairs, share_of_yes
 from harness.benchmarks.seen_images import (
     ENCODINGS,
     PIXELS,

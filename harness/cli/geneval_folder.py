@@ -24,9 +24,9 @@ from PIL import Image
 
 from harness.analysis.pairing import CELL
 from harness.base.atomic_files import write_text
-from harness.benchmarks.geneval import Decision, Evaluator, check_metadata, check_words
-from harness.build.prompts import load_prompts
-from harness.experiment.components import BenchmarkSpec, SpecError, from_json, resolve
+from harness.base.import_strings import SpecError, resolve
+from harness.benchmarks.geneval import Decision, Evaluator, check_words
+from harness.benchmarks.geneval_metadata import check_metadata
 from harness.results import frames
 from harness.results.image_files import Bytes, ImageReader, check_intact, n_workers, upright
 from hypernoise.progress import Progress
@@ -263,7 +263,7 @@ def export(images: Path, out: Path) -> None:
             fields, or ``out`` has something in it.
     """
     table = _one_method(frames.read(images, frames.IMAGES), images)
-    records = _records(images)
+    records = _records(table, images)
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; give a folder that does not exist yet")
     sources = [images.parent / name for name in table["path"]]
@@ -359,18 +359,16 @@ def _one_method(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table
 
 
-def _records(images: Path) -> dict[str, dict[str, Any]]:
-    """prompt_id -> GenEval fields of every prompt of the benchmark that a frame was made for."""
-    spec = frames.read_provenance(images).get("spec", {}).get("benchmark")
-    if spec is None:
-        raise ValueError(f"{images} does not say which benchmark its images were made for")
-    benchmark = from_json(json.dumps(spec), BenchmarkSpec)
-    records = {p.prompt_id: p.metadata for p in load_prompts(benchmark.prompts)}
-    try:
-        for record in records.values():
-            check_metadata(record)
-    except ValueError as error:
-        raise ValueError(
-            f"benchmark {benchmark.name!r} is not in GenEval's fields: {error}"
-        ) from error
+def _records(table: pd.DataFrame, images: Path) -> dict[str, dict[str, Any]]:
+    """prompt_id -> GenEval fields of every prompt that a frame has images of."""
+    prompts = table[["benchmark", "prompt_id", "metadata"]].drop_duplicates("prompt_id")
+    records = {}
+    for benchmark, name, metadata in prompts.itertuples(index=False):
+        records[name] = json.loads(metadata)
+        try:
+            check_metadata(records[name])
+        except ValueError as error:
+            raise ValueError(
+                f"{images}: benchmark {benchmark!r} is not in GenEval's fields: {error}"
+            ) from error
     return records

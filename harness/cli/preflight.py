@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from harness.base.errors import SpecError
-from harness.base.import_strings import beside, resolve
-from harness.build.rewards import check_reward
 from harness.experiment import pins
-from harness.experiment.components import BenchmarkSpec
 from harness.experiment.jobs import (
     AuditJob,
     GenerateJob,
@@ -50,7 +47,7 @@ _CHECKS: Mapping[type[Any], Callable[[Any], object]] = {
     MatchJob: stop_at_reward.check_ahead,
     AuditJob: audit.check_ahead,
     GenerateJob: generate.check_ahead,
-    ScoreJob: lambda job: check_scoring(job),
+    ScoreJob: score.check_ahead,
     PairsJob: compare_images.check_ahead,
     TimingJob: profile.check_ahead,
     OverlapJob: overlap.run,
@@ -102,24 +99,3 @@ def check(job: Job, n_processes: int = 1) -> None:
         train.check(job, n_processes)
     else:
         _CHECKS[type(job)](job)
-
-
-def check_scoring(job: ScoreJob) -> None:
-    """Check a scorer and rewards before there are images."""
-    for reward in job.rewards.values():
-        check_reward(reward)
-    if job.benchmark.scorer:
-        check_scorer(job.benchmark)
-
-
-def check_scorer(benchmark: BenchmarkSpec) -> None:
-    """Find a scorer, and let it check its arguments: ``check_NAME`` beside a scorer ``NAME``.
-
-    Raises:
-        SpecError: there is no such scorer, it does not give the declared metric, or as its check.
-    """
-    resolve(benchmark.scorer)
-    score.metrics_of(benchmark)
-    own_check = beside(benchmark.scorer, "check_{}")
-    if own_check is not None:
-        own_check(**benchmark.scorer_arguments)

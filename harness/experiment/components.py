@@ -165,7 +165,7 @@ class MethodSpec:
 class PromptsSpec:
     """Prompts: ``target(**arguments)`` is a sequence of them.
 
-    Each has ``prompt_id``, ``text``, ``task`` and, where a scorer judges it, ``metadata``.
+    Each has ``prompt_id``, ``text`` and ``task``.
     """
 
     target: str
@@ -182,29 +182,28 @@ class ComparisonSpec:
 
 @dataclass(frozen=True, config=STRICT)
 class BenchmarkSpec:
-    """Prompts, and how images of them are scored.
+    """``target(**arguments)`` is a :class:`harness.benchmarks.protocol.Benchmark`.
 
     Attributes:
-        target: the prompts, as in :class:`PromptsSpec`, with ``arguments``.
-        scorer: target of ``scorer(images, metadata, **scorer_arguments)``
-            (:class:`harness.stages.score.Scorer`); empty where rewards are all that is measured.
-        metric: what the scorer's values are called in score frames.
+        metric: which of the benchmark's metrics tables show; empty where rewards are all that is
+            measured.
         n_images: images per prompt.
     """
 
     name: str
     target: Place
     version: Count
-    scorer: Place = ""
     metric: str = ""
     n_images: Count = 4
     arguments: Arguments = field(default_factory=dict)
-    scorer_arguments: Arguments = field(default_factory=dict)
     file: Place = ""
 
     @property
     def prompts(self) -> PromptsSpec:
-        return PromptsSpec(self.target, self.arguments)
+        """Its prompts, for whoever needs no more of it."""
+        return PromptsSpec(
+            "harness.benchmarks.build:prompts_of", {"benchmark": self.target, **self.arguments}
+        )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -308,31 +307,9 @@ class Registry:
             self.methods, "method", _declared(MethodSpec, "method", name, file, given, passed)
         )
 
-    def add_benchmark(
-        self,
-        name: str,
-        *,
-        target: str,
-        version: int,
-        scorer: str = "",
-        metric: str = "",
-        n_images: int = 4,
-        scorer_arguments: Arguments | None = None,
-        file: str = "",
-        **arguments: Any,
-    ) -> BenchmarkSpec:
+    def add_benchmark(self, name: str, *, file: str = "", **given: Any) -> BenchmarkSpec:
         """Declare a benchmark; see :class:`BenchmarkSpec`."""
-        own = ("target", "version", "scorer", "metric", "n_images", "scorer_arguments")
-        check_call(target, arguments, file=file, valid=own)
-        scoring = scorer_arguments or {}
-        if bool(scorer) != bool(metric):
-            raise SpecError(f"{prefix(file)}benchmark {name!r}: give scorer and metric, or neither")
-        if scorer:
-            check_call(scorer, scoring, file=file)
-        _at_least_one(file, name, version=version, n_images=n_images)
-        spec = BenchmarkSpec(
-            name, target, version, scorer, metric, n_images, arguments, scoring, file
-        )
+        spec = _declared(BenchmarkSpec, "benchmark", name, file, given)
         return _add(self.benchmarks, "benchmark", spec)
 
     def add_table(self, name: str, *, file: str = "", **given: Any) -> TableSpec:
@@ -440,12 +417,4 @@ def _check_part_weights(name: str, parts: Mapping[str, float], file: str) -> Non
             raise SpecError(
                 f"{prefix(file)}weight of part {part!r} in reward {name!r} is {weight!r}, "
                 "must be a finite number"
-            )
-
-
-def _at_least_one(file: str, name: str, **numbers: int) -> None:
-    for key, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SpecError(
-                f"{prefix(file)}{key} of {name!r} is {value!r}, must be a whole number, at least 1"
             )

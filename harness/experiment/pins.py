@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError, prefix, unknown
 from harness.base.signatures import Signature, signature_of
-from harness.experiment.components import WEIGHT_ARGUMENTS, BenchmarkSpec, Registry
+from harness.experiment.components import WEIGHT_ARGUMENTS, Registry
 from hypernoise.weights.digests import COMMIT, SHA256, Unpinned
 from hypernoise.weights.places import HASH_MARK, HUB_FILE, REPOSITORY, is_remote
 
@@ -196,9 +196,6 @@ def _of_spec(spec: Any) -> Iterator[_Named]:
     if getattr(spec, "revision", ""):
         yield _Named(("weights",), spec.weights, Pin(commit=spec.revision), "revision")
     yield from _below("arguments", _named(spec.target, spec.arguments, spec.file))
-    if isinstance(spec, BenchmarkSpec) and spec.scorer:
-        scoring = _named(spec.scorer, spec.scorer_arguments, spec.file)
-        yield from _below("scorer_arguments", scoring)
 
 
 def _below(key: str, found: Iterator[_Named]) -> Iterator[_Named]:

@@ -39,7 +39,6 @@ from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
 from harness.report.formats import describe
 from harness.report.pages import template
-from harness.results import frames
 from harness.results.results_folder import write_sidecar
 
 #: Beside ``index.html``.
@@ -87,7 +86,7 @@ def gallery(
         FileNotFoundError: an image file is missing.
     """
     require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
-    require(scores, (*CELL, *PICTURE, "metric", "value", "detail"), "scores")
+    require(scores, (*CELL, *PICTURE, "metric", "meaning", "value", "detail"), "scores")
     faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
     images, scores = (choose(frame, models, methods) for frame in (images, scores))
     if scores.empty:
@@ -178,7 +177,7 @@ def _data(
         "baseline": baseline,
         "verdict": verdict,
         "metrics": list(paired.scores),
-        "meanings": {name: frames.METRICS.get(name, "") for name in paired.scores},
+        "meanings": dict(zip(scores["metric"], scores["meaning"], strict=True)),
         "tasks": ordered,
         "pictures": [
             [prompts[row["prompt_id"]], ordered.index(row["task"]), row["image_index"], row["seed"]]

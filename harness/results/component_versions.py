@@ -18,7 +18,7 @@ _SIGNS = {
     "model": "size_px",
     "reward": "weights_of",
     "method": "trains",
-    "benchmark": "scorer_arguments",
+    "benchmark": "n_images",
 }
 
 

@@ -82,8 +82,16 @@ IMAGES = Schema(
     (
         *IDENTITY,
         Column("prompt", "string", "", "the prompt's text"),
+        Column("metadata", "string", "", "what the image is judged by: the prompt's, as JSON"),
         Column("path", "string", "", "8-bit PNG, relative to the frame's folder"),
         *_SPENT,
+        Column(
+            "batch_size",
+            "float64",
+            "images",
+            "made together with this one; missing where the image does not depend on it",
+            may_be_missing=True,
+        ),
     ),
     _IDENTITY_NAMES,
 )
@@ -91,7 +99,8 @@ SCORES = Schema(
     "scores",
     (
         *IDENTITY,
-        Column("metric", "string", "", "what was measured, e.g. one of METRICS"),
+        Column("metric", "string", "", "a metric of the benchmark, or the name of a judge"),
+        Column("meaning", "string", "", "of the metric, in words"),
         Column("value", "float64", "the metric's", "higher is better"),
         Column("detail", "string", "", "why, in words, where the metric says so"),
     ),
@@ -230,19 +239,8 @@ SCHEMAS = {
     for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, AUDITS, PAIRS)
 }
 
-#: Metrics of score frames that tables know, and their meaning.
-METRICS = {
-    "geneval_correct": "1 where the image shows what the prompt asks for, else 0",
-    "t2i_compbench": "product of the probabilities of yes to a prompt's noun chunks",
-    "dpg_bench": "share of propositions that hold, in percent, as the published scorer counts",
-    "dpg_bench_left_out": "1: the published scorer leaves out the image's prompt",
-    "dpg_bench_corrected": "dpg_bench without the published scorer's faults",
-    "geneval2": "Soft-TIFA GM: geometric mean of the probabilities of a prompt's right answers",
-    "train_reward": "the reward that methods were trained on or searched, on the final PNG",
-    "judge_reward": "a differently trained reward that no method saw",
-}
-#: Ending of a metric that by its own rules does not count an image: such an image has no value of
-#: the metric, but one of 1 under this name, whose detail says why.
+#: Suffix for images that a metric excludes by its own rules. Such an image has no value of the
+#: metric, but 1 under ``<metric>_left_out``, whose detail says why.
 LEFT_OUT = "_left_out"
 #: Ending of a metric that was measured against another prompt (:mod:`harness.stages.prompt_swaps`).
 SWAPPED = "_swapped"

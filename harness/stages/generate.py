@@ -6,10 +6,11 @@ the same noise, and neither the batch size nor an interruption changes an image.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from harness.benchmarks.protocol import Prompt
 from harness.build.devices import default_device
 from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.methods import build_method, check_adapter, check_method, words_prompts
-from harness.build.prompts import Prompt, load_prompts, prompt_texts
+from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
 from harness.experiment.components import RewardSpec
+from harness.experiment.identity import batch_size_counts
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob, job_hash
 from harness.results import frames
 from harness.results.resume import Work
@@ -33,17 +36,12 @@ from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
-from hypernoise.noise import batch_noise, image_seed
+from hypernoise.noise import draws
 from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward
-from hypernoise.transfers import on_device
 
-#: Stream of the seeds for whatever a method or sampler draws besides an image's first noise.
-SEARCH_STREAM = "search"
-#: Beside the frame of the images; empty where the method scores none.
+#: Next to the frame of the images; empty where the method scores none.
 TRAJECTORIES_FILE = "trajectories.parquet"
-#: In a work folder's rows: rewards of the images that a method scored on its way.
-_TRAJECTORY = "trajectory"
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,27 @@ class Item:
     image_index: int
 
     @property
-    def file(self) -> str:
-        return f"{self.prompt.prompt_id}_{self.image_index:03d}.png"
+    def path(self) -> str:
+        """Where its PNG is, relative to the frame's folder."""
+        return f"{PNG_FOLDER}/{self.prompt.prompt_id}_{self.image_index:03d}.png"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a finished image cost; kept in the work folder until the frame is written.
+
+    Attributes:
+        batch_size: images that were made together.
+        scored: reward and prompt of every image that the method scored on its way, in their order;
+            NaN where an attempt gave no image.
+    """
+
+    path: str
+    nfe: float
+    reward_calls: float
+    backward_passes: float
+    batch_size: int
+    scored: Sequence[tuple[float, str]]
 
 
 @dataclass(frozen=True)
@@ -74,13 +91,14 @@ class Setup:
         """What the method is handed to make some items, each from its own noise."""
         rows = [item.row for item in items]
         keys = [(item.prompt.prompt_id, item.image_index) for item in items]
+        noise, seeds = draws(seed, keys, self.generator.noise_shape, self.device)
         return {
             "generator": self.generator,
             "reward": self.reward,
             "conditioning": self.conditioning.rows(rows).to(self.device),
             "features": None if self.features is None else self.features.rows(rows),
-            "noise": on_device(batch_noise(seed, keys, self.generator.noise_shape), self.device),
-            "seeds": [image_seed(seed, *key, stream=SEARCH_STREAM) for key in keys],
+            "noise": noise,
+            "seeds": seeds,
             "steps": steps,
         }
 
@@ -97,16 +115,17 @@ def run(job: GenerateJob) -> None:
     items = check(job)
     texts = prompt_texts(item.prompt for item in items if item.image_index == 0)
     work = Work(job.work, job_hash(job, _inputs(job), texts))
-    folder = work.folder / PNG_FOLDER
-    folder.mkdir(exist_ok=True)
-    rows = {row["path"]: row for row in work.rows() if _is_whole(row, work.folder)}
-    missing = [item for item in items if f"{PNG_FOLDER}/{item.file}" not in rows]
+    (work.folder / PNG_FOLDER).mkdir(exist_ok=True)
+    names = {entry.name for entry in fields(Made)}
+    # Another version of this module may have kept something else.
+    found = [Made(**row) for row in work.rows() if row.keys() == names]
+    made = {one.path: one for one in found if (work.folder / one.path).is_file()}
+    missing = [item for item in items if item.path not in made]
     if missing:
         setup = set_up(job, items)
-        for row in _generate(job, setup, missing, work, done=len(items) - len(missing)):
-            rows[row["path"]] = row
-    ordered = [rows[f"{PNG_FOLDER}/{item.file}"] for item in items]
-    _publish(job, ordered, folder)
+        for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
+            made[one.path] = one
+    _publish(job, [(item, made[item.path]) for item in items], work.folder)
     work.remove()
 
 
@@ -163,14 +182,9 @@ def _inputs(job: GenerateJob) -> list[str]:
     return [*paths, job.adapter] if job.adapter else paths
 
 
-def _is_whole(row: dict[str, Any], folder: Path) -> bool:
-    return _TRAJECTORY in row and (folder / row["path"]).is_file()
-
-
 def _generate(
     job: GenerateJob, setup: Setup, items: Sequence[Item], work: Work, done: int
-) -> list[dict[str, Any]]:
-    finished: list[dict[str, Any]] = []
+) -> Iterator[Made]:
     name = f"generate {job.benchmark.name} with {job.model.name} {job.method.name}"
     with Progress(name, done + len(items), "images", done) as progress:
         batches = Batches(job.batch_size, name)
@@ -182,23 +196,32 @@ def _generate(
                     f"{name}, prompt {batch[0].prompt.prompt_id!r}: {error}"
                 ) from error
             for item, image in zip(batch, pixels, strict=True):
-                Image.fromarray(image).save(work.folder / PNG_FOLDER / item.file)
-            rows = [_row(job, item, made) for item in batch]
-            for row, scored in zip(rows, _trajectories(made, batch), strict=True):
-                row[_TRAJECTORY] = scored
-            work.add(rows)
-            finished += rows
+                Image.fromarray(image).save(work.folder / item.path)
+            finished = _finished(batch, made)
+            work.add([asdict(one) for one in finished])
+            yield from finished
             progress.update(len(batch))
             # The next batch needs its memory.
             del made
-    return finished
 
 
 def _make(job: GenerateJob, setup: Setup, batch: Sequence[Item]) -> Generated:
     return setup.method.run(**setup.inputs(batch, job.seed, job.steps))
 
 
-def _row(job: GenerateJob, item: Item, made: Generated) -> dict[str, Any]:
+def _finished(items: Sequence[Item], made: Generated) -> list[Made]:
+    """What is kept of each image of a batch."""
+    values = [[]] * len(items) if made.trajectory is None else made.trajectory.tolist()
+    given = [[item.prompt.text] * len(own) for item, own in zip(items, values, strict=True)]
+    prompts = given if made.prompts is None else made.prompts
+    spent = {name: float(value) for name, value in made.spent._asdict().items()}
+    return [
+        Made(item.path, **spent, batch_size=len(items), scored=list(zip(own, texts, strict=True)))
+        for item, own, texts in zip(items, values, prompts, strict=True)
+    ]
+
+
+def _row(job: GenerateJob, item: Item, made: Made) -> dict[str, Any]:
     return {
         "model": job.model.name,
         "method": job.method.name,
@@ -210,21 +233,13 @@ def _row(job: GenerateJob, item: Item, made: Generated) -> dict[str, Any]:
         "seed": job.seed,
         "steps": job.steps,
         "prompt": item.prompt.text,
-        "path": f"{PNG_FOLDER}/{item.file}",
-        "nfe": float(made.spent.nfe),
-        "reward_calls": float(made.spent.reward_calls),
-        "backward_passes": float(made.spent.backward_passes),
+        "metadata": item.prompt.metadata_text,
+        "path": item.path,
+        "nfe": made.nfe,
+        "reward_calls": made.reward_calls,
+        "backward_passes": made.backward_passes,
+        "batch_size": float(made.batch_size) if batch_size_counts(job.method) else math.nan,
     }
-
-
-def _trajectories(made: Generated, items: Sequence[Item]) -> list[list[tuple[float, str]]]:
-    """For each image the rewards and prompts of what was scored on the way."""
-    if made.trajectory is None:
-        return [[] for _ in items]
-    values: list[list[float]] = made.trajectory.tolist()
-    given = [[item.prompt.text] * len(own) for item, own in zip(items, values, strict=True)]
-    prompts = given if made.prompts is None else made.prompts
-    return [list(zip(*both, strict=True)) for both in zip(values, prompts, strict=True)]
 
 
 def trajectory_rows(
@@ -251,17 +266,19 @@ def trajectory_rows(
     ]
 
 
-def _publish(job: GenerateJob, rows: list[dict[str, Any]], made: Path) -> None:
+def _publish(job: GenerateJob, images: Sequence[tuple[Item, Made]], made: Path) -> None:
     # The PNGs stay in the work folder until the frame exists: a kill in between loses nothing.
     out = Path(job.out)
     folder = out.parent / PNG_FOLDER
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    for row in rows:
-        _link(made.parent / row["path"], out.parent / row["path"])
-    searched = [scored for row in rows for scored in trajectory_rows(row, row.pop(_TRAJECTORY))]
-    trajectories = pd.DataFrame(searched, columns=frames.TRAJECTORIES.names)
+    rows, attempts = [], []
+    for item, one in images:
+        _link(made / item.path, out.parent / item.path)
+        rows.append(_row(job, item, one))
+        attempts += trajectory_rows(rows[-1], one.scored)
+    trajectories = pd.DataFrame(attempts, columns=frames.TRAJECTORIES.names)
     frames.write(trajectories, out.with_name(TRAJECTORIES_FILE), frames.TRAJECTORIES, job)
     frames.write(pd.DataFrame(rows), out, frames.IMAGES, job)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 
 #: Ways to swap prompts.
 SWAPS = ("within_task", "between_tasks")
@@ -22,6 +22,12 @@ class Asked(NamedTuple):
 
     task: str
     text: str
+
+
+def check_swap(how: str) -> None:
+    """Raise SpecError for an unknown way of swapping; empty is none at all."""
+    if how and how not in SWAPS:
+        raise unknown("prompt swap", how, SWAPS)
 
 
 def swapped(how: str, prompts: Mapping[str, Asked], seed: int) -> dict[str, str]:
@@ -39,8 +45,7 @@ def swapped(how: str, prompts: Mapping[str, Asked], seed: int) -> dict[str, str]
     Raises:
         ValueError: ``how`` is unknown, or there are too few prompts, or too few that differ.
     """
-    if how not in SWAPS:
-        raise unknown("prompt swap", how, SWAPS)
+    check_swap(how)
     by_task: dict[str, list[str]] = {}
     for prompt_id in sorted(prompts, key=lambda name: _place(name, seed)):
         by_task.setdefault(prompts[prompt_id].task, []).append(prompt_id)

@@ -1,26 +1,27 @@
-"""Score finished images, as they are on disk, with a benchmark's scorer and with rewards."""
+"""Score finished images, as they are on disk, with their benchmark and with rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
-from harness.base.import_strings import beside
+from harness.base.errors import SpecError, unknown
+from harness.benchmarks.build import check_benchmark
+from harness.benchmarks.protocol import Benchmark, Images, Metric, Prompt, Score
 from harness.build.devices import default_device
 from harness.build.prompts import load_prompts
 from harness.build.rewards import build_reward, check_reward
-from harness.experiment.components import BenchmarkSpec, resolve, unknown
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
 from harness.results.image_files import ImageReader, n_workers
-from harness.stages.prompt_swaps import Asked, swapped
+from harness.stages.prompt_swaps import Asked, check_swap, swapped
 from hypernoise.batches import Batches
 from hypernoise.models.protocol import encode_in_chunks
 from hypernoise.progress import Progress
@@ -29,45 +30,40 @@ from hypernoise.rewards.protocol import Features, Reward, checked_score
 _IDENTITY = [column.name for column in frames.IDENTITY]
 
 
-#: What a metric says about an image: its value, higher is better, and why.
-Verdict: TypeAlias = tuple[float, str]
-#: The same by several metrics. One that does not count the image by its own rules is there with
-#: :data:`frames.LEFT_OUT` at the end of its name.
-Verdicts: TypeAlias = Mapping[str, Verdict]
+@dataclass(frozen=True)
+class Plan:
+    """A job that was checked.
 
-
-class Scorer(Protocol):
-    """What a benchmark's ``scorer`` target is: a function of images and their prompts' metadata.
-
-    It gets float32 images [N, 3, H, W] in [0, 1] (8-bit values), N metadata records and the
-    spec's ``scorer_arguments``; it returns N verdicts. One that measures several things returns
-    them by metric, and has their names beside it, as ``NAME_metrics`` of a scorer ``NAME``.
-    An image that is judged against several prompts stands beside itself
-    (:func:`harness.benchmarks.neighbours.runs`).
+    Attributes:
+        table: image rows, ``path`` made usable from here.
+        prompts: by id, as the images carry them.
+        partners: prompt id -> the one that its images are scored against, too; empty without a
+            swap.
     """
 
-    def __call__(
-        self, images: NDArray[np.float32], metadata: Sequence[Any], **arguments: Any
-    ) -> Sequence[Verdict] | Sequence[Verdicts]: ...
+    table: pd.DataFrame
+    benchmark: Benchmark
+    prompts: Mapping[str, Prompt]
+    partners: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Judge:
     """A reward as a metric, with its text features of every prompt."""
 
-    metric: str
+    metric: Metric
     reward: Reward
     features: Features
     row_of: Mapping[str, int]
     device: str
 
-    def score(self, images: NDArray[np.float32], prompt_ids: Sequence[str]) -> list[float]:
-        """One value per image.
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[float]:
+        """One value per image [3, H, W] in [0, 1], each against its prompt.
 
         Raises:
             ValueError: the reward gives another number of values, or one that is not finite.
         """
-        rows = [self.row_of[prompt_id] for prompt_id in prompt_ids]
+        rows = [self.row_of[prompt.prompt_id] for prompt in prompts]
         pixels = torch.from_numpy(images).to(self.device)
         with torch.no_grad():
             values = checked_score(self.reward, pixels, self.features.rows(rows))
@@ -78,91 +74,81 @@ def run(job: ScoreJob) -> None:
     """Score every image of the job's frames and write one long frame.
 
     Raises:
-        ValueError, FileNotFoundError: the job cannot be carried out (checked first), or a
-            reward gives a value that is not finite.
+        ValueError, FileNotFoundError: the job cannot be carried out (checked first), or a metric
+            has no finite value of an image.
     """
     torch.set_num_threads(job.threads)
-    table, metadata = check(job)
-    partners = _partners(job, table)
-    device = default_device()
-    texts = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
-    row_of = {prompt_id: row for row, prompt_id in enumerate(texts.index)}
-    judges = []
-    for metric, spec in job.rewards.items():
-        reward = build_reward(spec, device)
-        features = encode_in_chunks(reward.encode, list(texts))
-        judges.append(Judge(metric, reward, features, row_of, device))
-    parts = []
-    name = f"score {job.benchmark.name} of {' and '.join(table['model'].unique())}"
-    paths = list(table["path"])
+    plan = check(job)
+    judges = _judges(job, plan)
+    parts: list[pd.DataFrame] = []
+    name = f"score {job.benchmark.name} of {' and '.join(plan.table['model'].unique())}"
+    paths = list(plan.table["path"])
     with (
         ImageReader(paths, n_workers(paths, job.threads)) as reader,
-        Progress(name, len(table), "images") as progress,
+        Progress(name, len(paths), "images") as progress,
     ):
 
         def score(rows: Sequence[int]) -> list[pd.DataFrame]:
             images = reader.batch(rows[0], len(rows))
-            return _score(job, table.iloc[list(rows)], images, metadata, judges, partners)
+            return list(_scored(plan, judges, plan.table.iloc[list(rows)], images))
 
-        for rows, scored in Batches(job.batch_size, name).run(range(len(table)), score):
+        for rows, scored in Batches(job.batch_size, name).run(range(len(paths)), score):
             parts += scored
             progress.update(len(rows))
     frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job)
 
 
-def check(job: ScoreJob) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Check a job before any reward is loaded.
-
-    Returns:
-        The image rows, ``path`` made usable from here; and the metadata of each prompt, empty
-        where the benchmark has no scorer.
+def check_ahead(job: ScoreJob) -> Benchmark:
+    """Check what can be checked before the images exist; returns the job's benchmark.
 
     Raises:
-        ValueError: nothing to measure, an unknown metric, images of another benchmark, a prompt
-            that the benchmark lacks, or one that its scorer cannot judge.
-        FileNotFoundError: a frame, an image or a reward's weight file is missing.
+        ValueError: nothing to measure, a faulty benchmark, a reward under the name of one of its
+            metrics, or an unknown swap.
+        FileNotFoundError: a weight file is missing.
     """
-    if not job.rewards and not job.benchmark.scorer:
-        raise ValueError(f"benchmark {job.benchmark.name!r} has no scorer, and no reward is given")
+    benchmark = check_benchmark(job.benchmark)
+    own = [metric.name for metric in benchmark.metrics]
+    if not job.rewards and not own:
+        raise ValueError(
+            f"benchmark {job.benchmark.name!r} measures nothing itself, and no reward is given"
+        )
     for metric, spec in job.rewards.items():
-        # A reward may be measured under its own name; other names have a meaning in tables.
-        if metric != spec.name and metric not in frames.METRICS:
-            raise unknown("metric", metric, {*frames.METRICS, spec.name}, spec.file)
+        where = f"metric {metric!r} of reward {spec.name!r}"
+        if metric in own:
+            raise SpecError(f"{where} is measured by benchmark {job.benchmark.name!r} already")
+        if metric.endswith((frames.LEFT_OUT, frames.SWAPPED)):
+            raise SpecError(
+                f"{where} must not end in {frames.LEFT_OUT} or {frames.SWAPPED}, which have a "
+                "meaning of their own"
+            )
+    check_swap(job.swap)
     for spec in job.rewards.values():
         check_reward(spec)
-    table = _images(job)
-    if not job.benchmark.scorer:
-        return table, {}
-    prompts = load_prompts(job.benchmark.prompts)
-    metadata = {prompt.prompt_id: prompt.metadata for prompt in prompts}
-    for prompt_id in table["prompt_id"].unique():
-        if prompt_id not in metadata:
-            raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, metadata)
-    metrics_of(job.benchmark)
-    _check_metadata(job.benchmark, {name: metadata[name] for name in table["prompt_id"].unique()})
-    return table, metadata
+    return benchmark
 
 
-def metrics_of(benchmark: BenchmarkSpec) -> tuple[str, ...]:
-    """What a benchmark's scorer measures: the declared metric, or the several that stand beside it.
+def check(job: ScoreJob) -> Plan:
+    """Check a job before any reward is loaded.
 
     Raises:
-        SpecError: the declared one, which tables show, is not among the several.
+        ValueError: as :func:`check_ahead`, or images of another benchmark, of a prompt that it
+            lacks or has changed since, or one that cannot be judged or swapped.
+        FileNotFoundError: a frame, an image or a weight file is missing.
     """
-    several: tuple[str, ...] | None = beside(benchmark.scorer, "{}_metrics")
-    if several is None:
-        return (benchmark.metric,)
-    if benchmark.metric not in several:
-        what = f"metric of benchmark {benchmark.name!r}"
-        raise unknown(what, benchmark.metric, several, benchmark.file)
-    return several
-
-
-def _check_metadata(benchmark: BenchmarkSpec, metadata: Mapping[str, Any]) -> None:
-    """Let a scorer ``NAME`` check prompts' metadata, by ``check_NAME_metadata`` beside it."""
-    own_check = beside(benchmark.scorer, "check_{}_metadata")
-    if own_check is not None:
-        own_check(metadata, **benchmark.scorer_arguments)
+    benchmark = check_ahead(job)
+    table = read_images(job.images)
+    for name in table["benchmark"].unique():
+        if name != job.benchmark.name:
+            raise ValueError(
+                f"images of benchmark {name!r} cannot be scored as {job.benchmark.name!r}"
+            )
+    prompts = _prompts(job, table)
+    benchmark.check(list(prompts.values()))
+    partners = {}
+    if job.swap:
+        asked = {name: Asked(prompt.task, prompt.text) for name, prompt in prompts.items()}
+        partners = swapped(job.swap, asked, job.seed)
+    return Plan(table, benchmark, prompts, partners)
 
 
 def read_images(paths: Sequence[str]) -> pd.DataFrame:
@@ -179,112 +165,118 @@ def read_images(paths: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _images(job: ScoreJob) -> pd.DataFrame:
-    table = read_images(job.images)
-    for name in table["benchmark"].unique():
-        if name != job.benchmark.name:
+def _prompts(job: ScoreJob, table: pd.DataFrame) -> dict[str, Prompt]:
+    """The prompts of the images, which have to be the benchmark's prompts of today."""
+    today = {prompt.prompt_id: prompt for prompt in load_prompts(job.benchmark.prompts)}
+    found = {}
+    rows = table[["prompt_id", "prompt", "task", "metadata"]].drop_duplicates()
+    for prompt_id, text, task, metadata in rows.itertuples(index=False):
+        if prompt_id not in today:
+            raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, today)
+        made = Prompt(prompt_id, text, task, json.loads(metadata))
+        # JSON has no tuples, so both go through it.
+        now = replace(today[prompt_id], metadata=json.loads(today[prompt_id].metadata_text))
+        if made != now:
             raise ValueError(
-                f"images of benchmark {name!r} cannot be scored as {job.benchmark.name!r}"
+                f"prompt {prompt_id!r} of benchmark {job.benchmark.name!r} has changed since its "
+                f"images were made. Then: {_shown(made)}. Now: {_shown(now)}. Make the images again"
             )
-    return table
+        found[prompt_id] = made
+    return found
 
 
-def _partners(job: ScoreJob, table: pd.DataFrame) -> dict[str, str]:
-    """Prompt id -> the one that its images are scored against besides; empty without a swap."""
-    if not job.swap:
-        return {}
-    rows = table[["prompt_id", "task", "prompt"]].drop_duplicates("prompt_id").to_numpy().tolist()
-    asked = {prompt_id: Asked(task, text) for prompt_id, task, text in rows}
-    return swapped(job.swap, asked, job.seed)
+def _shown(prompt: Prompt) -> str:
+    fields = asdict(prompt)
+    del fields["prompt_id"]
+    return json.dumps(fields, ensure_ascii=False)
 
 
-def _score(
-    job: ScoreJob,
-    batch: pd.DataFrame,
-    images: NDArray[np.float32],
-    metadata: Mapping[str, Any],
-    judges: Sequence[Judge],
-    partners: Mapping[str, str],
-) -> list[pd.DataFrame]:
-    own = list(batch["prompt_id"])
-    others = [partners[prompt_id] for prompt_id in own] if partners else []
-    asked = [prompt_ids for prompt_ids in (own, others) if prompt_ids]
-    verdicts = _verdicts(job, images, asked, metadata)
-    parts = _measured(job, batch, images, own, verdicts[0], judges)
+def _judges(job: ScoreJob, plan: Plan) -> list[Judge]:
+    device = default_device()
+    row_of = {prompt_id: row for row, prompt_id in enumerate(plan.prompts)}
+    texts = [prompt.text for prompt in plan.prompts.values()]
+    judges = []
+    for name, spec in job.rewards.items():
+        reward = build_reward(spec, device)
+        metric = Metric(name, f"the reward {spec.name} of the final image")
+        features = encode_in_chunks(reward.encode, texts)
+        judges.append(Judge(metric, reward, features, row_of, device))
+    return judges
+
+
+def _scored(
+    plan: Plan, judges: Sequence[Judge], batch: pd.DataFrame, images: Images
+) -> Iterator[pd.DataFrame]:
+    """A batch's scores, one part per metric: against its own prompts, then against others."""
+    own = [plan.prompts[name] for name in batch["prompt_id"]]
+    others = [plan.prompts[plan.partners[prompt.prompt_id]] for prompt in own if plan.partners]
+    asked = [own, others] if others else [own]
+    given = _of_benchmark(plan.benchmark, images, asked)
+    for metric, scores in _measured(plan.benchmark.metrics, judges, images, own, given[0]):
+        yield _part(batch, metric, scores)
     if others:
-        against = [f"against {other}" for other in others]
-        for part in _measured(job, batch, images, others, verdicts[1], judges):
-            parts.append(part.assign(metric=part["metric"] + frames.SWAPPED, detail=against))
-    return parts
+        swaps = _measured(plan.benchmark.metrics, judges, images, others, given[1])
+        for metric, scores in swaps:
+            name, meaning = metric.name + frames.SWAPPED, f"{metric.meaning}, of a swapped prompt"
+            against = {
+                row: replace(score, detail=f"against {others[row].prompt_id}")
+                for row, score in scores.items()
+            }
+            yield _part(batch, Metric(name, meaning), against)
 
 
-def _verdicts(
-    job: ScoreJob,
-    images: NDArray[np.float32],
-    asked: Sequence[Sequence[str]],
-    metadata: Mapping[str, Any],
-) -> list[Sequence[Verdicts]]:
-    """The scorer's verdicts against each list of prompts; none without a scorer.
+def _of_benchmark(
+    benchmark: Benchmark, images: Images, asked: Sequence[Sequence[Prompt]]
+) -> list[Sequence[Mapping[str, Score]]]:
+    """The benchmark's scores against each list of prompts, checked.
 
-    It is called once: an image that stands beside itself need be looked at once.
+    It is asked once: an image that stands next to itself need be looked at once.
     """
-    if not job.benchmark.scorer:
-        return [()] * len(asked)
-    scorer: Scorer = resolve(job.benchmark.scorer)
-    records = [metadata[name] for of_image in zip(*asked, strict=True) for name in of_image]
-    repeated = np.repeat(images, len(asked), axis=0)
-    given = scorer(repeated, records, **job.benchmark.scorer_arguments)
-    if len(given) != len(records):
-        raise ValueError(
-            f"{job.benchmark.scorer} gives {len(given)} verdicts on {len(records)} images"
-        )
-    verdicts = _by_metric(given, job.benchmark)
-    return [verdicts[place :: len(asked)] for place in range(len(asked))]
-
-
-def _by_metric(
-    verdicts: Sequence[Verdict] | Sequence[Verdicts], benchmark: BenchmarkSpec
-) -> list[Verdicts]:
-    """Each image's verdicts; a metric that neither counts it nor leaves it out is an error."""
-    metrics = metrics_of(benchmark)
-    named: list[Verdicts] = [
-        given if isinstance(given, Mapping) else {benchmark.metric: given} for given in verdicts
-    ]
-    for of_image in named:
-        found = sorted(name.removesuffix(frames.LEFT_OUT) for name in of_image)
-        if found != sorted(metrics):
-            raise ValueError(
-                f"{benchmark.scorer} gives {', '.join(of_image) or 'nothing'} of an image, must "
-                f"give each of {', '.join(metrics)}"
-            )
-    return named
+    names = sorted(metric.name for metric in benchmark.metrics)
+    if not names:
+        return [[{}] * len(images) for _ in asked]
+    prompts = [prompt for of_image in zip(*asked, strict=True) for prompt in of_image]
+    given = benchmark.score(np.repeat(images, len(asked), axis=0), prompts)
+    called = type(benchmark).__name__
+    if len(given) != len(prompts):
+        raise ValueError(f"{called} gives scores of {len(given)} images, asked for {len(prompts)}")
+    for prompt, of_image in zip(prompts, given, strict=True):
+        where = f"{called} gives an image of prompt {prompt.prompt_id!r}"
+        if sorted(of_image) != names:
+            said = ", ".join(of_image) or "nothing"
+            raise ValueError(f"{where} {said}, must give each of {', '.join(names)}")
+        for name, score in of_image.items():
+            if not score.left_out and not math.isfinite(score.value):
+                raise ValueError(f"{where} the {name} {score.value}, which is not finite")
+    return [given[place :: len(asked)] for place in range(len(asked))]
 
 
 def _measured(
-    job: ScoreJob,
-    batch: pd.DataFrame,
-    images: NDArray[np.float32],
-    prompt_ids: Sequence[str],
-    verdicts: Sequence[Verdicts],
+    metrics: Sequence[Metric],
     judges: Sequence[Judge],
-) -> list[pd.DataFrame]:
-    """A batch's scores against the given prompts, one part per metric."""
-    parts = []
-    for metric in dict.fromkeys(name for of_image in verdicts for name in of_image):
-        rows = [row for row, of_image in enumerate(verdicts) if metric in of_image]
-        values, details = zip(*(verdicts[row][metric] for row in rows), strict=True)
-        parts.append(_part(batch.iloc[rows], metric, values, details))
+    images: Images,
+    prompts: Sequence[Prompt],
+    given: Sequence[Mapping[str, Score]],
+) -> Iterator[tuple[Metric, dict[int, Score]]]:
+    """Every metric, with its scores by the number of the image."""
+    for metric in metrics:
+        scores = {row: of_image[metric.name] for row, of_image in enumerate(given)}
+        left_out = {row: score for row, score in scores.items() if score.left_out}
+        yield metric, {row: score for row, score in scores.items() if row not in left_out}
+        if left_out:
+            name, meaning = metric.name + frames.LEFT_OUT, f"1 where {metric.name} has no value"
+            ones = {row: replace(score, value=1.0) for row, score in left_out.items()}
+            yield Metric(name, meaning), ones
     for judge in judges:
-        rewards = judge.score(images, prompt_ids)
-        parts.append(_part(batch, judge.metric, rewards, [""] * len(batch)))
-    return parts
+        yield judge.metric, dict(enumerate(map(Score, judge.score(images, prompts))))
 
 
-def _part(
-    batch: pd.DataFrame, metric: str, values: Sequence[float], details: Sequence[str]
-) -> pd.DataFrame:
-    part = batch[_IDENTITY].copy()
-    part["metric"] = metric
-    part["value"] = np.asarray(values, dtype=np.float64)
-    part["detail"] = pd.Series(list(details), index=part.index, dtype="str")
-    return part
+def _part(batch: pd.DataFrame, metric: Metric, scores: Mapping[int, Score]) -> pd.DataFrame:
+    rows = batch[_IDENTITY].iloc[list(scores)]
+    details = [score.detail for score in scores.values()]
+    return rows.assign(
+        metric=metric.name,
+        meaning=metric.meaning,
+        value=np.asarray([score.value for score in scores.values()], dtype=np.float64),
+        detail=pd.Series(details, index=rows.index, dtype="str"),
+    )

@@ -34,6 +34,11 @@ MODELS = ("a", "b", "c")
 METHODS = ("base", "x", "y", "z", "u", "v")
 STEPS = (1, 2, 4, 8, 16, 32)
 RANKS = (8, 16, 32, 64, 128)
+#: What only frames of images have.
+OF_IMAGES: dict[str, Any] = {
+    **{"prompt": "a", "metadata": "{}", "path": "a.png", "nfe": 1.0},
+    **{"reward_calls": 0.0, "backward_passes": 0.0, "batch_size": np.nan},
+}
 METRICS = ("geneval_correct", "train_reward", "judge_reward")
 CATEGORIES = ("color", "shape", "texture", "2d", "3d", "numeracy", "non_spatial", "complex")
 
@@ -206,16 +211,15 @@ def _images(
     pictures = pictures.merge(pd.DataFrame({"image_index": range(n_images)}), how="cross")
     images = pd.DataFrame(cells, columns=["model", "method", "reward", "steps"])
     images = images.merge(pictures, how="cross")
-    known = {"benchmark": benchmark, "seed": 0, "prompt": "a", "path": "a.png", "nfe": 1.0}
-    return images.assign(**known, reward_calls=0.0, backward_passes=0.0)
+    known = {"benchmark": benchmark, "seed": 0}
+    return images.assign(**known, **OF_IMAGES)
 
 
 def _scores(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     named = pd.DataFrame({"metric": metrics})
-    spent = ["prompt", "path", "nfe", "reward_calls", "backward_passes"]
-    scores = images.drop(columns=spent).merge(named, how="cross")
+    scores = images.drop(columns=list(OF_IMAGES)).merge(named, how="cross")
     values = np.random.default_rng(0).integers(0, 2, len(scores)).astype(float)
-    return scores.assign(value=values, detail="")
+    return scores.assign(meaning="", value=values, detail="")
 
 
 def _timings(images: pd.DataFrame) -> pd.DataFrame:
@@ -230,7 +234,8 @@ def _pairs(n_prompts: int) -> pd.DataFrame:
     images = _images("geneval_diversity", ("all",), n_prompts, 50, METHODS[:2], MODELS[:1])
     metrics = pd.DataFrame({"metric": ["lpips_distance", "dinov2_similarity"]})
     others = pd.DataFrame({"other_index": range(50)})
-    spent = ["prompt", "path", "nfe", "reward_calls", "backward_passes"]
-    pairs = images.drop(columns=spent).merge(others, how="cross").merge(metrics, how="cross")
+    pairs = (
+        images.drop(columns=list(OF_IMAGES)).merge(others, how="cross").merge(metrics, how="cross")
+    )
     pairs = pairs[pairs["other_index"] > pairs["image_index"]]
     return pairs.assign(value=np.random.default_rng(0).random(len(pairs)))

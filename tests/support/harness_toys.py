@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from harness.benchmarks.neighbours import runs
+from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec, RewardSpec
 from harness.experiment.jobs import GenerateJob
 from harness.stages import generate
+from hypernoise.identity import depends_on_batch_size
 from hypernoise.methods.protocol import Generated, Spent
 from hypernoise.models.protocol import Conditioning
 
@@ -81,6 +83,7 @@ class ToyGenerator:
         return torch.sigmoid(self.gain * noise + shade)
 
 
+@depends_on_batch_size
 class ToyMethod:
     """Draws once, at a claimed cost; notes every call's label and batch size.
 
@@ -146,45 +149,81 @@ class Redness:
         return scores * torch.nan if self.broken else scores
 
 
-@dataclass(frozen=True)
-class ToyPrompt:
-    prompt_id: str
-    text: str
-    task: str = "toy"
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-def prompts(n: int = 3, ids: Sequence[str] = (), text: str = "") -> list[ToyPrompt]:
+def prompts(n: int = 3, ids: Sequence[str] = (), text: str = "") -> list[Prompt]:
     """``n`` prompts, or prompts of the given ids."""
     names = ids or [f"toy-{index}" for index in range(n)]
     return [
-        ToyPrompt(name, text or PROMPTS[index], metadata={"number": index})
+        Prompt(name, text or PROMPTS[index], "toy", {"number": index})
         for index, name in enumerate(names)
     ]
 
 
-def scorer(
-    images: np.ndarray[Any, Any], metadata: Sequence[dict[str, Any]], offset: float = 0.0
-) -> list[tuple[float, str]]:
-    """The prompt's number and the image's mean blue."""
-    pairs = zip(images, metadata, strict=True)
-    return [(m["number"] + offset, f"blue {image[2].mean():.4f}") for image, m in pairs]
+def texts(of: Sequence[str]) -> list[Prompt]:
+    """Prompts of the given texts."""
+    return [Prompt(f"p{number}", text, "toy") for number, text in enumerate(of)]
 
 
-#: What :func:`several` measures.
-several_metrics = ("number", "square")
+def questioned(vqa_list: list[list[str]]) -> list[Prompt]:
+    """The prompts with questions and their answers, as GenEval 2 has them."""
+    metadata = {"vqa_list": vqa_list, "skills": ["object"] * len(vqa_list)}
+    return [replace(prompt, metadata=metadata) for prompt in prompts()]
 
 
-def several(
-    images: np.ndarray[Any, Any], metadata: Sequence[dict[str, Any]], left_out: int = -1
-) -> list[dict[str, tuple[float, str]]]:
-    """The prompt's number and its square; one number is left out of the first."""
-    numbers = [record["number"] for record in metadata]
-    first = [
-        {"number_left_out": (1.0, "odd one out")} if n == left_out else {"number": (n, "itself")}
-        for n in numbers
-    ]
-    return [own | {"square": (n * n, "")} for own, n in zip(first, numbers, strict=True)]
+class MeanColour:
+    """Squared distance of mean colours; counts the images that it embedded."""
+
+    embedded = 0
+
+    def embed(self, images: Tensor) -> Tensor:
+        type(self).embedded += len(images)
+        return images.mean(dim=(2, 3))
+
+    def compare(self, vector: Tensor, others: Tensor) -> Tensor:
+        return (vector - others).square().sum(dim=1)
+
+
+class ToyBenchmark:
+    """Measures the number of an image's prompt, and if asked its square; one number may be left
+    out of the first metric.
+
+    ``spoil`` changes what is given, before it is given.
+    """
+
+    spoil: ClassVar[Any] = staticmethod(lambda scores: scores)
+    seen: ClassVar[list[list[range]]] = []
+
+    def __init__(
+        self,
+        n: int = 3,
+        ids: Sequence[str] = (),
+        text: str = "",
+        offset: float = 0.0,
+        square: bool = False,
+        left_out: int = -1,
+    ) -> None:
+        self.metrics = (Metric("number", "the prompt's number"),)
+        self.metrics += (Metric("square", "its square"),) * square
+        self._prompts = {"n": n, "ids": ids, "text": text}
+        self._offset, self._left_out = offset, left_out
+
+    def prompts(self) -> list[Prompt]:
+        return prompts(**self._prompts)  # type: ignore[arg-type]
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        pass
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> Any:
+        type(self).seen.append(runs(images))
+        return type(self).spoil(
+            [self._of(*pair) for pair in zip(images, prompts, strict=True)],
+        )
+
+    def _of(self, image: Any, prompt: Prompt) -> dict[str, Score]:
+        number = prompt.metadata["number"]
+        is_odd = number == self._left_out
+        detail = "odd one out" if is_odd else f"blue {image[2].mean():.4f}"
+        own = {"number": Score(number + self._offset, detail, is_odd)}
+        return own | {m.name: Score(number * number) for m in self.metrics[1:]}
 
 
 def reset() -> None:
@@ -195,18 +234,15 @@ def reset() -> None:
     ToyMethod.calls = []
     ToyMethod.lives = PLENTY
     Redness.encoded = []
+    ToyBenchmark.spoil = staticmethod(lambda scores: scores)
+    ToyBenchmark.seen = []
 
 
 MODEL = ModelSpec("toy_model", "harness_toys:ToyGenerator", "random", SIZE_PX, version=1)
 METHOD = MethodSpec("toy_method", "harness_toys:ToyMethod", version=1)
 REWARD = RewardSpec("toy_reward", "harness_toys:Redness", version=1)
 BENCHMARK = BenchmarkSpec(
-    "toy_benchmark",
-    "harness_toys:prompts",
-    version=1,
-    scorer="harness_toys:scorer",
-    metric="number",
-    n_images=2,
+    "toy_benchmark", "harness_toys:ToyBenchmark", version=1, metric="number", n_images=2
 )
 
 
@@ -250,16 +286,3 @@ def one_weight_file(folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps({"unet": ["diffusers", "UNet"]}))
     (folder / "unet" / "config.json").write_text("{}")
     save_file({"w": torch.zeros(64)}, folder / "unet" / "diffusion_pytorch_model.safetensors")
-
-
-class MeanColour:
-    """Squared distance of mean colours; counts the images that it embedded."""
-
-    embedded = 0
-
-    def embed(self, images: Tensor) -> Tensor:
-        type(self).embedded += len(images)
-        return images.mean(dim=(2, 3))
-
-    def compare(self, vector: Tensor, others: Tensor) -> Tensor:
-        return (vector - others).square().sum(dim=1)

@@ -61,9 +61,10 @@ def everything() -> list[tuple[str, str, str, int, int]]:
 def images() -> pd.DataFrame:
     rows = [
         identity(*who)
-        | {"prompt": f"a photo of {who[2]} number {who[3]}"}
+        | {"prompt": f"a photo of {who[2]} number {who[3]}", "metadata": "{}"}
         | {"path": f"png/{'_'.join(map(str, who))}.png", "nfe": NFE[who[1]]}
         | {"reward_calls": REWARD_CALLS[who[1]], "backward_passes": REWARD_CALLS[who[1]] / 2}
+        | {"batch_size": 8.0 if REWARD_CALLS[who[1]] else float("nan")}
         for who in everything()
     ]
     return pd.DataFrame(rows)
@@ -79,7 +80,8 @@ def scores(correct: Callable[[str, int, int], bool] = is_correct) -> pd.DataFram
             "judge_reward": 10.0 * image,
         }
         rows += [
-            identity(*who) | {"metric": metric, "value": value, "detail": ""}
+            identity(*who)
+            | {"metric": metric, "meaning": f"what {metric} says", "value": value, "detail": ""}
             for metric, value in values.items()
         ]
     return pd.DataFrame(rows)

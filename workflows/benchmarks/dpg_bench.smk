@@ -5,13 +5,11 @@
 # `python -m harness pin` pin both.
 add_benchmark(
     "dpg_bench",
-    target="harness.benchmarks.dpg:prompts",
-    scorer="harness.benchmarks.dpg:score",
-    scorer_arguments={
-        "answerer": {
-            "target": "harness.benchmarks.vlm:Vlm",
-            "weights": "Qwen/Qwen2.5-VL-7B-Instruct",
-        }
+    target="harness.benchmarks.dpg:DpgBench",
+    prompts={"target": "harness.benchmarks.dpg:prompts"},
+    answerer={
+        "target": "harness.benchmarks.vlm:Vlm",
+        "weights": "Qwen/Qwen2.5-VL-7B-Instruct",
     },
     metric="dpg_bench",
     n_images=4,

@@ -1,12 +1,9 @@
 # T2I-CompBench's protocol in the embedded world: colours and shapes, asked from its detector.
 add_benchmark(
     "shapeworld_compbench",
-    target="harness.benchmarks.shapeworld_questions:compbench",
-    split="evaluation",
-    scorer="harness.benchmarks.compbench:score",
-    scorer_arguments={
-        "answerer": {"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"}
-    },
+    target="harness.benchmarks.compbench:CompBench",
+    prompts={"target": "harness.benchmarks.shapeworld_questions:compbench", "split": "evaluation"},
+    answerer={"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"},
     metric="t2i_compbench",
     n_images=4,
     version=1,

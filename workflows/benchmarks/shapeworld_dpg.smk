@@ -1,12 +1,9 @@
 # DPG-Bench's protocol in the embedded world: captions as graphs of propositions.
 add_benchmark(
     "shapeworld_dpg",
-    target="harness.benchmarks.shapeworld_questions:dpg",
-    split="evaluation",
-    scorer="harness.benchmarks.dpg:score",
-    scorer_arguments={
-        "answerer": {"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"}
-    },
+    target="harness.benchmarks.dpg:DpgBench",
+    prompts={"target": "harness.benchmarks.shapeworld_questions:dpg", "split": "evaluation"},
+    answerer={"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"},
     metric="dpg_bench",
     n_images=4,
     version=2,

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import BlipConfig, BlipForQuestionAnswering
 
 from harness.benchmarks.blip_vqa import BlipVqa, asked_form, renamed, resized_positions
-from harness.benchmarks.questions import Images
+from harness.benchmarks.protocol import Images
 
 #: The decoder attends to the text encoder's states, so both are as wide as the image encoder.
 VISION = {**small.VISION, "image_size": 64}

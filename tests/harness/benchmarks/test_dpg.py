@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from harness.benchmarks import dpg
-from harness.benchmarks.dpg import Proposition, Variant, holds, read_prompts
-from harness.benchmarks.questions import Images, Probabilities, QuestionedPrompt
+from harness.benchmarks.dpg import DpgBench, Proposition, Variant, holds, read_prompts
+from harness.benchmarks.protocol import Images, Prompt, Score
+from harness.benchmarks.questions import Probabilities
 from harness.build import data_files
 
 HEADER = (
@@ -111,13 +112,18 @@ def test_the_prompt_that_the_published_scorer_loses_is_named_on_standard_error(
 
 
 def scores_of(
-    prompts: Sequence[QuestionedPrompt], told: Mapping[str, float], patch: pytest.MonkeyPatch
-) -> tuple[list[dict[str, tuple[float, str]]], Told]:
+    prompts: Sequence[Prompt], told: Mapping[str, float], patch: pytest.MonkeyPatch
+) -> tuple[list[dict[str, Score]], Told]:
     """The scores of one image per prompt, all different, and who was asked."""
     answerer = Told(told)
     patch.setattr(dpg, "build_answerer", lambda _: answerer)
     images = np.arange(len(prompts) * 48, dtype=np.float32).reshape(-1, 3, 4, 4)
-    return dpg.score(images, [prompt.metadata for prompt in prompts], {}), answerer
+    benchmark = DpgBench({"target": "harness.benchmarks.dpg:prompts"}, {"target": "x:Y"})
+    return benchmark.score(images, prompts), answerer
+
+
+def left_out(scores: Mapping[str, Score]) -> dict[str, bool]:
+    return {metric: score.left_out for metric, score in scores.items()}
 
 
 def test_both_scores_of_an_image_come_from_one_round_of_questions(
@@ -127,22 +133,19 @@ def test_both_scores_of_an_image_come_from_one_round_of_questions(
     assert answerer.asked == [["Is there a key?", "Is it brown?"], list(TOLD)[2:]]
     # One half is no yes, and what stands on the mat falls with it.
     for metric in ("dpg_bench", "dpg_bench_corrected"):
-        value, detail = second[metric]
-        assert value == pytest.approx(100 / 3)
-        rows = json.loads(detail)["propositions"]
+        assert second[metric].value == pytest.approx(100 / 3)
+        rows = json.loads(second[metric].detail)["propositions"]
         assert [(row[1], row[2]) for row in rows] == [(0.9, True), (0.5, False), (0.8, False)]
-    assert first["dpg_bench_corrected"][0] == 50
+    assert first["dpg_bench_corrected"].value == 50
 
 
 def test_a_prompt_that_the_published_scorer_loses_has_no_score_of_it_but_the_reason(
     table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (first, second), _ = scores_of(dpg.prompts(), TOLD, monkeypatch)
-    assert sorted(first) == ["dpg_bench_corrected", "dpg_bench_left_out"]
-    value, detail = first["dpg_bench_left_out"]
-    assert value == 1
-    assert "depend on [1]" in json.loads(detail)["left_out"]
-    assert sorted(second) == ["dpg_bench", "dpg_bench_corrected"]
+    assert left_out(first) == {"dpg_bench": True, "dpg_bench_corrected": False}
+    assert "depend on [1]" in json.loads(first["dpg_bench"].detail)["left_out"]
+    assert left_out(second) == {"dpg_bench": False, "dpg_bench_corrected": False}
 
 
 def test_without_a_child_of_it_only_the_first_proposition_is_lost(
@@ -152,7 +155,7 @@ def test_without_a_child_of_it_only_the_first_proposition_is_lost(
     table.write_text("\n".join([HEADER, *rows]))
     (first, _), _ = scores_of(dpg.prompts(), TOLD, monkeypatch)
     # There is a key, and it is not brown: the published scorer reads the second only.
-    assert {metric: value for metric, (value, _) in first.items()} == {
+    assert {metric: score.value for metric, score in first.items()} == {
         "dpg_bench": 0,
         "dpg_bench_corrected": 50,
     }
@@ -163,7 +166,7 @@ def test_a_prompt_of_which_nothing_is_read_is_left_out_too(
 ) -> None:
     table.write_text("\n".join([HEADER, ROWS[0], *ROWS[2:]]))
     (first, _), _ = scores_of(dpg.prompts(), TOLD, monkeypatch)
-    assert sorted(first) == ["dpg_bench_corrected", "dpg_bench_left_out"]
+    assert left_out(first) == {"dpg_bench": True, "dpg_bench_corrected": False}
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,11 @@ from harness.benchmarks.geneval import (
     TASKS,
     ColorCall,
     Decision,
-    check_metadata,
     decide,
     judge,
-    load_metadata,
-    overall,
     relations,
 )
+from harness.benchmarks.geneval_metadata import check_metadata, load_metadata
 from harness.build import data_files
 
 SHARED = REPOSITORY.parent / "shared" / "benchmarks" / "geneval"
@@ -390,7 +388,7 @@ def test_excluding_zero_of_an_absent_class_is_a_key_error() -> None:
 
 
 BAD_METADATA = [
-    ({"tag": "colour"}, r"unknown tag 'colour', did you mean 'colors'\?.*valid: single_object"),
+    ({"tag": "colour"}, r"unknown tag 'colour'; did you mean 'colors'\?.*valid: .*single_object"),
     ({"tag": None}, "unknown tag None"),
     ({"prompt": " "}, "prompt is ' '"),
     ({"prompt": None}, "prompt is None"),
@@ -398,19 +396,19 @@ BAD_METADATA = [
     ({"include": {"class": "ring"}}, "include is .* must be a list"),
     ({"include": ["ring"]}, r"include\[0\] is 'ring'"),
     ({"include": [{"count": 1}]}, r"include\[0\] class is None"),
-    ({"include": [clause("rign")]}, "unknown .* class 'rign', did you mean 'ring'"),
+    ({"include": [clause("rign")]}, "unknown .* class 'rign'; did you mean 'ring'"),
     ({"include": [clause("ring", 0)]}, "count is 0, must be"),
     ({"include": [clause("ring", True)]}, "count is True"),
     ({"include": [clause("ring", 1.5)]}, "count is 1.5"),  # type: ignore[arg-type]
-    ({"include": [clause("ring", colour="red")]}, "field 'colour', did you mean 'color'"),
-    ({"include": [clause("ring", color="rde")]}, "color 'rde', did you mean 'red'"),
+    ({"include": [clause("ring", colour="red")]}, "field 'colour'; did you mean 'color'"),
+    ({"include": [clause("ring", color="rde")]}, "color 'rde'; did you mean 'red'"),
     ({"include": [clause("ring", position=["above", 0])]}, "clause 0; valid: none"),
     ({"include": [clause("ring"), clause("moon", position=["above", 1])]}, "1; valid: 0 to 0"),
     ({"include": [clause("ring"), clause("moon", position=["above", -1])]}, "clause -1"),
     ({"include": [clause("ring"), clause("moon", position=["over", 0])]}, "'over'.*left of"),
     ({"include": [clause("ring"), clause("moon", position="above")]}, "relation, clause index"),
     ({"exclude": [clause("ring", color="red")]}, "exclude.* field 'color'"),
-    ({"exlude": []}, "field 'exlude', did you mean 'exclude'"),
+    ({"exlude": []}, "field 'exlude'; did you mean 'exclude'"),
 ]
 
 
@@ -451,28 +449,6 @@ def test_published_metadata_is_accepted_whole() -> None:
     prompts = load_metadata(SHARED / "evaluation_metadata.jsonl", classes=classes)
     counts = [sum(prompt["tag"] == task for prompt in prompts) for task in TASKS]
     assert counts == [80, 99, 80, 94, 100, 100]
-
-
-def test_overall_is_the_plain_mean_of_the_six_tasks() -> None:
-    assert overall(dict(zip(TASKS, (1.0, 0.5, 0.25, 0.25, 0.0, 1.0), strict=True))) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"color": 0.5}, "unknown task 'color', did you mean 'colors'"),
-        ({"colors": 1.01}, "colors is 1.01"),
-        ({"colors": float("nan")}, "colors is nan"),
-    ],
-)
-def test_overall_refuses_bad_means(change: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        overall(dict.fromkeys(TASKS, 0.5) | change)
-
-
-def test_overall_refuses_a_missing_task() -> None:
-    with pytest.raises(ValueError, match="no mean for counting"):
-        overall({task: 0.5 for task in TASKS if task != "counting"})
 
 
 def test_twenty_thousand_decisions_take_at_most_a_second() -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from harness_toys import BENCHMARK, ToyPrompt, made_images
-from harness_toys import prompts as toy_benchmark_prompts
+from harness_toys import BENCHMARK, made_images
 from scipy import stats
 
 from harness.benchmarks import geneval2
 from harness.benchmarks import shapeworld_questions as world
-from harness.benchmarks.questions import Images, Probabilities
+from harness.benchmarks.geneval2 import GenEval2
+from harness.benchmarks.protocol import Images, Prompt
+from harness.benchmarks.questions import Probabilities
 from harness.build import data_files
 from harness.experiment.components import SpecError
 from harness.experiment.jobs import ScoreJob
@@ -37,6 +38,7 @@ RECORD = {
     "skills": ["count", "attribute", "position"],
 }
 DETECTOR = {"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"}
+PUBLISHED = {"target": "harness.benchmarks.geneval2:prompts"}
 
 
 class Told:
@@ -50,11 +52,19 @@ class Told:
     ) -> Probabilities:
         return [self.values[: len(those)] for those in asked]
 
+    def check_answer(self, question: str, answer: str) -> None:
+        pass
+
 
 def scored(monkeypatch: pytest.MonkeyPatch, *values: float) -> tuple[float, dict[str, Any]]:
     monkeypatch.setattr(geneval2, "build_answerer", lambda _: Told(*values))
-    ((value, detail),) = geneval2.score(np.zeros((1, 3, 4, 4), np.float32), [RECORD], {})
-    return value, json.loads(detail)
+    benchmark = GenEval2(PUBLISHED, {"target": "x:Y"})
+    (found,) = benchmark.score(np.zeros((1, 3, 4, 4), np.float32), [asked(RECORD)])
+    return found["geneval2"].value, json.loads(found["geneval2"].detail)
+
+
+def asked(metadata: Mapping[str, Any], prompt_id: str = "toy-0") -> Prompt:
+    return Prompt(prompt_id, "a circle", "atoms_1", metadata)
 
 
 def test_a_score_is_the_geometric_mean_with_the_arithmetic_one_beside_it(
@@ -128,33 +138,30 @@ def test_an_answerer_that_knows_only_yes_and_no_is_refused_before_any_image(
 ) -> None:
     monkeypatch.setattr(geneval2, "build_answerer", lambda _: object())
     with pytest.raises(SpecError, match="answer_probability"):
-        geneval2.check_score({"target": "x:Y"})
+        GenEval2(PUBLISHED, {"target": "x:Y"}).check()
 
 
 def test_an_answer_that_cannot_be_judged_is_named_before_any_image_is_scored(
     tmp_path: Path,
 ) -> None:
-    asked = [["Is there a circle?", "Yes"], ["How many circles are in the image?", "dozens"]]
-    record = {"vqa_list": asked, "skills": ["object", "count"]}
+    pairs = [["Is there a circle?", "Yes"], ["How many circles are in the image?", "dozens"]]
+    prompts = [asked({"vqa_list": pairs[:1]}), asked({"vqa_list": pairs}, "toy-1")]
     message = "prompt 'toy-1', question 'How many circles .*', answer 'dozens': .*cannot say"
     with pytest.raises(ValueError, match=message):
-        geneval2.check_score_metadata({"toy-0": {"vqa_list": asked[:1]}, "toy-1": record}, DETECTOR)
+        GenEval2(PUBLISHED, DETECTOR).check(prompts)
     benchmark = replace(
         BENCHMARK,
-        target="test_geneval2:toy_prompts",
-        arguments={"vqa_list": asked},
-        scorer="harness.benchmarks.geneval2:score",
-        scorer_arguments={"answerer": DETECTOR},
+        target="harness.benchmarks.geneval2:GenEval2",
+        arguments={
+            "prompts": {"target": "harness_toys:questioned", "vqa_list": pairs},
+            "answerer": DETECTOR,
+        },
+        metric="geneval2",
     )
-    job = ScoreJob(benchmark, {}, (made_images(tmp_path),), str(tmp_path / "scores.parquet"))
+    images = made_images(tmp_path, benchmark=benchmark)
+    job = ScoreJob(benchmark, {}, (images,), str(tmp_path / "scores.parquet"))
     with pytest.raises(ValueError, match="prompt 'toy-0', question 'How many"):
         score.check(job)
-
-
-def toy_prompts(vqa_list: list[list[str]]) -> list[ToyPrompt]:
-    """The toy benchmark's prompts with questions."""
-    metadata = {"vqa_list": vqa_list, "skills": ["object"] * len(vqa_list)}
-    return [replace(prompt, metadata=metadata) for prompt in toy_benchmark_prompts()]
 
 
 def test_rendered_captions_pass_in_the_embedded_world() -> None:
@@ -162,12 +169,14 @@ def test_rendered_captions_pass_in_the_embedded_world() -> None:
     noise = np.random.default_rng(0).standard_normal((len(chosen), 4, 8, 8)).astype(np.float32)
     scenes = [lay_out(caption, features) for caption, features in zip(chosen, noise, strict=True)]
     images = np.stack([render(scene) for scene in scenes]).astype(np.float32)
-    metadata = {prompt.prompt_id: prompt.metadata for prompt in world.geneval2()}
-    records = [metadata[f"geneval2_{caption.prompt_id}"] for caption in chosen]
-    values = [value for value, _ in geneval2.score(images, records, answerer=DETECTOR)]
+    known = {prompt.prompt_id: prompt for prompt in world.geneval2()}
+    prompts = [known[f"geneval2_{caption.prompt_id}"] for caption in chosen]
+    benchmark = GenEval2(PUBLISHED, DETECTOR)
+    values = [found["geneval2"].value for found in benchmark.score(images, prompts)]
     assert min(values) > 0.9
     # Another caption's images fail most of the time.
-    wrong = [value for value, _ in geneval2.score(images, records[1:] + records[:1], DETECTOR)]
+    swapped = benchmark.score(images, prompts[1:] + prompts[:1])
+    wrong = [found["geneval2"].value for found in swapped]
     assert sum(value > 0.5 for value in wrong) < len(wrong) / 2
 
 

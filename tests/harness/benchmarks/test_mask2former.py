@@ -18,9 +18,10 @@ from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from harness.__main__ import main
+from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.clip_colors import ClipColors, cut_out
 from harness.benchmarks.geneval import COLORS
-from harness.benchmarks.geneval_coco import judge_image, score
+from harness.benchmarks.geneval_coco import GenEval, judge_image
 from harness.benchmarks.mask2former import (
     CLASSES,
     COCO_NAMES,
@@ -32,7 +33,7 @@ from harness.benchmarks.mask2former import (
     instances,
     prepare,
 )
-from harness.cli import preflight
+from harness.benchmarks.protocol import Prompt, Score
 from harness.cli.geneval_folder import read_results
 from harness.experiment.components import BenchmarkSpec
 
@@ -353,17 +354,15 @@ def test_a_repository_needs_a_commit() -> None:
 def test_a_scorer_that_cannot_run_is_found_before_any_image(
     arguments: dict[str, str], message: str
 ) -> None:
-    module = "harness.benchmarks.geneval_coco"
     benchmark = BenchmarkSpec(
         "geneval",
-        f"{module}:prompts",
+        "harness.benchmarks.geneval_coco:GenEval",
         1,
-        scorer=f"{module}:score",
         metric="geneval_correct",
-        scorer_arguments=arguments,
+        arguments=arguments,
     )
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        preflight.check_scorer(benchmark)
+        check_benchmark(benchmark)
 
 
 def test_an_object_is_cut_out_on_grey() -> None:
@@ -443,8 +442,9 @@ def test_an_image_is_judged_by_detector_and_colours_together(
     assert not decision.correct
     assert decision.reason == "expected zebra>=1, found 0"
     pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None] / 255
-    scored = score(pixels, [metadata], detector=str(weights), clip=str(small_clip))
-    assert scored == [(0.0, decision.reason)]
+    benchmark = GenEval(str(weights), str(small_clip))
+    (scored,) = benchmark.score(pixels, [Prompt("a", "a zebra", "colors", metadata)])
+    assert scored == {"geneval_correct": Score(0.0, decision.reason)}
 
 
 def test_an_image_that_stands_beside_itself_is_looked_at_once(
@@ -452,13 +452,12 @@ def test_an_image_that_stands_beside_itself_is_looked_at_once(
 ) -> None:
     looked: list[Image.Image] = []
     monkeypatch.setattr(Mask2Former, "detect", lambda _, image: looked.append(image) or NOTHING)
-    asked = [
-        {"tag": "single_object", "include": [{"class": name, "count": 1}]}
-        for name in ("zebra", "bus", "bus")
-    ]
+    names = ("zebra", "bus", "bus")
+    metadata = [{"tag": "single_object", "include": [{"class": n, "count": 1}]} for n in names]
+    asked = [Prompt("a", "a thing", "single_object", record) for record in metadata]
     pixels = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)[[0, 0, 1]]
-    scored = score(pixels, asked, detector=str(weights), clip=str(small_clip))
-    assert [reason for _, reason in scored] == [
+    scored = GenEval(str(weights), str(small_clip)).score(pixels, asked)
+    assert [of_image["geneval_correct"].detail for of_image in scored] == [
         f"expected {name}>=1, found 0" for name in ("zebra", "bus", "bus")
     ]
     assert len(looked) == 2

@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.benchmarks import compbench, dpg
+from harness.benchmarks import compbench
 from harness.benchmarks import shapeworld_questions as world
-from harness.benchmarks.questions import Images, Probabilities, ask, build_answerer
-from harness.cli import preflight
+from harness.benchmarks.build import check_benchmark
+from harness.benchmarks.compbench import CompBench
+from harness.benchmarks.dpg import DpgBench
+from harness.benchmarks.protocol import Images, Prompt
+from harness.benchmarks.questions import Probabilities, ask, build_answerer
 from harness.experiment.components import BenchmarkSpec, SpecError
 from hypernoise.shapeworld.captions import NUMBERS, captions
 from hypernoise.shapeworld.detector import Detection, detect
 from hypernoise.shapeworld.scenes import Placed, Scene, render
 
 DETECTOR = {"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"}
+CHUNKED = {"target": "harness.benchmarks.shapeworld_questions:compbench"}
+GRAPHS = {"target": "harness.benchmarks.shapeworld_questions:dpg"}
 
 
 class Fixed:
@@ -72,14 +77,13 @@ def test_an_answer_that_is_no_probability_is_refused(value: float) -> None:
 def test_an_unknown_argument_of_an_answerer_is_found_before_any_image() -> None:
     benchmark = BenchmarkSpec(
         "b",
-        "harness.benchmarks.compbench:prompts",
+        "harness.benchmarks.compbench:CompBench",
         1,
-        scorer="harness.benchmarks.compbench:score",
         metric="t2i_compbench",
-        scorer_arguments={"answerer": {**DETECTOR, "batch": 3}},
+        arguments={"prompts": CHUNKED, "answerer": {**DETECTOR, "batch": 3}},
     )
     with pytest.raises(SpecError, match=r"keyword for .*DetectorAnswerer: 'batch'"):
-        preflight.check_scorer(benchmark)
+        check_benchmark(benchmark)
     with pytest.raises(SpecError, match="needs a target"):
         build_answerer({"weights": "x"})
 
@@ -132,28 +136,29 @@ def test_a_question_in_another_form_is_refused_with_the_forms() -> None:
         world.answer("a red cat?", detect(image(RED_CIRCLE)[0]))
 
 
-@pytest.mark.parametrize("module", [compbench, dpg], ids=["compbench", "dpg"])
-def test_the_worlds_prompts_are_captions_with_ids_of_their_own(module: Any) -> None:
-    found = world.compbench() if module is compbench else world.dpg()
+BENCHMARKS = [CompBench(CHUNKED, DETECTOR), DpgBench(GRAPHS, DETECTOR)]
+
+
+@pytest.mark.parametrize(("made", "n"), zip(BENCHMARKS, (64, 100), strict=True))
+def test_the_worlds_prompts_are_captions_with_ids_of_their_own(made: Any, n: int) -> None:
+    found = made.prompts()
     texts = {caption.text for caption in captions("evaluation")}
     assert {prompt.text for prompt in found} <= texts
-    assert len({prompt.prompt_id for prompt in found}) == len(found)
+    assert len({prompt.prompt_id for prompt in found}) == len(found) == n
     assert not {p.prompt_id for p in found} & {c.prompt_id for c in captions("evaluation")}
-    assert len(found) == (64 if module is compbench else 100)
 
 
-@pytest.mark.parametrize("module", [compbench, dpg], ids=["compbench", "dpg"])
-def test_every_question_of_the_world_can_be_answered(module: Any) -> None:
-    found = world.compbench() if module is compbench else world.dpg()
-    images = np.repeat(image(RED_CIRCLE), len(found), axis=0)
-    scored = module.score(images, [prompt.metadata for prompt in found], answerer=DETECTOR)
-    top = 1 if module is compbench else 100
-    # No proposition of the world's stands before its parents, or first in a table.
-    for of_image in scored if module is dpg else ():
-        assert of_image["dpg_bench"][0] == of_image["dpg_bench_corrected"][0]
-    values = [(one["dpg_bench"] if module is dpg else one)[0] for one in scored]
-    assert {0 <= value <= top for value in values} == {True}
-    assert len(set(values)) > 1
+@pytest.mark.parametrize(("made", "top"), zip(BENCHMARKS, (1, 100), strict=True))
+def test_every_question_of_the_world_can_be_answered(made: Any, top: float) -> None:
+    found = made.prompts()
+    scored = made.score(np.repeat(image(RED_CIRCLE), len(found), axis=0), found)
+    names = {metric.name for metric in made.metrics}
+    for of_image in scored:
+        assert of_image.keys() == names
+        # No proposition of the world's stands before its parents, or first in a table.
+        (value,) = {score.value for score in of_image.values()}
+        assert 0 <= value <= top
+    assert len({of_image[min(names)].value for of_image in scored}) > 1
 
 
 def test_what_a_caption_says_depends_on_the_things_that_it_names() -> None:
@@ -172,16 +177,19 @@ def test_compbench_multiplies_and_says_every_answer() -> None:
         {"chunks": ["a red circle", "a blue square"]},
         {"chunks": ["a red circle", "a moon"]},
     ]
-    (right, wrong) = compbench.score(np.repeat(scene, 2, axis=0), records, answerer=DETECTOR)
-    assert right[0] == pytest.approx(1, abs=0.05)
-    assert wrong[0] == 0
-    said = json.loads(wrong[1])["questions"]
+    prompts = [Prompt("toy", "two things", "color", record) for record in records]
+    scored = CompBench(CHUNKED, DETECTOR).score(np.repeat(scene, 2, axis=0), prompts)
+    right, wrong = (of_image["t2i_compbench"] for of_image in scored)
+    assert right.value == pytest.approx(1, abs=0.05)
+    assert wrong.value == 0
+    said = json.loads(wrong.detail)["questions"]
     assert [question for question, _ in said] == ["a red circle?", "a moon?"]
     assert said[1][1] == 0
 
 
 def test_compbench_counts_a_chunk_that_occurs_twice_twice(monkeypatch: Any) -> None:
     monkeypatch.setattr(compbench, "build_answerer", lambda _: Fixed(0.5))
-    record = {"chunks": ["a white goat", "a white goat", "a field"]}
-    ((value, _),) = compbench.score(np.zeros((1, 3, 4, 4), np.float32), [record], answerer={})
-    assert value == 0.125
+    chunks = ["a white goat", "a white goat", "a field"]
+    prompt = Prompt("toy", "goats", "color", {"chunks": chunks})
+    (scored,) = CompBench(CHUNKED, {}).score(np.zeros((1, 3, 4, 4), np.float32), [prompt])
+    assert scored["t2i_compbench"].value == 0.125

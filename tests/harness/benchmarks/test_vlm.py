@@ -38,7 +38,7 @@ from transformers import (
 )
 from urllib3 import Retry
 
-from harness.benchmarks.questions import Images
+from harness.benchmarks.protocol import Images
 from harness.benchmarks.seen_images import can_reuse, encoded, gathered
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
 from harness.benchmarks.vlm import Vlm, VlmEndpoint

@@ -37,10 +37,9 @@ from hypernoise.shapeworld.scenes import Placed, Scene, render
 
 WORLD = BenchmarkSpec(
     "world",
-    "harness.benchmarks.prompts:subset",
+    "harness.benchmarks.shapeworld:ShapeWorld",
     version=1,
-    arguments={"of": "hypernoise.shapeworld.captions:captions", "n": 12, "split": "evaluation"},
-    scorer="harness.benchmarks.shapeworld:score",
+    arguments={"n": 12, "split": "evaluation"},
     metric="geneval_correct",
     n_images=2,
 )
@@ -98,7 +97,7 @@ def test_exported_images_get_the_same_decisions_as_in_the_score_frame(
 
 
 def test_exported_prompts_are_in_the_originals_layout(exported: Path) -> None:
-    prompts = shapeworld.evaluation_prompts()
+    prompts = shapeworld.ShapeWorld("evaluation").prompts()
     known = {prompt.text: prompt.metadata for prompt in prompts}
     folders = sorted(exported.iterdir())
     assert [folder.name for folder in folders] == [f"{number:05}" for number in range(12)]

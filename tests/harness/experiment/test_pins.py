@@ -17,10 +17,10 @@ from safetensors.torch import save
 
 from harness.__main__ import main
 from harness.benchmarks import dpg, geneval_coco
+from harness.benchmarks.build import check_benchmark
 from harness.build.data_files import VARIABLE
 from harness.build.rewards import build_reward, check_reward
 from harness.cli import pin as pin_command
-from harness.cli import preflight
 from harness.experiment import pins
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry, SpecError
@@ -331,12 +331,13 @@ def test_a_look_up_that_contradicts_a_declared_hash_is_not_kept(
 
 def test_a_repository_is_pinned_by_its_commit_wherever_it_is_declared() -> None:
     made = Registry()
-    scoring = {"answerer": {"target": "pinned_toys:Asked", "weights": "someone/vlm"}}
+    answerer = {"target": "pinned_toys:Asked", "weights": "someone/vlm"}
+    prompts = {"target": "harness.benchmarks.compbench:prompts"}
     made.add_benchmark(
         "asked",
-        target="harness.benchmarks.compbench:prompts",
-        scorer="harness.benchmarks.compbench:score",
-        scorer_arguments=scoring,
+        target="harness.benchmarks.compbench:CompBench",
+        prompts=prompts,
+        answerer=answerer,
         metric="t2i_compbench",
         version=1,
     )
@@ -347,8 +348,9 @@ def test_a_repository_is_pinned_by_its_commit_wherever_it_is_declared() -> None:
         "benchmark 'asked'",
     )
     pins.apply(made, {"someone/vlm": Pin(commit=COMMIT)}, FILE)
-    assert made.benchmarks["asked"].scorer_arguments == {
-        "answerer": {**scoring["answerer"], "revision": COMMIT}
+    assert made.benchmarks["asked"].arguments == {
+        "prompts": prompts,
+        "answerer": {**answerer, "revision": COMMIT},
     }
     (pinned,) = pins.downloads(made)
     assert pinned.lacks == ()
@@ -364,22 +366,21 @@ def test_a_detector_of_the_hub_passes_its_check_with_a_pin_and_not_without(
     folder = components(tmp_path / "components")
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks" / "mine.smk").write_text(
-        'add_benchmark("mine", target="harness.benchmarks.geneval_coco:prompts",'
-        'scorer="harness.benchmarks.geneval_coco:score", metric="geneval_correct", version=1,'
-        f'scorer_arguments={{"detector": "someone/detector", "clip": "{clip}"}})'
+        'add_benchmark("mine", target="harness.benchmarks.geneval_coco:GenEval",'
+        f'detector="someone/detector", clip="{clip}", metric="geneval_correct", version=1)'
     )
     with pytest.raises(Unpinned, match="revision '' of someone/detector is no commit"):
-        preflight.check_scorer(declared(folder).benchmarks["mine"])
+        check_benchmark(declared(folder).benchmarks["mine"])
     assert pin(folder, "--write") == 0
     assert f"commit {COMMIT}" in capsys.readouterr().out
     pinned = declared(folder).benchmarks["mine"]
-    assert pinned.scorer_arguments["detector_revision"] == COMMIT
-    preflight.check_scorer(pinned)
+    assert pinned.arguments["detector_revision"] == COMMIT
+    check_benchmark(pinned)
 
     server.repositories["someone/detector"].commit = "1" * 40
     forget(tmp_path)
     with pytest.raises(ValueError, match=f"someone/detector has no revision {COMMIT}"):
-        preflight.check_scorer(pinned)
+        check_benchmark(pinned)
 
 
 def test_what_is_here_and_what_a_server_calls_a_model_needs_no_pin(tmp_path: Path) -> None:
@@ -404,22 +405,23 @@ def test_what_is_here_and_what_a_server_calls_a_model_needs_no_pin(tmp_path: Pat
     assert [found.name for found in pins.downloads(made)] == ["local"]
 
 
-def test_the_published_detector_is_pinned_though_only_its_scorer_names_it(
+def test_the_published_detector_is_pinned_though_only_a_default_names_it(
     shipped: Registry,
 ) -> None:
     place = geneval_coco.DETECTOR
     (found,) = (f for f in pins.downloads(shipped) if f.place == place)
     assert (found.name, found.lacks) == ("geneval", ("commit",))
     pins.apply(shipped, {place: Pin(commit=COMMIT)}, FILE)
-    scoring = shipped.benchmarks["geneval"].scorer_arguments
-    assert scoring == {"detector": place, "detector_revision": COMMIT}
+    given = shipped.benchmarks["geneval"].arguments
+    assert given == {"detector": place, "detector_revision": COMMIT}
 
 
 def test_the_command_that_scores_folders_takes_the_detectors_pin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[tuple[str, str]] = []
-    monkeypatch.setattr(geneval_coco, "check_score", lambda d, c, r: checked.append((d, r)))
+    monkeypatch.setattr(geneval_coco, "check_source", lambda *given: checked.append(given))
+    monkeypatch.setattr(geneval_coco, "ClipColors", lambda _: None)
     monkeypatch.chdir(tmp_path)
     geneval_coco.evaluator()
     pins.add(pins.FOLDER / FILE, {geneval_coco.DETECTOR: Pin(commit=COMMIT)})
@@ -462,8 +464,7 @@ def test_the_list_names_exactly_what_would_refuse(
     listed = {download.name for download in pins.downloads(shipped) if download.lacks}
     single = [reward for reward in shipped.rewards.values() if not reward.weights_of]
     refused = {reward.name for reward in single if refuses(check_reward, reward)}
-    scored = [benchmark for benchmark in shipped.benchmarks.values() if benchmark.scorer]
-    refused |= {b.name for b in scored if refuses(preflight.check_scorer, b)}
+    refused |= {b.name for b in shipped.benchmarks.values() if refuses(check_benchmark, b)}
     assert refused == listed
     assert {"hpsv2_0", "pickscore", "imagereward", "geneval", "t2i_compbench"} <= listed
 
@@ -481,8 +482,7 @@ def test_with_pins_for_all_that_is_listed_nothing_refuses(
     for name in shipped.rewards:
         check_reward(shipped.reward(name))
     for benchmark in shipped.benchmarks.values():
-        if benchmark.scorer:
-            preflight.check_scorer(benchmark)
+        check_benchmark(benchmark)
 
 
 def test_a_config_needs_what_its_selections_and_rewards_name(

@@ -133,25 +133,16 @@ def test_an_unknown_component_names_the_config_and_the_nearest_name() -> None:
         registry.find(registry.models, "model", "tinysd", "my.yaml")
 
 
-def test_a_scorer_needs_a_metric_and_the_other_way_round() -> None:
-    keywords: dict[str, Any] = {"target": "harness_toys:prompts", "version": 1}
-    with pytest.raises(SpecError, match="scorer and metric"):
-        Registry().add_benchmark("toy", scorer="harness_toys:scorer", **keywords)
-    with pytest.raises(SpecError, match="scorer and metric"):
-        Registry().add_benchmark("toy", metric="number", **keywords)
-
-
-def test_scorer_arguments_are_checked_against_the_scorer() -> None:
+def test_arguments_of_a_benchmark_are_checked_against_its_class() -> None:
     keywords: dict[str, Any] = {
-        "target": "harness_toys:prompts",
-        "scorer": "harness_toys:scorer",
+        "target": "harness_toys:ToyBenchmark",
         "metric": "number",
         "version": 1,
     }
-    spec = Registry().add_benchmark("toy", n=2, scorer_arguments={"offset": 1.0}, **keywords)
-    assert (spec.arguments, spec.scorer_arguments) == ({"n": 2}, {"offset": 1.0})
+    spec = Registry().add_benchmark("toy", n=2, offset=1.0, **keywords)
+    assert spec.arguments == {"n": 2, "offset": 1.0}
     with pytest.raises(SpecError, match=r"'ofset'.*'offset'"):
-        Registry().add_benchmark("toy", scorer_arguments={"ofset": 1.0}, **keywords)
+        Registry().add_benchmark("toy", ofset=1.0, **keywords)
 
 
 @pytest.fixture

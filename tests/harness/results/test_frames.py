@@ -30,6 +30,7 @@ def score_rows(n: int = 3) -> pd.DataFrame:
             "seed": 1,
             "steps": 1,
             "metric": "geneval_correct",
+            "meaning": "1 where the image is right",
             "detail": ["", "expected red ring", "…"][:n],
         }
     )

@@ -86,10 +86,12 @@ def test_one_row_per_image_says_what_it_is_and_what_it_cost(tmp_path: Path) -> N
         "seed": 7,
         "steps": 2,
         "prompt": PROMPTS[0],
+        "metadata": '{"number": 0}',
         "path": "png/toy-0_000.png",
         "nfe": 6.0,
         "reward_calls": 2.0,
         "backward_passes": 1.0,
+        "batch_size": 4.0,
     }
     assert list(zip(table["prompt_id"], table["image_index"], strict=True)) == [
         (f"toy-{prompt}", index) for prompt in range(3) for index in range(2)
@@ -138,7 +140,7 @@ def test_images_of_a_work_folder_without_trajectories_are_made_again(tmp_path: P
     interrupted(tmp_path)
     rows = tmp_path / "work" / "rows.jsonl"
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
-    old = [{key: value for key, value in line.items() if key != "trajectory"} for line in lines]
+    old = [{key: value for key, value in line.items() if key != "scored"} for line in lines]
     rows.write_text("".join(json.dumps(line) + "\n" for line in old))
     made_images(tmp_path)
     assert n_made() == 6
@@ -394,7 +396,7 @@ def best_of(n: Any) -> MethodSpec:
             ValueError,
             r"^reno\.smk: method 'reno', .*: learning_rate must be a number",
         ),
-        ({"benchmark": benchmark(n=0)}, ValueError, r"prompts\(n=0\) gives no prompts"),
+        ({"benchmark": benchmark(n=0)}, ValueError, r"n=0\) gives no prompts"),
         ({"benchmark": benchmark(ids=["a", "a"])}, ValueError, "'a' occurs twice"),
         ({"benchmark": benchmark(ids=["a/b"])}, ValueError, "'a/b' must be letters"),
         ({"benchmark": benchmark(text=" ")}, ValueError, "text of prompt 'toy-0' is empty"),
@@ -476,8 +478,9 @@ def tiny_sd_job(tiny_folder: Path) -> dict[str, Any]:
         ),
         "benchmark": BenchmarkSpec(
             "shapes",
-            "hypernoise.shapeworld.captions:captions",
+            "harness.benchmarks.shapeworld:ShapeWorld",
             version=1,
+            metric="geneval_correct",
             n_images=1,
             arguments={"split": "validation"},
         ),
@@ -507,10 +510,17 @@ def test_a_hybrid_is_built_with_its_network_and_its_search(
     tiny_sd_job: dict[str, Any], tmp_path: Path
 ) -> None:
     NoiseNetwork(_tiny(), rank=2, alpha=4.0).save(tmp_path / "adapter")
-    small = {"target": "harness.benchmarks.prompts:subset", "n_images": 1}
-    arguments = {"of": "hypernoise.shapeworld.captions:captions", "n": 2, "split": "validation"}
+    prompts = {
+        "target": "harness.benchmarks.prompts:subset",
+        "of": "hypernoise.shapeworld.captions:captions",
+        "n": 2,
+        "split": "validation",
+    }
     tiny_sd_job["benchmark"] = dataclasses.replace(
-        tiny_sd_job["benchmark"], **small, arguments=arguments
+        tiny_sd_job["benchmark"],
+        target="harness.benchmarks.prompts:PromptList",
+        arguments={"prompts": prompts},
+        metric="",
     )
     tiny_sd_job["method"] = HYBRID
     adapter = str(tmp_path / "adapter")

@@ -12,13 +12,7 @@ from harness.stages import overlap
 
 
 def texts(*of: str) -> PromptsSpec:
-    return PromptsSpec("test_overlap:given", {"of": list(of)})
-
-
-def given(of: list[str]) -> list[object]:
-    from harness_toys import ToyPrompt
-
-    return [ToyPrompt(f"p{number}", text) for number, text in enumerate(of)]
+    return PromptsSpec("harness_toys:texts", {"of": list(of)})
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import harness_toys
 import numpy as np
 import pandas as pd
 import pytest
-from harness_toys import BENCHMARK, METHOD, PROMPTS, REWARD, made_images
+from harness_toys import BENCHMARK, METHOD, PROMPTS, REWARD, ToyBenchmark, made_images
 from PIL import Image
 
-from harness.benchmarks.neighbours import runs
-from harness.cli import preflight
+from harness.benchmarks.build import check_benchmark
+from harness.benchmarks.protocol import Score
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
 from harness.stages import score
@@ -75,7 +75,7 @@ def test_every_image_gets_a_row_per_metric_with_the_images_identity(
     assert of_scores.reset_index(drop=True).equals(of_images)
 
 
-def test_the_scorer_gets_each_images_own_pixels_and_metadata(images: str) -> None:
+def test_the_benchmark_gets_each_images_own_pixels_and_metadata(images: str) -> None:
     table = scored(images)
     found = table[table["metric"] == "number"].set_index(["prompt_id", "image_index"])
     for row in frames.read(images, "images").itertuples():
@@ -123,7 +123,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_changes_no_score(
     halved = scored(images, batch_size=100).sort_values(key, ignore_index=True)
     assert halved.drop(columns="value").equals(whole.drop(columns="value"))
     assert np.allclose(halved["value"], whole["value"], atol=1e-6)
-    assert "scoring toy_benchmark: out of memory with 6 at a time" in capsys.readouterr().err
+    assert (
+        "score toy_benchmark of toy_model: out of memory with 6 at a time"
+        in capsys.readouterr().err
+    )
 
 
 def test_each_prompt_is_encoded_once_per_reward(images: str, other_images: str) -> None:
@@ -131,8 +134,8 @@ def test_each_prompt_is_encoded_once_per_reward(images: str, other_images: str) 
     assert list(PROMPTS[:3]) == harness_toys.Redness.encoded
 
 
-def test_scorer_arguments_reach_the_scorer(images: str) -> None:
-    benchmark = dataclasses.replace(BENCHMARK, scorer_arguments={"offset": 10.0})
+def test_a_benchmarks_arguments_reach_its_class(images: str) -> None:
+    benchmark = dataclasses.replace(BENCHMARK, arguments={"offset": 10.0})
     table = scored(images, benchmark=benchmark, rewards={})
     assert set(table["value"]) == {10.0, 11.0, 12.0}
 
@@ -165,20 +168,10 @@ def test_a_prompt_swap_scores_the_same_images_against_another_prompt(images: str
         assert reward["value"] == pytest.approx(red + len(PROMPTS[place]), abs=1e-5)
 
 
-def test_a_prompt_swap_shows_an_image_to_the_scorer_beside_itself(
-    images: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[list[range]] = []
-    own = harness_toys.scorer
-
-    def counted(pixels: Any, metadata: Any) -> list[tuple[float, str]]:
-        seen.append(runs(pixels))
-        return own(pixels, metadata)
-
-    monkeypatch.setattr(harness_toys, "scorer", counted)
+def test_a_prompt_swap_shows_an_image_to_the_benchmark_next_to_itself(images: str) -> None:
     scored(images, swap="within_task", seed=3, batch_size=100)
     # Six images, each against two prompts, in one call.
-    assert seen == [[range(start, start + 2) for start in range(0, 12, 2)]]
+    assert ToyBenchmark.seen == [[range(start, start + 2) for start in range(0, 12, 2)]]
 
 
 def test_a_prompt_swap_that_cannot_be_is_refused_before_any_scoring(images: str) -> None:
@@ -188,29 +181,33 @@ def test_a_prompt_swap_that_cannot_be_is_refused_before_any_scoring(images: str)
     assert harness_toys.Redness.encoded == []
 
 
-SEVERAL = dataclasses.replace(BENCHMARK, scorer="harness_toys:several")
+SEVERAL = dataclasses.replace(BENCHMARK, arguments={"square": True})
 
 
-def test_a_scorer_of_several_metrics_sees_an_image_once_and_gives_it_a_row_of_each(
-    images: str, monkeypatch: pytest.MonkeyPatch
+def test_a_benchmark_of_several_metrics_sees_an_image_once_and_gives_it_a_row_of_each(
+    images: str,
 ) -> None:
-    seen: list[int] = []
-    own = harness_toys.several
-
-    def counted(pixels: Any, metadata: Any) -> list[dict[str, tuple[float, str]]]:
-        seen.append(len(pixels))
-        return own(pixels, metadata)
-
-    monkeypatch.setattr(harness_toys, "several", counted)
     table = scored(images, benchmark=SEVERAL, rewards={})
-    assert sum(seen) == 6
+    assert sum(run.stop - run.start for batch in ToyBenchmark.seen for run in batch) == 6
     values = table.set_index(["prompt_id", "image_index", "metric"])["value"].unstack()
     assert values["number"].tolist() == [0, 0, 1, 1, 2, 2]
     assert values["square"].tolist() == [0, 0, 1, 1, 4, 4]
 
 
+def test_every_metric_says_what_it_means(images: str) -> None:
+    table = scored(images, benchmark=SEVERAL, swap="within_task", seed=3)
+    assert dict(zip(table["metric"], table["meaning"], strict=True)) == {
+        "number": "the prompt's number",
+        "square": "its square",
+        "train_reward": "the reward toy_reward of the final image",
+        "number_swapped": "the prompt's number, of a swapped prompt",
+        "square_swapped": "its square, of a swapped prompt",
+        "train_reward_swapped": "the reward toy_reward of the final image, of a swapped prompt",
+    }
+
+
 def test_an_image_that_a_metric_leaves_out_has_a_row_that_says_so_instead(images: str) -> None:
-    benchmark = dataclasses.replace(SEVERAL, scorer_arguments={"left_out": 1})
+    benchmark = dataclasses.replace(SEVERAL, arguments={"square": True, "left_out": 1})
     table = scored(images, benchmark=benchmark, swap="within_task", seed=3)
     counts = table.groupby(["prompt_id", "metric"]).size().unstack(fill_value=0)
     assert counts["number"].to_dict() == {"toy-0": 2, "toy-1": 0, "toy-2": 2}
@@ -218,50 +215,112 @@ def test_an_image_that_a_metric_leaves_out_has_a_row_that_says_so_instead(images
     assert counts["square"].to_dict() == {"toy-0": 2, "toy-1": 2, "toy-2": 2}
     left_out = table[table["metric"] == "number_left_out"]
     assert set(left_out["detail"]) == {"odd one out"}
+    assert set(left_out["value"]) == {1.0}
     # Against other prompts, it is their images that are left out.
     swapped = table[table["metric"] == "number_left_out" + frames.SWAPPED]
     assert set(swapped["detail"]) == {"against toy-1"}
     assert len(swapped) == 2
 
 
-def test_a_metric_that_the_scorer_does_not_give_is_refused_before_any_scoring(images: str) -> None:
+def test_a_metric_that_the_benchmark_does_not_give_is_refused_before_any_scoring(
+    images: str,
+) -> None:
     benchmark = dataclasses.replace(SEVERAL, metric="sqaure")
     message = "unknown metric of benchmark 'toy_benchmark' 'sqaure'; did you mean 'square'"
     with pytest.raises(ValueError, match=message):
         scored(images, benchmark=benchmark)
     with pytest.raises(ValueError, match=message):
-        preflight.check_scorer(benchmark)
+        check_benchmark(benchmark)
     assert harness_toys.Redness.encoded == []
 
 
-def test_a_metric_may_not_fail_to_appear(images: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness_toys, "several_metrics", ("number", "square", "cube"))
-    with pytest.raises(ValueError, match=r"gives number, square of an image, must give .*cube"):
-        scored(images, benchmark=SEVERAL)
-
-
-def test_a_scorer_that_forgets_an_image_is_refused(
-    images: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda scores: scores[:-1], "ToyBenchmark gives scores of 3 images, asked for 4"),
+        (
+            lambda scores: [{"square": one["square"]} for one in scores],
+            "gives an image of prompt 'toy-0' square, must give each of number, square",
+        ),
+        (lambda scores: [{} for _ in scores], "nothing, must give each of number, square"),
+        (
+            lambda scores: [one | {"number": Score(float("nan"))} for one in scores],
+            "gives an image of prompt 'toy-0' the number nan, which is not finite",
+        ),
+    ],
+    ids=["images", "metric", "nothing", "finite"],
+)
+def test_what_a_benchmark_gives_is_checked(
+    spoil: Any, message: str, images: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for benchmark in (BENCHMARK, SEVERAL):
-        name = benchmark.scorer.partition(":")[2]
-        own = getattr(harness_toys, name)
-        monkeypatch.setattr(harness_toys, name, lambda *asked, own=own: own(*asked)[:-1])
-        with pytest.raises(ValueError, match="gives 3 verdicts on 4 images"):
-            scored(images, benchmark=benchmark)
+    monkeypatch.setattr(ToyBenchmark, "spoil", staticmethod(spoil))
+    with pytest.raises(ValueError, match=message):
+        scored(images, benchmark=SEVERAL)
+    assert not Path(score_job(images).out).exists()
 
 
-def test_a_benchmark_without_a_scorer_is_measured_by_rewards_alone(images: str) -> None:
-    benchmark = dataclasses.replace(BENCHMARK, scorer="", metric="")
-    assert set(scored(images, benchmark=benchmark)["metric"]) == {"train_reward"}
-    with pytest.raises(ValueError, match="'toy_benchmark' has no scorer, and no reward"):
-        scored(images, benchmark=benchmark, rewards={})
+LIST = dataclasses.replace(
+    BENCHMARK,
+    target="harness.benchmarks.prompts:PromptList",
+    arguments={"prompts": {"target": "harness_toys:prompts"}},
+    metric="",
+)
+
+
+def test_a_benchmark_that_is_a_list_of_prompts_is_measured_by_rewards_alone(images: str) -> None:
+    assert set(scored(images, benchmark=LIST)["metric"]) == {"train_reward"}
+    with pytest.raises(ValueError, match="'toy_benchmark' measures nothing itself, and no reward"):
+        scored(images, benchmark=LIST, rewards={})
+
+
+def test_a_second_judge_is_measured_under_the_name_that_the_config_gives_it(images: str) -> None:
+    rewards = {"train_reward": REWARD, "judge_reward": REWARD, "second_judge": REWARD}
+    assert set(scored(images, rewards=rewards)["metric"]) == {"number", *rewards}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("number", "'number' of reward 'toy_reward' is measured by benchmark 'toy_benchmark'"),
+        ("judge_swapped", "must not end in _left_out or _swapped"),
+        ("judge_left_out", "must not end in _left_out or _swapped"),
+    ],
+)
+def test_a_judge_with_the_name_of_something_else_is_refused_before_any_scoring(
+    name: str, message: str, images: str
+) -> None:
+    job = score_job(images, rewards={name: REWARD})
+    for refuse in (score.check_ahead, score.run):
+        with pytest.raises(ValueError, match=message):
+            refuse(job)
+    assert harness_toys.Redness.encoded == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "was", "now"),
+    [
+        ({"text": "a blue square"}, "a red circle", "a blue square"),
+        ({"ids": ("toy-1", "toy-0", "toy-2")}, '"number": 0', '"number": 1'),
+    ],
+    ids=["text", "metadata"],
+)
+def test_an_image_is_not_judged_by_a_prompt_that_has_changed_since_it_was_made(
+    changes: dict[str, Any], was: str, now: str, images: str
+) -> None:
+    for benchmark in (BENCHMARK, LIST):
+        prompts = {"prompts": {"target": "harness_toys:prompts", **changes}}
+        arguments = changes if benchmark is BENCHMARK else prompts
+        with pytest.raises(ValueError, match=r"prompt 'toy-\d' .* has changed since") as caught:
+            scored(images, benchmark=dataclasses.replace(benchmark, arguments=arguments))
+        then, today = str(caught.value).split("Now: ")
+        assert was in then
+        assert now in today
+    assert harness_toys.Redness.encoded == []
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rewards": {"trian_reward": REWARD}}, "unknown metric 'trian_reward'.*'train_reward'"),
         ({"images": ()}, "no image frames"),
         (
             {"benchmark": dataclasses.replace(BENCHMARK, name="toy2")},
@@ -272,7 +331,7 @@ def test_a_benchmark_without_a_scorer_is_measured_by_rewards_alone(images: str) 
             "unknown prompt of benchmark toy_benchmark 'toy-2'.*toy-0, toy-1",
         ),
     ],
-    ids=["metric", "images", "benchmark", "prompt"],
+    ids=["images", "benchmark", "prompt"],
 )
 def test_a_job_that_cannot_be_carried_out_says_why(
     changes: dict[str, Any], message: str, images: str

@@ -13,8 +13,8 @@ import pytest
 import torch
 from diffusers import FluxPipeline, SanaSprintPipeline, StableDiffusionPipeline
 
-from harness.benchmarks.geneval import check_metadata
-from harness.benchmarks.shapeworld import judge_image, score
+from harness.benchmarks.geneval_metadata import check_metadata
+from harness.benchmarks.shapeworld import ShapeWorld, judge_image
 from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
 from hypernoise.noise import batch_noise, image_seed
@@ -103,10 +103,10 @@ def test_a_fading_object_is_detected_with_a_falling_score() -> None:
 
 def test_an_empty_image_has_no_objects_and_every_caption_fails_on_it() -> None:
     blank = np.full((3, 32, 32), 0.95, dtype=np.float32)
-    chosen = captions("evaluation")
     assert detect(blank) == []
-    assert not any(v for v, _ in score(np.stack([blank] * len(chosen)),
-                                       [c.metadata for c in chosen]))  # fmt: skip
+    prompts = ShapeWorld("evaluation").prompts()
+    scored = ShapeWorld().score(np.stack([blank] * len(prompts)), prompts)
+    assert not any(of_image["geneval_correct"].value for of_image in scored)
 
 
 def test_all_shapes_stand_apart_from_one_another() -> None:
