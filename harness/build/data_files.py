@@ -1,7 +1,7 @@
 """Files that benchmarks publish: from a local folder, or by pinned commit and SHA-256.
 
 The folder is ``data`` in the working directory, or the one that the environment variable
-``HYPERNOISE_DATA`` names. What it lacks is downloaded into it.
+``HYPERNOISE_DATA`` names. Files that are missing there are downloaded to it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DataFile:
         name: its path in a data folder.
         repository: owner/name.
         commit: where its path in the repository is looked up.
-        path: there.
+        path: its path in the repository.
         sha256: of its contents, which no repository can change.
         host: which site has the repository, one of :data:`HOSTS`.
     """
@@ -56,7 +56,7 @@ def folder() -> Path:
 
 
 def locate(file: DataFile) -> Path:
-    """Where a data file is, checked, and downloaded where the folder lacks it.
+    """Where a data file is, checked, and downloaded if the folder does not have it.
 
     Raises:
         ValueError: the file, or what was downloaded, is another one: both hashes are named.
@@ -70,28 +70,21 @@ def locate_named(name: str, text: str) -> Path:
 
     Args:
         name: its path in a data folder.
-        text: in the form of :mod:`hypernoise.weights.pinned_files`. What has no hash is taken from
-        the
-            folder as it is, and never downloaded. Files of this machine are not looked for there.
+        text: in the form of :mod:`hypernoise.weights.pinned_files`. A remote file without a hash is
+            taken from the folder as it is, and never downloaded. A file of this machine is taken
+            from where it is.
 
     Raises: as :func:`locate`, and ValueError for a text of another form.
     """
-    path = folder() / name
+    path, instead = folder() / name, f"name a folder that has {name} in {VARIABLE}"
     if HASH_MARK not in text and is_remote(text):
-        return _as_it_is(path, text)
-    pinned = PinnedFile.parse(text)
-    try:
-        return pinned.fetch(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error}, or name a folder that has {name} in {VARIABLE}"
-        ) from error
-
-
-def _as_it_is(path: Path, address: str) -> Path:
-    if not path.is_file():
+        if path.is_file():
+            return path
         raise FileNotFoundError(
             f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get it "
-            f"from {address} and put it there, or name a folder that has it in {VARIABLE}; {ADVICE}"
+            f"from {text} and put it there, or {instead}; {ADVICE}"
         )
-    return path
+    try:
+        return PinnedFile.parse(text).fetch(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, or {instead}") from error

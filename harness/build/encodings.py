@@ -1,8 +1,8 @@
 """Encodings of prompts on disk: each prompt is encoded once, and then the text encoders can go.
 
 Text encoders are the larger part of some models, and the encodings of many prompts are larger
-still. So a prompt's encoding is a file. Trainings read it with its batch; generators move a batch's
-rows to their device (:meth:`hypernoise.models.protocol.Conditioning.to`).
+still. So the encoding of each prompt is a file of its own, and is read with the batch that needs it
+(:meth:`hypernoise.models.protocol.Conditioning.to` moves it to the generator's device).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
 
 from harness.base.atomic_files import in_one_go
 from harness.experiment.components import ModelSpec
@@ -58,7 +57,7 @@ class EncodedOnce:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """As the generator's, from files where there are some: on the CPU.
 
-        Prompts that a method words itself, after :meth:`prepare`, get no files: there are many of
+        After :meth:`prepare`, prompts that a method words itself get no files: there are many of
         them, and nobody asks for them again.
 
         Raises:
@@ -68,20 +67,16 @@ class EncodedOnce:
         if is_own_wording and self._may_encode:
             with torch.no_grad():
                 return self._generator.encode(prompts)
-        self._encode_missing(prompts)
-        return self.read(prompts)
-
-    def read(self, prompts: Sequence[str]) -> Conditioning:
-        """Encodings that are on disk already: on the CPU."""
-        rows = [self._read(prompt) for prompt in prompts]
-        tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        return Conditioning(tensors, tuple(prompts))
+        return self.on_disk(prompts).rows(range(len(prompts)))
 
     def on_disk(self, prompts: Sequence[str]) -> OnDisk:
-        """Encode prompts that have no file yet, and read each when it is asked for."""
+        """Encode prompts that have no file yet, and read each when it is asked for.
+
+        Raises: as :meth:`encode`.
+        """
         for start in range(0, len(prompts), _BATCH):
             self._encode_missing(prompts[start : start + _BATCH])
-        return OnDisk(self, tuple(prompts))
+        return OnDisk(self._folder, tuple(prompts))
 
     def prepare(self, prompts: Sequence[str], keep_encoders: bool = False) -> None:
         """Encode all prompts of a job that have no file yet, then free the text encoders.
@@ -98,56 +93,53 @@ class EncodedOnce:
 
     def _encode_missing(self, prompts: Sequence[str]) -> None:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._whole]
-        missing = [prompt for prompt in new if not self._is_whole(self._path(prompt), prompt)]
-        self._whole.update(set(new) - set(missing))
-        if not missing:
-            return
-        if not self._may_encode:
-            raise ValueError(f"prompt {missing[0]!r} was not encoded before the text encoders went")
-        with torch.no_grad():
-            encoded = self._generator.encode(missing)
-        for row, prompt in enumerate(missing):
-            self._write(prompt, {name: value[row] for name, value in encoded.tensors.items()})
-        self._whole.update(missing)
-
-    def _path(self, prompt: str) -> Path:
-        name = hashlib.sha256(prompt.encode()).hexdigest()
-        return self._folder / name[:2] / f"{name}.safetensors"
-
-    @staticmethod
-    def _is_whole(path: Path, prompt: str) -> bool:
-        if not path.is_file():
-            return False
-        try:
-            with safe_open(path, framework="pt") as file:
-                fault = "" if (file.metadata() or {}).get(_PROMPT) == prompt else "another prompt's"
-        except SafetensorError as error:
-            fault = f"damaged: {error}"
-        if fault:
-            print(f"{path} is {fault}; {prompt!r} is encoded again", file=sys.stderr)
-        return not fault
-
-    def _read(self, prompt: str) -> dict[str, Tensor]:
-        with safe_open(self._path(prompt), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}
-
-    def _write(self, prompt: str, row: dict[str, Tensor]) -> None:
-        tensors = {name: value.cpu().contiguous() for name, value in row.items()}
-        # Jobs that run side by side may write the same prompt.
-        with in_one_go(self._path(prompt)) as partial:
-            save_file(tensors, partial, metadata={_PROMPT: prompt})
+        missing = [prompt for prompt in new if not _is_whole(_file(self._folder, prompt), prompt)]
+        if missing:
+            if not self._may_encode:
+                raise ValueError(
+                    f"prompt {missing[0]!r} was not encoded before the text encoders went"
+                )
+            with torch.no_grad():
+                encoded = self._generator.encode(missing)
+            for row, prompt in enumerate(missing):
+                tensors = {n: v[row].cpu().contiguous() for n, v in encoded.tensors.items()}
+                # Jobs that run side by side may write the same prompt.
+                with in_one_go(_file(self._folder, prompt)) as partial:
+                    save_file(tensors, partial, metadata={_PROMPT: prompt})
+        self._whole.update(new)
 
 
 @dataclass(frozen=True)
 class OnDisk:
     """Encodings that are read from their files batch by batch: 70,000 prompts fit no memory."""
 
-    source: EncodedOnce
+    folder: Path
     prompts: tuple[str, ...]
 
     def rows(self, index: Sequence[int]) -> Conditioning:
-        """The conditioning of some prompts, in the given order; rows may repeat."""
-        return self.source.read([self.prompts[row] for row in index])
+        """The conditioning of some prompts on the CPU, in the given order; rows may repeat."""
+        prompts = tuple(self.prompts[row] for row in index)
+        rows = [load_file(_file(self.folder, prompt)) for prompt in prompts]
+        tensors = {name: torch.stack([row[name] for row in rows]) for name in sorted(rows[0])}
+        return Conditioning(tensors, prompts)
+
+
+def _file(folder: Path, prompt: str) -> Path:
+    name = hashlib.sha256(prompt.encode()).hexdigest()
+    return folder / name[:2] / f"{name}.safetensors"
+
+
+def _is_whole(path: Path, prompt: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            fault = "" if (file.metadata() or {}).get(_PROMPT) == prompt else "another prompt's"
+    except SafetensorError as error:
+        fault = f"damaged: {error}"
+    if fault:
+        print(f"{path} is {fault}; {prompt!r} is encoded again", file=sys.stderr)
+    return not fault
 
 
 def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generator:
