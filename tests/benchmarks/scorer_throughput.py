@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from harness.base.import_strings import resolve
 from harness.benchmarks import blip_vqa, clip_colors, mask2former, shapeworld
-from harness.build.components import default_device
+from harness.build.devices import default_device
 from hypernoise.images import to_uint8
 from hypernoise.shapeworld.captions import captions
 from hypernoise.shapeworld.scenes import lay_out, noise_features, render_batch
