@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.base.import_strings import resolve
 from harness.cli.verbs import COMMANDS, JOB_VERBS
-from hypernoise.mendable import Mendable
+from hypernoise.errors import Mendable
 
 _OUT_OF_MEMORY = (
     " Training: make batch_size smaller, or set gradient_checkpointing. Otherwise a single image "

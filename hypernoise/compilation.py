@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 
 #: How to run -> torch.compile's mode. ``"cuda_graphs"`` also replays recorded kernel launches.
 MODES = {"eager": None, "compiled": "default", "cuda_graphs": "reduce-overhead"}

@@ -9,11 +9,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from hypernoise.choices import check_choice
 from hypernoise.transfers import on_device
 
 Reduction = Literal["sum", "mean"]
-REDUCTIONS: tuple[Reduction, ...] = ("sum", "mean")
 _SEPARATOR = "\x1f"
 _TINY = 1e-6
 
@@ -88,7 +86,7 @@ def draws(
     return Draws(noise, [image_seed(experiment_seed, *image, stream="search") for image in images])
 
 
-def squared_norm(delta: Tensor) -> Tensor:
+def half_squared_norm(delta: Tensor) -> Tensor:
     """Half the squared norm per image, in nats: the KL surrogate that training uses.
 
     KL(law of x0 + f(x0) || N(0, I)) = E[half the squared norm of f + Tr J - log|det(I + J)|]; the
@@ -111,25 +109,13 @@ def clip_each(gradient: Tensor, largest: float) -> Tensor:
     return clipped
 
 
-def l2_penalty(delta: Tensor, reduction: Reduction = "sum") -> Tensor:
-    """The penalty of the training loss per image: [B], float32.
+def reduced(nats: Tensor, n_dimensions: int, reduction: Reduction) -> Tensor:
+    """A KL per image as the training loss counts it.
 
     Args:
-        delta: [B, ...] displacement of the noise.
+        nats: [B], the KL in nats.
+        n_dimensions: d, of the noise.
         reduction: ``"sum"`` over the d noise dimensions is the paper's objective; ``"mean"`` is
             the authors' code, and equals the paper's at a temperature d times smaller.
-
-    Raises:
-        ValueError: unknown reduction.
     """
-    return reduced(squared_norm(delta), delta[0].numel(), reduction)
-
-
-def reduced(nats: Tensor, n_dimensions: int, reduction: Reduction) -> Tensor:
-    """A KL per image, in nats, as the training loss counts it; see :func:`l2_penalty`.
-
-    Raises:
-        ValueError: unknown reduction.
-    """
-    check_choice("L2 reduction", reduction, REDUCTIONS)
     return nats if reduction == "sum" else nats / n_dimensions

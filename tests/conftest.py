@@ -10,7 +10,8 @@ from paths import REPOSITORY
 from toys import ToyReward, build_generator
 
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.shapeworld.architectures import BUILDERS
 
 

@@ -37,9 +37,9 @@ from harness.timing import machine, profile
 from harness.timing.contenders import Contender, Task, contenders_of, models_of, prompts_of, task_of
 from harness.timing.meter import Spans, stopwatch, watched
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import build
-from hypernoise.training.loop import Row, Run
-from hypernoise.training.processes import ALONE
+from hypernoise.training.kinds import KINDS as TRAINABLE
+from hypernoise.training.loop import Run, Training
+from hypernoise.training.measurements import Row
 from tools import command
 from tools.speed_limits import EIGHT, Check, search_costs, targets
 from tools.time_limits import TimeIsUp, time_limit
@@ -326,15 +326,15 @@ def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
     reward = build_reward(job.reward, job.device)
     # On the device: hundreds of millions of random weights take the CPU seconds.
     with torch.device(job.device):
-        objective = build(kind, generator, job.rank, float(job.rank))
+        options = options_of(job, kind, 1, _NEVER)
+        objective = TRAINABLE[kind].build(generator, options)
     prompts = [(p.prompt_id, p.text) for p in prompts_of(job)[:8]]
     spans = Spans(stopwatch(job.device))
 
     def on_row(row: Row) -> None:
         snapshot.found.steps.extend(_step_rows(job, kind, row, spans.take()))
 
-    options = options_of(job, 1, _NEVER)
-    run = Run(objective, generator, reward, prompts, options, Path(), None, on_row, ALONE)
+    run = Run(Training(objective, reward, prompts, options, on_row=on_row))
     with watched(spans, generator, reward), run.recomputed():
         for _ in range(_TRAINING_STEPS):
             run.advance()

@@ -23,11 +23,11 @@ from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, RewardSpec
 from harness.timing.live_memory import NETWORKS, TRAINED, LiveMemory, without_values
 from hypernoise.models.loading import free_text_encoders
 from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.networks import kinds
 from hypernoise.networks.protocol import Trainable
 from hypernoise.rewards.protocol import Reward
-from hypernoise.training.loop import Run, TrainingOptions
-from hypernoise.training.processes import ALONE
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.loop import Run, Training
+from hypernoise.training.options import TrainingOptions
 
 REDNESS = RewardSpec("redness", "hypernoise.rewards.redness:Redness", version=1)
 _TEXT = "a photo of a bench"
@@ -78,14 +78,14 @@ def count(
         model: one whose architecture is known; text encoders are gone, as in a training with
             ``encodings``.
         reward: a reward; its networks are made on the meta device.
-        trains: what is trained (:data:`hypernoise.networks.kinds.KINDS`).
+        trains: what is trained (:data:`hypernoise.training.kinds.KINDS`).
         options: of the training.
         gpu: with a GPU's autocast (:func:`harness.timing.live_memory.without_values`).
     """
     plain = replace(model, weights=RANDOM_WEIGHTS, revision="", encodings="")
     generator, judge = build_generator(plain, "meta"), build_reward(reward, "meta")
     with torch.device("meta"):
-        objective = kinds.build(trains, generator, options)
+        objective = KINDS[trains].build(generator, options)
     memory = LiveMemory()
     with without_values(gpu):
         for network in (*_networks_in(generator.pipeline.components), *_networks_in(judge)):
@@ -113,16 +113,10 @@ def step_peak(
         reward: what is raised.
         options: of the training.
     """
-    count_steps = replace(
-        options,
-        steps=_NEVER,
-        validate_every=_NEVER,
-        checkpoint_every=_NEVER,
-        sync_every=_NEVER,
-        keep="last",
-    )
+    never = dict.fromkeys(("steps", "validate_every", "checkpoint_every", "sync_every"), _NEVER)
+    count_steps = options.changed(**never, keep="last")
     prompts = [(str(row), _TEXT) for row in range(options.batch_size)]
-    run = Run(objective, generator, reward, prompts, count_steps, Path(), None, None, ALONE)
+    run = Run(Training(objective, reward, prompts, count_steps))
     weights = (p for n in networks_of(generator, reward) for p in (*n.parameters(), *n.buffers()))
     memory.assign(weights, NETWORKS)
     memory.assign(run.parameters, TRAINED)
@@ -191,8 +185,9 @@ def recorded_peak(model: ModelSpec, recompute: bool) -> StepPeak:
         model: as declared, but for ``vae_savings``.
         recompute: with gradient checkpointing.
     """
-    options = replace(RECORDED, gradient_checkpointing=recompute)
-    one, two = (count(model, REDNESS, TRAINS, replace(options, batch_size=n)) for n in (1, 2))
+    options = RECORDED.changed(gradient_checkpointing=recompute)
+    counts = (count(model, REDNESS, TRAINS, options.changed(batch_size=n)) for n in (1, 2))
+    one, two = counts
     return StepPeak(
         model.name,
         model.size_px,

@@ -30,9 +30,11 @@ from harness.experiment.jobs import TimingJob
 from harness.results.stage_names import STAGES
 from harness.timing.contenders import prompts_of
 from harness.timing.meter import Spans, ranges, watched
-from hypernoise.networks import kinds
 from hypernoise.rewards.protocol import Reward
-from hypernoise.training.loop import Row, TrainingOptions, train
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.loop import Training, train
+from hypernoise.training.measurements import Row
+from hypernoise.training.options import TrainingOptions
 from tools import command
 
 #: Steps in a trace, and before it: the first allocates, the second lets the profiler warm up.
@@ -86,19 +88,20 @@ def trace(job: TimingJob) -> list[Path]:
     return made
 
 
-def options_of(job: TimingJob, batch_size: int, steps: int) -> TrainingOptions:
+def options_of(job: TimingJob, kind: str, batch_size: int, steps: int) -> TrainingOptions:
     """How a few steps of a job's model are trained: measured one by one, and nothing validated."""
-    return TrainingOptions(
-        steps=steps,
-        batch_size=batch_size,
-        rank=job.rank,
-        alpha=float(job.rank),
-        precision="bf16" if job.device.startswith("cuda") else "fp32",
-        sync_every=1,
-        checkpoint_every=steps,
-        validate_every=steps,
-        gradient_checkpointing=job.model.size_px > 64,
-    )
+    options = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "rank": job.rank,
+        "alpha": float(job.rank),
+        "precision": "bf16" if job.device.startswith("cuda") else "fp32",
+        "sync_every": 1,
+        "checkpoint_every": steps,
+        "validate_every": steps,
+        "gradient_checkpointing": job.model.size_px > 64,
+    }
+    return KINDS[kind].checked(KINDS[kind].known(options))
 
 
 def stages_of(trace: Path) -> pd.DataFrame:
@@ -147,8 +150,8 @@ def _part(name: str) -> str:
 
 def _trace(job: TimingJob, kind: str, reward: Reward, batch_size: int, trace: Path) -> None:
     generator = build_generator(replace(job.model, encodings=""), job.device)
-    options = options_of(job, batch_size, SKIPPED_STEPS + TRACED_STEPS)
-    objective = kinds.build(kind, generator, options)
+    options = options_of(job, kind, batch_size, SKIPPED_STEPS + TRACED_STEPS)
+    objective = KINDS[kind].build(generator, options)
     prompts = [(p.prompt_id, p.text) for p in prompts_of(job)[:_PROMPTS]]
     activities = [ProfilerActivity.CPU]
     activities += [ProfilerActivity.CUDA] if job.device.startswith("cuda") else []
@@ -169,7 +172,8 @@ def _trace(job: TimingJob, kind: str, reward: Reward, batch_size: int, trace: Pa
             spans.take()
             profile.step()
 
-        train(objective, generator, reward, prompts, options, Path(folder), None, on_row)
+        training = Training(objective, reward, prompts, options, Path(folder), on_row=on_row)
+        train(training)
 
 
 def run(

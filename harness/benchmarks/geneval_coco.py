@@ -26,7 +26,7 @@ from harness.benchmarks.protocol import Images, Prompt, Score
 from harness.build.data_files import DataFile, locate
 from harness.build.devices import default_device
 from harness.experiment import pins
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 from hypernoise.images import to_uint8
 
 DETECTOR = "facebook/mask2former-swin-small-coco-instance"

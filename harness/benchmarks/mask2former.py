@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 from hypernoise.weights.hub import check_network
 from hypernoise.weights.whole_network import whole_network
 

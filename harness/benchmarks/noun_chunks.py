@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 
 Chunker: TypeAlias = Literal["rules", "spacy"]
 SPACY_MODEL = "en_core_web_sm"

@@ -12,7 +12,7 @@ from typing import Any
 from harness.build.devices import GIB, default_device, dtype_of, free_memory_bytes
 from harness.build.targets import call_target, check_target
 from harness.experiment.components import ModelSpec, resolve
-from hypernoise.models.protocol import Generator
+from hypernoise.models.protocol import ChecksSources, Generator
 from hypernoise.weights.folders import check_pipeline
 
 
@@ -32,9 +32,9 @@ def check_generator(spec: ModelSpec) -> None:
         if not spec.is_random:
             check_pipeline(spec.weights, spec.revision, str(spec.arguments.get("variant", "")))
             # A family that is put together from several repositories knows which.
-            own_check = getattr(resolve(spec.target), "check_sources", None)
-            if own_check is not None:
-                own_check(**spec.arguments)
+            family = resolve(spec.target)
+            if isinstance(family, ChecksSources):
+                family.check_sources(**spec.arguments)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"weights of model {spec.name!r}: {error}") from error
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from harness.experiment.components import ModelSpec
-from hypernoise.training.loop import TrainingOptions
+from hypernoise.training.options import LoraOptions, NoiseNetworkOptions, TrainingOptions
 
 FILE = Path(__file__).with_name("memory_peaks.csv")
 #: What the recorded trainings have in common.
-RECORDED = TrainingOptions(
+RECORDED = NoiseNetworkOptions(
     steps=1,
     optimizer="sgd",
     rank=128,
@@ -93,21 +93,22 @@ def _cell(value: object) -> str:
 
 
 def check_step(
-    model: ModelSpec, trains: str, options: TrainingOptions, n_processes: int, free_bytes: int
+    model: ModelSpec, options: TrainingOptions, n_processes: int, free_bytes: int
 ) -> None:
     """Check that a GPU has room for a training step, where that is recorded.
 
     Args:
         model: a published model, or its twin with random weights.
-        trains: what is trained.
-        options: of the training.
+        options: of the training; only those of noise networks are recorded.
         n_processes: how many share a batch, each with a GPU.
         free_bytes: free memory of a GPU.
 
     Raises:
         ValueError: it has not; says what helps.
     """
-    peak = find(model, options) if trains == TRAINS else None
+    if not isinstance(options, NoiseNetworkOptions):
+        return
+    peak = find(model, options)
     n_images = -(-options.batch_size // n_processes)
     free_gib = free_bytes / GIB
     if peak is None or peak.gib(n_images, options.rank) <= free_gib:
@@ -138,7 +139,7 @@ def find(model: ModelSpec, options: TrainingOptions) -> StepPeak | None:
     return None
 
 
-def _advice(peak: StepPeak, options: TrainingOptions, free_gib: float) -> str:
+def _advice(peak: StepPeak, options: LoraOptions, free_gib: float) -> str:
     n_images = peak.n_images(free_gib, options.rank)
     ways = []
     if n_images:

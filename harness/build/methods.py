@@ -11,6 +11,7 @@ from harness.experiment.components import MethodSpec, RewardSpec, resolve
 from harness.results.training_folder import checkpoints_of
 from hypernoise.methods.protocol import Checked, Method
 from hypernoise.models.protocol import Generator
+from hypernoise.training.kinds import kind_of
 from hypernoise.weights.folders import check_file
 
 if TYPE_CHECKING:
@@ -62,10 +63,8 @@ def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) ->
     check_arguments(spec)
     if spec.trains is None:
         return _assembled(spec, generator, None)
-    from hypernoise.networks import kinds
-
     folder = _adapter_folder(spec, Path(adapter or ""))
-    return _assembled(spec, generator, kinds.load(spec.trains, generator, folder))
+    return _assembled(spec, generator, kind_of(spec.trains).load(generator, folder))
 
 
 class Untrained(NamedTuple):
@@ -80,10 +79,9 @@ def build_untrained_method(spec: MethodSpec, generator: Generator, rank: int) ->
     check_arguments(spec)
     if spec.trains is None:
         return Untrained(_assembled(spec, generator, None), 0)
-    from hypernoise.networks import kinds
-    from hypernoise.training.loop import TrainingOptions
-
-    fresh = kinds.build(spec.trains, generator, TrainingOptions(steps=1, rank=rank, alpha=rank))
+    kind = kind_of(spec.trains)
+    options = kind.checked(kind.known({"steps": 1, "rank": rank, "alpha": float(rank)}))
+    fresh = kind.build(generator, options)
     # A method may use its network up.
     n_parameters = fresh.n_parameters
     return Untrained(_assembled(spec, generator, fresh), n_parameters)
@@ -103,8 +101,8 @@ def words_prompts(spec: MethodSpec) -> bool:
     searching = spec.searcher or spec
     if searching.trains is not None:
         return False
-    method = resolve(searching.target)(**searching.arguments)
-    return bool(getattr(method, "words_prompts", False))
+    method: Method = resolve(searching.target)(**searching.arguments)
+    return method.words_prompts
 
 
 def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
@@ -124,7 +122,7 @@ def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
     folder = Path(adapter)
     if not folder.is_dir():
         raise FileNotFoundError(f"adapter folder {folder} of method {spec.name!r} is missing")
-    from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE
+    from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
     folder = _adapter_folder(spec, folder)
     if not (folder / CONFIG_FILE).is_file():

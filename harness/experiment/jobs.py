@@ -71,7 +71,7 @@ class TrainJob:
         method: a method with ``trains``.
         reward: what is maximised.
         extra_rewards: judges, logged on the validation prompts under their keys.
-        options: fields of :class:`hypernoise.training.loop.TrainingOptions`.
+        options: fields of the kind's options (:mod:`hypernoise.training.options`).
         validation_images: images per validation prompt.
         out: folder for the adapter, ``steps.parquet`` and ``checkpoints/``.
     """
@@ -128,7 +128,7 @@ class AuditJob:
         n_images: noises per prompt.
         seed: experiment seed; noises are those of images with the same seed, prompt and index.
         checkpoints: checkpoints to audit, evenly over the training; the kept one comes besides.
-        options: fields of :class:`hypernoise.networks.kl_audit.AuditOptions`.
+        options: fields of :class:`hypernoise.networks.audit_options.AuditOptions`.
         precision: ``"float32"``, or ``"float64"`` for weights, noise and products; layers that
             compute in float32 by themselves still do.
         out: path of the audits' parquet.

@@ -44,6 +44,7 @@ from harness.experiment.jobs import (
     TimingJob,
     TrainJob,
 )
+from hypernoise.training.kinds import kind_of
 from hypernoise.weights.places import HASH_MARK, is_remote
 
 #: In layered sections: the layer that applies everywhere.
@@ -282,9 +283,11 @@ class Experiment:
         return int(self.config["steps"].get(model, self.registry.models[model].steps))
 
     def options(self, model: str, reward: str, method: str) -> dict[str, Any]:
-        """A method's training options (:class:`hypernoise.training.loop.TrainingOptions`)."""
-        kind = self.registry.methods[method].trains or ""
-        return self._layered("training", model, reward, method, kind)
+        """A method's training options, those that its kind of network knows."""
+        kind = self.registry.methods[method].trains
+        if kind is None:
+            return {}
+        return kind_of(kind).known(self._layered("training", model, reward, method, kind))
 
     def training(self, model: str, reward: str, method: str) -> str:
         """The method under whose name a method's network is trained: the first that trains alike.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 #: Measurements of the training, as frames of the kind "training".
 STEPS_FILE = "steps.parquet"
-#: A trained network's files; :mod:`hypernoise.networks.adapter`, which writes them, brings torch.
+#: A trained network's files, as :mod:`hypernoise.networks.saved_lora` names them.
 NETWORK_FILES = ("adapter_config.json", "adapter_model.safetensors")
 #: Folder of one folder per checkpoint, each with a trained network and nothing else.
 CHECKPOINTS = "checkpoints"
@@ -30,6 +30,8 @@ def network_files(training: str, checkpoint: int | None = None) -> tuple[str, ..
     return tuple(str(folder / name) for name in NETWORK_FILES)
 
 
-def copy_checkpoint(checkpoint: Path, target: Path) -> None:
-    """Copy a checkpoint's trained network into a folder, which is made."""
-    shutil.copytree(checkpoint, target, dirs_exist_ok=True)
+def copy_network(source: Path, target: Path) -> None:
+    """Copy a trained network's two files into a folder, which is made."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in NETWORK_FILES:
+        shutil.copyfile(source / name, target / name)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from harness.base.import_strings import unknown
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.methods import check_adapter, check_arguments
@@ -22,21 +21,17 @@ from harness.experiment.jobs import AuditJob, job_hash
 from harness.results import frames
 from harness.results.resume import Work
 from harness.results.training_folder import STEPS_FILE, checkpoints_of
+from hypernoise.errors import checked
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
-from hypernoise.networks import kinds
-from hypernoise.networks.kl_audit import Audit, AuditOptions, audit
+from hypernoise.networks.audit_options import AuditOptions
+from hypernoise.networks.kl_audit import Audit, audit
+from hypernoise.networks.protocol import NoiseMover
 from hypernoise.noise import image_noise, image_seed
 from hypernoise.progress import Progress
+from hypernoise.training.kinds import kind_of
 
 _TERMS = ("half_squared_norm", "inner_product", "trace", "log_abs_det", "dropped", "kl")
 _ERRORS = ("trace_se", "log_abs_det_se", "dropped_se")
-
-
-@runtime_checkable
-class _NoiseNetwork(Protocol):
-    generator: Generator
-
-    def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,9 @@ def check(job: AuditJob) -> Plan:
 
 def check_ahead(job: AuditJob) -> tuple[AuditOptions, list[Any]]:
     """As :func:`check`, for a network that may be yet to be trained; options and prompts."""
-    options = _options(job)
+    if not kind_of(str(job.method.trains)).moves_noise:
+        raise SpecError(f"method {job.method.name!r} does not move noise: nothing to audit")
+    options = checked(AuditOptions, job.options, "audit option")
     check_arguments(job.method)
     check_generator(job.model)
     return options, load_prompts(job.prompts)
@@ -108,14 +105,6 @@ def spread(items: Sequence[int], n: int) -> list[int]:
     """At most ``n`` of some items, evenly from the first to the last; one alone is the last."""
     chosen = np.linspace(len(items) - 1, 0, min(n, len(items))).round().astype(int)
     return [items[index] for index in sorted(set(chosen.tolist()))]
-
-
-def _options(job: AuditJob) -> AuditOptions:
-    known = AuditOptions.__dataclass_fields__
-    for name in job.options:
-        if name not in known:
-            raise unknown("audit option", name, known)
-    return AuditOptions(**job.options)
 
 
 def _audit_checkpoint(
@@ -130,9 +119,7 @@ def _audit_checkpoint(
     if not wanted:
         return
     generator = build_generator(job.model, default_device())
-    network = kinds.load(str(job.method.trains), generator, folder)
-    if not isinstance(network, _NoiseNetwork):
-        raise SpecError(f"method {job.method.name!r} does not move noise: nothing to audit")
+    network = cast(NoiseMover, kind_of(str(job.method.trains)).load(generator, folder))
     conditioning = _in_precision(job, generator, plan)
     for row, prompt, index in wanted:
         measured = _audit_noise(job, plan, network, conditioning.rows([row]), prompt, index)
@@ -154,7 +141,7 @@ def _in_precision(job: AuditJob, generator: Generator, plan: Plan) -> Conditioni
 def _audit_noise(
     job: AuditJob,
     plan: Plan,
-    network: _NoiseNetwork,
+    network: NoiseMover,
     conditioning: Conditioning,
     prompt: Any,
     index: int,

@@ -34,7 +34,7 @@ from harness.results import frames
 from harness.results.resume import Work
 from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
-from hypernoise.methods.protocol import Generated, Method
+from hypernoise.methods.protocol import Generated, Method, Request
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.noise import draws
 from hypernoise.progress import Progress
@@ -87,20 +87,20 @@ class Setup:
     features: Features | None
     device: str
 
-    def inputs(self, items: Sequence[Item], seed: int, steps: int) -> dict[str, Any]:
-        """What the method is handed to make some items, each from its own noise."""
+    def request(self, items: Sequence[Item], seed: int, steps: int) -> Request:
+        """What the method is asked for to make some items, each from its own noise."""
         rows = [item.row for item in items]
         keys = [(item.prompt.prompt_id, item.image_index) for item in items]
         noise, seeds = draws(seed, keys, self.generator.noise_shape, self.device)
-        return {
-            "generator": self.generator,
-            "reward": self.reward,
-            "conditioning": self.conditioning.rows(rows).to(self.device),
-            "features": None if self.features is None else self.features.rows(rows),
-            "noise": noise,
-            "seeds": seeds,
-            "steps": steps,
-        }
+        return Request(
+            self.generator,
+            self.conditioning.rows(rows).to(self.device),
+            noise,
+            seeds,
+            steps,
+            self.reward,
+            None if self.features is None else self.features.rows(rows),
+        )
 
 
 def run(job: GenerateJob) -> None:
@@ -206,7 +206,7 @@ def _generate(
 
 
 def _make(job: GenerateJob, setup: Setup, batch: Sequence[Item]) -> Generated:
-    return setup.method.run(**setup.inputs(batch, job.seed, job.steps))
+    return setup.method.run(setup.request(batch, job.seed, job.steps))
 
 
 def _finished(items: Sequence[Item], made: Generated) -> list[Made]:

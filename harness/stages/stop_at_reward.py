@@ -22,7 +22,7 @@ from harness.results.training_folder import (
     NETWORK_FILES,
     STEPS_FILE,
     checkpoints_of,
-    copy_checkpoint,
+    copy_network,
 )
 
 RECORD_FILE = "match.json"
@@ -85,7 +85,7 @@ def run(job: MatchJob) -> None:
     finetune, hypernoise, checkpoints = check(job)
     match = choose(finetune, hypernoise, checkpoints)
     out = Path(job.out)
-    copy_checkpoint(checkpoints[match.step], out)
+    copy_network(checkpoints[match.step], out)
     text = json.dumps(asdict(match) | {"finetune": job.finetune, "hypernoise": job.hypernoise})
     (out / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
     write_sidecar(out, "match", job, [out / name for name in (*NETWORK_FILES, RECORD_FILE)])

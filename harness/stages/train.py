@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,24 @@ from harness.build.generators import build_generator, check_generator, generator
 from harness.build.memory_peaks import check_step
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
-from harness.experiment.components import SpecError, unknown
+from harness.experiment.components import SpecError
 from harness.experiment.jobs import TrainJob, job_hash
 from harness.results import frames
 from harness.results.resume import Work
-from harness.results.training_folder import CHECKPOINTS, NETWORK_FILES, STEPS_FILE
-from hypernoise.networks import kinds
-from hypernoise.training.loop import (
-    Prompt,
-    Row,
-    Trained,
-    TrainingDiverged,
-    TrainingOptions,
-    Validation,
-    train,
-)
+from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, copy_network
+from hypernoise.training.kinds import Kind, kind_of
+from hypernoise.training.loop import Trained, Training, train
+from hypernoise.training.measurements import Prompt, Row, check_finite
+from hypernoise.training.options import TrainingOptions
 from hypernoise.training.processes import Processes, joined
+from hypernoise.training.validation import Validation
 
 
 @dataclass(frozen=True)
 class Plan:
     """A checked job."""
 
+    kind: Kind
     options: TrainingOptions
     prompts: list[Prompt]
     validation_prompts: list[Prompt]
@@ -57,8 +52,8 @@ def run(job: TrainJob) -> None:
 
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
-        hypernoise.training.loop.TrainingDiverged: a loss or gradient is not finite; the checkpoints
-            so far stay in the work folder.
+        TrainingDiverged: a loss or gradient is not finite; the checkpoints so far stay in the work
+            folder.
     """
     with joined() as processes:
         _train(job, processes)
@@ -75,20 +70,19 @@ def _train(job: TrainJob, processes: Processes) -> None:
     prepare(generator, [text for _, text in plan.all_prompts], processes)
     reward = build_reward(job.reward, device)
     judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
-    objective = kinds.build(str(job.method.trains), generator, plan.options)
-    validation = Validation(plan.validation_prompts, job.validation_images, judges)
-    trained = train(
-        objective,
-        generator,
+    training = Training(
+        plan.kind.build(generator, plan.options),
         reward,
         plan.prompts,
         plan.options,
         folder,
-        validation,
-        progress=f"train {job.model.name} {job.method.name} on {job.reward.name}",
+        Validation(plan.validation_prompts, job.validation_images, judges),
         processes=processes,
     )
-    _check_finite(trained)
+    trained = train(training, f"train {job.model.name} {job.method.name} on {job.reward.name}")
+    for row in trained.rows:
+        # The last steps may have ruined the network without another loss to show it.
+        check_finite(row.values, row.step, f" of the {row.kind}")
     if work:
         _publish(job, trained, folder)
         work.remove()
@@ -115,15 +109,16 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
         raise SpecError(f"method {job.method.name!r} trains nothing")
     if "reward" in job.extra_rewards:
         raise SpecError("an extra reward cannot be called 'reward': that is the training reward")
-    options = _options(job)
+    kind = kind_of(job.method.trains)
+    options = kind.checked(job.options)
     check_generator(job.model)
     for reward in (job.reward, *job.extra_rewards.values()):
         check_reward(reward)
     if default_device() == "cuda":
-        check_step(job.model, job.method.trains, options, n_processes, free_memory_bytes("cuda"))
+        check_step(job.model, options, n_processes, free_memory_bytes("cuda"))
     prompts = prompt_texts(load_prompts(job.train_prompts))
     validation_prompts = prompt_texts(load_prompts(job.validation_prompts))
-    return Plan(options, prompts, validation_prompts)
+    return Plan(kind, options, prompts, validation_prompts)
 
 
 def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:
@@ -144,36 +139,11 @@ def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=frames.TRAINING.names)
 
 
-def _options(job: TrainJob) -> TrainingOptions:
-    known = [entry.name for entry in fields(TrainingOptions)]
-    for name in job.options:
-        if name not in known:
-            raise unknown("training option", name, known)
-    if "steps" not in job.options:
-        raise SpecError("training options lack 'steps'")
-    return TrainingOptions(**job.options)
-
-
-def _check_finite(trained: Trained) -> None:
-    # The last steps may have ruined the network without another loss to show it.
-    for row in trained.rows:
-        for name, value in row.values.items():
-            if not math.isfinite(value):
-                raise TrainingDiverged(row.step, f"{row.kind} {name} is {value}", None)
-
-
 def _publish(job: TrainJob, trained: Trained, folder: Path) -> None:
     # The frame comes last: where it exists, the adapters do.
     out = Path(job.out)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    _copy_adapter(folder, out)
+    copy_network(folder, out)
     for checkpoint in trained.checkpoints:
-        _copy_adapter(checkpoint, out / CHECKPOINTS / checkpoint.name)
+        copy_network(checkpoint, out / CHECKPOINTS / checkpoint.name)
     frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job)
-
-
-def _copy_adapter(source: Path, target: Path) -> None:
-    """Copy a trained network's two files into a folder, which is made."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in NETWORK_FILES:
-        shutil.copyfile(source / name, target / name)

@@ -28,9 +28,9 @@ from harness.stages.generate import Item, Setup
 from harness.timing.live_memory import peak_memory_mib
 from harness.timing.meter import Meter, Spans, flop_counter, flop_meter, stopwatch, watched
 from hypernoise.compilation import Compiled
-from hypernoise.methods.protocol import Generated, Method
+from hypernoise.methods.protocol import Generated, Method, Request
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.adapter import saved_n_parameters
+from hypernoise.networks.saved_lora import saved_n_parameters
 from hypernoise.rewards.protocol import Reward
 
 #: Noise seed; times do not depend on it.
@@ -79,11 +79,11 @@ class Contender:
     def call(self, task: Task, spans: Spans) -> Generated:
         """Make the images of a task, from their texts."""
         with spans.whole(END_TO_END):
-            inputs = self._inputs(task)
+            request = self._request(task)
             # Else a GPU would still encode while the generation's time runs already.
             spans.settle()
             with spans.whole(GENERATION):
-                return self.method.run(**inputs)
+                return self.method.run(request)
 
     def timer(self, task: Task) -> Callable[[], dict[str, float]]:
         """A function that makes one call in the contender's mode; gives seconds by stage."""
@@ -107,15 +107,15 @@ class Contender:
 
     def peak_memory_mib(self, task: Task) -> float:
         """What one eager call holds at most, from encoded prompts."""
-        inputs = self._inputs(task)
-        return peak_memory_mib(lambda: self.method.run(**inputs), self.device)
+        request = self._request(task)
+        return peak_memory_mib(lambda: self.method.run(request), self.device)
 
-    def _inputs(self, task: Task) -> dict[str, Any]:
+    def _request(self, task: Task) -> Request:
         with torch.no_grad():
             encoded = self.generator.encode(task.texts)
             features = self.reward.encode(task.texts) if self.reward else None
         setup = Setup(self.generator, self.method, self.reward, encoded, features, self.device)
-        return setup.inputs(task.items, _SEED, task.steps)
+        return setup.request(task.items, _SEED, task.steps)
 
 
 def prompts_of(job: TimingJob) -> list[Any]:

@@ -44,8 +44,8 @@ from harness.timing.turns import (
     repeats_of,
     warm_up,
 )
-from hypernoise.choices import check_choice
 from hypernoise.compilation import MODES
+from hypernoise.errors import check_choice
 from hypernoise.models.protocol import check_steps
 from hypernoise.progress import Progress
 

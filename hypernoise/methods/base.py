@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from hypernoise.methods.protocol import Generated, Spent
-from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.rewards.protocol import Features, Reward
+from hypernoise.methods.protocol import Generated, Request, Spent
 
 
 class Base:
     """One image per noise, without any search."""
 
+    words_prompts: ClassVar[bool] = False
+
     @torch.no_grad()
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        images = generator.sample(noise, conditioning, steps, seeds)
-        return Generated(images, noise, Spent(nfe=steps))
+    def run(self, request: Request) -> Generated:
+        return Generated(request.sample(request.noise), request.noise, Spent(nfe=request.steps))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from hypernoise.identity import SPEED_ONLY
-from hypernoise.methods.candidates import Best, Candidate, Network, Task, candidate_batches
-from hypernoise.methods.protocol import Generated, Spent
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.methods.candidates import Best, Candidate, candidate_batches
+from hypernoise.methods.protocol import Generated, Request, Spent
+from hypernoise.networks.protocol import NoiseMover
 from hypernoise.noise import image_seed, seeded_noise
-from hypernoise.rewards.protocol import Features, Reward
 
 
 class BestOfN:
@@ -27,35 +26,27 @@ class BestOfN:
         ValueError: n < 1 or batch_size < 1.
     """
 
+    words_prompts: ClassVar[bool] = False
+
     def __init__(self, n: int = 50, batch_size: Annotated[int, SPEED_ONLY] = 64) -> None:
         if n < 1 or batch_size < 1:
             raise ValueError(f"best-of-n needs n >= 1 and batch_size >= 1, got {n}, {batch_size}")
         self.n = n
         self.batch_size = batch_size
         self._batches = candidate_batches(batch_size)
-        self._network: Network | None = None
+        self._network: NoiseMover | None = None
 
-    def moved_by(self, network: Network) -> BestOfN:
+    def moved_by(self, network: NoiseMover) -> BestOfN:
         """The same search over noises that a trained network has moved, the given one included."""
         search = BestOfN(self.n, self.batch_size)
         search._network = network
         return search
 
     @torch.no_grad()
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        task = Task.of("best-of-n", generator, reward, conditioning, features, steps, self._network)
-        best = Best(noise, self._batches)
-        best.score(task, self._candidates(noise, seeds))
-        passes = steps + (self._network is not None)
+    def run(self, request: Request) -> Generated:
+        best = Best("best-of-n", request, self._batches, self._network)
+        best.score(self._candidates(request.noise, request.seeds))
+        passes = request.steps + (self._network.backbone_passes if self._network else 0)
         return best.generated(Spent(nfe=self.n * passes, reward_calls=self.n))
 
     def _candidates(self, noise: Tensor, seeds: Sequence[int]) -> Iterator[Candidate]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hypernoise.batches import Batches
-from hypernoise.methods.protocol import Generated, Spent, required_reward
-from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.rewards.protocol import Features, Reward, checked_score
+from hypernoise.methods.protocol import Generated, Request, Spent
+from hypernoise.models.protocol import Conditioning
+from hypernoise.networks.protocol import NoiseMover, check_generator
+from hypernoise.rewards.protocol import checked_score
 
 
 class Candidate(NamedTuple):
@@ -32,87 +33,53 @@ class Candidate(NamedTuple):
     row: int
 
 
-class Network(Protocol):
-    """A noise network as searches use it: trained, merged or not."""
-
-    generator: Generator
-
-    def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """The displacement of noise [B, *noise_shape]: same shape."""
-        ...
-
-
-def check_generator(network: Network, generator: Generator) -> None:
-    """Raise ValueError unless the network is the generator's."""
-    if network.generator is not generator:
-        raise ValueError("the noise network belongs to another generator")
-
-
 def candidate_batches(size: int) -> Batches:
     """Batches of so many candidates, fewer once memory does not suffice."""
     return Batches(size, "candidates")
 
 
-class Task(NamedTuple):
-    """What candidates are drawn with and scored by.
-
-    Attributes:
-        features: of the images, where ``conditioning`` may have rows of its own.
-        network: moves every candidate before it is drawn, if given.
-    """
-
-    generator: Generator
-    reward: Reward
-    conditioning: Conditioning
-    features: Features
-    steps: int
-    network: Network | None = None
-
-    @classmethod
-    def of(
-        cls,
-        method: str,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        steps: int,
-        network: Network | None = None,
-    ) -> Task:
-        """The task of a method that searches, by its name for messages.
-
-        Raises:
-            ValueError: there is no reward, or the network is another generator's.
-        """
-        reward, features = required_reward(method, reward, features)
-        if network is not None:
-            check_generator(network, generator)
-        return cls(generator, reward, conditioning, features, steps, network)
-
-
-def given(noise: Tensor, seeds: Sequence[int]) -> list[Candidate]:
-    """The first candidate of each image: the noise [B, *noise_shape] that the method was given."""
-    return [Candidate(i, noise[i], seed, i) for i, seed in enumerate(seeds)]
+def given(request: Request) -> list[Candidate]:
+    """The first candidate of each image: the noise that the method was given."""
+    return [Candidate(i, request.noise[i], seed, i) for i, seed in enumerate(request.seeds)]
 
 
 class Best:
     """The best candidate of each image, and the reward of every candidate.
 
     Args:
-        noise: [B, *noise_shape] of the images; what is kept until a candidate is scored.
+        method: the method that searches, by its name for messages.
+        request: what it was asked for; its noise is kept until a candidate is scored.
         batches: in which candidates are drawn; a method keeps them from one run to the next, so
             that what does not fit into memory is tried once.
+        network: moves every candidate before it is drawn, if given.
+
+    Raises:
+        ValueError: there is no reward, or the network is another generator's.
     """
 
-    def __init__(self, noise: Tensor, batches: Batches) -> None:
+    def __init__(
+        self, method: str, request: Request, batches: Batches, network: NoiseMover | None = None
+    ) -> None:
+        self._reward, self._features = request.searched(method)
+        if network is not None:
+            check_generator(network, request.generator)
+        self._request = request
         self._batches = batches
-        self.images = noise.new_empty(0)
-        self.noise = noise.clone()
-        self.rewards = [float("-inf")] * len(noise)
+        self._network = network
+        self.images = request.noise.new_empty(0)
+        self.noise = request.noise.clone()
+        self.rewards = [float("-inf")] * len(request.noise)
         self.scores: list[list[float]] = [[] for _ in self.rewards]
 
-    def score(self, task: Task, candidates: Iterable[Candidate]) -> list[float]:
+    def score(
+        self, candidates: Iterable[Candidate], conditioning: Conditioning | None = None
+    ) -> list[float]:
         """Draw and score candidates, batch by batch; the first of equals is kept.
+
+        Args:
+            candidates: what to draw.
+            conditioning: whose rows they are drawn with, if not the request's. The reward compares
+                with the request's prompts all the same.
 
         Returns:
             The reward of each candidate.
@@ -121,21 +88,23 @@ class Best:
             ValueError: the reward gave a wrong shape or a value that is not finite.
             torch.OutOfMemoryError: a single candidate does not fit.
         """
+        encoded = self._request.conditioning if conditioning is None else conditioning
         found: list[float] = []
         for some in _batches(candidates, self._batches.size):
-            for _, rewards in self._batches.run(some, partial(self._add, task)):
+            for _, rewards in self._batches.run(some, partial(self._add, encoded)):
                 found += rewards
         return found
 
-    def _add(self, task: Task, batch: Sequence[Candidate]) -> list[float]:
+    def _add(self, encoded: Conditioning, batch: Sequence[Candidate]) -> list[float]:
         owners = [candidate.image for candidate in batch]
-        conditioning = task.conditioning.rows([candidate.row for candidate in batch])
+        conditioning = encoded.rows([candidate.row for candidate in batch])
         noise = torch.stack([candidate.noise for candidate in batch])
-        if task.network is not None:
-            noise = noise + task.network.delta(noise, conditioning)
+        if self._network is not None:
+            noise = noise + self._network.delta(noise, conditioning)
         seeds = [candidate.seed for candidate in batch]
-        images = task.generator.sample(noise, conditioning, task.steps, seeds)
-        scores = checked_score(task.reward, images, task.features.rows(owners))
+        request = self._request
+        images = request.generator.sample(noise, conditioning, request.steps, seeds)
+        scores = checked_score(self._reward, images, self._features.rows(owners))
         rewards: list[float] = scores.tolist()
         if not len(self.images):
             self.images = images.new_empty(len(self.rewards), *images.shape[1:])

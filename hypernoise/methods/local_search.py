@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from hypernoise.identity import SPEED_ONLY
-from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
-from hypernoise.methods.protocol import Generated, Spent
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.methods.candidates import Best, Candidate, candidate_batches, given
+from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.noise import image_seed, seeded_noise
-from hypernoise.rewards.protocol import Features, Reward
 
 
 class LocalSearch:
@@ -40,6 +38,8 @@ class LocalSearch:
         ValueError: a setting is out of its range.
     """
 
+    words_prompts: ClassVar[bool] = False
+
     def __init__(
         self,
         neighbors: int = 7,
@@ -60,24 +60,14 @@ class LocalSearch:
         self._batches = candidate_batches(batch_size)
 
     @torch.no_grad()
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        task = Task.of("local search", generator, reward, conditioning, features, steps)
-        best = Best(noise, self._batches)
-        heights = best.score(task, given(noise, seeds))
-        pivots = list(noise)
+    def run(self, request: Request) -> Generated:
+        best = Best("local search", request, self._batches)
+        heights = best.score(given(request))
+        pivots = list(request.noise)
         stuck = [False] * len(pivots)
         for turn in range(self.rounds):
-            around = list(self._candidates(pivots, stuck, seeds, turn))
-            rewards = best.score(task, around)
+            around = list(self._candidates(pivots, stuck, request.seeds, turn))
+            rewards = best.score(around)
             for i, was_stuck in enumerate(stuck):
                 own = slice(i * self.neighbors, (i + 1) * self.neighbors)
                 height, candidate = max(zip(rewards[own], around[own], strict=True), key=_reward)
@@ -86,7 +76,7 @@ class LocalSearch:
                     heights[i], pivots[i] = height, candidate.noise
                 stuck[i] = self.restart and not moves
         n = 1 + self.rounds * self.neighbors
-        return best.generated(Spent(nfe=n * steps, reward_calls=n))
+        return best.generated(Spent(nfe=n * request.steps, reward_calls=n))
 
     def _candidates(
         self, pivots: Sequence[Tensor], stuck: Sequence[bool], seeds: Sequence[int], turn: int

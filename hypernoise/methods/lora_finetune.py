@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
-from torch import Tensor
 
 from hypernoise.identity import SPEED_ONLY
-from hypernoise.methods.protocol import Generated, Spent
-from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.networks.lora_networks import FineTuner
-from hypernoise.networks.merged_networks import MergedFineTuner
-from hypernoise.rewards.protocol import Features, Reward
+from hypernoise.methods.protocol import Generated, Request, Spent
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.merged import MergedFineTuner
 
 
 class LoraFinetune:
@@ -28,23 +24,17 @@ class LoraFinetune:
         ValueError: ``merged`` is no truth value: there is no layer-by-layer merging here.
     """
 
+    words_prompts: ClassVar[bool] = False
+
     def __init__(self, tuner: FineTuner, merged: Annotated[bool, SPEED_ONLY] = False) -> None:
         if not isinstance(merged, bool):
             raise ValueError(f"merged must be true or false for fine-tuning, got {merged!r}")
         self._tuner = MergedFineTuner(tuner) if merged else tuner
 
     @torch.no_grad()
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        if self._tuner.generator is not generator:
+    def run(self, request: Request) -> Generated:
+        if self._tuner.generator is not request.generator:
             raise ValueError("the fine-tuned adapter belongs to another generator")
-        images = self._tuner.draw(noise, conditioning, steps, seeds).images
+        steps, noise = request.steps, request.noise
+        images = self._tuner.draw(noise, request.conditioning, steps, request.seeds).images
         return Generated(images, noise, Spent(nfe=steps))

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
 from hypernoise.identity import SPEED_ONLY
-from hypernoise.methods.candidates import Best, Candidate, Task, candidate_batches, given
-from hypernoise.methods.protocol import Checked, Generated, Spent
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.methods.candidates import Best, Candidate, candidate_batches, given
+from hypernoise.methods.protocol import Checked, Generated, Request, Spent
 from hypernoise.noise import image_seed
-from hypernoise.rewards.protocol import Features, Reward
 
 
 class ScoredPrompt(NamedTuple):
@@ -90,32 +87,20 @@ class PromptSearch:
             self.proposer.check()
 
     @torch.no_grad()
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        task = Task.of("prompt search", generator, reward, conditioning, features, steps)
-        best = Best(noise, self._batches)
-        best.score(task, given(noise, seeds))
-        tried = [[text] for text in conditioning.prompts]
+    def run(self, request: Request) -> Generated:
+        best = Best("prompt search", request, self._batches)
+        best.score(given(request))
+        tried = [[text] for text in request.conditioning.prompts]
         for turn in range(self.rounds):
-            texts = [
-                self._proposals(own, best.scores[i], image_seed(seeds[i], "", turn, "proposal"))
-                for i, own in enumerate(tried)
-            ]
-            self._score(task, best, texts, noise, seeds)
+            seeds = [image_seed(seed, "", turn, "proposal") for seed in request.seeds]
+            texts = [self._proposals(own, best.scores[i], seeds[i]) for i, own in enumerate(tried)]
+            _score(request, best, texts)
             for i, own in enumerate(texts):
                 lacking = self.proposals - len(own)
                 best.skip(i, lacking)
                 tried[i] += [*own, *[""] * lacking]
         n = 1 + self.rounds * self.proposals
-        return best.generated(Spent(nfe=n * steps, reward_calls=n))._replace(prompts=tried)
+        return best.generated(Spent(nfe=n * request.steps, reward_calls=n))._replace(prompts=tried)
 
     def _proposals(self, tried: Sequence[str], rewards: Sequence[float], seed: int) -> list[str]:
         pairs = zip(tried, rewards, strict=True)
@@ -125,17 +110,12 @@ class PromptSearch:
         new = dict.fromkeys(text.strip() for text in answer)
         return [text for text in new if text and text not in tried][: self.proposals]
 
-    def _score(
-        self,
-        task: Task,
-        best: Best,
-        texts: Sequence[Sequence[str]],
-        noise: Tensor,
-        seeds: Sequence[int],
-    ) -> None:
-        owners = [i for i, own in enumerate(texts) for _ in own]
-        if not owners:
-            return
-        conditioning = task.generator.encode([text for own in texts for text in own])
-        candidates = [Candidate(i, noise[i], seeds[i], row) for row, i in enumerate(owners)]
-        best.score(task._replace(conditioning=conditioning), candidates)
+
+def _score(request: Request, best: Best, texts: Sequence[Sequence[str]]) -> None:
+    """Draw every image's new prompts from its given noise, and score them."""
+    owners = [i for i, own in enumerate(texts) for _ in own]
+    if owners:
+        conditioning = request.generator.encode([text for own in texts for text in own])
+        noise, seeds = request.noise, request.seeds
+        rows = enumerate(owners)
+        best.score([Candidate(i, noise[i], seeds[i], row) for row, i in rows], conditioning)

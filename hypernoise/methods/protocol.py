@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -47,34 +48,56 @@ class Generated(NamedTuple):
     prompts: Sequence[Sequence[str]] | None = None
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a method is asked for: one image for each of B starting noises.
+
+    Attributes:
+        generator: the frozen generator.
+        conditioning: B prompts as the generator encodes them, with their texts; a method that
+            changes a prompt lets the generator encode the new one.
+        noise: [B, *noise_shape] starting noise, float32, unit variance.
+        seeds: one per image, for whatever further randomness the method or sampler needs.
+        steps: sampling steps.
+        reward: what to search for; None for a method that does not search.
+        features: the B given prompts as the reward encodes them, or None.
+    """
+
+    generator: Generator
+    conditioning: Conditioning
+    noise: Tensor
+    seeds: Sequence[int]
+    steps: int = 1
+    reward: Reward | None = None
+    features: Features | None = None
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """The generator's images [B, 3, H, W] of the prompts from other noise than the given."""
+        return self.generator.sample(noise, self.conditioning, self.steps, self.seeds)
+
+    def searched(self, method: str) -> tuple[Reward, Features]:
+        """Reward and features for a method that cannot do without, by its name for messages.
+
+        Raises:
+            ValueError: either is None.
+        """
+        if self.reward is None or self.features is None:
+            raise ValueError(f"{method} searches for a reward and was given none")
+        return self.reward, self.features
+
+
 class Method(Protocol):
     """A way from noise and prompts to images; each image is treated on its own.
 
-    A method that lets the generator encode prompts of its own wording has the attribute
-    ``words_prompts``, which is True: the text encoders must then stay in memory.
+    Attributes:
+        words_prompts: whether it lets the generator encode prompts of its own wording, so that
+            the text encoders must stay in memory.
     """
 
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        """Make one image for each starting noise.
+    words_prompts: ClassVar[bool]
 
-        Args:
-            generator: the frozen generator.
-            reward: what to search for; None for a method that does not search.
-            conditioning: B prompts as the generator encodes them, with their texts; a method that
-                changes a prompt lets the generator encode the new one.
-            features: the B given prompts as the reward encodes them, or None.
-            noise: [B, *noise_shape] starting noise, unit variance.
-            seeds: one per image, for whatever further randomness the method or sampler needs.
-            steps: sampling steps.
+    def run(self, request: Request) -> Generated:
+        """Make one image for each starting noise.
 
         Raises:
             ValueError: steps < 1, a missing reward, or a reward of wrong shape, not finite, or
@@ -94,16 +117,3 @@ class Checked(Protocol):
             ValueError, FileNotFoundError: it cannot.
         """
         ...
-
-
-def required_reward(
-    method: str, reward: Reward | None, features: Features | None
-) -> tuple[Reward, Features]:
-    """Reward and features of a method that cannot do without.
-
-    Raises:
-        ValueError: either is None.
-    """
-    if reward is None or features is None:
-        raise ValueError(f"{method} searches for a reward and was given none")
-    return reward, features

@@ -6,22 +6,16 @@ Also with the reward's gradient projected to white noise first (arXiv 2602.08646
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from hypernoise.identity import depends_on_batch_size
-from hypernoise.methods.protocol import Generated, Spent, required_reward
+from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.methods.whitening import nearest_white_noise
-from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.noise import clip_each
-from hypernoise.rewards.protocol import (
-    Features,
-    Reward,
-    check_values,
-    differentiable_score,
-    shaped_score,
-)
+from hypernoise.rewards.protocol import check_values, differentiable_score, shaped_score
 
 
 @depends_on_batch_size
@@ -52,6 +46,8 @@ class Reno:
         ValueError: iterations < 1, or a setting out of its range.
     """
 
+    words_prompts: ClassVar[bool] = False
+
     def __init__(
         self,
         iterations: int = 50,
@@ -76,32 +72,25 @@ class Reno:
         self.regularization = regularization
         self.white_gradient = white_gradient
 
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        reward, features = required_reward("ReNO", reward, features)
-        z = noise.detach().float().clone().requires_grad_(True)
+    def run(self, request: Request) -> Generated:
+        reward, features = request.searched("ReNO")
+        z = request.noise.detach().float().clone().requires_grad_(True)
         optimizer = torch.optim.SGD(
             [z], lr=self.learning_rate, momentum=self.momentum, nesterov=True
         )
+        n = self.iterations
+        spent = Spent(nfe=n * request.steps, reward_calls=n, backward_passes=n - 1)
         best: Generated | None = None
         # On the device until the end: a look at a value in between would wait for it.
         trajectory: list[Tensor] = []
         sound: list[Tensor] = []
-        for iteration in range(self.iterations):
-            is_last = iteration == self.iterations - 1
+        for iteration in range(n):
+            is_last = iteration == n - 1
             score = shaped_score if is_last else differentiable_score
             with torch.set_grad_enabled(not is_last):
-                images = generator.sample(z, conditioning, steps, seeds)
+                images = request.sample(z)
                 rewards = score(reward, images, features)
-            best = _better(best, images.detach(), z.detach(), rewards.detach(), self._spent(steps))
+            best = _better(best, images.detach(), z.detach(), rewards.detach(), spent)
             trajectory.append(rewards.detach())
             if not is_last:
                 gradient = self._gradient(rewards, z)
@@ -111,10 +100,6 @@ class Reno:
         assert best is not None  # there is at least one iteration
         _check_finite(reward.name, trajectory, sound, features.prompts)
         return best._replace(trajectory=torch.stack(trajectory, dim=1))
-
-    def _spent(self, steps: int) -> Spent:
-        n = self.iterations
-        return Spent(nfe=n * steps, reward_calls=n, backward_passes=n - 1)
 
     def _gradient(self, rewards: Tensor, z: Tensor) -> Tensor:
         penalty = self.regularization * norm_regularizer(z)

@@ -2,64 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, ClassVar
 
 import torch
-from torch import Tensor
 
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.best_of_n import BestOfN
-from hypernoise.methods.candidates import check_generator
-from hypernoise.methods.protocol import Generated, Method
-from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.networks.lora_networks import NoiseNetwork
-from hypernoise.networks.merged_networks import inference_network
-from hypernoise.rewards.protocol import Features, Reward
+from hypernoise.methods.hypernoise import moved_noise
+from hypernoise.methods.protocol import Generated, Method, Request
+from hypernoise.networks.merged import inference_network
+from hypernoise.networks.protocol import NoiseMover
 
 
 class WarmStart:
     """A search from the moved noise x0 + f(x0, c): the first image that it scores is HyperNoise's.
 
     Args:
-        network: noise network of the generator that ``run`` is given.
+        network: network of the generator that ``run`` is given.
         search: what goes on from its noise.
         merged: as for :class:`hypernoise.methods.hypernoise.HyperNoise`.
     """
 
+    words_prompts: ClassVar[bool] = False
+
     def __init__(
         self,
-        network: NoiseNetwork,
+        network: NoiseMover,
         search: Method,
         merged: Annotated[bool | str, SPEED_ONLY] = False,
     ) -> None:
         self._network = inference_network(network, merged)
         self._search = search
 
-    def run(
-        self,
-        generator: Generator,
-        reward: Reward | None,
-        conditioning: Conditioning,
-        features: Features | None,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
-        check_generator(self._network, generator)
+    def run(self, request: Request) -> Generated:
         with torch.no_grad():
-            moved = noise + self._network.delta(noise, conditioning)
-        found = self._search.run(generator, reward, conditioning, features, moved, seeds, steps)
-        return found._replace(spent=found.spent._replace(nfe=found.spent.nfe + 1))
+            moved = moved_noise(self._network, request)
+        found = self._search.run(replace(request, noise=moved))
+        nfe = found.spent.nfe + self._network.backbone_passes
+        return found._replace(spent=found.spent._replace(nfe=nfe))
 
 
 def warm_best_of_n(
-    network: NoiseNetwork, search: BestOfN, merged: Annotated[bool | str, SPEED_ONLY] = False
+    network: NoiseMover, search: BestOfN, merged: Annotated[bool | str, SPEED_ONLY] = False
 ) -> BestOfN:
     """Best-of-N over HyperNoise's images: every candidate's noise is moved by the network.
 
     Args:
-        network: noise network of the generator that ``run`` is given.
+        network: network of the generator that ``run`` is given.
         search: the search whose settings are taken; it starts from the same noises.
         merged: as for :class:`hypernoise.methods.hypernoise.HyperNoise`.
     """

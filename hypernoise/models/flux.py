@@ -10,7 +10,13 @@ from diffusers import FluxPipeline
 from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import (
+    Conditioning,
+    Packing,
+    check_steps,
+    latent_side,
+    stock_call,
+)
 from hypernoise.transfers import on_device
 
 
@@ -72,6 +78,10 @@ class FluxSchnell:
             1, self._side, self._side, "cpu", dtype
         )
         return on_device(ids, device)
+
+    @property
+    def packing(self) -> Packing:
+        return self
 
     def grid(self, tokens: Tensor) -> Tensor:
         """Packed latents [B, tokens, 4C] as a grid [B, C, H, W]."""

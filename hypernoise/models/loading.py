@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypedDict
 import torch
 from torch import nn
 
-from hypernoise.choices import check_choice
 from hypernoise.compilation import MODES, Compiled
+from hypernoise.errors import check_choice
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.models.random_weights import random_pipeline
 from hypernoise.weights.folders import check_pipeline

@@ -34,6 +34,7 @@ class PixartDmd:
 
     pipeline_class: ClassVar[Any] = PixArtAlphaPipeline
     last_layer = "proj_out"
+    packing: ClassVar[None] = None
 
     def __init__(
         self,

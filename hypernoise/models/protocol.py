@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,7 @@ _ENCODE_BATCH = 64
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Encoded prompts: named tensors whose first dimension is the batch.
-
-    ``shared`` tensors have no batch dimension (FLUX's text positions).
-    """
+    """Encoded prompts: named tensors whose first dimension is the batch, B prompts."""
 
     tensors: Mapping[str, Tensor]
     prompts: tuple[str, ...]
@@ -69,6 +66,7 @@ class Generator(Protocol):
         pipeline: the stock diffusers pipeline that samples.
         backbone: the pipeline's UNet or transformer; noise networks are its LoRA.
         last_layer: name of the backbone's output layer.
+        packing: how noise is packed; None where it is a latent grid [C, H, W].
     """
 
     noise_shape: tuple[int, ...]
@@ -80,6 +78,9 @@ class Generator(Protocol):
 
     @property
     def backbone(self) -> nn.Module: ...
+
+    @property
+    def packing(self) -> Packing | None: ...
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Encode prompts once; the result is used for every pass."""
@@ -111,6 +112,48 @@ class Generator(Protocol):
             ValueError: ``steps`` < 1, or a stochastic sampler was given no seeds.
         """
         ...
+
+
+class Packing(Protocol):
+    """How noise that is packed into tokens (FLUX) becomes a latent grid, and back."""
+
+    def grid(self, tokens: Tensor) -> Tensor:
+        """Packed latents [B, tokens, 4C] as a grid [B, C, H, W]."""
+        ...
+
+    def pack(self, grid: Tensor) -> Tensor:
+        """A latent grid [B, C, H, W] as packed tokens [B, tokens, 4C]."""
+        ...
+
+
+@runtime_checkable
+class KeepsEncodings(Protocol):
+    """A generator that keeps the encodings of many prompts elsewhere than in memory."""
+
+    def on_disk(self, prompts: Sequence[str]) -> Encoded:
+        """The encodings of these prompts, which are made where they are missing."""
+        ...
+
+
+@runtime_checkable
+class ChecksSources(Protocol):
+    """A family that loads from more places than its weights, and can check them beforehand."""
+
+    @staticmethod
+    def check_sources(**arguments: Any) -> None:
+        """Check what the declared arguments name, before anything is loaded.
+
+        Raises:
+            ValueError, FileNotFoundError: a place does not have what is wanted.
+        """
+        ...
+
+
+def encode_all(generator: Generator, prompts: Sequence[str]) -> Encoded:
+    """Encode many prompts once: one row per prompt, in memory or where the generator keeps them."""
+    if isinstance(generator, KeepsEncodings):
+        return generator.on_disk(prompts)
+    return encode_in_chunks(generator.encode, prompts)
 
 
 def stock_call(pipeline: Any, **arguments: Any) -> Tensor:

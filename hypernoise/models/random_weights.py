@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 
 Parts = Mapping[str, Any]
 _FILE = "architectures.json"

@@ -41,6 +41,7 @@ class SanaSprint:
 
     pipeline_class: ClassVar[Any] = SanaSprintPipeline
     last_layer = "proj_out"
+    packing: ClassVar[None] = None
 
     def __init__(
         self,

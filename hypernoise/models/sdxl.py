@@ -33,6 +33,7 @@ class SdxlTurbo:
 
     pipeline_class: ClassVar[Any] = StableDiffusionXLPipeline
     last_layer = "conv_out"
+    packing: ClassVar[None] = None
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class SdTurbo:
 
     pipeline_class: ClassVar[Any] = StableDiffusionPipeline
     last_layer = "conv_out"
+    packing: ClassVar[None] = None
 
     def __init__(
         self,

@@ -8,8 +8,6 @@ between the noise pass and the backward pass would then drop every gradient with
 from __future__ import annotations
 
 import copy
-import json
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,18 +18,17 @@ from typing import Any, cast
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hypernoise.networks.grouped_lora import GroupedLora
-from hypernoise.networks.lora_keys import by_peft_key, peft_key
-from hypernoise.weights.folders import check_file
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-#: peft's options under which the same weights mean something else.
-_OTHER_LORA = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
+from hypernoise.networks.saved_lora import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    peft_key,
+    saved_keys,
+    saved_rank_and_alpha,
+)
 
 
 class Adapter:
@@ -107,8 +104,7 @@ class Adapter:
         save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
     def load(self, folder: Path) -> None:
-        """Read weights that :meth:`save`, PEFT or diffusers wrote
-        (:mod:`hypernoise.networks.lora_keys`).
+        """Read weights that :meth:`save`, PEFT or diffusers wrote.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -254,39 +250,3 @@ def adaptable(
         elif isinstance(layer, nn.Linear | nn.Conv2d):
             targets.append(name)
     return tuple(targets), tuple(grouped)
-
-
-def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
-    """Rank and alpha of a saved LoRA.
-
-    Raises:
-        FileNotFoundError: there is no ``adapter_config.json``.
-        ValueError: it is not a LoRA's, or a LoRA's of another kind than ours.
-    """
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"no adapter in {folder}: {CONFIG_FILE} is missing")
-    try:
-        config = json.loads(path.read_text())
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the configuration of a LoRA: {error}") from error
-    for option in _OTHER_LORA:
-        if config.get(option):
-            raise ValueError(f"{path} has {option} {config[option]!r}; only plain LoRA is known")
-    return rank, alpha
-
-
-def saved_keys(folder: Path) -> dict[str, str]:
-    """The keys of a saved LoRA's file by PEFT's names for them."""
-    path = folder / WEIGHTS_FILE
-    check_file(path)
-    with safe_open(path, framework="pt") as handle:
-        return by_peft_key(handle.keys(), path)
-
-
-def saved_n_parameters(folder: Path) -> int:
-    """Number of parameters of a saved LoRA, from the file's header."""
-    with safe_open(folder / WEIGHTS_FILE, framework="pt") as handle:
-        keys = handle.keys()
-        return sum(math.prod(handle.get_slice(key).get_shape()) for key in keys)

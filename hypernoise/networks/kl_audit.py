@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -27,42 +26,11 @@ from torch import Tensor
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hypernoise.networks.audit_options import AuditOptions
+
 #: Displacements [B, *noise_shape] of noises [B, *noise_shape], row by row.
 Displacement = Callable[[Tensor], Tensor]
 _TINY = 1e-30
-
-
-@dataclass(frozen=True)
-class AuditOptions:
-    """How much work an audit takes.
-
-    Attributes:
-        exact_up_to: noise dimensions d up to which the whole Jacobian is formed.
-        probes: random probes of the trace and the log-determinant, and vectors of the power
-            iteration; at least 2, for a standard error.
-        lanczos_steps: products with the Jacobian per probe; the quadrature's own error, which no
-            standard error shows, falls with them.
-        power_iterations: largest number of power iterations.
-        tolerance: relative change of the largest singular value at which they end.
-        batch_size: noises that go through the network together.
-    """
-
-    exact_up_to: int = 512
-    probes: int = 16
-    lanczos_steps: int = 24
-    power_iterations: int = 30
-    tolerance: float = 1e-4
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        least = {"exact_up_to": 0, "probes": 2}
-        for name in (entry.name for entry in fields(self) if entry.name != "tolerance"):
-            if getattr(self, name) < least.get(name, 1):
-                raise ValueError(
-                    f"{name} must be at least {least.get(name, 1)}, got {getattr(self, name)}"
-                )
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be positive, got {self.tolerance}")
 
 
 class Audit(NamedTuple):

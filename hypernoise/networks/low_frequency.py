@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
@@ -27,8 +27,8 @@ from torch.func import jacfwd, vmap
 from torch.nn import functional
 
 from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.networks.protocol import Drawn
+from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.folders import check_file
 
 _SHAPE = ("frequencies", "width", "depth")
@@ -65,7 +65,7 @@ class LowFrequencies:
     Noise that is packed into tokens (FLUX) is transformed on its latent grid.
 
     Args:
-        generator: has ``grid`` and ``pack`` where its noise is packed.
+        generator: the generator.
         frequencies: per axis; each channel has their square.
 
     Raises:
@@ -73,10 +73,9 @@ class LowFrequencies:
     """
 
     def __init__(self, generator: Generator, frequencies: int) -> None:
-        self._unpack = getattr(generator, "grid", lambda noise: noise)
-        self._pack = getattr(generator, "pack", lambda grid: grid)
+        self._packing = generator.packing
         blank = torch.zeros(1, *generator.noise_shape)
-        self.n_channels, height, width = self._unpack(blank).shape[1:]
+        self.n_channels, height, width = self._grid(blank).shape[1:]
         device = next(generator.backbone.parameters()).device
         self._vertical = cosine_basis(height, frequencies).to(device)
         self._horizontal = cosine_basis(width, frequencies).to(device)
@@ -89,15 +88,17 @@ class LowFrequencies:
     def coefficients(self, noise: Tensor) -> Tensor:
         """The coefficients [B, k] of noise [B, *noise_shape]: standard normal where it is."""
         vertical, horizontal = self._vertical.to(noise), self._horizontal.to(noise)
-        found: Tensor = vertical @ self._unpack(noise) @ horizontal.T
+        found: Tensor = vertical @ self._grid(noise) @ horizontal.T
         return found.flatten(1)
 
     def field(self, coefficients: Tensor) -> Tensor:
         """The noise [B, *noise_shape] that has these coefficients [B, k] and no others."""
         vertical, horizontal = self._vertical.to(coefficients), self._horizontal.to(coefficients)
         grid = vertical.T @ coefficients.view(-1, *self._shape) @ horizontal
-        field: Tensor = self._pack(grid)
-        return field
+        return self._packing.pack(grid) if self._packing else grid
+
+    def _grid(self, noise: Tensor) -> Tensor:
+        return self._packing.grid(noise) if self._packing else noise
 
 
 class PromptPooling(nn.Module):
@@ -207,6 +208,7 @@ class LowFrequencyNetwork:
     """
 
     kind: ClassVar[str] = "low_frequency"
+    backbone_passes: ClassVar[int] = 0
 
     def __init__(
         self, generator: Generator, frequencies: int, width: int, depth: int, seed: int = 0
@@ -223,6 +225,13 @@ class LowFrequencyNetwork:
                 self.basis.n_coefficients, prompt_width(generator.backbone), width, depth
             )
         self.network.to(next(generator.backbone.parameters()).device)
+
+    @classmethod
+    def trained(cls, generator: Generator, folder: Path) -> Self:
+        """A trained network; raises as :func:`saved_shape` and :meth:`load`."""
+        network = cls(generator, **saved_shape(folder))
+        network.load(folder)
+        return network
 
     @property
     def n_parameters(self) -> int:
@@ -328,10 +337,3 @@ def saved_shape(folder: Path) -> dict[str, int]:
         raise ValueError(
             f"{path} is not a low-frequency network's configuration: {error}"
         ) from error
-
-
-def load_low_frequency(generator: Generator, folder: Path) -> LowFrequencyNetwork:
-    """A trained network; raises as :func:`saved_shape` and :meth:`LowFrequencyNetwork.load`."""
-    network = LowFrequencyNetwork(generator, **saved_shape(folder))
-    network.load(folder)
-    return network

@@ -1,4 +1,4 @@
-"""What a training needs of a network: images from noise, parameters, and files."""
+"""What a training needs of a network, and what a method needs of one that moves noise."""
 
 from __future__ import annotations
 
@@ -23,11 +23,27 @@ class Drawn(NamedTuple):
     kl: Tensor | None = None
 
 
+class NoiseMover(Protocol):
+    """A trained network that moves noise, in whichever form it runs.
+
+    Attributes:
+        generator: the frozen generator that it was trained on.
+        backbone_passes: passes through the generator's backbone that one displacement takes.
+    """
+
+    generator: Generator
+    backbone_passes: ClassVar[int]
+
+    def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
+        """The displacement of noise [B, *noise_shape]: same shape, float32."""
+        ...
+
+
 class Trainable(Protocol):
     """What is trained: a way of drawing images that has parameters of its own.
 
     Attributes:
-        kind: its name in declarations (:mod:`hypernoise.networks.kinds`).
+        kind: its name in declarations (:mod:`hypernoise.training.kinds`).
         generator: the frozen generator.
         shape: training options that its size follows from -> their values.
     """
@@ -63,3 +79,9 @@ class Trainable(Protocol):
     ) -> Drawn:
         """Images from noise [B, *noise_shape], differentiable in the adapter's parameters."""
         ...
+
+
+def check_generator(network: NoiseMover, generator: Generator) -> None:
+    """Raise ValueError unless the network is the generator's."""
+    if network.generator is not generator:
+        raise ValueError("the noise network belongs to another generator")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 
 #: In place of a checkpoint.

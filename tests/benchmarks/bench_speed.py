@@ -26,8 +26,8 @@ from harness.results import frames
 from harness.results.image_files import ImageReader
 from hypernoise.images import to_uint8
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import NoiseNetwork
-from hypernoise.networks.merged_networks import inference_network
+from hypernoise.networks.merged import inference_network
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.rewards.matcher import MatcherNetwork
 
 MODELS = ("a", "b", "c")

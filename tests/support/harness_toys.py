@@ -21,7 +21,7 @@ from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec, 
 from harness.experiment.jobs import GenerateJob
 from harness.stages import generate
 from hypernoise.identity import depends_on_batch_size
-from hypernoise.methods.protocol import Generated, Spent
+from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.models.protocol import Conditioning
 
 SIZE_PX = 4
@@ -92,6 +92,7 @@ class ToyMethod:
 
     calls: ClassVar[list[tuple[str, int]]] = []
     lives: ClassVar[int] = PLENTY
+    words_prompts: ClassVar[bool] = False
 
     def __init__(
         self, label: str = "toy", poison: str = "", wait_s: float = 0.0, n_scored: int = 0
@@ -101,22 +102,15 @@ class ToyMethod:
         self.poison = poison
         self.wait_s = wait_s
 
-    def run(
-        self,
-        generator: Any,
-        reward: Any,
-        conditioning: Conditioning,
-        features: Any,
-        noise: Tensor,
-        seeds: Sequence[int],
-        steps: int = 1,
-    ) -> Generated:
+    def run(self, request: Request) -> Generated:
+        noise, steps = request.noise, request.steps
         if len(type(self).calls) >= type(self).lives:
             raise KeyboardInterrupt
         type(self).calls.append((self.label, len(noise)))
         time.sleep(self.wait_s)
-        images = generator.sample(noise, conditioning, steps, seeds)
-        poisoned = [row for row, text in enumerate(conditioning.prompts) if text == self.poison]
+        images = request.sample(noise)
+        texts = request.conditioning.prompts
+        poisoned = [row for row, text in enumerate(texts) if text == self.poison]
         images[poisoned] = torch.nan
         made = Generated(images, noise, Spent(nfe=3 * steps, reward_calls=2, backward_passes=1))
         if not self.n_scored:

@@ -1,7 +1,7 @@
 # A small network of its own that moves the noise's low frequencies only (after LENS).
 add_method(
     "low_frequency",
-    target="hypernoise.methods.low_frequency:LowFrequency",
+    target="hypernoise.methods.hypernoise:HyperNoise",
     trains="low_frequency",
     version=1,
 )

@@ -18,7 +18,7 @@ from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, SpecError, 
 from hypernoise.models import loading, random_weights
 from hypernoise.models.random_weights import architectures, build, n_parameters
 from hypernoise.models.unet import SdTurbo
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 
 BY_NAME = {spec.name: spec for spec in published()}
 #: Millions of parameters of the backbones: the paper's, the model cards' where it has none.

@@ -21,7 +21,7 @@ from harness.experiment.components import MethodSpec
 from harness.experiment.jobs import job_hash
 from harness.results import frames
 from harness.stages import generate
-from hypernoise.training.loop import encode_all
+from hypernoise.models.protocol import encode_all
 from hypernoise.training.processes import Processes
 
 BY_FAMILY = {spec.target: spec for spec in published()}

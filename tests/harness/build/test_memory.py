@@ -21,12 +21,12 @@ from harness.experiment.jobs import TrainJob
 from harness.stages import train
 from harness.timing.live_memory import BACKWARD, FORWARD, NETWORKS, LiveMemory, without_values
 from hypernoise.models import random_weights
-from hypernoise.networks import kinds
 from hypernoise.rewards.redness import Redness
-from hypernoise.training.loop import TrainingOptions
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.options import LowFrequencyOptions, NoiseNetworkOptions, TrainingOptions
 from tools.step_memory import REDNESS, Peak, count, recorded_peak, step_peak
 
-OPTIONS = TrainingOptions(steps=1, batch_size=2, rank=4, alpha=8.0, optimizer="sgd")
+OPTIONS = NoiseNetworkOptions(steps=1, batch_size=2, rank=4, alpha=8.0, optimizer="sgd")
 
 
 def counted(name: str, options: TrainingOptions, gpu: bool = False) -> Peak:
@@ -41,7 +41,7 @@ def counted(name: str, options: TrainingOptions, gpu: bool = False) -> Peak:
 
 def really_held(name: str, options: TrainingOptions) -> Peak:
     generator = small_generator(registered().models[name], torch.float32)
-    objective = kinds.build("hypernoise", generator, options)
+    objective = KINDS["hypernoise"].build(generator, options)
     memory = LiveMemory()
     with memory:
         return step_peak(memory, objective, generator, Redness(), options)
@@ -84,7 +84,7 @@ def test_tensors_without_values_allocate_nothing_and_schedules_keep_theirs() -> 
     [("sd_turbo", True), ("sana_sprint_0_6b", False), ("flux_schnell", True)],
 )
 def test_a_count_without_values_is_that_of_a_real_step(name: str, recompute: bool) -> None:
-    options = replace(OPTIONS, gradient_checkpointing=recompute)
+    options = OPTIONS.changed(gradient_checkpointing=recompute)
     without, real = counted(name, options), really_held(name, options)
     assert without._replace(forward=0) == real._replace(forward=0)
     # A real text encoder leaves a few kilobytes more behind.
@@ -92,7 +92,7 @@ def test_a_count_without_values_is_that_of_a_real_step(name: str, recompute: boo
 
 
 def test_a_gpu_rounds_less_to_bfloat16_and_keeps_more() -> None:
-    options = replace(OPTIONS, precision="bf16", gradient_checkpointing=True)
+    options = OPTIONS.changed(precision="bf16", gradient_checkpointing=True)
     cpu, gpu = (counted("pixart_alpha_dmd", options, gpu) for gpu in (False, True))
     assert sum(gpu) > sum(cpu)
     assert gpu.networks == cpu.networks
@@ -100,7 +100,7 @@ def test_a_gpu_rounds_less_to_bfloat16_and_keeps_more() -> None:
 
 def test_moments_count_as_what_is_trained() -> None:
     sgd, adamw = (
-        counted("flux_schnell", replace(OPTIONS, optimizer=name)) for name in ("sgd", "adamw")
+        counted("flux_schnell", OPTIONS.changed(optimizer=name)) for name in ("sgd", "adamw")
     )
     # Most is held where the backward pass begins, before there are gradients: LoRA and momentum.
     assert sgd.trained == pytest.approx(2 * (adamw.trained - sgd.trained), rel=0.02)
@@ -140,13 +140,13 @@ def test_recorded_rows_are_read_as_they_were_written(sana_rows: list[StepPeak]) 
 @pytest.mark.usefixtures("sana_rows")
 def test_a_gpu_that_is_too_small_for_a_step_is_told_what_fits() -> None:
     model = registered().models["sana_sprint_0_6b"]
-    options = replace(RECORDED, batch_size=18, gradient_checkpointing=True)
+    options = RECORDED.changed(batch_size=18, gradient_checkpointing=True)
     with pytest.raises(ValueError, match=r"'sana_sprint_0_6b' with 18 images .*room for 3, so"):
-        check_step(model, "hypernoise", options, 1, 30 * GIB)
-    check_step(model, "hypernoise", options, 6, 30 * GIB)
-    kept = replace(options, gradient_checkpointing=False)
+        check_step(model, options, 1, 30 * GIB)
+    check_step(model, options, 6, 30 * GIB)
+    kept = options.changed(gradient_checkpointing=False)
     with pytest.raises(ValueError, match="set gradient_checkpointing: true"):
-        check_step(model, "hypernoise", kept, 6, 30 * GIB)
+        check_step(model, kept, 6, 30 * GIB)
 
 
 @pytest.mark.usefixtures("sana_rows")
@@ -154,8 +154,8 @@ def test_a_training_whose_peak_nobody_counted_is_let_through() -> None:
     model = registered().models["sana_sprint_0_6b"]
     tiled = replace(model, arguments={**model.arguments, "vae_savings": ["tiling", "slicing"]})
     assert find(tiled, RECORDED) is None
-    check_step(tiled, "hypernoise", RECORDED, 1, 0)
-    check_step(model, "low_frequency", RECORDED, 1, 0)
+    check_step(tiled, RECORDED, 1, 0)
+    check_step(model, LowFrequencyOptions(steps=1), 1, 0)
 
 
 @pytest.mark.usefixtures("sana_rows")

@@ -221,7 +221,7 @@ def test_a_diverged_training_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from harness.stages import train
-    from hypernoise.training.loop import TrainingDiverged
+    from hypernoise.training.measurements import TrainingDiverged
 
     def diverge(_job: object) -> None:
         raise TrainingDiverged(3, "loss is nan", Path("work/checkpoints/step_000002"))

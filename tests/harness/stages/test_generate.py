@@ -34,7 +34,7 @@ from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec
 from harness.results import frames
 from harness.results.resume import Work
 from harness.stages import generate
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.noise import image_noise
 
 

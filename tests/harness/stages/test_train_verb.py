@@ -30,10 +30,10 @@ from harness.results import frames
 from harness.results.results_folder import survey
 from harness.results.training_folder import NETWORK_FILES, network_files
 from harness.stages import pretrain, stop_at_reward, train
-from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE
-from hypernoise.networks.lora_networks import load_trained
+from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.rewards.matcher import ShapeMatcher
-from hypernoise.training.loop import Row, TrainingDiverged
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.measurements import Row, TrainingDiverged
 
 __all__ = ["model"]
 
@@ -57,7 +57,7 @@ def test_training_publishes_adapter_checkpoints_and_measurements(
     assert kept["step"].tolist() == [4]
     losses = rows[(rows["kind"] == "train") & (rows["name"] == "loss")]
     assert losses["step"].tolist() == [1, 2, 3, 4]
-    load_trained("hypernoise", load_generator(model, "cpu"), tmp_path / "out")
+    KINDS["hypernoise"].load(load_generator(model, "cpu"), tmp_path / "out")
 
 
 def test_a_method_can_use_a_checkpoint_of_its_training(model: ModelSpec, tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from harness.results.stage_names import REWARD as REWARD_STAGE
 from harness.timing.live_memory import peak_memory_mib
 from harness.timing.meter import Meter, Spans, watched
 from hypernoise.methods.hypernoise import HyperNoise
+from hypernoise.methods.protocol import Request
 from hypernoise.methods.reno import Reno
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 
 
 def ticking() -> Meter:
@@ -76,9 +77,8 @@ def test_reno_encodes_texts_once_and_has_a_stage_for_all_of_a_step(
     with watched(spans, tiny_sd, toy_reward):
         conditioning = encode(tiny_sd)
         features = toy_reward.encode(conditioning.prompts)
-        Reno(4).run(
-            tiny_sd, toy_reward, conditioning, features, noise_for(tiny_sd, 2), seeds=[1, 2]
-        )
+        noise = noise_for(tiny_sd, 2)
+        Reno(4).run(Request(tiny_sd, conditioning, noise, [1, 2], 1, toy_reward, features))
     # Text: the generator's once, the reward's once.
     assert spans.entered == {TEXT: 2, BACKBONE: 4, VAE: 4, REWARD_STAGE: 4, BACKWARD: 3}
 
@@ -91,9 +91,8 @@ def test_a_noise_networks_pass_is_its_own_stage_and_encodes_no_text(
     spans = Counted()
     conditioning = encode(tiny_sd)
     with watched(spans, tiny_sd):
-        HyperNoise(network, form).run(
-            tiny_sd, None, conditioning, None, noise_for(tiny_sd, 2), [1, 2], steps=2
-        )
+        noise = noise_for(tiny_sd, 2)
+        HyperNoise(network, form).run(Request(tiny_sd, conditioning, noise, [1, 2], steps=2))
     if form is False:
         network.adapter.remove()
     assert spans.entered == {NOISE_NETWORK: 1, BACKBONE: 2, VAE: 1}

@@ -34,7 +34,7 @@ from harness.results.stage_names import (
 from harness.timing import contenders, profile, turns
 from hypernoise.compilation import Compiled
 from hypernoise.methods.reno import Reno
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 
 WORKFLOWS = REPOSITORY / "workflows"
 

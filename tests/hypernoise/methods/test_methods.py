@@ -13,12 +13,13 @@ from hypernoise.methods.best_of_n import BestOfN, candidate_seed
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.local_search import LocalSearch
 from hypernoise.methods.lora_finetune import LoraFinetune
-from hypernoise.methods.protocol import Generated, Method, Spent
+from hypernoise.methods.protocol import Generated, Method, Request, Spent
 from hypernoise.methods.reno import Reno
 from hypernoise.methods.warm_start import WarmStart, warm_best_of_n
 from hypernoise.methods.whitening import nearest_white_noise
 from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.noise import seeded_noise
 from hypernoise.rewards.preprocessing import normalized
 from hypernoise.rewards.protocol import Features
@@ -60,7 +61,7 @@ def run(
     conditioning = encode(generator, n)
     features = reward.encode(conditioning.prompts) if reward else None
     noise = noise_for(generator, n)
-    return method.run(generator, reward, conditioning, features, noise, SEEDS[:n], steps)
+    return method.run(Request(generator, conditioning, noise, SEEDS[:n], steps, reward, features))
 
 
 def run_one_by_one(method: Method, generator: Any, reward: Any, n: int = 3) -> list[Generated]:
@@ -68,12 +69,14 @@ def run_one_by_one(method: Method, generator: Any, reward: Any, n: int = 3) -> l
     features = reward.encode(conditioning.prompts)
     return [
         method.run(
-            generator,
-            reward,
-            conditioning.rows([i]),
-            features.rows([i]),
-            noise[i : i + 1],
-            SEEDS[i : i + 1],
+            Request(
+                generator,
+                conditioning.rows([i]),
+                noise[i : i + 1],
+                SEEDS[i : i + 1],
+                reward=reward,
+                features=features.rows([i]),
+            )
         )
         for i in range(n)
     ]
@@ -384,7 +387,7 @@ def test_half_precision_noise_gives_reno_a_finite_regularizer(
     conditioning = encode(tiny_sd, 1)
     features = toy_reward.encode(conditioning.prompts)
     method = Reno(iterations=2, learning_rate=0.5)
-    made = method.run(tiny_sd, toy_reward, conditioning, features, noise, SEEDS[:1])
+    made = method.run(Request(tiny_sd, conditioning, noise, SEEDS[:1], 1, toy_reward, features))
     assert made.noise.dtype == torch.float32
     assert torch.isfinite(made.noise).all()
 

@@ -23,7 +23,7 @@ from hypernoise.methods.llm import (
     request_for,
 )
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
-from hypernoise.methods.protocol import Generated, Method, Spent
+from hypernoise.methods.protocol import Generated, Method, Request, Spent
 from hypernoise.models.protocol import Generator
 from hypernoise.shapeworld.captions import captions, vocabulary
 from hypernoise.shapeworld.rewording import GrammarProposer, grammar_search
@@ -52,7 +52,7 @@ def run(method: Method, generator: Generator, reward: ToyReward, rows: Sequence[
     features = reward.encode(conditioning.prompts)
     noise = noise_for(generator, 3)[list(rows)]
     seeds = [SEEDS[row] for row in rows]
-    return method.run(generator, reward, conditioning, features, noise, seeds)
+    return method.run(Request(generator, conditioning, noise, seeds, 1, reward, features))
 
 
 def rewards_of(

@@ -25,18 +25,20 @@ from harness.build.generators import build_generator, check_generator
 from harness.experiment.components import ModelSpec
 from harness.timing.contenders import n_parameters
 from hypernoise.methods.hypernoise import HyperNoise
+from hypernoise.methods.protocol import Request
 from hypernoise.models import random_weights
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.rewards.redness import Redness
-from hypernoise.training.loop import TrainingOptions, train
+from hypernoise.training.loop import Training, train
+from hypernoise.training.options import NoiseNetworkOptions
 
 PROMPT = "a photo of a red bench and a blue cow"
 TWINS = {name: spec for name, spec in registered().models.items() if spec.is_random}
 #: Decoded tile by tile: a whole image's decoding does not fit beside this backbone in 13 GiB.
 TILED = {"sana_sprint_1_6b_random"}
 #: As in workflows/config/paper.yaml, but one image and one step.
-OPTIONS = TrainingOptions(
+OPTIONS = NoiseNetworkOptions(
     steps=1,
     batch_size=1,
     optimizer="sgd",
@@ -70,7 +72,7 @@ def check_images(images: torch.Tensor, spec: ModelSpec) -> None:
 def trained(generator: Generator, folder: Path) -> NoiseNetwork:
     """A noise network after one step on redness."""
     network = NoiseNetwork(generator, OPTIONS.rank, OPTIONS.alpha)
-    train(network, generator, Redness(), [("0", PROMPT)], OPTIONS, folder)
+    train(Training(network, Redness(), [("0", PROMPT)], OPTIONS, folder))
     return network
 
 
@@ -99,7 +101,7 @@ def test_a_published_architecture_draws_and_trains_at_full_size(
     with stage(spec, "train one step"):
         network = trained(generator, tmp_path / "training")
     with stage(spec, "HyperNoise"):
-        made = HyperNoise(network).run(generator, None, conditioning, None, noise, [0])
+        made = HyperNoise(network).run(Request(generator, conditioning, noise, [0]))
     check_images(made.images, spec)
     assert torch.isfinite(made.noise).all()
     assert not torch.equal(made.noise, noise)

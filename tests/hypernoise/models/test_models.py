@@ -16,7 +16,7 @@ from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
 from hypernoise.models.sdxl import SdxlTurbo
 from hypernoise.models.unet import SdTurbo
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 
 SEEDS = [11, 12, 13]

@@ -12,8 +12,11 @@ from torch import nn
 from toys import build_generator, encode, noise_for, stir
 
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.adapter import CONFIG_FILE, WEIGHTS_FILE, attach
-from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork, build, load_trained
+from hypernoise.networks.adapter import attach
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
+from hypernoise.training.kinds import kind_of
 
 
 def lora_layers(backbone: nn.Module) -> list[str]:
@@ -236,7 +239,7 @@ def test_a_saved_network_loads_with_its_rank_and_alpha(
     stir(network.adapter)
     noise, conditioning = noise_for(generator, 2), encode(generator)
     network.save(tmp_path)
-    loaded = load_trained("hypernoise", generator, tmp_path)
+    loaded = NoiseNetwork.trained(generator, tmp_path)
     with torch.no_grad():
         expected = network.delta(noise, conditioning)
         assert torch.equal(loaded.delta(noise, conditioning), expected)  # type: ignore[union-attr]
@@ -286,10 +289,10 @@ def test_loading_names_what_is_wrong(
     with pytest.raises(ValueError, match=r"rank 2 .*rank 4"):
         other_rank.load(tmp_path)
     with pytest.raises(ValueError, match="another backbone"):
-        load_trained("hypernoise", tiny_sana, tmp_path)
+        NoiseNetwork.trained(tiny_sana, tmp_path)
     assert not lora_layers(tiny_sana.backbone)
     with pytest.raises(ValueError, match=r"'hypernoize'.*Did you mean 'hypernoise'"):
-        load_trained("hypernoize", tiny_sd, tmp_path)
+        kind_of("hypernoize")
     weights = tmp_path / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match="truncated"):
@@ -316,10 +319,10 @@ def test_impossible_ranks_and_alphas_are_refused(
 
 
 def test_a_taken_name_is_refused_and_a_free_one_found(tiny_sd: Generator) -> None:
-    first = build("hypernoise", tiny_sd, rank=2, alpha=2.0)
+    first = NoiseNetwork(tiny_sd, rank=2, alpha=2.0)
     with pytest.raises(ValueError, match="already has an adapter named 'hypernoise'"):
-        NoiseNetwork(tiny_sd, rank=2, alpha=2.0)
-    second = build("hypernoise", tiny_sd, rank=2, alpha=2.0)
+        NoiseNetwork(tiny_sd, rank=2, alpha=2.0, name="hypernoise")
+    second = NoiseNetwork(tiny_sd, rank=2, alpha=2.0)
     assert (first.adapter.name, second.adapter.name) == ("hypernoise", "hypernoise_2")
     second.adapter.remove()
     first.adapter.remove()

@@ -17,16 +17,11 @@ from torch.nn import functional
 from toys import build_generator, encode, noise_for
 
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.adapter import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    Adapter,
-    attach,
-    saved_n_parameters,
-)
+from hypernoise.networks.adapter import Adapter, attach
 from hypernoise.networks.grouped_lora import GroupedLora
-from hypernoise.networks.lora_networks import NoiseNetwork, load_trained
-from hypernoise.networks.merged_networks import MergedNoiseNetwork
+from hypernoise.networks.merged import MergedNoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE, saved_n_parameters
 
 RANK, ALPHA = 4, 8.0
 SCALE = ALPHA / RANK
@@ -89,8 +84,7 @@ def weights(generator: Generator) -> Weights:
 def published(generator: Generator, weights: Weights, tmp_path: Path) -> Iterator[NoiseNetwork]:
     """A noise network from a checkpoint in the layout of the published ones."""
     write(tmp_path / "published", named(weights))
-    network = load_trained("hypernoise", generator, tmp_path / "published")
-    assert isinstance(network, NoiseNetwork)
+    network = NoiseNetwork.trained(generator, tmp_path / "published")
     yield network
     if network.adapter.name in getattr(generator.backbone, "peft_config", {}):
         network.adapter.remove()
@@ -110,7 +104,7 @@ def test_every_layout_of_names_loads(
     generator: Generator, weights: Weights, tmp_path: Path, prefix: str, adapter: str
 ) -> None:
     write(tmp_path, named(weights, prefix, adapter))
-    trained = load_trained("hypernoise", generator, tmp_path)
+    trained = NoiseNetwork.trained(generator, tmp_path)
     found = of_layers(trained.adapter)
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[key], weight) for key, weight in weights.items())
@@ -193,7 +187,7 @@ def test_the_generator_is_the_frozen_one_outside_the_noise_pass(
     write(tmp_path, named(weights))
     with torch.no_grad():
         images = generator.sample(noise, conditioning)
-        network = load_trained("hypernoise", generator, tmp_path)
+        network = NoiseNetwork.trained(generator, tmp_path)
         network.draw(noise, conditioning)
         assert torch.equal(generator.sample(noise, conditioning), images)
     network.adapter.remove()
@@ -219,7 +213,7 @@ def test_what_was_loaded_is_saved_in_pefts_layout_and_loads_again(
     assert load_file(tmp_path / "again" / WEIGHTS_FILE).keys() == named(weights, adapter="").keys()
     config = json.loads((tmp_path / "again" / CONFIG_FILE).read_text())
     assert config["target_modules"] == sorted(adapted(build_generator("tiny_sana").backbone))
-    again = load_trained("hypernoise", generator, tmp_path / "again")
+    again = NoiseNetwork.trained(generator, tmp_path / "again")
     with torch.no_grad():
         delta = published.delta(noise, conditioning)
         assert torch.equal(again.delta(noise, conditioning), delta)  # type: ignore[union-attr]
@@ -294,7 +288,7 @@ def test_files_of_another_layout_are_refused(
 ) -> None:
     write(tmp_path, spoil(weights, what))
     with pytest.raises(ValueError, match=message) as caught:
-        load_trained("hypernoise", generator, tmp_path)
+        NoiseNetwork.trained(generator, tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert is_plain(generator.backbone)
 
@@ -307,7 +301,7 @@ def test_a_lora_of_another_kind_is_refused(
 ) -> None:
     write(tmp_path, named(weights), **option)
     with pytest.raises(ValueError, match=f"{next(iter(option))} .*only plain LoRA"):
-        load_trained("hypernoise", generator, tmp_path)
+        NoiseNetwork.trained(generator, tmp_path)
 
 
 #: SANA-Sprint 0.6B, Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers.

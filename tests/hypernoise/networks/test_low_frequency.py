@@ -16,12 +16,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for
 
-from hypernoise.methods.low_frequency import LowFrequency
+from hypernoise.methods.hypernoise import HyperNoise
+from hypernoise.methods.protocol import Request
 from hypernoise.models.protocol import Conditioning, Generator
-from hypernoise.networks import kinds
-from hypernoise.networks.adapter import CONFIG_FILE
-from hypernoise.networks.kl_audit import AuditOptions, audit
-from hypernoise.networks.lora_networks import NoiseNetwork
+from hypernoise.networks.audit_options import AuditOptions
+from hypernoise.networks.kl_audit import audit
 from hypernoise.networks.low_frequency import (
     LowFrequencies,
     LowFrequencyNetwork,
@@ -29,10 +28,15 @@ from hypernoise.networks.low_frequency import (
     cosine_basis,
     prompt_width,
 )
-from hypernoise.training.loop import TrainingOptions, Validation, train
+from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.networks.saved_lora import CONFIG_FILE
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.loop import Training, train
+from hypernoise.training.options import LowFrequencyOptions
+from hypernoise.training.validation import Validation
 
 CONFIG = REPOSITORY / "workflows" / "config" / "tiny.yaml"
-OPTIONS = TrainingOptions(
+OPTIONS = LowFrequencyOptions(
     steps=8,
     batch_size=4,
     temperature=0.01,
@@ -212,19 +216,18 @@ def flops(forward: Callable[[Tensor, Conditioning], Tensor], generator: Generato
 def test_it_adds_a_tenth_of_the_lora_networks_flops_at_most(generator: Generator) -> None:
     # At the shipped size. A merged LoRA network takes one pass of the backbone, others more.
     layers = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["training"]
-    options = TrainingOptions(**layers["default"] | layers["low_frequency"])
-    network: Any = kinds.build("low_frequency", generator, options)
+    kind = KINDS["low_frequency"]
+    options = kind.checked(kind.known(layers["default"] | layers["low_frequency"]))
+    network: Any = kind.build(generator, options)
     assert 0 < 10 * flops(network.delta, generator) < flops(generator.predict, generator)
 
 
 def run_training(generator: Generator, folder: Path, **changes: Any) -> Any:
     network = build(generator)
     prompts = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
-    options = TrainingOptions(**{**vars(OPTIONS), **changes})
-    trained = train(
-        network, generator, ToyReward(), prompts, options, folder, Validation(prompts, 2)
-    )
-    return network, trained
+    options = OPTIONS.changed(**changes)
+    validation = Validation(prompts, 2)
+    return network, train(Training(network, ToyReward(), prompts, options, folder, validation))
 
 
 def test_training_raises_the_reward_at_a_kl_that_is_logged(
@@ -244,10 +247,10 @@ def test_training_raises_the_reward_at_a_kl_that_is_logged(
 
 def test_a_trained_network_comes_back_from_its_folder(tiny_sd: Generator, tmp_path: Path) -> None:
     network, _ = run_training(tiny_sd, tmp_path)
-    again = kinds.load("low_frequency", tiny_sd, tmp_path)
+    again: Any = KINDS["low_frequency"].load(tiny_sd, tmp_path)
     noise, conditioning = noise_for(tiny_sd, 2), encode(tiny_sd)
     with torch.no_grad():
-        found = LowFrequency(again).run(tiny_sd, None, conditioning, None, noise, [1, 2])
+        found = HyperNoise(again).run(Request(tiny_sd, conditioning, noise, [1, 2]))
         expected = network.draw(noise, conditioning)
     assert torch.equal(found.images, expected.images)
     assert expected.delta is not None
@@ -267,8 +270,7 @@ def test_a_continued_training_ends_as_one_without_a_break(
 
 def test_weights_follow_from_the_seed(tiny_sd: Generator) -> None:
     first, again, other = (
-        kinds.build("low_frequency", tiny_sd, TrainingOptions(**{**vars(OPTIONS), "seed": seed}))
-        for seed in (1, 1, 2)
+        KINDS["low_frequency"].build(tiny_sd, OPTIONS.changed(seed=seed)) for seed in (1, 1, 2)
     )
     pairs = zip(first.parameters(), again.parameters(), other.parameters(), strict=True)
     same = [(torch.equal(a, b), torch.equal(a, c)) for a, b, c in pairs]
@@ -281,16 +283,16 @@ def test_another_shape_or_kind_is_refused(tiny_sd: Generator, tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"'frequencies': 3.*'frequencies': 2"):
         build(tiny_sd, frequencies=2).load(tmp_path / "three")
     with pytest.raises(ValueError, match="is not the configuration of a LoRA"):
-        kinds.load("hypernoise", tiny_sd, tmp_path / "three")
+        KINDS["hypernoise"].load(tiny_sd, tmp_path / "three")
     lora = NoiseNetwork(tiny_sd, rank=2, alpha=2.0)
     lora.save(tmp_path / "lora")
     lora.adapter.remove()
     with pytest.raises(ValueError, match="is not a low-frequency network's configuration"):
-        kinds.load("low_frequency", tiny_sd, tmp_path / "lora")
+        KINDS["low_frequency"].load(tiny_sd, tmp_path / "lora")
     with pytest.raises(FileNotFoundError, match=CONFIG_FILE):
-        kinds.load("low_frequency", tiny_sd, tmp_path / "nowhere")
+        KINDS["low_frequency"].load(tiny_sd, tmp_path / "nowhere")
     with pytest.raises(ValueError, match="frequencies 3 and width 16 and depth 1, the options"):
-        train(build(tiny_sd), tiny_sd, ToyReward(), [("a", "b")], TrainingOptions(2), tmp_path)
+        train(Training(build(tiny_sd), ToyReward(), [("a", "b")], LowFrequencyOptions(steps=2)))
 
 
 def test_weights_of_another_generator_are_refused(tiny_sd: Generator, tmp_path: Path) -> None:
@@ -309,10 +311,22 @@ def test_a_backbone_that_does_not_say_its_prompt_width_is_named() -> None:
 def test_a_method_keeps_to_its_generator(tiny_sd: Generator, tiny_sana: Generator) -> None:
     with pytest.raises(ValueError, match="another generator"):
         noise, conditioning = noise_for(tiny_sana, 1), encode(tiny_sana, 1)
-        LowFrequency(build(tiny_sd)).run(tiny_sana, None, conditioning, None, noise, [1])
+        HyperNoise(build(tiny_sd)).run(Request(tiny_sana, conditioning, noise, [1]))
 
 
-def test_every_kind_that_can_be_declared_can_be_built() -> None:
+def test_what_is_not_on_the_backbone_cannot_be_merged(tiny_sd: Generator) -> None:
+    with pytest.raises(ValueError, match="LowFrequencyNetwork has no LoRA to merge"):
+        HyperNoise(build(tiny_sd), merged=True)
+
+
+def test_every_kind_that_can_be_declared_can_be_built(tiny_sd: Generator) -> None:
     from harness.experiment.components import TRAINABLE
 
-    assert set(TRAINABLE) == set(kinds.KINDS)
+    assert set(TRAINABLE) == set(KINDS)
+    for name, kind in KINDS.items():
+        network: Any = kind.build(tiny_sd, kind.checked({"steps": 1}))
+        assert network.kind == name
+        assert set(network.shape) == set(kind.sizes)
+        assert hasattr(network, "delta") == kind.moves_noise
+        if hasattr(network, "adapter"):
+            network.adapter.remove()

@@ -25,22 +25,22 @@ from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.local_search import LocalSearch
 from hypernoise.methods.lora_finetune import LoraFinetune
-from hypernoise.methods.protocol import Method
+from hypernoise.methods.protocol import Method, Request
 from hypernoise.methods.reno import Reno
 from hypernoise.methods.warm_start import WarmStart, warm_best_of_n
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import build
 from hypernoise.networks.protocol import Trainable
 from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.protocol import Reward
 from hypernoise.shapeworld.captions import captions
 from hypernoise.shapeworld.rewording import grammar_search
-from hypernoise.training.loop import TrainingOptions, train
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.loop import Training, train
 
 WORKFLOWS = REPOSITORY / "workflows"
 MODELS = ("tiny_sd", "tiny_sana", "tiny_flux")
 PROMPTS = [(caption.prompt_id, caption.text) for caption in captions("validation")[::13]]
-OPTIONS = TrainingOptions(steps=8, batch_size=4, learning_rate=3e-3, temperature=1e-3)
+OPTIONS = {"steps": 8, "batch_size": 4, "learning_rate": 3e-3, "temperature": 1e-3}
 SEARCHES: dict[str, Method] = {
     "best_of_n": BestOfN(n=4),
     "reno": Reno(iterations=4, learning_rate=0.3),
@@ -75,14 +75,17 @@ class Batch(NamedTuple):
         with torch.no_grad():
             conditioning = self.generator.encode(texts)
         features = reward.encode(texts)
-        made = method.run(self.generator, reward, conditioning, features, self.noise, self.seeds)
+        made = method.run(
+            Request(self.generator, conditioning, self.noise, self.seeds, 1, reward, features)
+        )
         with torch.no_grad():
             return reward.score(made.images, features)
 
     def trained(self, kind: str, folder: Path) -> Trainable:
         torch.manual_seed(0)
-        network = build(kind, self.generator, OPTIONS.rank, OPTIONS.alpha, OPTIONS.seed)
-        train(network, self.generator, ToyReward(), PROMPTS, OPTIONS, folder)
+        options = KINDS[kind].checked(OPTIONS)
+        network = KINDS[kind].build(self.generator, options)
+        train(Training(network, ToyReward(), PROMPTS, options, folder))
         return network
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,21 @@ from torch import Tensor, nn
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for, stir
 
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork, build
-from hypernoise.networks.merged_networks import MergedNoiseNetwork
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.merged import MergedNoiseNetwork
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.training.gradient_checkpointing import gradient_checkpointing
-from hypernoise.training.loop import TrainingOptions, train
+from hypernoise.training.loop import Training, train
+from hypernoise.training.options import NoiseNetworkOptions
 
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
-OPTIONS = TrainingOptions(
+OPTIONS = NoiseNetworkOptions(
     steps=2, batch_size=2, rank=2, alpha=4.0, temperature=0.1, learning_rate=1e-2, sampling_steps=2
 )
+LORA: dict[str, type[NoiseNetwork] | type[FineTuner]] = {
+    "hypernoise": NoiseNetwork,
+    "lora_finetune": FineTuner,
+}
 #: In every family, a part of the backbone that is repeated.
 REPEATED = {
     "SdTurbo": "down_blocks.0.resnets.0.conv1",
@@ -58,12 +63,12 @@ def kept_bytes() -> Iterator[list[int]]:
 
 
 def trained_weights(
-    generator: Generator, kind: str, options: TrainingOptions, folder: Path
+    generator: Generator, kind: str, options: NoiseNetworkOptions, folder: Path
 ) -> dict[str, Tensor]:
-    objective = build(kind, generator, options.rank, options.alpha, options.seed)
+    objective = LORA[kind](generator, options.rank, options.alpha, seed=options.seed)
     # From B = 0, most gradients of the first step are zero either way.
     stir(objective.adapter, scale=0.05)
-    train(objective, generator, ToyReward(), TRAIN, options, folder)
+    train(Training(objective, ToyReward(), TRAIN, options, folder))
     weights = {k: w.detach().clone() for k, w in objective.adapter.named_weights().items()}
     objective.adapter.remove()
     return weights
@@ -74,14 +79,14 @@ def first_convolution(generator: Generator) -> nn.Module:
     return next(m for m in decoder.up_blocks[0].modules() if isinstance(m, nn.Conv2d))
 
 
-@pytest.mark.parametrize("kind", ["hypernoise", "lora_finetune"])
+@pytest.mark.parametrize("kind", LORA)
 def test_training_ends_with_the_same_weights_and_keeps_less(
     generator: Generator, kind: str, tmp_path: Path
 ) -> None:
     part = generator.backbone.get_submodule(REPEATED[type(generator).__name__])
     found, runs, sizes = {}, {}, {}
     for repeated in (False, True):
-        options = replace(OPTIONS, gradient_checkpointing=repeated)
+        options = OPTIONS.changed(gradient_checkpointing=repeated)
         with (
             runs_of(part) as of_backbone,
             runs_of(first_convolution(generator)) as of_decoder,
@@ -169,9 +174,9 @@ def test_left_out_outputs_and_merged_weights_are_repeated(
 
 
 def test_autocast_is_repeated_too(tiny_sana: Generator, tmp_path: Path) -> None:
-    options = replace(OPTIONS, steps=1, precision="bf16")
+    options = OPTIONS.changed(steps=1, precision="bf16")
     plain = trained_weights(tiny_sana, "lora_finetune", options, tmp_path / "plain")
-    changed = replace(options, gradient_checkpointing=True)
+    changed = options.changed(gradient_checkpointing=True)
     found = trained_weights(tiny_sana, "lora_finetune", changed, tmp_path / "repeated")
     for key, weight in plain.items():
         torch.testing.assert_close(found[key], weight, **SAME)
@@ -221,7 +226,7 @@ def test_a_class_that_cannot_repeat_is_refused_before_work_starts(
     model = generator.backbone if part == "backbone" else generator.pipeline.vae
     monkeypatch.setattr(model, "_supports_gradient_checkpointing", False)
     monkeypatch.setattr(generator, "encode", lambda _texts: math.nan)
-    options = replace(OPTIONS, gradient_checkpointing=True)
+    options = OPTIONS.changed(gradient_checkpointing=True)
     with pytest.raises(ValueError, match=f"{type(model).__name__} does not support gradient"):
         trained_weights(generator, "hypernoise", options, tmp_path)
 
@@ -229,6 +234,6 @@ def test_a_class_that_cannot_repeat_is_refused_before_work_starts(
 def test_checkpointing_that_somebody_else_enabled_is_refused(tmp_path: Path) -> None:
     generator = build_generator("tiny_sd")
     generator.backbone.enable_gradient_checkpointing()  # type: ignore[operator]
-    options = replace(OPTIONS, gradient_checkpointing=True)
+    options = OPTIONS.changed(gradient_checkpointing=True)
     with pytest.raises(ValueError, match="enabled on the UNet2DConditionModel already"):
         trained_weights(generator, "hypernoise", options, tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +13,45 @@ from safetensors.torch import load_file
 from torch.multiprocessing import spawn
 from toys import PROMPTS, ToyReward, build_generator
 
-from hypernoise.networks.adapter import WEIGHTS_FILE
-from hypernoise.networks.lora_networks import KINDS, build
-from hypernoise.training.loop import Trained, TrainingOptions, Validation, checkpoints_in, train
+from hypernoise.networks.saved_lora import WEIGHTS_FILE
+from hypernoise.training.checkpoints import checkpoints_in
+from hypernoise.training.kinds import KINDS as ALL_KINDS
+from hypernoise.training.loop import Trained, Training, train
 from hypernoise.training.processes import ALONE, Processes, joined
+from hypernoise.training.validation import Validation
 
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
 #: Three images for two processes: one draws two of them, the other one.
-OPTIONS = TrainingOptions(
-    steps=4,
-    batch_size=3,
-    accumulation=2,
-    rank=2,
-    alpha=4.0,
-    temperature=0.1,
-    learning_rate=1e-2,
-    optimizer="sgd",
-    image_grad_clip=1.0,
-    checkpoint_every=2,
-    validate_every=2,
-    keep="best",
-)
+OPTIONS = {
+    "steps": 4,
+    "batch_size": 3,
+    "accumulation": 2,
+    "rank": 2,
+    "alpha": 4.0,
+    "temperature": 0.1,
+    "learning_rate": 1e-2,
+    "optimizer": "sgd",
+    "image_grad_clip": 1.0,
+    "checkpoint_every": 2,
+    "validate_every": 2,
+    "keep": "best",
+}
+KINDS = ("hypernoise", "lora_finetune")
 
 
-def train_in(folder: Path, kind: str, processes: Processes, steps: int) -> Trained:
-    generator = build_generator("tiny_sd")
-    return train(
-        build(kind, generator, OPTIONS.rank, OPTIONS.alpha, OPTIONS.seed),
-        generator,
+def train_in(folder: Path, name: str, processes: Processes, steps: int) -> Trained:
+    kind = ALL_KINDS[name]
+    options = kind.checked(kind.known({**OPTIONS, "steps": steps}))
+    training = Training(
+        kind.build(build_generator("tiny_sd"), options),
         ToyReward(),
         TRAIN,
-        replace(OPTIONS, steps=steps),
+        options,
         folder,
         Validation(TRAIN, batch_size=2),
         processes=processes,
     )
+    return train(training)
 
 
 def one_of_two(rank: int, port: int, folder: Path) -> None:

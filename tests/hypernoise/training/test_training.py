@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,18 @@ import torch
 from toys import PROMPTS, NamedReward, ToyReward, build_generator, noted_waits
 
 from hypernoise.models.protocol import Generator, encode_in_chunks
-from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork, build, load_trained
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.noise import image_noise
 from hypernoise.rewards.redness import Redness
-from hypernoise.training.loop import (
-    Row,
-    Trained,
-    TrainingDiverged,
-    TrainingOptions,
-    Validation,
-    train,
-)
+from hypernoise.training.kinds import KINDS
+from hypernoise.training.loop import Trained, Training, train
+from hypernoise.training.measurements import Row, TrainingDiverged
+from hypernoise.training.options import LoraOptions, NoiseNetworkOptions
+from hypernoise.training.validation import Validation
 
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
-OPTIONS = TrainingOptions(
+OPTIONS = NoiseNetworkOptions(
     steps=6,
     batch_size=2,
     rank=2,
@@ -34,7 +33,10 @@ OPTIONS = TrainingOptions(
     validate_every=3,
     learning_rate=1e-2,
 )
-KINDS = ["hypernoise", "lora_finetune"]
+LORA: dict[str, type[NoiseNetwork] | type[FineTuner]] = {
+    "hypernoise": NoiseNetwork,
+    "lora_finetune": FineTuner,
+}
 
 
 class Killed(BaseException):
@@ -63,23 +65,15 @@ def train_fresh(
     generator: Generator,
     folder: Path,
     kind: str = "hypernoise",
-    options: TrainingOptions = OPTIONS,
+    options: LoraOptions = OPTIONS,
     reward: Any = None,
     **arguments: Any,
 ) -> tuple[NoiseNetwork | FineTuner, Trained]:
-    objective = build(kind, generator, options.rank, options.alpha, options.seed)
+    objective = LORA[kind](generator, options.rank, options.alpha, seed=options.seed)
     BUILT.append(objective)
     prompts = arguments.pop("prompts", TRAIN)
-    trained = train(
-        objective,
-        generator,
-        reward or ToyReward(),
-        prompts,
-        options,
-        folder,
-        **arguments,
-    )
-    return objective, trained
+    training = Training(objective, reward or ToyReward(), prompts, options, folder, **arguments)
+    return objective, train(training)
 
 
 def weights(objective: NoiseNetwork | FineTuner) -> torch.Tensor:
@@ -111,7 +105,7 @@ def train_rows(trained: Trained) -> list[dict[str, float]]:
 def test_a_killed_training_ends_bit_for_bit_like_one_that_was_not(
     generator: Generator, tmp_path: Path, kind: str, optimizer: Any
 ) -> None:
-    options = replace(OPTIONS, optimizer=optimizer)
+    options = OPTIONS.changed(optimizer=optimizer)
     validation = Validation(TRAIN[:1], judges={"judge": Redness()})
     whole, expected = train_fresh(
         generator, tmp_path / "whole", kind, options, validation=validation
@@ -133,7 +127,7 @@ def test_a_killed_training_ends_bit_for_bit_like_one_that_was_not(
     assert without_seconds(found.rows) == without_seconds(expected.rows)
     # It did continue, from the checkpoint of step 4.
     assert [row.step for row in fresh if row.kind == "train"] == [5, 6]
-    saved = load_trained(kind, generator, tmp_path / "killed")
+    saved = LORA[kind].trained(generator, tmp_path / "killed")
     assert torch.equal(weights(saved), weights(whole))
     saved.adapter.remove()
 
@@ -141,10 +135,10 @@ def test_a_killed_training_ends_bit_for_bit_like_one_that_was_not(
 def test_a_finished_training_is_not_repeated_and_can_be_prolonged(
     generator: Generator, tmp_path: Path, whole_weights: torch.Tensor
 ) -> None:
-    _, short = train_fresh(generator, tmp_path / "a", options=replace(OPTIONS, steps=3))
+    _, short = train_fresh(generator, tmp_path / "a", options=OPTIONS.changed(steps=3))
     again: list[Row] = []
     same, found = train_fresh(
-        generator, tmp_path / "a", options=replace(OPTIONS, steps=3), on_row=again.append
+        generator, tmp_path / "a", options=OPTIONS.changed(steps=3), on_row=again.append
     )
     assert not again
     assert found.rows == short.rows
@@ -154,22 +148,22 @@ def test_a_finished_training_is_not_repeated_and_can_be_prolonged(
 
 
 def test_a_folder_of_another_training_is_refused(generator: Generator, tmp_path: Path) -> None:
-    train_fresh(generator, tmp_path, options=replace(OPTIONS, steps=2))
+    train_fresh(generator, tmp_path, options=OPTIONS.changed(steps=2))
     with pytest.raises(ValueError, match=r"learning_rate is 0\.01, not 0\.5"):
-        train_fresh(generator, tmp_path, options=replace(OPTIONS, learning_rate=0.5))
+        train_fresh(generator, tmp_path, options=OPTIONS.changed(learning_rate=0.5))
     with pytest.raises(ValueError, match="its prompts is"):
         train_fresh(generator, tmp_path, prompts=TRAIN[:1])
     with pytest.raises(ValueError, match="its reward is 'toy', not 'redness'"):
         train_fresh(generator, tmp_path, reward=Redness())
     with pytest.raises(ValueError, match="beyond the 1 steps"):
-        train_fresh(generator, tmp_path, options=replace(OPTIONS, steps=1))
+        train_fresh(generator, tmp_path, options=OPTIONS.changed(steps=1))
 
 
 def test_the_best_validated_checkpoint_is_kept_where_that_is_asked_for(
     generator: Generator, tmp_path: Path
 ) -> None:
     # A step this large soon ruins what the first ones have gained.
-    options = replace(OPTIONS, steps=8, validate_every=2, learning_rate=0.1, keep="best")
+    options = OPTIONS.changed(steps=8, validate_every=2, learning_rate=0.1, keep="best")
     validation = Validation(TRAIN, images_per_prompt=2)
     trained, found = train_fresh(generator, tmp_path, options=options, validation=validation)
     of_step = {r.step: r.values["reward"] for r in found.rows if r.kind == "validation" and r.step}
@@ -179,7 +173,7 @@ def test_the_best_validated_checkpoint_is_kept_where_that_is_asked_for(
     assert (kept.kind, kept.step, kept.values["reward"]) == ("kept", best, of_step[best])
     checkpoint = tmp_path / "checkpoints" / f"step_{best:06d}" / "adapter_model.safetensors"
     assert (tmp_path / "adapter_model.safetensors").read_bytes() == checkpoint.read_bytes()
-    saved = load_trained("hypernoise", generator, checkpoint.parent)
+    saved = NoiseNetwork.trained(generator, checkpoint.parent)
     assert torch.equal(weights(trained), weights(saved))
     saved.adapter.remove()
     _, again = train_fresh(generator, tmp_path, options=options, validation=validation)
@@ -188,28 +182,28 @@ def test_the_best_validated_checkpoint_is_kept_where_that_is_asked_for(
 
 def test_keeping_the_best_needs_a_validation(generator: Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep 'best' compares validations"):
-        train_fresh(generator, tmp_path, options=replace(OPTIONS, keep="best"))
+        train_fresh(generator, tmp_path, options=OPTIONS.changed(keep="best"))
 
 
 def test_a_linear_decay_ends_at_nothing_and_keeps_the_warm_up() -> None:
-    options = replace(OPTIONS, steps=10, warmup_steps=2, learning_rate=1.0, decay="linear")
+    options = OPTIONS.changed(steps=10, warmup_steps=2, learning_rate=1.0, decay="linear")
     rates = [options.learning_rate_at(step) for step in range(1, 11)]
     assert rates == pytest.approx([0.5, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-    constant = replace(options, decay="none")
+    constant = options.changed(decay="none")
     assert [constant.learning_rate_at(step) for step in (1, 2, 10)] == [0.5, 1.0, 1.0]
 
 
 def test_a_decaying_training_cannot_be_prolonged(generator: Generator, tmp_path: Path) -> None:
-    decaying = replace(OPTIONS, steps=2, decay="linear")
+    decaying = OPTIONS.changed(steps=2, decay="linear")
     train_fresh(generator, tmp_path, options=decaying)
     with pytest.raises(ValueError, match="its steps is 2, not 3"):
-        train_fresh(generator, tmp_path, options=replace(decaying, steps=3))
+        train_fresh(generator, tmp_path, options=decaying.changed(steps=3))
 
 
 def test_a_checkpoint_that_was_being_written_is_ignored(
     generator: Generator, tmp_path: Path, whole_weights: torch.Tensor
 ) -> None:
-    train_fresh(generator, tmp_path, options=replace(OPTIONS, steps=4))
+    train_fresh(generator, tmp_path, options=OPTIONS.changed(steps=4))
     (tmp_path / "checkpoints" / "step_000005.partial").mkdir()
     resumed, _ = train_fresh(generator, tmp_path)
     assert torch.equal(weights(resumed), whole_weights)
@@ -222,8 +216,8 @@ def test_checkpoints_hold_the_adapter_of_their_step(generator: Generator, tmp_pa
         "step_000004",
         "step_000006",
     ]
-    short, _ = train_fresh(generator, tmp_path / "short", options=replace(OPTIONS, steps=4))
-    loaded = load_trained("hypernoise", generator, trained.checkpoints[1])
+    short, _ = train_fresh(generator, tmp_path / "short", options=OPTIONS.changed(steps=4))
+    loaded = NoiseNetwork.trained(generator, trained.checkpoints[1])
     assert torch.equal(weights(loaded), weights(short))
     loaded.adapter.remove()
 
@@ -232,7 +226,7 @@ def test_checkpoints_hold_the_adapter_of_their_step(generator: Generator, tmp_pa
 def test_the_loss_is_penalty_minus_reward_over_temperature(
     generator: Generator, tmp_path: Path, reduction: Any
 ) -> None:
-    options = replace(OPTIONS, steps=3, l2_reduction=reduction)
+    options = OPTIONS.changed(steps=3, l2_reduction=reduction)
     _, trained = train_fresh(generator, tmp_path, options=options)
     first, *later = train_rows(trained)
     d = math.prod(generator.noise_shape)
@@ -247,18 +241,18 @@ def test_the_loss_is_penalty_minus_reward_over_temperature(
 
 
 def test_fine_tuning_has_no_penalty(generator: Generator, tmp_path: Path) -> None:
-    options = replace(OPTIONS, steps=2)
+    options = OPTIONS.changed(steps=2)
     _, trained = train_fresh(generator, tmp_path, "lora_finetune", options)
     for row in train_rows(trained):
         assert row["loss"] == pytest.approx(-row["reward"] / 0.1, rel=1e-5)
         assert "penalty" not in row
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LORA)
 def test_training_raises_the_reward_on_other_noise(tmp_path: Path, kind: str) -> None:
     generator = build_generator("tiny_sana")
-    options = replace(
-        OPTIONS, steps=16, batch_size=4, temperature=1e-3, learning_rate=1e-3, validate_every=16
+    options = OPTIONS.changed(
+        steps=16, batch_size=4, temperature=1e-3, learning_rate=1e-3, validate_every=16
     )
     validation = Validation([("unseen", "a photo of a purple ring")], images_per_prompt=4)
     objective, trained = train_fresh(
@@ -273,7 +267,7 @@ def test_every_pass_over_the_prompts_has_its_own_order(
     generator: Generator, tmp_path: Path
 ) -> None:
     seen: list[str] = []
-    objective = build("hypernoise", generator, 2, 4.0)
+    objective = NoiseNetwork(generator, 2, 4.0)
     BUILT.append(objective)
     original = objective.draw
 
@@ -283,8 +277,8 @@ def test_every_pass_over_the_prompts_has_its_own_order(
 
     objective.draw = spy  # type: ignore[method-assign]
     prompts = [(f"train/{i}", f"a photo of {word}") for i, word in enumerate(("a", "two", "red"))]
-    options = replace(OPTIONS, steps=3, batch_size=2, accumulation=2)
-    train(objective, generator, ToyReward(), prompts, options, tmp_path)
+    options = OPTIONS.changed(steps=3, batch_size=2, accumulation=2)
+    train(Training(objective, ToyReward(), prompts, options, tmp_path))
     passes = [seen[start : start + 3] for start in range(0, 12, 3)]
     assert all(sorted(one) == sorted(text for _, text in prompts) for one in passes)
     assert len({tuple(one) for one in passes}) > 1
@@ -294,7 +288,7 @@ def test_training_noise_depends_on_seed_step_and_position_alone(
     generator: Generator, tmp_path: Path
 ) -> None:
     seen: list[torch.Tensor] = []
-    objective = build("hypernoise", generator, 2, 4.0)
+    objective = NoiseNetwork(generator, 2, 4.0)
     BUILT.append(objective)
     original = objective.draw
 
@@ -303,8 +297,8 @@ def test_training_noise_depends_on_seed_step_and_position_alone(
         return original(noise, *rest)
 
     objective.draw = spy  # type: ignore[method-assign]
-    options = replace(OPTIONS, steps=2, accumulation=2)
-    train(objective, generator, ToyReward(), TRAIN, options, tmp_path)
+    options = OPTIONS.changed(steps=2, accumulation=2)
+    train(Training(objective, ToyReward(), TRAIN, options, tmp_path))
     assert len(seen) == 4
     for step, part in ((1, 0), (1, 1), (2, 0), (2, 1)):
         expected = [
@@ -317,9 +311,9 @@ def test_training_noise_depends_on_seed_step_and_position_alone(
 def test_accumulation_takes_the_same_step_as_one_large_batch(
     generator: Generator, tmp_path: Path
 ) -> None:
-    options = replace(OPTIONS, steps=2, batch_size=4, optimizer="sgd", image_grad_clip=1e-3)
+    options = OPTIONS.changed(steps=2, batch_size=4, optimizer="sgd", image_grad_clip=1e-3)
     one, expected = train_fresh(generator, tmp_path / "one", options=options)
-    parts = replace(options, batch_size=2, accumulation=2)
+    parts = options.changed(batch_size=2, accumulation=2)
     two, found = train_fresh(generator, tmp_path / "two", options=parts)
     # The same sums in another order.
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-3, atol=1e-6)
@@ -329,8 +323,8 @@ def test_accumulation_takes_the_same_step_as_one_large_batch(
 
 
 def test_the_gradient_is_clipped_and_logged_unclipped(generator: Generator, tmp_path: Path) -> None:
-    options = replace(OPTIONS, steps=1, optimizer="sgd", grad_clip=1e-3, learning_rate=2.0)
-    untrained = build("hypernoise", generator, 2, 4.0)
+    options = OPTIONS.changed(steps=1, optimizer="sgd", grad_clip=1e-3, learning_rate=2.0)
+    untrained = NoiseNetwork(generator, 2, 4.0)
     before = weights(untrained)
     untrained.adapter.remove()
     trained, result = train_fresh(generator, tmp_path, options=options)
@@ -347,11 +341,11 @@ def test_one_images_steep_reward_counts_no_more_than_its_limit(
         factors = torch.tensor([factor, 1.0])
         return NamedReward(f"steep {factor}", lambda _images, scores: factors * scores)
 
-    options = replace(OPTIONS, steps=1, optimizer="sgd", grad_clip=1e6)
+    options = OPTIONS.changed(steps=1, optimizer="sgd", grad_clip=1e6)
 
     def step_of(factor: float, limit: float | None) -> torch.Tensor:
         folder = tmp_path / f"{factor}_{limit}"
-        limited = replace(options, image_grad_clip=limit)
+        limited = options.changed(image_grad_clip=limit)
         trained, _ = train_fresh(generator, folder, options=limited, reward=steep(factor))
         return weights(trained)
 
@@ -363,7 +357,7 @@ def test_one_images_steep_reward_counts_no_more_than_its_limit(
 def test_the_learning_rate_warms_up_linearly_and_stays(
     generator: Generator, tmp_path: Path
 ) -> None:
-    options = replace(OPTIONS, steps=5, warmup_steps=4, learning_rate=0.4)
+    options = OPTIONS.changed(steps=5, warmup_steps=4, learning_rate=0.4)
     _, trained = train_fresh(generator, tmp_path, options=options)
     rates = [row["learning_rate"] for row in train_rows(trained)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
@@ -373,7 +367,7 @@ def test_validation_comes_before_training_in_between_and_at_the_end(
     generator: Generator, tmp_path: Path
 ) -> None:
     validation = Validation(TRAIN, images_per_prompt=2, judges={"red": Redness()}, batch_size=4)
-    options = replace(OPTIONS, steps=5, validate_every=2)
+    options = OPTIONS.changed(steps=5, validate_every=2)
     _, trained = train_fresh(generator, tmp_path, options=options, validation=validation)
     rows = [row for row in trained.rows if row.kind == "validation"]
     assert [row.step for row in rows] == [0, 2, 4, 5]
@@ -385,7 +379,7 @@ def test_validation_is_the_mean_over_its_fixed_images(generator: Generator, tmp_
     reward = ToyReward()
     validation = Validation(TRAIN, images_per_prompt=2, batch_size=4)
     _, trained = train_fresh(
-        generator, tmp_path, options=replace(OPTIONS, steps=1), validation=validation
+        generator, tmp_path, options=OPTIONS.changed(steps=1), validation=validation
     )
     scores = []
     for prompt_id, text in TRAIN:
@@ -460,7 +454,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(
         train_fresh(generator, tmp_path, reward=reward)
     assert caught.value.step == 4
     assert caught.value.checkpoint == tmp_path / "checkpoints" / "step_000002"
-    kept = load_trained("hypernoise", generator, caught.value.checkpoint)
+    kept = NoiseNetwork.trained(generator, caught.value.checkpoint)
     assert weights(kept).isfinite().all()
     kept.adapter.remove()
     # Mended, it goes on from there.
@@ -472,8 +466,8 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(
 def test_a_step_waits_for_the_device_only_to_log(
     generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, waits: int
 ) -> None:
-    options = replace(OPTIONS, sync_every=every, checkpoint_every=12, steps=12, batch_size=1)
-    options = replace(options, validate_every=12)
+    options = OPTIONS.changed(sync_every=every, checkpoint_every=12, steps=12, batch_size=1)
+    options = options.changed(validate_every=12)
     calls = noted_waits(monkeypatch, "hypernoise/training/loop.py")
     _, trained = train_fresh(generator, tmp_path, options=options)
     monkeypatch.undo()
@@ -506,10 +500,10 @@ def test_a_validation_that_is_no_number_chooses_no_checkpoint(
 
 
 def test_bfloat16_training_keeps_float32_weights(generator: Generator, tmp_path: Path) -> None:
-    options = replace(OPTIONS, steps=3, precision="bf16")
+    options = OPTIONS.changed(steps=3, precision="bf16")
     half, trained = train_fresh(generator, tmp_path / "half", options=options)
     full, reference = train_fresh(
-        generator, tmp_path / "full", options=replace(options, precision="fp32")
+        generator, tmp_path / "full", options=options.changed(precision="fp32")
     )
     assert {p.dtype for p in half.adapter.parameters()} == {torch.float32}
     assert not torch.equal(weights(half), weights(full))
@@ -532,15 +526,16 @@ def test_a_judge_cannot_take_the_training_rewards_name(
         train_fresh(generator, tmp_path, validation=Validation(TRAIN, judges={"reward": Redness()}))
 
 
-def test_an_adapter_of_another_rank_or_generator_is_refused(
-    generator: Generator, tiny_sana: Generator, tmp_path: Path
+def test_a_network_of_another_rank_or_kind_than_its_options_is_refused(
+    generator: Generator, tmp_path: Path
 ) -> None:
-    objective = build("hypernoise", generator, 2, 4.0)
+    objective = NoiseNetwork(generator, 2, 4.0)
     BUILT.append(objective)
-    with pytest.raises(ValueError, match="another generator"):
-        train(objective, tiny_sana, ToyReward(), TRAIN, OPTIONS, tmp_path)
     with pytest.raises(ValueError, match="rank 2 and alpha 4, the options say rank 3 and alpha 4"):
-        train(objective, generator, ToyReward(), TRAIN, replace(OPTIONS, rank=3), tmp_path)
+        train(Training(objective, ToyReward(), TRAIN, OPTIONS.changed(rank=3), tmp_path))
+    of_a_tuner = LoraOptions(steps=1, rank=2, alpha=4.0)
+    with pytest.raises(ValueError, match="hypernoise network needs NoiseNetworkOptions"):
+        train(Training(objective, ToyReward(), TRAIN, of_a_tuner, tmp_path))
 
 
 def test_gradient_checkpointing_is_refused(tmp_path: Path) -> None:
@@ -554,17 +549,48 @@ def test_gradient_checkpointing_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"learning_rate": 0.0}, r"learning_rate must be positive, got 0\.0"),
-        ({"temperature": math.nan}, "temperature must be positive, got nan"),
-        ({"image_grad_clip": 0.0}, r"image_grad_clip must be positive, got 0\.0"),
-        ({"warmup_steps": -1}, "warmup_steps must not be negative"),
-        ({"optimizer": "adam"}, r"optimizer 'adam'\. Did you mean 'adamw'"),
-        ({"l2_reduction": "means"}, r"'means'\. Did you mean 'mean'"),
-        ({"precision": "fp16"}, r"precision 'fp16'.*bf16, fp32"),
+        ({"steps": 0}, "'steps' must be greater than or equal to 1, got 0"),
+        ({"batch_size": 0}, "'batch_size' must be greater than or equal to 1"),
+        ({"learning_rate": 0.0}, r"'learning_rate' must be greater than 0, got 0\.0"),
+        ({"temperature": math.nan}, "'temperature' must be a finite number, got nan"),
+        ({"image_grad_clip": 0.0}, r"'image_grad_clip' must be greater than 0, got 0\.0"),
+        ({"warmup_steps": -1}, "'warmup_steps' must be greater than or equal to 0"),
+        ({"batch_size": 2.5}, "'batch_size' must be a valid integer, got 2.5"),
+        ({"optimizer": "adam"}, "'optimizer' must be 'adamw' or 'sgd', got 'adam'"),
+        ({"l2_reduction": "means"}, "'l2_reduction' must be 'sum' or 'mean'"),
+        ({"precision": "fp16"}, "'precision' must be 'fp32' or 'bf16', got 'fp16'"),
+        ({"frequencies": 3}, "unknown training option 'frequencies'.*temperature"),
+        ({"temperatur": 3.0}, "'temperatur'. Did you mean 'temperature'"),
     ],
 )
 def test_impossible_options_are_named(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(OPTIONS, **changed)
+        KINDS["hypernoise"].checked(OPTIONS.model_dump() | changed)
+
+
+def test_a_training_without_steps_is_refused() -> None:
+    with pytest.raises(ValueError, match="training option 'steps' is missing"):
+        KINDS["lora_finetune"].checked({"rank": 2})
+
+
+def test_every_kind_knows_its_own_options_and_says_what_each_means() -> None:
+    layer = {"steps": 1, "temperature": 0.1, "l2_reduction": "mean", "rank": 2, "width": 3}
+    assert {name: set(kind.known(layer)) for name, kind in KINDS.items()} == {
+        "hypernoise": {"steps", "temperature", "l2_reduction", "rank"},
+        "lora_finetune": {"steps", "temperature", "rank"},
+        "low_frequency": {"steps", "temperature", "l2_reduction", "width"},
+    }
+    for kind in KINDS.values():
+        assert all(field.description for field in kind.options.model_fields.values())
+
+
+def test_options_and_kinds_are_read_without_loading_torch() -> None:
+    modules = "hypernoise.training.kinds, hypernoise.networks.audit_options, sys"
+    heavy = "{'torch', 'numpy', 'pandas'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {modules}; print({heavy} or 'light')"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "light"

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.utils.hooks import RemovableHandle
 
-from hypernoise.choices import check_choice
+from hypernoise.errors import check_choice
 from hypernoise.models.protocol import Conditioning
 from hypernoise.networks.adapter import Adapter
+from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.grouped_lora import GroupedLora
-from hypernoise.networks.lora_networks import FineTuner, NoiseNetwork, displacement
-from hypernoise.networks.protocol import Drawn
+from hypernoise.networks.noise_network import NoiseNetwork, displacement
+from hypernoise.networks.protocol import Drawn, NoiseMover
 
 _Half = Callable[[Tensor], Tensor]
 _IN_PLACE = "in_place"
@@ -38,6 +39,8 @@ class MergedNoiseNetwork:
     Args:
         network: the noise network; it cannot be used afterwards.
     """
+
+    backbone_passes: ClassVar[int] = 1
 
     def __init__(self, network: NoiseNetwork) -> None:
         self.generator = network.generator
@@ -88,6 +91,8 @@ class LayerwiseNoiseNetwork:
         in_place: leave the weight as it is, too, and add the branch to the layer's output.
     """
 
+    backbone_passes: ClassVar[int] = 1
+
     def __init__(self, network: NoiseNetwork, in_place: bool = False) -> None:
         self.generator = network.generator
         adapter = network.adapter
@@ -115,24 +120,28 @@ class LayerwiseNoiseNetwork:
             layer.__dict__.pop("forward", None)
 
 
-def inference_network(
-    network: NoiseNetwork, merged: bool | str
-) -> NoiseNetwork | MergedNoiseNetwork | LayerwiseNoiseNetwork:
-    """The form in which a trained noise network runs.
+def inference_network(network: NoiseMover, merged: bool | str) -> NoiseMover:
+    """The form in which a trained network that moves noise runs.
 
     Args:
         network: the trained network; used up unless ``merged`` is False.
         merged: True: merged once, in a second copy of the adapted weights; ``"per_layer"``: merged
-            again in every pass, one layer at a time; ``"in_place"``: a branch beside each layer, in
-            the noise pass alone; False: the network as it was trained, with peft's branches.
+            again in every pass, one layer at a time; ``"in_place"``: a branch next to each layer,
+            in the noise pass alone; False: the network as it was trained, with peft's branches.
 
     Raises:
-        ValueError: ``merged`` is another text.
+        ValueError: ``merged`` is another text, or the network is no LoRA on the backbone, which
+            alone can be merged.
     """
     if isinstance(merged, str):
         check_choice("value of merged", merged, ("per_layer", _IN_PLACE))
+    if not merged:
+        return network
+    if not isinstance(network, NoiseNetwork):
+        raise ValueError(f"merged is {merged!r}, and {type(network).__name__} has no LoRA to merge")
+    if isinstance(merged, str):
         return LayerwiseNoiseNetwork(network, in_place=merged == _IN_PLACE)
-    return MergedNoiseNetwork(network) if merged else network
+    return MergedNoiseNetwork(network)
 
 
 class _SecondWeights:

@@ -1,0 +1,39 @@
+"""Direct fine-tuning: the noise network's LoRA, in the passes that draw the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+from torch import Tensor
+
+from hypernoise.models.protocol import Conditioning
+from hypernoise.networks.lora_network import LoraNetwork
+from hypernoise.networks.protocol import Drawn
+
+
+class FineTuner(LoraNetwork):
+    """A generator with a trained LoRA; unchanged outside :meth:`active` and :meth:`draw`.
+
+    Arguments: :class:`hypernoise.networks.lora_network.LoraNetwork`.
+    """
+
+    kind: ClassVar[str] = "lora_finetune"
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the generator the fine-tuned one."""
+        with self.adapter.active():
+            yield
+
+    def draw(
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Sequence[int] | None = None,
+    ) -> Drawn:
+        """Images of the fine-tuned generator; the noise is not moved."""
+        with self.active():
+            return Drawn(self.generator.sample(noise, conditioning, steps, seeds), None)

@@ -1,0 +1,99 @@
+"""What noise networks and fine-tuners share: a LoRA on the generator's own backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import nn
+
+from hypernoise.models.protocol import Generator
+from hypernoise.networks.adapter import adaptable, attach
+from hypernoise.networks.saved_lora import peft_key, saved_keys, saved_rank_and_alpha
+
+
+class LoraNetwork:
+    """A LoRA on a generator's backbone, with parameters, size and files as a training wants them.
+
+    Args:
+        generator: the generator, whose own weights are frozen.
+        rank: LoRA rank.
+        alpha: LoRA alpha.
+        name: the adapter's name in the backbone; a free one by default, so that several networks
+            can share a generator.
+        seed: seed of the LoRA's initial weights.
+        grouped: see :func:`hypernoise.networks.adapter.attach`.
+
+    Raises:
+        ValueError: ``name`` is taken, or a size is out of its range.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        generator: Generator,
+        rank: int,
+        alpha: float,
+        name: str = "",
+        seed: int = 0,
+        grouped: bool = False,
+    ) -> None:
+        self.generator = generator
+        name = name or _free_name(generator.backbone, self.kind)
+        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed, grouped=grouped)
+
+    @classmethod
+    def trained(cls, generator: Generator, folder: Path, name: str = "") -> Self:
+        """A trained network, with the rank and alpha that it was saved with.
+
+        Grouped convolutions are adapted where the saved LoRA adapts them, as those of peft before
+        0.16 do, the published HyperNoise adapters among them.
+
+        Args:
+            generator: the generator that it was trained on.
+            folder: PEFT's folder; :mod:`hypernoise.networks.saved_lora` has the names that its
+                weights may have.
+            name: the adapter's name in the backbone; a free one by default.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated, or the LoRA is for another backbone.
+        """
+        rank, alpha = saved_rank_and_alpha(folder)
+        saved = saved_keys(folder)
+        _, grouped_names = adaptable(generator.backbone)
+        grouped = any(peft_key(layer, "lora_A") in saved for layer in grouped_names)
+        network = cls(generator, rank, alpha, name, grouped=grouped)
+        try:
+            network.load(folder)
+        except (FileNotFoundError, ValueError):
+            network.adapter.remove()
+            raise
+        return network
+
+    @property
+    def n_parameters(self) -> int:
+        return self.adapter.n_parameters
+
+    @property
+    def shape(self) -> dict[str, float]:
+        """Rank and alpha of the LoRA."""
+        return self.adapter.shape
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self.adapter.parameters()
+
+    def save(self, folder: Path) -> None:
+        """Write the LoRA in PEFT's format."""
+        self.adapter.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read a LoRA of the same shape; raises as :meth:`Adapter.load`."""
+        self.adapter.load(folder)
+
+
+def _free_name(backbone: nn.Module, kind: str) -> str:
+    taken = getattr(backbone, "peft_config", {})
+    numbered = (f"{kind}_{n}" for n in range(2, len(taken) + 3))
+    return next(name for name in (kind, *numbered) if name not in taken)
