@@ -13,7 +13,7 @@ from typing import Literal
 
 from harness.experiment.pins import ADVICE
 from hypernoise.weights.pinned_files import PinnedFile
-from hypernoise.weights.places import HASH_MARK, is_remote
+from hypernoise.weights.pins import HASH_MARK, is_remote
 
 VARIABLE = "HYPERNOISE_DATA"
 DEFAULT_FOLDER = Path("data")

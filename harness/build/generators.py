@@ -13,7 +13,7 @@ from harness.build.devices import GIB, default_device, dtype_of, free_memory_byt
 from harness.build.targets import call_target, check_target
 from harness.experiment.components import ModelSpec, resolve
 from hypernoise.models.protocol import ChecksSources, Generator
-from hypernoise.weights.folders import check_pipeline
+from hypernoise.weights.pipelines import check_pipeline
 
 
 def check_generator(spec: ModelSpec) -> None:

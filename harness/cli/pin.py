@@ -17,7 +17,7 @@ from harness.experiment.config import check_schema, extended
 from harness.experiment.image_sets import CONTROLS, DIVERSITY
 from harness.experiment.pins import Download, Pin
 from harness.experiment.plan import Experiment
-from hypernoise.weights.places import HUB_FILE, REPOSITORY
+from hypernoise.weights.pins import HUB_FILE, REPOSITORY
 
 _LISTED = (
     "None of this is downloaded before it has a pin. With --write each publisher is asked what it "

@@ -21,8 +21,7 @@ from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.experiment.identity import Place
 from harness.experiment.validation import STRICT, Count, checked, from_json, to_json
-from hypernoise.weights.digests import COMMIT
-from hypernoise.weights.places import REPOSITORY
+from hypernoise.weights.pins import COMMIT, REPOSITORY
 
 __all__ = [
     "RANK_INFIX",

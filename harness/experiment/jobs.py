@@ -77,7 +77,7 @@ class TrainJob:
     """
 
     #: What ``options`` are arguments of.
-    targets: ClassVar[Mapping[str, str]] = {"options": "hypernoise.training.loop:TrainingOptions"}
+    targets: ClassVar[Mapping[str, str]] = {"options": "hypernoise.training.options:TrainingOptions"}
 
     model: ModelSpec
     method: MethodSpec

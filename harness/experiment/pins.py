@@ -18,8 +18,15 @@ from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError, prefix, unknown
 from harness.base.signatures import Signature, signature_of
 from harness.experiment.components import WEIGHT_ARGUMENTS, Registry
-from hypernoise.weights.digests import COMMIT, SHA256, Unpinned
-from hypernoise.weights.places import HASH_MARK, HUB_FILE, REPOSITORY, is_remote
+from hypernoise.weights.pins import (
+    COMMIT,
+    HASH_MARK,
+    HUB_FILE,
+    REPOSITORY,
+    SHA256,
+    Unpinned,
+    is_remote,
+)
 
 FILE = "pins.toml"
 #: Where the checkout's component files are.

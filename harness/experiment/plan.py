@@ -45,7 +45,7 @@ from harness.experiment.jobs import (
     TrainJob,
 )
 from hypernoise.training.kinds import kind_of
-from hypernoise.weights.places import HASH_MARK, is_remote
+from hypernoise.weights.pins import HASH_MARK, is_remote
 
 #: In layered sections: the layer that applies everywhere.
 DEFAULT = "default"

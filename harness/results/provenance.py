@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hypernoise.weights.digests import sha256_of
+from hypernoise.weights.pins import sha256_of
 
 #: Raised when files are written that earlier code cannot understand, or the other way round. Files
 #: without one are of commit 9239d5b or older.

@@ -14,7 +14,7 @@ from hypernoise.compilation import MODES, Compiled
 from hypernoise.errors import check_choice
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.models.random_weights import random_pipeline
-from hypernoise.weights.folders import check_pipeline
+from hypernoise.weights.pipelines import check_pipeline
 
 #: In place of a folder or repository: the published architecture with random weights.
 RANDOM = "random"

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from hypernoise.images import to_bytes
 from hypernoise.progress import Progress, tell
-from hypernoise.rewards.matcher import MatcherNetwork, save_matcher, word_ids
 from hypernoise.shapeworld.captions import (
     COLORS,
     NUMBERS,
@@ -35,6 +34,7 @@ from hypernoise.shapeworld.captions import (
     reworded,
 )
 from hypernoise.shapeworld.detector import Detection, by_class, detect
+from hypernoise.shapeworld.matcher_network import MatcherNetwork, save_matcher, word_ids
 from hypernoise.shapeworld.pretraining import Data, TaskWeights, optimise, schedule
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
 

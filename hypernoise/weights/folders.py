@@ -14,22 +14,6 @@ _SHARDS = "*.safetensors.index.json"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
-def check_pipeline(weights: str, revision: str = "", variant: str = "") -> None:
-    """Check a diffusers pipeline: of the hub if it has a revision, else in a folder.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or a file in it is missing.
-        ValueError: a weight file is truncated or pickled, or the hub does not give the revision.
-    """
-    if revision:
-        # Not at the top: a folder is checked without the hub's client.
-        from hypernoise.weights.hub import check_repository
-
-        check_repository(weights, revision, variant)
-    else:
-        check_folder(weights)
-
-
 def check_folder(weights: str) -> None:
     """Check that a local diffusers folder is whole.
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import huggingface_hub as hub
 from huggingface_hub import errors
 
-from hypernoise.weights.digests import COMMIT, SHA256, Unpinned, sha256_of
 from hypernoise.weights.folders import (
     INDEX,
     check_component,
@@ -20,6 +19,7 @@ from hypernoise.weights.folders import (
     check_safetensors,
     component_names,
 )
+from hypernoise.weights.pins import COMMIT, SHA256, Unpinned, sha256_of
 
 _PAGES = "https://huggingface.co/"
 _ASK_LATER = "try again where there is a connection"

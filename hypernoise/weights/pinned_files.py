@@ -27,9 +27,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hypernoise.weights.digests import SHA256, Unpinned, sha256_of
 from hypernoise.weights.folders import check_file
-from hypernoise.weights.places import HASH_MARK, HUB_FILE, is_remote
+from hypernoise.weights.pins import HASH_MARK, HUB_FILE, SHA256, Unpinned, is_remote, sha256_of
 
 _SHOWN = 3
 #: Without a word from the server.

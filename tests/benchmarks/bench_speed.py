@@ -28,7 +28,7 @@ from hypernoise.images import to_uint8
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.merged import inference_network
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.rewards.matcher import MatcherNetwork
+from hypernoise.shapeworld.matcher_network import MatcherNetwork
 
 MODELS = ("a", "b", "c")
 METHODS = ("base", "x", "y", "z", "u", "v")

@@ -1,7 +1,7 @@
 # Prompt optimisation (MILS) by small edits in the embedded world's own grammar: 1 + 5 x 10 images.
 add_method(
     "prompt_search",
-    target="hypernoise.shapeworld.rewording:grammar_search",
+    target="hypernoise.methods.rewording:grammar_search",
     proposals=5,
     rounds=10,
     needs_reward=True,

@@ -143,7 +143,7 @@ def test_a_job_draws_the_same_images_from_stored_encodings(tmp_path: Path) -> No
 def test_a_method_that_words_prompts_finds_the_text_encoders_in_place(tmp_path: Path) -> None:
     rewording = MethodSpec(
         "prompt_search",
-        "hypernoise.shapeworld.rewording:grammar_search",
+        "hypernoise.methods.rewording:grammar_search",
         version=1,
         arguments={"proposals": 2, "rounds": 2},
         needs_reward=True,

@@ -28,8 +28,8 @@ from harness.experiment.jobs import ScoreJob, to_json
 from harness.experiment.pins import FILE, Pin
 from harness.results import frames
 from hypernoise.weights import hub
-from hypernoise.weights.digests import Unpinned
 from hypernoise.weights.pinned_files import PinnedFile
+from hypernoise.weights.pins import Unpinned
 
 HASH = "0123456789abcdef" * 4
 WEIGHTS = save({"weight": torch.tensor([2.0])})

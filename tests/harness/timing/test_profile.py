@@ -94,7 +94,7 @@ def test_a_method_that_words_prompts_is_timed_with_the_text_encoders_in_place(
     model = dataclasses.replace(MODEL, encodings=str(tmp_path / "encodings"))
     rewording = MethodSpec(
         "prompt_search",
-        "hypernoise.shapeworld.rewording:grammar_search",
+        "hypernoise.methods.rewording:grammar_search",
         version=1,
         arguments={"proposals": 1, "rounds": 1},
         needs_reward=True,

@@ -24,9 +24,9 @@ from hypernoise.methods.llm import (
 )
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 from hypernoise.methods.protocol import Generated, Method, Request, Spent
+from hypernoise.methods.rewording import GrammarProposer, grammar_search
 from hypernoise.models.protocol import Generator
 from hypernoise.shapeworld.captions import captions, vocabulary
-from hypernoise.shapeworld.rewording import GrammarProposer, grammar_search
 
 SEEDS = [101, 102, 103]
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -27,13 +27,13 @@ from hypernoise.methods.local_search import LocalSearch
 from hypernoise.methods.lora_finetune import LoraFinetune
 from hypernoise.methods.protocol import Method, Request
 from hypernoise.methods.reno import Reno
+from hypernoise.methods.rewording import grammar_search
 from hypernoise.methods.warm_start import WarmStart, warm_best_of_n
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.protocol import Trainable
 from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.protocol import Reward
 from hypernoise.shapeworld.captions import captions
-from hypernoise.shapeworld.rewording import grammar_search
 from hypernoise.training.kinds import KINDS
 from hypernoise.training.loop import Training, train
 

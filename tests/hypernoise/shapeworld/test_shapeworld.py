@@ -18,11 +18,12 @@ from harness.benchmarks.shapeworld import ShapeWorld, judge_image
 from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
 from hypernoise.noise import batch_noise, image_seed
-from hypernoise.rewards.matcher import MAX_WORDS, ShapeMatcher, word_ids
+from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.shapeworld import pretraining
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 from hypernoise.shapeworld.captions import SHAPES, SPLITS, TASKS, captions, vocabulary
 from hypernoise.shapeworld.detector import detect
+from hypernoise.shapeworld.matcher_network import MAX_WORDS, word_ids
 from hypernoise.shapeworld.matching import edited
 from hypernoise.shapeworld.scenes import SIZE_PX, Placed, Scene, lay_out, noise_features, render
 
