@@ -16,7 +16,7 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench browser snapshot full-size format clean
+.PHONY: help run test lint bench browser snapshot full-size format reference clean
 
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
@@ -27,6 +27,7 @@ help:
 	@echo "make browser get a Chromium where none is, and test the gallery in it"
 	@echo "make snapshot  times of the published models on this machine, into results/snapshots"
 	@echo "make format  let ruff and snakefmt rewrite the files"
+	@echo "make reference  write docs/config.md and the editor schema of configs anew"
 	@echo "make clean   delete .venv and caches, but no result"
 
 run: $(VENV)/.installed
@@ -64,6 +65,9 @@ format: $(VENV)/.installed-dev
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflows
+
+reference:
+	python -c "from harness.experiment.reference import write; write()"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,5 +1,20 @@
 # From prompts to tables: `snakemake --cores all` makes what the config names under `tables`.
+import os
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
+
+from harness.base.run_progress import RunProgress
+from harness.experiment import places
+from harness.experiment.workflow import (
+    Rules,
+    faults,
+    hold_alone,
+    insist,
+    open_experiment,
+    rule_outputs,
+)
 
 min_version("9.0")
 
@@ -17,43 +32,45 @@ container: "hypernoise.sif"
 report: "workflows/report/workflow.rst"
 
 
-include: "workflows/rules/common.smk"
+# Rules call `python`: the one that runs Snakemake. (In the command it would be part of a result's
+# identity, and a moved environment would mean doing everything again.)
+shell.prefix(
+    f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; '
+    "export PYTHONUNBUFFERED=1; "
+)
+
+experiment = insist(open_experiment, config, workflow.configfiles)
+ask = Rules(experiment)
 
 
-for declared_in in component_files("models", "rewards", "methods", "benchmarks"):
-
-    include: declared_in
-
-
-insist(pins.use, registry, Path("workflows"))
-insist(experiment.check)
-
-
-for rules_in in "wildcards pretrain train audit generate score pairs profile tables".split():
-
-    include: f"workflows/rules/{rules_in}.smk"
+# Closed sets, but for the arguments of methods: a misspelt name in a path is no rule's output.
+wildcard_constraints:
+    model="|".join(experiment.registry.models),
+    reward="|".join([*experiment.registry.rewards, "none"]),
+    method=ask.methods(),
+    training=ask.methods(),
+    benchmark="|".join(experiment.registry.benchmarks),
+    image_set="|".join(experiment.image_sets),
+    steps=r"[1-9]\d*",
 
 
-for declared_in in component_files("tables"):
+for rules_in in sorted(Path("workflows/rules").glob("*.smk")):
 
-    include: declared_in
-
-
-insist(experiment.check_tables)
+    include: rules_in
 
 
 rule all:
     default_target: True
     input:
-        # A table whose rule makes nothing itself stands for what that rule asks for.
-        [getattr(rules, name).output or getattr(rules, name).input for name in config["tables"]],
+        ask.wanted(),
 
 
 onstart:
     if workflow.is_main_process:
-        hold_alone()
-        check_ahead(workflow.dag.needrun_jobs())
-        tell_progress(workflow.dag.needrun_jobs())
+        lock = hold_alone()
+        ask.check_ahead(workflow.dag.needrun_jobs())
+        # One line says how many jobs are done, and about how long the rest takes.
+        logger.addFilter(RunProgress(job.rule.name for job in workflow.dag.needrun_jobs()))
 
 
 onerror:

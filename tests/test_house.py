@@ -17,6 +17,7 @@ import yaml
 from paths import REPOSITORY
 
 from harness.cli.verbs import COMMANDS
+from harness.experiment.component_files import declared
 from harness.experiment.jobs import JOBS
 
 SOURCES = ("harness", "hypernoise", "tests", "workflows", "profiles")
@@ -68,14 +69,16 @@ def documents() -> dict[str, str]:
 
 
 def targets() -> set[str]:
-    """Names of rules without wildcards in their names: of the rule files, and of sweeps."""
+    """Names of rules: of the rule files, of tables and their groups, and of image sets."""
     rules = {
         name
         for path in (REPOSITORY / "workflows").rglob("*.smk")
         for name in re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     config: dict[str, Any] = yaml.safe_load(read("workflows/config/tiny.yaml"))
-    return rules | set(config["sweeps"])
+    tables = declared(REPOSITORY / "workflows").tables.values()
+    made = {table.name for table in tables} | {table.group for table in tables}
+    return rules | made | set(config["image_sets"])
 
 
 def test_every_verb_that_the_documents_name_exists() -> None:
@@ -234,12 +237,21 @@ def test_component_files_declare_one_kind_each() -> None:
 def test_whatever_the_report_shows_has_a_caption() -> None:
     folder = REPOSITORY / "workflows"
     captions = {path.stem for path in (folder / "report").glob("*.rst")}
-    used = set()
-    for path in (folder / "tables").glob("*.smk"):
-        calls = re.findall(r"\b(?:table|figure)_files\(([^)]*)\)", path.read_text(encoding="utf-8"))
-        for call in calls:
-            named = set(re.findall(r'"([\w{}]+)"', call)) & captions
-            # Without labels the report does not show it.
-            assert named or "=" not in call, f"{path}: {call}"
-            used |= named
-    assert captions - used == {"provenance", "workflow"}
+    tables = declared(folder).tables.values()
+    used = {table.caption or table.name for table in tables if table.label}
+    assert captions - {"workflow"} == used
+
+
+def test_a_table_is_declared_in_six_lines_and_has_no_rule() -> None:
+    for path in (REPOSITORY / "workflows" / "tables").glob("*.smk"):
+        code = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(code) if isinstance(node, ast.Call)]
+        added = [call for call in calls if ast.unparse(call.func) == "add_table"]
+        assert added, path
+        assert max(call.end_lineno - call.lineno + 1 for call in added if call.end_lineno) <= 6, (
+            path
+        )
+
+
+def test_at_most_18_methods_are_declared() -> None:
+    assert len(declared(REPOSITORY / "workflows").methods) <= 18

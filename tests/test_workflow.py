@@ -25,6 +25,7 @@ from harness.results.results_folder import survey
 
 CAPTIONS = "hypernoise.shapeworld.captions:captions"
 CONFIG = "workflows/config/tiny.yaml"
+SHIPPED = yaml.safe_load((REPOSITORY / CONFIG).read_text(encoding="utf-8"))
 #: A benchmark with two images of one prompt per task.
 MICRO_BENCHMARK = """
 add_benchmark(
@@ -58,8 +59,8 @@ MICRO = {
     "prompts": {"default": {"train": few("train"), "validation": few("validation")}},
     "arguments": {"best_of_n": {"n": 2}, "reno": {"iterations": 2}},
     "methods": ["base", "hypernoise", "lora_finetune", "best_of_n", "reno"],
-    "figure4": {"models": ["tiny_sana"], "reward": "matcher", "methods": ["hypernoise"]},
-    "timing": {"benchmark": "micro", "batch_size": 1, "repeats": 3, "threads": 1},
+    "image_sets": {"figure4": {"reward": "matcher", "methods": ["hypernoise"]}},
+    "timing": {"benchmark": "micro", "batch_sizes": [1], "repeats": 3, "threads": 1},
 }
 
 
@@ -77,9 +78,10 @@ def make_folder(folder: Path) -> Path:
 def snakemake(
     folder: Path, *arguments: str, config: dict[str, Any] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    shipped = yaml.safe_load((REPOSITORY / CONFIG).read_text(encoding="utf-8"))
+    config = config or {}
     # Replaced here: Snakemake's --configfile would merge the two, level by level.
-    (folder / CONFIG).write_text(yaml.safe_dump({**shipped, **(config or {})}))
+    sets = {**SHIPPED["image_sets"], **config.get("image_sets", {})}
+    (folder / CONFIG).write_text(yaml.safe_dump({**SHIPPED, **config, "image_sets": sets}))
     command = [sys.executable, "-m", "snakemake", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -122,7 +124,7 @@ def test_the_default_config_plans_each_training_once(folder: Path) -> None:
         # base and the noise network on three models
         ("table7", {"generate": 6, "pairs": 3, "table7": 1}),
         # base and four step sizes on three models
-        ("reno_sweep", {"generate": 15, "score": 3, "sweep": 1}),
+        ("reno_sweep", {"generate": 15, "score": 3, "reno_sweep": 1}),
     ],
 )
 def test_a_named_target_plans_what_it_stands_for(
@@ -139,9 +141,7 @@ def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> N
     done = snakemake(folder, "--dry-run", "--cores", "2", "compare")
     assert done.returncode == 0, said(done)
     planned = counts(done)
-    methods = yaml.safe_load((REPOSITORY / CONFIG).read_text(encoding="utf-8"))["compare"][
-        "methods"
-    ]
+    methods = SHIPPED["image_sets"]["compare"]["methods"]
     # Hybrids share the noise network's training.
     assert planned["train"] == 6
     assert planned["generate"] == 3 * len(methods)
@@ -204,7 +204,7 @@ def test_the_audit_of_regularisations_looks_into_their_trainings(folder: Path) -
     [
         ({"models": ["tiny_sanna"]}, ["unknown model 'tiny_sanna'", "did you mean 'tiny_sana'?"]),
         ({"methds": ["base"]}, ["unknown config key 'methds'", "did you mean 'methods'?"]),
-        ({"steps": {"tiny_sd": 0}}, ["steps.tiny_sd", "0 is less than the minimum of 1"]),
+        ({"steps": {"tiny_sd": 0}}, ["'steps.tiny_sd' is 0, must be at least 1"]),
     ],
 )
 def test_a_bad_config_stops_before_any_job_with_one_message(
@@ -361,6 +361,42 @@ def test_a_new_version_of_a_method_makes_its_images_again_and_no_others(finished
     assert "train" not in planned
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arguments": {**MICRO["arguments"], "hypernoise": {"merged": "per_layer"}}},
+        {"arguments": {"best_of_n": {"n": 2, "batch_size": 3}, "reno": {"iterations": 2}}},
+        {"processes": 2},
+    ],
+)
+def test_what_changes_speed_only_makes_nothing_again_but_timings(
+    finished: Path, change: dict[str, Any]
+) -> None:
+    done = snakemake(finished, "--dry-run", "--cores", "2", config={**MICRO, **change})
+    assert not set(counts(done)) & {"train", "match", "generate", "score"}, said(done)
+
+
+def test_the_batch_size_makes_images_again_that_a_search_along_gradients_makes(
+    finished: Path,
+) -> None:
+    done = snakemake(finished, "--dry-run", "--cores", "2", config={**MICRO, "batch_size": 3})
+    assert counts(done)["generate"] == 1
+    assert "reno on tiny_sana" in said(done)
+
+
+def test_a_class_that_moves_to_another_module_makes_nothing_again(finished: Path) -> None:
+    moved = finished / "workflows" / "methods" / "base.smk"
+    original = moved.read_text()
+    module = finished / "moved.py"
+    module.write_text("from hypernoise.methods.base import Base\n")
+    moved.write_text(original.replace("hypernoise.methods.base:Base", "moved:Base"))
+    try:
+        done = snakemake(finished, "--dry-run", "--cores", "2", config=MICRO)
+        assert "Nothing to be done" in said(done)
+    finally:
+        moved.write_text(original)
+
+
 def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     with edited(finished / "workflows" / "tables" / "table1.smk", 'version=1, baseline="bass"'):
         done = snakemake(finished, "--cores", "2", "table1", config=MICRO)
@@ -370,6 +406,16 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     assert faults[0].startswith("results/logs/tables/table1.log: error: ")
     assert "'bass'" in faults[0]
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
+
+
+def test_judges_of_other_names_are_columns_of_the_table(folder: Path) -> None:
+    judges = {"their_judge": "matcher_judge", "second_judge": "redness"}
+    config = {**MICRO, "methods": ["base", "best_of_n"], "judges": judges}
+    done = snakemake(folder, "--cores", "2", "table1", config=config)
+    assert done.returncode == 0, said(done)
+    table = pd.read_parquet(folder / "results" / "tables" / "table1.parquet")
+    assert {"their_judge_mean", "second_judge_mean"} <= set(table)
+    assert "judge_reward_mean" not in table
 
 
 def test_the_papers_experiment_is_planned_whole(folder: Path) -> None:
@@ -418,22 +464,23 @@ def test_a_config_compares_every_method_with_its_networks(folder: Path) -> None:
     every = "workflows/config/tiny_every_method.yaml"
     done = snakemake(folder, "--dry-run", "compare", "--cores", "2", "--configfile", every)
     assert done.returncode == 0, said(done)
-    more, config = (
-        yaml.safe_load((REPOSITORY / name).read_text(encoding="utf-8")) for name in (every, CONFIG)
-    )
-    methods = more["compare"].pop("methods")
-    of_default = config["compare"].pop("methods")
-    assert more == {"extends": "tiny.yaml", "compare": config["compare"]}
+    more = yaml.safe_load((REPOSITORY / every).read_text(encoding="utf-8"))
+    compare = dict(SHIPPED["image_sets"]["compare"])
+    of_default = compare.pop("methods")
+    methods = more["image_sets"]["compare"].pop("methods")
+    assert more == {"extends": "tiny.yaml", "image_sets": {"compare": compare}}
     assert [method for method in methods if method != "low_frequency"] == of_default
     # On three models: two networks of the default run, and one of low_frequency.
     assert counts(done)["train"] == 3 * 3
     assert counts(done)["generate"] == 3 * len(methods)
 
 
-def test_a_table_without_its_selection_says_what_the_config_lacks(folder: Path) -> None:
-    done = snakemake(folder, "--dry-run", "table8", config={"selections": {}})
+def test_a_table_without_its_image_set_says_what_the_config_lacks(folder: Path) -> None:
+    alone = {**SHIPPED, "image_sets": {}, "tables": ["table1"]}
+    (folder / "alone.yaml").write_text(yaml.safe_dump(alone))
+    done = snakemake(folder, "--dry-run", "table8", "--configfile", "alone.yaml")
     assert done.returncode != 0
-    assert f"error: {CONFIG}: unknown selection that table8 needs: 'few_steps'" in said(done)
+    assert "error: alone.yaml: unknown image set that table8 needs: 'few_steps'" in said(done)
     assert "Traceback" not in said(done)
 
 

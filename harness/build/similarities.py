@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from harness.base.errors import SpecError
 from harness.build.targets import call_target, check_target
-from harness.experiment.components import WEIGHT_ARGUMENTS, ComparisonSpec
+from harness.experiment.components import WEIGHT_ARGUMENTS, SimilaritySpec
 from harness.similarity.protocol import ENDINGS, Comparison
 from hypernoise.weights.pinned_files import PinnedFile
 
 
-def check_comparison(metric: str, spec: ComparisonSpec) -> None:
+def check_comparison(metric: str, spec: SimilaritySpec) -> None:
     """Check a comparison's name, target and files, without loading it.
 
     Raises:
@@ -25,7 +25,7 @@ def check_comparison(metric: str, spec: ComparisonSpec) -> None:
             PinnedFile.parse(str(spec.arguments[name])).check()
 
 
-def build_comparison(spec: ComparisonSpec, device: str) -> Comparison:
+def build_comparison(spec: SimilaritySpec, device: str) -> Comparison:
     """Load a comparison of images. Raises as :func:`check_comparison`."""
     comparison: Comparison = call_target(spec.target, spec.arguments, device)
     return comparison

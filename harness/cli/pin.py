@@ -11,10 +11,10 @@ import yaml
 
 from harness.base.import_strings import unknown
 from harness.experiment import pins
+from harness.experiment.checks import check
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
-from harness.experiment.config import check_schema, extended
-from harness.experiment.image_sets import CONTROLS, DIVERSITY
+from harness.experiment.config import extended, read
 from harness.experiment.pins import Download, Pin
 from harness.experiment.plan import Experiment
 from hypernoise.weights.pins import HUB_FILE, REPOSITORY
@@ -45,7 +45,7 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
         ValueError: a publisher does not tell; what the others said is kept.
     """
     registry = declared(components)
-    wanted = _wanted(registry, names, configfile, components)
+    wanted = _wanted(registry, names, configfile)
     lacking: dict[str, list[Download]] = {}
     for download in pins.downloads(registry):
         if download.lacks and download.name in wanted:
@@ -90,16 +90,14 @@ def look_up(place: str) -> Pin:
     )
 
 
-def _wanted(
-    registry: Registry, names: Sequence[str], configfile: Path | None, components: Path
-) -> set[str]:
+def _wanted(registry: Registry, names: Sequence[str], configfile: Path | None) -> set[str]:
     declared_names = {*registry.models, *registry.rewards, *registry.methods, *registry.benchmarks}
     for name in names:
         if name not in declared_names:
             raise unknown("component", name, declared_names)
     wanted = set(names) or declared_names
     if configfile:
-        wanted &= _with_parts(registry, _needed(configfile, components, registry))
+        wanted &= _with_parts(registry, _needed(configfile, registry))
     return _with_parts(registry, wanted)
 
 
@@ -109,21 +107,18 @@ def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
     return {*names, *(single.name for reward in rewards for single in reward.singles())}
 
 
-def _needed(file: Path, components: Path, registry: Registry) -> set[str]:
+def _needed(file: Path, registry: Registry) -> set[str]:
     """Names of the components that a config asks for."""
-    config = extended(_read(file), file.parent, _read)
-    check_schema(config, _read(components / "config" / "schema.yaml"), str(file))
+    config = read(extended(_read(file), file.parent, _read), str(file))
     experiment = Experiment(config, registry, str(file))
-    experiment.check()
-    absent = {CONTROLS, DIVERSITY} - set(config)
-    found = {config["timing"]["benchmark"]}
-    for name in (name for name in experiment.selections() if name not in absent):
-        chosen = experiment.selection(name)
-        methods = {*chosen.methods, *chosen.swapped_methods}
-        searches = {registry.methods[method].search for method in methods}
-        found |= {chosen.benchmark, *experiment.selected_models(name), *methods, *searches}
-        found |= set(experiment.metrics(name).values())
-    return found - {""}
+    check(experiment)
+    found = {config.timing.benchmark}
+    for name, chosen in experiment.image_sets.items():
+        named = [run.method for model in chosen.models for run in experiment.runs(name, model)]
+        methods = [experiment.declared(method) for method in named]
+        found |= {m.name for m in methods} | {m.search for m in methods if m.search}
+        found |= {chosen.benchmark, *chosen.models, *experiment.metrics(name).values()}
+    return found
 
 
 def _read(file: Path) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.latency_table import latency
-from harness.experiment.component_files import declared, method_variant
+from harness.experiment.component_files import declared
 from harness.experiment.jobs import Timed, TimingJob
+from harness.experiment.methods import method_variant
 from harness.report.formats import for_people
 from harness.results import frames
 from harness.timing import profile

@@ -24,16 +24,15 @@ from harness.experiment.validation import STRICT, Count, checked, from_json, to_
 from hypernoise.weights.pins import COMMIT, REPOSITORY
 
 __all__ = [
-    "RANK_INFIX",
     "TRAINABLE",
     "WEIGHT_ARGUMENTS",
     "BenchmarkSpec",
-    "ComparisonSpec",
     "MethodSpec",
     "ModelSpec",
     "PromptsSpec",
     "Registry",
     "RewardSpec",
+    "SimilaritySpec",
     "SpecError",
     "TableSpec",
     "from_json",
@@ -49,8 +48,6 @@ Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
 TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune", "low_frequency")
 #: Arguments of a reward that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
-#: Divides a trained method's name from the LoRA rank of a variant, as in ``hypernoise_rank_8``.
-RANK_INFIX = "_rank_"
 #: In place of weights: the declared architecture with random ones.
 RANDOM_WEIGHTS = "random"
 # No row of any frame can be taken for the real model's.
@@ -172,7 +169,7 @@ class PromptsSpec:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ComparisonSpec:
+class SimilaritySpec:
     """``target(**arguments)`` is a :class:`harness.similarity.protocol.Comparison`."""
 
     target: str
@@ -207,11 +204,24 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True, config=STRICT)
 class TableSpec:
-    """A table or figure: ``target`` makes it from frames, with ``arguments``.
+    """A table, figure or page: ``target`` makes it of frames, with ``arguments``.
+
+    The target says by the names of its parameters which frames it needs and what else
+    (:mod:`harness.experiment.providers`).
 
     Attributes:
-        selections: names in the config's section ``selections`` of the images that it is made of,
-            where it is not made of the config's own models and methods.
+        sets: names of the config's image sets that it is made of.
+        makes: what the target returns.
+        label: what the report calls it; without one the report does not show it.
+        category: heading in the report, if it is not the common one of tables or figures.
+        caption: name of the report's text about it; its own name without one.
+        group: target that makes it together with others.
+        frames: kinds of frames that it reads though its target has no parameter for them.
+        methods: methods that it shows; those of its first set without any.
+        place: shows the config's n-th model only, from 1.
+        n_images: images of each prompt in a grid.
+        trains: shows only the base and methods that use the end of a training of this kind.
+        per_model: there is one for every model, under its name and the model's.
     """
 
     name: str
@@ -219,7 +229,25 @@ class TableSpec:
     version: Count
     arguments: Arguments = field(default_factory=dict)
     file: Place = ""
-    selections: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ("main",)
+    makes: Literal["table", "figure", "gallery", "page"] = "table"
+    label: str = ""
+    category: str = ""
+    caption: str = ""
+    group: str = ""
+    frames: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    place: Count | None = None
+    n_images: Count = 1
+    trains: str = ""
+    per_model: bool = False
+
+    @property
+    def stem(self) -> str:
+        """Where its files go, without suffix; with a field for the model if ``per_model``."""
+        folder = {"figure": "figures", "gallery": "gallery"}.get(self.makes, "tables")
+        name = "index" if self.makes == "gallery" else self.name
+        return f"results/{folder}/{name}" + ("_{model}" if self.per_model else "")
 
 
 Spec = TypeVar("Spec", ModelSpec, RewardSpec, MethodSpec, BenchmarkSpec, TableSpec)

@@ -1,38 +1,281 @@
-"""Config files: the keys that they may have, and those that they leave to another file."""
+"""What a config file may say: one class per section, which checks, describes and documents it.
+
+:mod:`harness.experiment.reference` makes the editor's schema and ``docs/config.md`` of these
+classes. Names of components are not checked here, but against the registry
+(:mod:`harness.experiment.checks`).
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from harness.base.import_strings import SpecError, prefix
+from harness.base.errors import SpecError
+from harness.experiment.validation import checked
+from harness.experiment.variants import Variant
+from hypernoise.networks.audit_options import AuditOptions
+from hypernoise.options import Count, Natural
+from hypernoise.training.kinds import KINDS
+
+#: The set of the config's own benchmark, models and methods.
+MAIN = "main"
+#: In layered sections: the layer that applies everywhere.
+DEFAULT = "default"
 
 
-def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], file: str) -> None:
-    """Check a config's keys and values.
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"names {name!r} twice")
+    return names
+
+
+def _canonical(methods: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(Variant.parse(text)) for text in methods)
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Names = Annotated[tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+UniqueNames = Annotated[Names, AfterValidator(_unique)]
+#: ``name`` or ``name:argument=value,...`` each.
+Methods = Annotated[Names, AfterValidator(_canonical), AfterValidator(_unique)]
+Arguments = dict[str, Any]
+
+
+class Section(BaseModel):
+    """Keys of a config, each with its type, range and meaning."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Called(Section):
+    """A target, called with arguments."""
+
+    target: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")]
+    """``package.module:name``."""
+    arguments: Arguments = {}
+    """Its arguments."""
+
+
+class Prompts(Section):
+    """Prompts of trainings."""
+
+    train: Called | None = None
+    """What is trained on."""
+    validation: Called | None = None
+    """What progress is measured on, and checkpoints are chosen by."""
+
+
+class SetTiming(Section):
+    """How the methods of one image set are timed, where it differs from section ``timing``."""
+
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    """Images made by one call; tables show the largest."""
+    repeats: Annotated[int, Field(ge=3)] | None = None
+    """Timings of a fast method; a slow one gets fewer."""
+    modes: tuple[Literal["eager", "compiled", "cuda_graphs"], ...] | None = None
+    """How networks run; without it as they are declared."""
+    untrained_rank: Count | None = None
+    """LoRA rank of untrained networks, which are timed in place of trained ones: their calls cost
+    the same."""
+    peak_memory: bool | None = None
+    """Measure what a call holds in memory, by one call more of each method."""
+    operations: bool | None = None
+    """Count the operations of a call, by one call more of each method."""
+
+
+class Timing(SetTiming):
+    """How methods are timed."""
+
+    benchmark: str
+    """Whose prompts are used."""
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Images made by one call; tables show the largest."""
+    repeats: Annotated[int, Field(ge=3)]
+    """Timings of a fast method; a slow one gets fewer."""
+    threads: Count
+    """Torch's threads within an operator; the job has the machine to itself anyway."""
+
+
+class Swapped(Section):
+    """Controls: methods once more with another reward, and images against other prompts."""
+
+    methods: Methods
+    """Methods that are there a second time, with ``reward``."""
+    reward: str
+    """A reward that has nothing to do with what a prompt asks for."""
+    prompts: Literal["within_task", "between_tasks"]
+    """The prompt that images are scored against as well as their own: another one of the same task,
+    or one of another task."""
+
+
+class ImageSet(Section):
+    """Images that are scored, timed and shown together. What is not given is the config's own."""
+
+    benchmark: str = ""
+    """Whose prompts images are made for."""
+    models: UniqueNames = ()
+    """Generators."""
+    methods: Methods = ()
+    """Methods, with arguments of their own where they differ, as in ``reno:learning_rate=0.3``."""
+    steps: Annotated[tuple[Count, ...], AfterValidator(_unique)] = ()
+    """Sampling steps; without them the model's own."""
+    reward: str = ""
+    """What methods are trained on or search, and what the metric ``train_reward`` is."""
+    swapped: Swapped | None = None
+    """What the images are controlled by."""
+    timing: SetTiming | None = None
+    """How its methods are timed, where that differs."""
+
+
+class Audit(Section):
+    """The KL terms that the training of noise networks drops, at several checkpoints."""
+
+    prompts: Called
+    """What networks are audited on."""
+    n_images: Count
+    """Noises per prompt."""
+    checkpoints: Count
+    """Checkpoints, evenly over the training; the kept one is audited too."""
+    precision: Literal["float32", "float64"]
+    """Precision of weights, noise and products with the Jacobian."""
+    options: AuditOptions = AuditOptions()
+    """How much work an audit takes."""
+
+
+class Pretrain(Section):
+    """Target ``pretrain``: the embedded world's own weights, from nothing."""
+
+    folder: str
+    """Where they go; the shipped ones are in hypernoise/shapeworld/weights."""
+    generators: UniqueNames
+    """Models that are made."""
+    matchers: UniqueNames
+    """Rewards that are made from the generators' images."""
+    changes: dict[str, Arguments] = {}
+    """Name -> fields of its recipe to change, for a try."""
+
+
+def _layer() -> type[Section]:
+    """A class with the options of all kinds of networks, none of them required."""
+    fields: dict[str, Any] = {}
+    for kind in KINDS.values():
+        for name, option in kind.options.model_fields.items():
+            optional = copy(option)
+            if option.is_required():
+                optional.default = None
+            fields[name] = (option.annotation, optional)
+    return create_model("TrainingLayer", __base__=Section, __doc__="Training options.", **fields)
+
+
+if TYPE_CHECKING:
+    TrainingLayer: TypeAlias = Section
+else:
+    TrainingLayer = _layer()
+
+
+def _has_default(layers: Mapping[str, Any]) -> Mapping[str, Any]:
+    if DEFAULT not in layers:
+        raise ValueError(f"lacks the layer {DEFAULT!r}")
+    return layers
+
+
+def _trains(layers: Mapping[str, BaseModel]) -> Mapping[str, BaseModel]:
+    missing = {"steps", "checkpoint_every", "validate_every"} - layers[DEFAULT].model_fields_set
+    if missing:
+        raise ValueError(f"layer {DEFAULT!r} lacks {', '.join(map(repr, sorted(missing)))}")
+    return layers
+
+
+class Config(Section):
+    """One experiment. Every key of a config, with its unit; a key that is not here is an error.
+
+    A config may leave keys to another one, named by ``extends`` and in the same folder:
+    ``extends: tiny.yaml``.
+    """
+
+    seed: Natural
+    """Experiment seed; the noise of an image follows from it, its prompt and its index."""
+    models: UniqueNames
+    """Generators to compare, by the names in workflows/models."""
+    methods: Methods
+    """Methods to compare, by the names in workflows/methods, with arguments of their own where they
+    differ."""
+    reward: str
+    """The reward that is trained on and searched, by its name in workflows/rewards."""
+    judges: dict[Name, str]
+    """Metric -> another reward than the one that methods see; best none of its parts. Tables show
+    every judge, in this order."""
+    benchmark: str
+    """What images are made for, by its name in workflows/benchmarks."""
+    tables: UniqueNames
+    """Tables and figures of `rule all`, by the names in workflows/tables."""
+    steps: dict[str, Count]
+    """Model -> sampling steps, where they are not the model's own."""
+    batch_size: Count
+    """Images that are generated together."""
+    training: Annotated[
+        dict[str, TrainingLayer],
+        AfterValidator(_has_default),
+        AfterValidator(_trains),
+    ]
+    """Training options in layers. A layer's name is "default" or names of models, rewards, methods
+    and kinds of networks, divided by spaces; it applies where all of them do. The more names and
+    arguments of methods, the stronger; of two with as many, the later."""
+    validation_images: Count
+    """Images per validation prompt that are made to measure progress during training."""
+    prompts: Annotated[dict[str, Prompts], AfterValidator(_has_default)]
+    """Prompts of trainings, in layers as for ``training``."""
+    arguments: dict[str, Arguments]
+    """Arguments of methods, in layers as for ``training``; each layer's name holds one method. They
+    go before those in workflows/methods."""
+    timing: Timing
+    """How methods are timed."""
+    image_sets: dict[Name, ImageSet] = {}
+    """Images of their own that tables and figures are made of (workflows/tables says which). Each
+    set is also a target of its name, with a table of its scores."""
+    similarities: dict[
+        Annotated[str, StringConstraints(pattern="_(distance|similarity)$")], Called
+    ] = {}
+    """Metric -> what compares two images of a prompt; the metric's name ends in _distance (higher
+    is more diverse) or _similarity (lower is more diverse)."""
+    audit: Audit
+    """Target ``audit``: the KL terms that the training of noise networks drops."""
+    pretrain: Pretrain
+    """Target ``pretrain``: the embedded world's own weights, from nothing."""
+    processes: Count
+    """Processes that train one network together, each with ``gpus`` GPUs; they share every batch,
+    and their number changes results by rounding only."""
+    gpus: Literal["auto"] | Natural
+    """GPUs that one job asks for; "auto" is 1 where nvidia-smi is found, else 0. How many jobs
+    share the machine is the limit ``--resources gpu=N``."""
+
+
+def read(config: Mapping[str, Any], file: str) -> Config:
+    """A config, checked.
 
     Raises:
         SpecError: names the file, the key, and what would be valid; one line per fault.
     """
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_where)
-    if errors:
-        raise SpecError("\n".join(f"{prefix(file)}{line}" for e in errors for line in _explain(e)))
+    return checked(dict(config), Config, "config", file)
 
 
 def extended(
-    config: Mapping[str, Any], folder: Path, read: Callable[[Path], Any]
+    config: Mapping[str, Any], folder: Path, load: Callable[[Path], Any]
 ) -> dict[str, Any]:
-    """A config with the keys that it does not give itself from the file that it ``extends``.
+    """A config with the keys and image sets that it does not give itself from the file that it
+    ``extends``.
 
     Args:
         config: its ``extends``, if it has one, is the name of another config file.
         folder: where that file is.
-        read: gives a file's content.
+        load: gives a file's content.
 
     Raises:
         SpecError: the file is missing or no config, or configs extend one another in a circle.
@@ -44,28 +287,10 @@ def extended(
             fault = "extends itself" if name in seen else "is missing"
             raise SpecError(f"config file {folder / name}, which another one extends, {fault}")
         seen.append(name)
-        base = read(folder / name)
+        base = load(folder / name)
         if not isinstance(base, Mapping):
             raise SpecError(f"config file {folder / name} has no keys")
-        config = {**base, **{key: given for key, given in config.items() if key != "extends"}}
+        sets = {**base.get("image_sets", {}), **config.get("image_sets", {})}
+        own = {key: given for key, given in config.items() if key != "extends"}
+        config = {**base, **own, **({"image_sets": sets} if sets else {})}
     return dict(config)
-
-
-def _where(error: ValidationError) -> str:
-    return ".".join(str(part) for part in error.absolute_path)
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    where = _where(error)
-    if error.validator != "additionalProperties" or not isinstance(error.instance, Mapping):
-        yield f"config key {where!r}: {error.message}" if where else f"config: {error.message}"
-        return
-    schema: Any = error.schema
-    valid = list(schema.get("properties", ()))
-    for key in error.instance:
-        if key not in valid:
-            close = difflib.get_close_matches(str(key), valid, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            inside = f" in {where!r}" if where else ""
-            choices = ", ".join(sorted(valid))
-            yield f"unknown config key {str(key)!r}{inside}{hint} (valid: {choices})"

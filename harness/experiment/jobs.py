@@ -19,11 +19,11 @@ from harness.base.errors import unknown
 from harness.experiment.components import (
     Arguments,
     BenchmarkSpec,
-    ComparisonSpec,
     MethodSpec,
     ModelSpec,
     PromptsSpec,
     RewardSpec,
+    SimilaritySpec,
     TableSpec,
 )
 from harness.experiment.identity import (
@@ -223,7 +223,7 @@ class PairsJob:
         out: path of the pairs' parquet.
     """
 
-    comparisons: Mapping[str, ComparisonSpec]
+    comparisons: Mapping[str, SimilaritySpec]
     images: Places
     out: Place
     threads: Threads = 1

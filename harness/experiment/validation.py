@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.base.import_strings import SpecError, prefix, unknown
+from harness.base.errors import SpecError, prefix, unknown
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[
             inside = f" in {'.'.join(map(str, above))!r}" if above else ""
             valid = _keys(kind, above)
             yield str(unknown(f"{what} key", key, valid)).replace(f"{key!r}", f"{key!r}{inside}", 1)
-        elif fault["type"] == "literal_error":
+        elif fault["type"] == "literal_error" and len(path) == len(fault["loc"]):
             valid = re.findall(r"'(.*?)'", fault["ctx"]["expected"])
             yield str(unknown(f"value of {what} key {where!r}:", value, valid))
         else:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-from harness.base.import_strings import SpecError, prefix
+from harness.base.errors import SpecError, prefix
 
 #: One ``argument=value``; a value that holds a comma is a JSON string.
 _PAIR = re.compile(r'([^=,]*)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,(?!$)|$)')

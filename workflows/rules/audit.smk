@@ -1,23 +1,16 @@
-# What the KL of a trained noise network's noise is, beside the part that its training penalised.
+# What the KL of a trained noise network's noise is, and what of it its training penalised.
 rule audit_network:
     input:
-        training_of,
+        ask.files("training_of"),
     output:
-        AUDITS,
+        places.AUDITS,
     log:
         "results/logs/audits/{model}/{reward}/{method}.log",
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=ask.gpus,
     params:
-        job=lambda w: to_json(
-            experiment.audit_job(
-                **w,
-                training=training_of(w),
-                out=AUDITS.format(**w),
-                work=work_folder("audits", w),
-            )
-        ),
+        **ask.job("audit_network"),
     message:
         "audit {wildcards.method} on {wildcards.model}"
     shell:

@@ -1,26 +1,19 @@
 # A method's images of a benchmark, always from the same noise.
 rule generate:
     input:
-        lambda w: weights_of(run_of(w)),
+        ask.needs_of,
     output:
-        frame=f"{IMAGES}/images.parquet",
-        trajectories=f"{IMAGES}/trajectories.parquet",
-        images=directory(f"{IMAGES}/png"),
+        frame=f"{places.IMAGES}/images.parquet",
+        trajectories=f"{places.IMAGES}/trajectories.parquet",
+        images=directory(f"{places.IMAGES}/png"),
     log:
         "results/logs/images/{benchmark}/{model}/{method}/{reward}/steps{steps}.log",
     priority: 1
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=ask.gpus,
     params:
-        job=lambda w: to_json(
-            experiment.generate_job(
-                run_of(w),
-                adapter_of(run_of(w)),
-                out=f"{IMAGES}/images.parquet".format(**w),
-                work=work_folder("images", w),
-            )
-        ),
+        **ask.job("generate"),
     message:
         "generate {wildcards.benchmark} with {wildcards.method} on {wildcards.model}"
     shell:

@@ -1,20 +1,18 @@
 # The images of each prompt, compared with one another: what diversity is made of.
 rule pairs:
     input:
-        lambda w: image_frames(w.selection, w.model),
+        ask.files("images"),
     output:
-        PAIRS,
+        places.PAIRS,
     log:
-        "results/logs/pairs/{selection}/{model}.log",
-    # Beside a GPU, threads but the first decode images ahead.
-    threads: 4 if gpus else 1
+        "results/logs/pairs/{image_set}/{model}.log",
+    # Where there is a GPU, threads but the first decode images ahead.
+    threads: 4 if ask.gpus else 1
     resources:
-        gpu=gpus,
+        gpu=ask.gpus,
     params:
-        job=lambda w: to_json(
-            experiment.pairs_job(image_frames(w.selection, w.model), out=PAIRS.format(**w))
-        ),
+        **ask.job("pairs"),
     message:
-        "compare images of {wildcards.selection} of {wildcards.model}"
+        "compare images of {wildcards.image_set} of {wildcards.model}"
     shell:
         "python -m harness pairs --threads {threads} --job {params.job:q} 2>&1 | tee {log}"

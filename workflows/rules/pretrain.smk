@@ -1,6 +1,6 @@
 # The embedded world's own weights, from nothing. What ships was made by these rules; they write
 # elsewhere unless the config's `pretrain: folder` says otherwise.
-PRETRAINED = config["pretrain"]["folder"]
+PRETRAINED = experiment.config.pretrain.folder
 
 
 rule pretrain_generator:
@@ -10,9 +10,9 @@ rule pretrain_generator:
         "results/logs/pretrained/{model}.log",
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=ask.gpus,
     params:
-        job=lambda w: to_json(experiment.pretrain_job(w.model, out=f"{PRETRAINED}/{w.model}")),
+        **ask.job("pretrain"),
     message:
         "pretrain {wildcards.model}"
     shell:
@@ -21,20 +21,16 @@ rule pretrain_generator:
 
 rule pretrain_matcher:
     input:
-        expand(rules.pretrain_generator.output, model=config["pretrain"]["generators"]),
+        expand(rules.pretrain_generator.output, model=experiment.config.pretrain.generators),
     output:
         f"{PRETRAINED}/{{reward}}.safetensors",
     log:
         "results/logs/pretrained/{reward}.log",
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=ask.gpus,
     params:
-        job=lambda w: to_json(
-            experiment.pretrain_job(
-                w.reward, made=PRETRAINED, out=f"{PRETRAINED}/{w.reward}.safetensors"
-            )
-        ),
+        **ask.job("pretrain"),
     message:
         "pretrain {wildcards.reward}"
     shell:
@@ -43,5 +39,5 @@ rule pretrain_matcher:
 
 rule pretrain:
     input:
-        expand(rules.pretrain_generator.output, model=config["pretrain"]["generators"]),
-        expand(rules.pretrain_matcher.output, reward=config["pretrain"]["matchers"]),
+        expand(rules.pretrain_generator.output, model=experiment.config.pretrain.generators),
+        expand(rules.pretrain_matcher.output, reward=experiment.config.pretrain.matchers),

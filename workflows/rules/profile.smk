@@ -2,24 +2,17 @@
 # config's, so that times do not depend on --cores.
 rule profile:
     input:
-        lambda w: [file for run in timed(w) for file in weights_of(run)],
+        ask.files("timed"),
     output:
-        TIMINGS,
+        places.TIMINGS,
     log:
-        "results/logs/timings/{selection}/{model}.log",
+        "results/logs/timings/{image_set}/{model}.log",
     threads: lambda wildcards: workflow.cores
     resources:
-        gpu=gpus,
+        gpu=ask.gpus,
     params:
-        job=lambda w: to_json(
-            experiment.profile_job(
-                w.selection,
-                w.model,
-                {run.method: adapter_of(run) for run in timed(w)},
-                out=TIMINGS.format(**w),
-            )
-        ),
+        **ask.job("profile"),
     message:
-        "time the methods of {wildcards.selection} on {wildcards.model}"
+        "time the methods of {wildcards.image_set} on {wildcards.model}"
     shell:
         "python -m harness profile --job {params.job:q} 2>&1 | tee {log}"

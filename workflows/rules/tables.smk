@@ -1,33 +1,31 @@
-# Sweeps of the config: a table each, made on demand under the sweep's name.
-rule sweep:
-    input:
-        lambda w: expand(SCORES, selection=w.sweep, model=config["models"]),
-    output:
-        **table_files("{sweep}"),
-    log:
-        "results/logs/tables/{sweep}.log",
-    wildcard_constraints:
-        sweep="|".join(config["sweeps"]),
-    threads: 1
-    params:
-        job=lambda w: sweep_job(w.sweep),
-    message:
-        "tabulate {wildcards.sweep}"
-    shell:
-        "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
-
-
-for sweep_name in config["sweeps"]:
+# Every table, figure, gallery and page that workflows/tables declares, and a table of scores for
+# every other image set, each a target of its name. What one needs it says by its function's
+# parameters (harness/experiment/providers.py).
+for table_name, table in ask.tables().items():
 
     rule:
         name:
-            sweep_name
+            table_name
         input:
-            f"results/tables/{sweep_name}.md",
+            unpack(ask.frames(table)),
+        output:
+            **rule_outputs(table, report, directory),
+        log:
+            f"{table.stem}.log".replace("results/", "results/logs/", 1),
+        threads: 1
+        params:
+            **ask.table(table),
+        message:
+            f"make {table_name}: {table.label}"
+        shell:
+            "python -m harness table --job {params.job:q} 2>&1 | tee {log}"
 
 
-# The comparison of methods beyond `rule all`.
-rule compare:
-    input:
-        expand("results/tables/{table}.html", table=["methods", "warm_start", "search_budgets"]),
-        expand("results/figures/{figure}.png", figure=["curves", "pareto_methods"]),
+# Tables and figures that are made together.
+for group_name, group in ask.groups().items():
+
+    rule:
+        name:
+            group_name
+        input:
+            group,

@@ -1,20 +1,18 @@
 # A network is trained once per model and reward; methods that train alike share it.
 rule train:
     input:
-        lambda w: experiment.weight_files(w.model, w.reward, *experiment.metrics().values()),
+        ask.files("trained_by"),
     output:
-        directory(TRAINING),
+        directory(places.TRAINING),
     log:
         "results/logs/training/{model}/{reward}/{training}.log",
     priority: 2
-    threads: config["processes"]
+    threads: experiment.config.processes
     resources:
-        gpu=gpus * config["processes"],
+        gpu=ask.gpus * experiment.config.processes,
     params:
-        python=launcher(config["processes"]),
-        job=lambda w: to_json(
-            experiment.train_job(**w, out=TRAINING.format(**w), work=work_folder("training", w))
-        ),
+        **ask.job("train"),
+        python=ask.launcher,
     message:
         "train {wildcards.training} on {wildcards.model} for {wildcards.reward}"
     shell:
@@ -24,16 +22,15 @@ rule train:
 # Fine-tuning at the checkpoint that has the noise network's validation reward.
 rule match:
     input:
-        finetune=lambda w: matching(w).finetune,
-        hypernoise=lambda w: matching(w).hypernoise,
+        **ask.trainings(),
     output:
-        directory(MATCHED),
+        directory(places.MATCHED),
     log:
         "results/logs/matched/{model}/{reward}/{method}.log",
     priority: 2
     threads: 1
     params:
-        job=lambda w: to_json(matching(w)),
+        **ask.job("match"),
     message:
         "match {wildcards.method} on {wildcards.model} to hypernoise at equal {wildcards.reward}"
     shell:

@@ -125,7 +125,7 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
 def printed_method(method: str) -> str | None:
     """The paper's name of a method or of its variant in rank; None if it is not printed."""
     variant = Variant.parse(method)
-    return METHODS.get(variant.name) if set(variant.arguments) <= {"rank"} else None
+    return METHODS.get(variant.name) if set(variant.arguments) <= {"rank", "alpha"} else None
 
 
 def finished(

@@ -11,7 +11,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 
 from harness.base.errors import SpecError
 from harness.cli import preflight
-from harness.experiment.components import ComparisonSpec, MethodSpec, PromptsSpec, TableSpec
+from harness.experiment.components import MethodSpec, PromptsSpec, SimilaritySpec, TableSpec
 from harness.experiment.jobs import (
     AuditJob,
     Job,
@@ -42,7 +42,7 @@ def audit(**changes: Any) -> AuditJob:
 
 
 def comparing(metric: str, target: str = "harness.similarity.lpips:Lpips") -> PairsJob:
-    return PairsJob({metric: ComparisonSpec(target)}, ("yet/to/come.parquet",), "out")
+    return PairsJob({metric: SimilaritySpec(target)}, ("yet/to/come.parquet",), "out")
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,20 @@ from pathlib import Path
 import pytest
 
 from harness.base.import_strings import SpecError
-from harness.experiment.component_files import declared, method_variant
+from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
+from harness.experiment.methods import method_variant
 
 
 def test_component_files_are_read_without_snakemake(tmp_path: Path) -> None:
     folder = tmp_path / "rewards"
     folder.mkdir()
-    text = 'add_reward("red", target="harness_toys:Redness", version=1)\n\nrule weights:\n    x'
+    text = 'add_reward("red", target="harness_toys:Redness", version=1)\n'
     (folder / "red.smk").write_text(text)
     assert set(declared(tmp_path).rewards) == {"red"}
+    (folder / "red.smk").write_text(text + "rule weights:\n    x")
+    with pytest.raises(SpecError, match=r"red\.smk: a rule belongs in workflows/rules"):
+        declared(tmp_path)
     (folder / "red.smk").write_text('add_reward("red", target="harness_toys:Rednes", version=1)')
     with pytest.raises(SpecError, match=r"red\.smk.*Rednes.*Redness"):
         declared(tmp_path)

@@ -16,9 +16,9 @@ from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 from paths import REPOSITORY
 
 from harness.experiment.components import (
-    ComparisonSpec,
     PromptsSpec,
     Registry,
+    SimilaritySpec,
     SpecError,
     TableSpec,
     resolve,
@@ -205,7 +205,7 @@ def jobs(folder: Path) -> dict[str, Any]:
         ),
         "generate": generate_job(folder, reward=REWARD, adapter="somewhere"),
         "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
-        "pairs": PairsJob({"a_distance": ComparisonSpec("a:B", {"n": 2})}, ("a",), "o"),
+        "pairs": PairsJob({"a_distance": SimilaritySpec("a:B", {"n": 2})}, ("a",), "o"),
         "overlap": OverlapJob({"t": prompts}, {"b": prompts}),
         "profile": TimingJob(
             model=MODEL,

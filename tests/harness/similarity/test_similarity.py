@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
 from harness.__main__ import main
-from harness.experiment.components import ComparisonSpec
+from harness.experiment.components import SimilaritySpec
 from harness.experiment.jobs import PairsJob, to_json
 from harness.results import frames
 from harness.similarity.dinov2 import DinoV2, prepare
@@ -154,7 +154,7 @@ def test_a_faded_scene_is_nearer_to_the_matchers_than_another_one() -> None:
         assert (sign * others).min() > (sign * torch.cat(near)).max()
 
 
-MEAN = {"mean_distance": ComparisonSpec("harness_toys:MeanColour")}
+MEAN = {"mean_distance": SimilaritySpec("harness_toys:MeanColour")}
 
 
 def test_there_is_a_row_for_every_pair_of_a_prompts_images(tmp_path: Path) -> None:
@@ -194,16 +194,16 @@ def test_pairs_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     [
         ({}, "at least one is needed"),
         ({"lpips": MEAN["mean_distance"]}, "'lpips' of pairs must end in _distance or"),
-        ({"a_distance": ComparisonSpec("harness_toys:MeanColor")}, "did you mean 'MeanColour'"),
-        ({"a_distance": ComparisonSpec("harness_toys:MeanColour", {"n": 1})}, "'n'"),
+        ({"a_distance": SimilaritySpec("harness_toys:MeanColor")}, "did you mean 'MeanColour'"),
+        ({"a_distance": SimilaritySpec("harness_toys:MeanColour", {"n": 1})}, "'n'"),
         (
-            {"a_distance": ComparisonSpec("harness.similarity.lpips:Lpips", {"weights": "a.pt"})},
+            {"a_distance": SimilaritySpec("harness.similarity.lpips:Lpips", {"weights": "a.pt"})},
             "a.pt is missing",
         ),
     ],
 )
 def test_what_cannot_be_compared_is_said_before_anything_is_loaded(
-    tmp_path: Path, comparisons: dict[str, ComparisonSpec], message: str
+    tmp_path: Path, comparisons: dict[str, SimilaritySpec], message: str
 ) -> None:
     images = made_images(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=message):

@@ -17,9 +17,10 @@ from paths import REPOSITORY
 from toys import ToyReward, build_generator
 
 from harness.__main__ import main
-from harness.experiment.component_files import declared, method_variant
+from harness.experiment.component_files import declared
 from harness.experiment.components import MethodSpec, ModelSpec
 from harness.experiment.jobs import Timed, TimingJob
+from harness.experiment.methods import method_variant
 from harness.results import frames
 from harness.results.stage_names import (
     BACKBONE,

@@ -1,0 +1,134 @@
+"""Every name and argument in a config, checked against the declared components.
+
+What a key may be at all, :mod:`harness.experiment.config` has checked before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from harness.base.errors import SpecError, unknown
+from harness.base.signatures import check_call
+from harness.experiment.config import DEFAULT, MAIN, Called
+from harness.experiment.plan import Experiment
+from harness.experiment.variants import Variant
+
+
+def check(experiment: Experiment) -> None:
+    """Check every name in the config but those of tables, and every target and argument.
+
+    Raises:
+        SpecError: names the file, the word and the nearest valid one.
+    """
+    experiment.registry.check_rewards()
+    _check_names(experiment)
+    _check_sets(experiment)
+    _check_searches(experiment)
+    for section in ("training", "arguments", "prompts"):
+        _check_layers(experiment, section)
+    _check_arguments(experiment)
+    _check_matching(experiment)
+    config = experiment.config
+    layers = [called for layer in config.prompts.values() for _, called in layer if called]
+    for called in (*layers, config.audit.prompts, *config.similarities.values()):
+        _check_target(experiment, called)
+
+
+def check_tables(experiment: Experiment) -> None:
+    """Check the names of tables, and the image sets that they need; raises as :func:`check`."""
+    tables = experiment.registry.tables
+    groups = {table.group for table in tables.values() if table.group}
+    _known(experiment, {*tables, *groups}, "table", experiment.config.tables)
+    for table in tables.values():
+        if {table.name, table.group} & set(experiment.config.tables):
+            for name in table.sets:
+                experiment.image_set(name, table.name)
+
+
+def _known(experiment: Experiment, valid: Collection[str], what: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in valid:
+            raise unknown(what, name, valid, experiment.file)
+
+
+def _check_names(experiment: Experiment) -> None:
+    registry, config = experiment.registry, experiment.config
+    _known(experiment, registry.rewards, "reward", config.judges.values())
+    _known(experiment, registry.models, "model in steps", config.steps)
+    _known(experiment, registry.benchmarks, "benchmark in timing", [config.timing.benchmark])
+    _known(experiment, registry.models, "model in pretrain", config.pretrain.generators)
+    _known(experiment, registry.rewards, "reward in pretrain", config.pretrain.matchers)
+
+
+def _check_sets(experiment: Experiment) -> None:
+    registry = experiment.registry
+    if MAIN in experiment.config.image_sets:
+        raise SpecError(
+            f"{experiment.file}: image set {MAIN!r} is what the config's benchmark, models and "
+            "methods make; give this one another name"
+        )
+    for name, chosen in experiment.image_sets.items():
+        of = "" if name == MAIN else f" of image set {name}:"
+        swapped = chosen.swapped
+        _known(experiment, registry.models, f"model{of}", chosen.models)
+        _known(experiment, registry.benchmarks, f"benchmark{of}", [chosen.benchmark])
+        rewards = [chosen.reward, *([swapped.reward] if swapped else [])]
+        _known(experiment, registry.rewards, f"reward{of}", rewards)
+        for method in (*chosen.methods, *(swapped.methods if swapped else ())):
+            _known(experiment, registry.methods, f"method{of}", [Variant.parse(method).name])
+            experiment.parts(method)
+
+
+def _check_searches(experiment: Experiment) -> None:
+    methods = experiment.registry.methods
+    for method in (method for method in methods.values() if method.search):
+        _known(experiment, methods, f"search of method {method.name}:", [method.search])
+        search = methods[method.search]
+        if search.trains or search.search or search.needs_reward != method.needs_reward:
+            raise SpecError(
+                f"{method.file}: {method.name!r} goes on with {search.name!r}, which must be a "
+                "plain search: it trains nothing, has no search of its own, and needs_reward "
+                f"is the same, here {method.needs_reward}"
+            )
+
+
+def _check_layers(experiment: Experiment, section: str) -> None:
+    registry = experiment.registry
+    kinds = {method.trains for method in registry.methods.values() if method.trains}
+    valid = {DEFAULT, *registry.models, *registry.rewards, *registry.methods, *kinds}
+    for key in getattr(experiment.config, section):
+        for word in (Variant.parse(word, experiment.file) for word in key.split()):
+            _known(experiment, valid, f"name in config section {section!r}:", [word.name])
+            if word.arguments:
+                experiment.parts(str(word))
+
+
+def _check_arguments(experiment: Experiment) -> None:
+    methods = experiment.registry.methods
+    for key, given in experiment.config.arguments.items():
+        words = (Variant.parse(word).name for word in key.split())
+        named = [name for name in words if name in methods]
+        if len(named) != 1:
+            raise SpecError(
+                f"{experiment.file}: {key!r} in config section 'arguments' must name one method, "
+                "and may name a model or a reward too, as in 'tiny_sd reno'"
+            )
+        where, file = f"method {named[0]!r} in config section 'arguments'", experiment.file
+        target = methods[named[0]].target
+        check_call(target, given, file=file, what=f"argument of {where}:", where=where)
+
+
+def _check_matching(experiment: Experiment) -> None:
+    for model, reward, training in experiment.trainings():
+        options = experiment.options(model, reward, training)
+        validated, kept = options["validate_every"], options["checkpoint_every"]
+        if experiment.declared(training).state == "matched" and kept % validated:
+            raise SpecError(
+                f"{experiment.file}: {training} on {model} has a checkpoint every {kept} steps, "
+                f"but is validated every {validated}; only a validated checkpoint can be matched"
+            )
+
+
+def _check_target(experiment: Experiment, called: Called) -> None:
+    what = f"argument of {called.target}:"
+    check_call(called.target, called.arguments, file=experiment.file, what=what)

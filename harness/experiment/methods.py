@@ -1,0 +1,70 @@
+"""Methods as they are named: the declaration, and a variant's arguments on top."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from harness.base.signatures import check_call, signature_of
+from harness.experiment.components import MethodSpec, Registry
+from harness.experiment.variants import Variant
+from hypernoise.training.kinds import KINDS
+
+#: Argument of a variant: the optimizer step whose checkpoint it uses.
+CHECKPOINT = "checkpoint"
+
+
+class Parts(NamedTuple):
+    """A variant's arguments by what they are for."""
+
+    arguments: dict[str, Any]
+    options: dict[str, Any]
+    checkpoint: int | None
+
+
+def declared_method(registry: Registry, text: str, file: str = "") -> MethodSpec:
+    """The declaration of a variant's method.
+
+    Raises:
+        SpecError: there is none, or the text is malformed.
+    """
+    name = Variant.parse(text, file).name
+    return registry.find(registry.methods, "method", name, file)
+
+
+def parts(registry: Registry, text: str, file: str = "") -> Parts:
+    """A variant's arguments, told apart: of the method itself, or of its training.
+
+    Raises:
+        SpecError: neither of the two has an argument of such a name, or one is of a wrong type.
+    """
+    spec, given = declared_method(registry, text, file), dict(Variant.parse(text).arguments)
+    signature = signature_of(spec.target, spec.file)
+    own = set(signature.parameters) if signature else set()
+    known = set(KINDS[spec.trains].options.model_fields) if spec.trains else set()
+    checkpoint = given.pop(CHECKPOINT, None) if spec.trains else None
+    options = {key: value for key, value in given.items() if key in known - own}
+    arguments = {key: value for key, value in given.items() if key not in options}
+    where, valid = f"method {text!r}", known | ({CHECKPOINT} if spec.trains else set())
+    what = f"argument of {where}:"
+    check_call(spec.target, arguments, file=file, what=what, where=where, valid=valid)
+    return Parts(arguments, options, checkpoint)
+
+
+def method_variant(registry: Registry, text: str, file: str = "") -> MethodSpec:
+    """A declared method with a variant's arguments, without any config; the text is its name.
+
+    Raises:
+        SpecError: as :func:`parts`.
+    """
+    spec, own = declared_method(registry, text, file), parts(registry, text, file)
+    searcher = registry.methods[spec.search] if spec.search else None
+    arguments = {**spec.arguments, **own.arguments}
+    changed = with_checkpoint(own.checkpoint)
+    name = str(Variant.parse(text))
+    return replace(spec, name=name, arguments=arguments, searcher=searcher, **changed)
+
+
+def with_checkpoint(step: int | None) -> dict[str, Any]:
+    """The fields of a method that uses the checkpoint of a step, whatever state it declares."""
+    return {} if step is None else {"state": "final", "checkpoint": step}

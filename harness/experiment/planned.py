@@ -1,0 +1,282 @@
+"""The job of every rule, and the files that it needs before it can start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.experiment.components import WEIGHT_ARGUMENTS, PromptsSpec, SimilaritySpec
+from harness.experiment.jobs import (
+    AuditJob,
+    GenerateJob,
+    MatchJob,
+    OverlapJob,
+    PairsJob,
+    PretrainJob,
+    ScoreJob,
+    Timed,
+    TimingJob,
+    TrainJob,
+)
+from harness.experiment.places import (
+    AUDITS,
+    MATCHED,
+    PAIRS,
+    SCORES,
+    TIMINGS,
+    TRAINING,
+    WORK,
+    frame_of,
+    place,
+)
+from harness.experiment.plan import NO_REWARD, Experiment, Run, prompts_of
+from hypernoise.weights.pins import HASH_MARK, is_remote
+
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The jobs of an experiment; methods are named after rules, arguments after wildcards."""
+
+    experiment: Experiment
+
+    def train(self, model: str, reward: str, training: str) -> TrainJob:
+        """Train a method's network."""
+        experiment = self.experiment
+        prompts = experiment.prompts(model, reward, training)
+        return TrainJob(
+            model=experiment.registry.models[model],
+            method=experiment.method(training, model, reward),
+            reward=experiment.registry.reward(reward),
+            extra_rewards=experiment.judges(reward),
+            train_prompts=prompts["train"],
+            validation_prompts=prompts["validation"],
+            validation_images=experiment.config.validation_images,
+            options=experiment.options(model, reward, training),
+            out=place(TRAINING, model=model, reward=reward, training=training),
+            work=_work("training", model=model, reward=reward, training=training),
+        )
+
+    def training_of(self, model: str, reward: str, method: str) -> str:
+        """The folder of the training that a method draws on."""
+        training = self.experiment.training(model, reward, method)
+        return place(TRAINING, model=model, reward=reward, training=training)
+
+    def match(self, model: str, reward: str, method: str) -> MatchJob:
+        """Pick the checkpoint of a matched method."""
+        noise = self.experiment.noise_training(model, reward)
+        return MatchJob(
+            finetune=self.training_of(model, reward, method),
+            hypernoise=place(TRAINING, model=model, reward=reward, training=noise),
+            reward=reward,
+            out=place(MATCHED, model=model, reward=reward, method=method),
+        )
+
+    def audit_network(self, model: str, reward: str, method: str) -> AuditJob:
+        """Measure the KL terms that a method's training dropped."""
+        experiment, given = self.experiment, self.experiment.config.audit
+        return AuditJob(
+            model=experiment.registry.models[model],
+            method=experiment.method(method, model, reward),
+            reward=reward,
+            training=self.training_of(model, reward, method),
+            prompts=prompts_of(given.prompts),
+            n_images=given.n_images,
+            seed=experiment.config.seed,
+            checkpoints=given.checkpoints,
+            options=given.options.model_dump(exclude_unset=True),
+            precision=given.precision,
+            out=place(AUDITS, model=model, reward=reward, method=method),
+            work=_work("audits", model=model, reward=reward, method=method),
+        )
+
+    def adapter_of(self, run: Run) -> str | None:
+        """The folder of the trained network that a run needs, or None.
+
+        Raises:
+            SpecError: its training does not make the checkpoint that it uses.
+        """
+        spec = self.experiment.method(run.method, run.model, run.reward)
+        if spec.trains is None:
+            return None
+        self.experiment.check_checkpoint(run)
+        if spec.state == "matched":
+            return place(MATCHED, model=run.model, reward=run.reward, method=run.method)
+        return self.training_of(run.model, run.reward, run.method)
+
+    def needs_of(self, run: Run) -> list[str]:
+        """Local weights of a run's model and of the reward that it searches, and its network."""
+        searches = self.experiment.declared(run.method).needs_reward
+        adapter = self.adapter_of(run)
+        weights = self.weights(run.model, *([run.reward] if searches else []))
+        return weights + ([adapter] if adapter else [])
+
+    def generate(self, **fields: Any) -> GenerateJob:
+        """Generate a run's images."""
+        experiment, run = self.experiment, Run(**fields)
+        return GenerateJob(
+            model=experiment.registry.models[run.model],
+            method=experiment.method(run.method, run.model, run.reward),
+            reward=None if run.reward == NO_REWARD else experiment.registry.reward(run.reward),
+            benchmark=experiment.registry.benchmarks[run.benchmark],
+            steps=run.steps,
+            seed=experiment.config.seed,
+            batch_size=experiment.config.batch_size,
+            adapter=self.adapter_of(run),
+            out=frame_of(run),
+            work=_work("images", **run._asdict()),
+        )
+
+    def images(self, image_set: str, model: str) -> list[str]:
+        """The image frames of a set that one model makes."""
+        return [frame_of(run) for run in self.experiment.runs(image_set, model)]
+
+    def score(self, image_set: str, model: str) -> ScoreJob:
+        """Score the images of a set."""
+        experiment = self.experiment
+        chosen, registry = experiment.image_set(image_set), experiment.registry
+        metrics = experiment.metrics(image_set)
+        return ScoreJob(
+            benchmark=registry.benchmarks[chosen.benchmark],
+            rewards={metric: registry.reward(name) for metric, name in metrics.items()},
+            images=tuple(self.images(image_set, model)),
+            out=place(SCORES, image_set=image_set, model=model),
+            swap=chosen.swapped.prompts if chosen.swapped else "",
+            seed=experiment.config.seed,
+        )
+
+    def pairs(self, image_set: str, model: str) -> PairsJob:
+        """Compare the images of a set in pairs."""
+        given = self.experiment.config.similarities
+        return PairsJob(
+            comparisons={m: SimilaritySpec(**called.model_dump()) for m, called in given.items()},
+            images=tuple(self.images(image_set, model)),
+            out=place(PAIRS, image_set=image_set, model=model),
+        )
+
+    def profile(self, image_set: str, model: str) -> TimingJob:
+        """Time the methods of a set against one another."""
+        experiment, timing = self.experiment, self.experiment.timing(image_set)
+        runs, rank = experiment.runs(image_set, model), timing.untrained_rank
+        methods = {run.method: None if rank else self.adapter_of(run) for run in runs}
+        reward = experiment.image_set(image_set).reward
+        return TimingJob(
+            model=experiment.registry.models[model],
+            methods=tuple(
+                Timed(experiment.method(method, model, reward), adapter)
+                for method, adapter in methods.items()
+            ),
+            benchmark=experiment.registry.benchmarks[timing.benchmark],
+            out=place(TIMINGS, image_set=image_set, model=model),
+            reward=experiment.registry.reward(reward),
+            batch_sizes=timing.batch_sizes,
+            sampling_steps=(experiment.steps(model),),
+            modes=timing.modes or (),
+            repeats=timing.repeats,
+            rank=rank or 8,
+            operations=bool(timing.operations),
+            peak_memory=bool(timing.peak_memory),
+            threads=timing.threads,
+        )
+
+    def timed(self, image_set: str, model: str) -> list[str]:
+        """What timing a set needs: networks where they are trained, and weights."""
+        runs = self.experiment.runs(image_set, model)
+        if not self.experiment.timing(image_set).untrained_rank:
+            return list(dict.fromkeys(file for run in runs for file in self.needs_of(run)))
+        searched = self.profile(image_set, model).searched
+        return self.weights(model, *([searched.name] if searched else []))
+
+    def pretrain(self, name: str) -> PretrainJob:
+        """Make the weights of one of the embedded world's generators or matchers.
+
+        Args:
+            name: of the model or reward; its recipe has the same name.
+        """
+        given, models = self.experiment.config.pretrain, self.experiment.registry.models
+        teachers = given.generators if name in given.matchers else ()
+        return PretrainJob(
+            kind="matcher" if teachers else "generator",
+            recipe=name,
+            out=f"{given.folder}/{name}{'.safetensors' if teachers else ''}",
+            changes=given.changes.get(name, {}),
+            models=tuple(replace(models[t], weights=f"{given.folder}/{t}") for t in teachers),
+        )
+
+    def overlap(
+        self, trainings: Iterable[tuple[str, str, str]], benchmarks: Iterable[str]
+    ) -> OverlapJob:
+        """Check that no prompt of some trainings (model, reward, training) is in a benchmark."""
+        trained: dict[str, PromptsSpec] = {}
+        watched: dict[str, PromptsSpec] = {}
+        choosing: dict[str, PromptsSpec] = {}
+        for names in sorted(trainings):
+            prompts, said = self.experiment.prompts(*names), " ".join(names)
+            _add_first(trained, f"training {said}", prompts["train"])
+            if self._is_chosen(*names):
+                name = f"validation that chooses the checkpoint of {said}"
+                _add_first(choosing, name, prompts["validation"])
+            else:
+                _add_first(watched, f"validation of {said}", prompts["validation"])
+        declared = self.experiment.registry.benchmarks
+        found = {name: declared[name].prompts for name in sorted(set(benchmarks))}
+        return OverlapJob(trainings=trained, benchmarks=found, validations=watched | choosing)
+
+    def _is_chosen(self, model: str, reward: str, method: str) -> bool:
+        """Whether validation prompts say which checkpoint of a training a method uses."""
+        if self.experiment.method(method).state == "matched":
+            return True
+        best = self.experiment.options(model, reward, method).get("keep") == "best"
+        return best and self.experiment.uses_end(method)
+
+    def trained_by(self, model: str, reward: str, training: str) -> list[str]:
+        """Local weights that a training reads, those of its judges too."""
+        return self.weights(model, reward, *self.experiment.metrics().values())
+
+    def scored_by(self, image_set: str, model: str) -> list[str]:
+        """Local weights of all rewards that a set is scored with."""
+        return self.weights(*self.experiment.metrics(image_set).values())
+
+    def weights(self, *names: str) -> list[str]:
+        """Local weight files of models and rewards; at least one for each that has local weights.
+
+        A missing folder or file stays in the list, so that Snakemake reports it.
+        """
+        registry = self.experiment.registry
+        models = [registry.models[name] for name in names if name in registry.models]
+        places = [model.weights for model in models if model.is_local]
+        rewards = [registry.reward(name) for name in names if name in registry.rewards]
+        for single in (s for reward in rewards for s in reward.singles() if not s.is_random):
+            named = [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
+            places += [_pinned_place(text) for text in named if text]
+        return [file for found in places if found for file in _local_files(found)]
+
+
+def _work(stage: str, **fields: Any) -> str:
+    return place("/".join([WORK, stage, *(f"{{{name}}}" for name in fields)]), **fields)
+
+
+def _add_first(found: dict[str, PromptsSpec], name: str, spec: PromptsSpec) -> None:
+    """Add prompts under a name, unless they are there: most trainings share theirs."""
+    if spec not in found.values():
+        found[name] = spec
+
+
+def _pinned_place(text: str) -> str:
+    """The place on this machine that a reward's weights name, or "" where they are elsewhere."""
+    found = text.partition(HASH_MARK)[0]
+    # A hub name has one slash; what has more of them can only be a local place.
+    shaped = Path(found).suffix in _WEIGHT_SUFFIXES or found.count("/") > 1
+    return found if not is_remote(found) and (shaped or Path(found).is_dir()) else ""
+
+
+def _local_files(place: str) -> list[str]:
+    path = Path(place)
+    if path.is_dir():
+        kinds = ("*.json", "*.safetensors")
+        found = sorted(str(file) for kind in kinds for file in path.rglob(kind))
+        return list(dict.fromkeys([str(path / "model_index.json"), *found]))
+    return [place if path.suffix else str(path / "model_index.json")]

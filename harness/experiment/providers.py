@@ -1,0 +1,323 @@
+"""What tables and figures are given: frames, and what the plan knows, by parameter name.
+
+The function of a table says by the names of its parameters what it needs; they are read from its
+source. A new provider is a function here with the parameter's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from harness.base.errors import SpecError
+from harness.base.signatures import Parameter, signature_of
+from harness.experiment.components import TableSpec
+from harness.experiment.config import ImageSet
+from harness.experiment.jobs import TableJob
+from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
+from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
+from harness.experiment.variants import Variant
+
+STEPS_FILE = "steps.parquet"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table or figure of an experiment, of one model where there is one per model.
+
+    Attributes:
+        only: that model.
+    """
+
+    experiment: Experiment
+    spec: TableSpec
+    only: str = ""
+
+    @cached_property
+    def sets(self) -> list[ImageSet]:
+        """The sets of images that it is made of.
+
+        Raises:
+            SpecError: the config lacks one.
+        """
+        return [self.experiment.image_set(name, self.spec.name) for name in self.spec.sets]
+
+    @cached_property
+    def first(self) -> ImageSet:
+        return self.sets[0]
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models that it shows.
+
+        Raises:
+            SpecError: it shows the n-th one, and there are fewer.
+        """
+        found, place = [self.only] if self.only else list(self.first.models), self.spec.place
+        if place is None:
+            return found
+        if place > len(found):
+            raise SpecError(
+                f"{self.experiment.file}: {self.spec.name} shows model {place}, "
+                f"there are {len(found)}"
+            )
+        return [found[place - 1]]
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What its function asks for, by name."""
+        signature = signature_of(self.spec.target, self.spec.file)
+        return signature.parameters if signature else {}
+
+    def inputs(self) -> dict[str, list[str]]:
+        """Files by kind of frame; a training's folder in place of its frame."""
+        names = {*self.parameters, *self.spec.frames}
+        found = {k: list(dict.fromkeys(FRAMES[k](self))) for k in FRAMES if k in names}
+        return {
+            kind: files
+            for kind, files in found.items()
+            if files or kind not in self.parameters or self.parameters[kind].is_required
+        }
+
+    def job(self) -> TableJob:
+        """The job that makes it."""
+        inputs = {
+            kind: tuple(f"{file}/{STEPS_FILE}" if kind == "training" else file for file in files)
+            for kind, files in self.inputs().items()
+        }
+        wanted = [name for name in PROVIDERS if name in self.parameters]
+        found = {n: PROVIDERS[n](self) for n in wanted if n not in self.spec.arguments}
+        given = {name: value for name, value in found.items() if value is not None}
+        spec = replace(self.spec, arguments={**given, **self.spec.arguments})
+        return TableJob(table=spec, inputs=inputs, out=self.stem)
+
+    @property
+    def stem(self) -> str:
+        """Where it goes, without suffix."""
+        return self.spec.stem.format(model=self.only)
+
+    def runs(self) -> list[Run]:
+        """The images that it is made of."""
+        found = (r for n in self.spec.sets for m in self.models for r in self.experiment.runs(n, m))
+        return list(dict.fromkeys(found))
+
+    def methods(self) -> list[str]:
+        """The methods that it shows: of audits and searches those that can have any."""
+        experiment, methods = self.experiment, list(self.spec.methods or self.first.methods)
+        inputs = self.inputs()
+        if "audits" in inputs:
+            return experiment.moving_noise(methods)
+        if "training" in inputs and "scores" not in inputs:
+            return list(dict.fromkeys(name for *_, name in experiment.trainings(self.spec.sets[0])))
+        if "trajectories" in inputs and "scores" not in inputs:
+            return [method for method in methods if experiment.declared(method).needs_reward]
+        return methods
+
+    def shown(self) -> dict[str, list[int]]:
+        """Method -> its sampling steps; only of methods that train ``trains``, and of the base."""
+        experiment = self.experiment
+        found = experiment.shown(self.spec.sets, self.models[0])
+        if not self.spec.trains:
+            return found
+        kinds = {method: experiment.declared(method).trains for method in found}
+        base = [method for method, kind in kinds.items() if kind is None]
+        ends = [m for m, k in kinds.items() if k == self.spec.trains and experiment.uses_end(m)]
+        return {method: found[method] for method in [*base, *ends]}
+
+    def options(self, model: str, method: str) -> Mapping[str, Any]:
+        return self.experiment.options(model, self.first.reward, method)
+
+    def trained(self) -> list[str]:
+        return [method for method in self.first.methods if self.experiment.declared(method).trains]
+
+
+def _per_model(pattern: str) -> Callable[[Table], list[str]]:
+    return lambda table: [
+        place(pattern, image_set=name, model=model)
+        for name in table.spec.sets
+        for model in table.models
+    ]
+
+
+def _images(table: Table) -> list[str]:
+    return [frame_of(run) for run in table.runs()]
+
+
+def _trajectories(table: Table) -> list[str]:
+    declared = table.experiment.declared
+    return [
+        frame_of(run, "trajectories") for run in table.runs() if declared(run.method).needs_reward
+    ]
+
+
+def _pairs(table: Table) -> list[str]:
+    return _per_model(PAIRS)(table) if table.experiment.config.similarities else []
+
+
+def _training(table: Table) -> list[str]:
+    found = (names for each in table.spec.sets for names in table.experiment.trainings(each))
+    return [place(TRAINING, model=m, reward=r, training=training) for m, r, training in found]
+
+
+def _audits(table: Table) -> list[str]:
+    reward = table.first.reward
+    methods = table.experiment.moving_noise(table.first.methods)
+    if not methods:
+        raise SpecError(
+            f"{table.experiment.file}: no method of image set {table.spec.sets[0]!r} trains a "
+            "network that moves noise"
+        )
+    return [place(AUDITS, model=m, reward=reward, method=t) for m in table.models for t in methods]
+
+
+#: Kind of frame -> the files of a table.
+FRAMES: Mapping[str, Callable[[Table], list[str]]] = {
+    "scores": _per_model(SCORES),
+    "images": _images,
+    "timings": _per_model(TIMINGS),
+    "trajectories": _trajectories,
+    "pairs": _pairs,
+    "training": _training,
+    "audits": _audits,
+}
+
+
+def _ranks(table: Table) -> dict[str, dict[str, int]]:
+    """Model -> method -> LoRA rank of what is trained for it."""
+    methods = [m for m in table.shown() if table.experiment.declared(m).trains]
+    given = {model: {m: table.options(model, m) for m in methods} for model in table.models}
+    return {
+        model: {m: int(options["rank"]) for m, options in found.items() if "rank" in options}
+        for model, found in given.items()
+    }
+
+
+def _columns(table: Table) -> list[dict[str, Any]]:
+    """Columns of a grid: models, within them noises, within them methods."""
+    return [
+        {"model": model, "method": method, "steps": steps, "image_index": index}
+        for model in table.models
+        for index in range(table.spec.n_images)
+        for method in table.methods()
+        for steps in table.first.steps or (table.experiment.steps(model),)
+    ]
+
+
+def _settings(table: Table) -> Mapping[str, Any]:
+    """Method -> its arguments in words, by model where models differ; of trainings what tells them
+    apart."""
+    if "training" in table.parameters:
+        return _trained_settings(table)
+    found = {}
+    for name in table.first.methods:
+        words = [table.experiment.in_words(name, m, table.first.reward) for m in table.models]
+        own = [f"{model} {text}".strip() for model, text in zip(table.models, words, strict=True)]
+        found[name] = words[0] if len(set(words)) == 1 else "; ".join(own)
+    return found
+
+
+def _starts(table: Table) -> dict[str, str]:
+    """Of a set's methods, those that start a search of the set warm -> that search."""
+    methods = table.first.methods
+    pairs = {method: table.experiment.declared(method).search for method in methods}
+    return {warm: cold for warm, cold in pairs.items() if cold in methods}
+
+
+def _temperatures(table: Table) -> dict[str, dict[str, tuple[float, str]]]:
+    """Model -> audited method -> (temperature, L2 reduction) of its training, if given."""
+    given = {model: {m: table.options(model, m) for m in table.methods()} for model in table.models}
+    return {
+        model: {
+            method: (options["temperature"], options.get("l2_reduction", "sum"))
+            for method, options in found.items()
+            if "temperature" in options
+        }
+        for model, found in given.items()
+    }
+
+
+def _trained_settings(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
+    """Model -> trained method -> what tells it from the others: the training that it draws on, and
+    of that the checkpoint, None for the kept one; for noise networks reduction and temperature of
+    the L2 term too."""
+    return {
+        model: {method: _trained_setting(table, model, method) for method in table.trained()}
+        for model in table.models
+    }
+
+
+def _trained_setting(table: Table, model: str, method: str) -> dict[str, Any]:
+    experiment, reward, sets = table.experiment, table.first.reward, table.spec.sets[0]
+    if experiment.method(method).state == "matched":
+        raise SpecError(
+            f"{experiment.file}: {method!r} in image set {sets!r} is matched by its reward, so its "
+            "steps are known only after training; name a checkpoint, as in "
+            "'lora_finetune:checkpoint=40'"
+        )
+    training = experiment.training(model, reward, method)
+    found = {"training": training, "checkpoint": experiment.parts(method).checkpoint}
+    if experiment.declared(method).trains != "hypernoise":
+        return found
+    options = table.options(model, method)
+    for name in ("l2_reduction", "temperature"):
+        if name not in options:
+            raise SpecError(
+                f"{experiment.file}: config section 'training' gives {method!r} on {model} no "
+                f"{name}, which tells it from the others of image set {sets!r}"
+            )
+    return {**found, **{name: options[name] for name in ("l2_reduction", "temperature")}}
+
+
+def _parameter(table: Table) -> str:
+    """The argument in which the variants of a set differ, if it is one."""
+    names = {name for text in table.first.methods for name in Variant.parse(text).arguments}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _values(table: Table) -> dict[str, Any] | None:
+    """Method -> its value of the parameter. Of a grid: metric -> what it is called below images,
+    where no benchmark's verdict frames them."""
+    if "columns" in table.parameters:
+        judges = table.experiment.config.judges
+        said = {name: "judge" if len(judges) == 1 else name.replace("_", " ") for name in judges}
+        return None if _metric(table) else {TRAIN_METRIC: table.first.reward, **said}
+    name = _parameter(table)
+    return {text: Variant.parse(text).arguments.get(name) for text in table.first.methods}
+
+
+def _metric(table: Table) -> str | None:
+    return table.experiment.registry.benchmarks[table.first.benchmark].metric or None
+
+
+def _swapped_reward(table: Table) -> str:
+    swapped = table.first.swapped
+    if swapped is None:
+        raise SpecError(
+            f"{table.experiment.file}: image set {table.spec.sets[0]!r} has no 'swapped', which "
+            f"{table.spec.name} needs"
+        )
+    return swapped.reward
+
+
+#: Parameter of a table's function -> what it is given; None leaves it its default.
+PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
+    "models": lambda table: table.models,
+    "model": lambda table: table.models[0],
+    "methods": Table.methods,
+    "runs": Table.shown,
+    "ranks": _ranks,
+    "columns": _columns,
+    "settings": _settings,
+    "starts": _starts,
+    "temperatures": _temperatures,
+    "parameter": _parameter,
+    "values": _values,
+    "swapped_reward": _swapped_reward,
+    "reward": lambda table: table.first.reward,
+    "judges": lambda table: list(table.experiment.config.judges),
+    "metric": _metric,
+    "batch_size": lambda table: max(table.experiment.timing(table.spec.sets[0]).batch_sizes),
+    "config": lambda table: table.experiment.config.model_dump(mode="json", exclude_unset=True),
+}

@@ -1,0 +1,116 @@
+"""What a config file may say, and the reference that is made of it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from experiments import CONFIG_FOLDER, FILE, load, load_yaml
+from paths import REPOSITORY
+
+from harness.base.errors import SpecError
+from harness.experiment import reference
+from harness.experiment.config import extended, read
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml")))
+def test_a_shipped_config_is_sound(name: str) -> None:
+    read(load(name), name)
+
+
+def test_the_papers_config_trains_on_its_prompts() -> None:
+    config = load("paper.yaml")
+    assert config["prompts"]["default"]["train"]["arguments"]["n"] == 70_000
+    assert config["prompts"]["redness"]["train"]["arguments"]["n"] == 30
+    assert config["prompts"]["redness"]["validation"]["arguments"]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (["modles"], ["tiny_sd"], ["unknown config key 'modles'", "'models'"]),
+        (["training", "default", "step"], 3, ["'step'", "'training.default'", "'steps'"]),
+        (["training", "default", "steps"], 0, ["training.default.steps", "0", "at least 1"]),
+        (["training", "reno", "rank"], 0, ["training.reno.rank", "at least 1"]),
+        (["training"], {}, ["'training'", "lacks the layer 'default'"]),
+        (["training"], {"default": {"steps": 2}}, ["lacks 'checkpoint_every', 'validate_every'"]),
+        (["steps", "tiny_sd"], 0, ["steps.tiny_sd", "at least 1"]),
+        (["models"], [], ["models", "at least 1 item"]),
+        (["models"], ["tiny_sd", "tiny_sd"], ["names 'tiny_sd' twice"]),
+        (["methods"], ["reno:a=1,b=2", "reno:b=2,a=1"], ["names 'reno:a=1,b=2' twice"]),
+        (["methods"], ["reno:a"], ["'methods'", "'reno:a'", "is not 'argument=value'"]),
+        (["timing", "batchsizes"], [3], ["'batchsizes'", "'batch_sizes'"]),
+        (["timing", "repeats"], 2, ["timing.repeats", "at least 3"]),
+        (["training", "default", "precision"], "fp16", ["training.default.precision", "bf16"]),
+        (["image_sets", "more"], {"benchmrk": "a"}, ["'image_sets.more'", "'benchmark'"]),
+        (["image_sets", "more-1"], {}, ["image_sets", "more-1"]),
+        (["similarities"], {"lpips": {"target": "a:b"}}, ["similarities", "lpips"]),
+        (["gpus"], "all", ["'gpus' is 'all'", "'auto'", "whole number"]),
+        (["seed"], ..., ["config lacks 'seed'"]),
+    ],
+)
+def test_a_fault_in_the_config_is_named_with_its_file(
+    path: list[str], value: Any, words: list[str]
+) -> None:
+    inner = broken = copy.deepcopy(load("tiny.yaml"))
+    for key in path[:-1]:
+        inner = inner.setdefault(key, {})
+    if value is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    with pytest.raises(SpecError) as fault:
+        read(broken, FILE)
+    for word in [FILE, *words]:
+        assert word in str(fault.value)
+
+
+def test_every_fault_has_a_line_of_its_own() -> None:
+    broken = {**load("tiny.yaml"), "seed": -1, "batch_size": 0}
+    with pytest.raises(SpecError) as fault:
+        read(broken, FILE)
+    lines = str(fault.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{FILE}: config key ") for line in lines)
+
+
+def test_a_config_leaves_keys_and_image_sets_to_the_one_that_it_extends(tmp_path: Path) -> None:
+    files = {
+        "a.yaml": {"models": ["one"], "timing": {"repeats": 3}, "image_sets": {"x": {}, "y": {}}},
+        "b.yaml": {
+            "extends": "a.yaml",
+            "timing": {"threads": 2},
+            "image_sets": {"y": {"steps": [1]}},
+        },
+        "c.yaml": {"extends": "c.yaml"},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    found = extended({"extends": "b.yaml", "seed": 2}, tmp_path, load_yaml)
+    assert found == {
+        "models": ["one"],
+        "timing": {"threads": 2},
+        "image_sets": {"x": {}, "y": {"steps": [1]}},
+        "seed": 2,
+    }
+    with pytest.raises(SpecError, match=r"c\.yaml, which another one extends, extends itself"):
+        extended({"extends": "c.yaml"}, tmp_path, load_yaml)
+    with pytest.raises(SpecError, match=r"d\.yaml, which another one extends, is missing"):
+        extended({"extends": "d.yaml"}, tmp_path, load_yaml)
+
+
+def test_the_reference_page_and_the_editors_schema_are_current() -> None:
+    advice = "`make reference` writes it anew"
+    page = (REPOSITORY / reference.PAGE_FILE).read_text(encoding="utf-8")
+    assert page == reference.page(), advice
+    schema = (REPOSITORY / reference.SCHEMA_FILE).read_text(encoding="utf-8")
+    assert schema == reference.schema(), advice
+
+
+def test_the_reference_says_every_key_with_its_meaning() -> None:
+    rows = [line for line in reference.page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 70
+    assert not [row for row in rows if row.endswith("|  |")]
