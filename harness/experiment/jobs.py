@@ -77,7 +77,9 @@ class TrainJob:
     """
 
     #: What ``options`` are arguments of.
-    targets: ClassVar[Mapping[str, str]] = {"options": "hypernoise.training.options:TrainingOptions"}
+    targets: ClassVar[Mapping[str, str]] = {
+        "options": "hypernoise.training.options:TrainingOptions"
+    }
 
     model: ModelSpec
     method: MethodSpec
