@@ -128,12 +128,7 @@ def decide(
     metadata: Mapping[str, Any],
     detections: Detections,
     colors: Mapping[str, Sequence[str]],
-    *,
-    threshold: float = 0.3,
-    counting_threshold: float = 0.9,
-    max_objects: int = 16,
-    max_overlap: float = 1.0,
-    position_threshold: float = 0.1,
+    **thresholds: Any,
 ) -> Decision:
     """Decide about one image whose detections' colours are all known beforehand.
 
@@ -141,7 +136,7 @@ def decide(
         colors: class name -> one label per raw detection of that class, in the same order;
             read only for the detections that a colour clause asks about.
 
-    The other arguments, and the errors, are those of :func:`judge`.
+    The other arguments, ``thresholds`` and the errors are those of :func:`judge`.
 
     Raises:
         ValueError: a colour clause asks about a detection that ``colors`` does not label.
@@ -156,16 +151,7 @@ def decide(
             )
         return [labels[index] for index in raw_index]
 
-    return judge(
-        metadata,
-        detections,
-        look_up,
-        threshold=threshold,
-        counting_threshold=counting_threshold,
-        max_objects=max_objects,
-        max_overlap=max_overlap,
-        position_threshold=position_threshold,
-    )
+    return judge(metadata, detections, look_up, **thresholds)
 
 
 def judge(

@@ -9,7 +9,9 @@ the original's where the user has installed them.
 from __future__ import annotations
 
 import re
+import tomllib
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from hypernoise.errors import check_choice
@@ -22,67 +24,10 @@ IGNORED = ("top", "the side", "the left", "the right")
 MAX_CHUNKS = 8
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
+#: Kinds of words that describe.
+_DESCRIBING = ("adjectives", "nominal_adjectives")
+_WORDS_FILE = Path(__file__).with_suffix(".toml")
 _TOKEN = re.compile(r"[^\W\d_][\w'-]*|\d[\d:.]*\d|\d|[^\w\s]")
-_DETERMINERS = _words(
-    "a an the its their his her my our your this these those each every some any no many several "
-    "all both another one two three four five six seven eight nine ten"
-)
-_PRONOUNS = _words("it he she they him them which who that")
-#: Words that describe, and are no noun by themselves.
-_ADJECTIVES = _words(
-    "red blue green yellow brown black white gray grey purple pink beige tan golden colored "
-    "metallic wooden fluffy woolen wool stainless leather-bound rubber-tipped glassy soft "
-    "rectangular spherical triangular pentagonal pyramidal round conical oblong cylindrical cubic "
-    "circular oval tall short big small long large narrow tiny little huge wide spacious bright "
-    "dark vivid lush plain clean modern warm cozy hot very whitish matching other same only "
-    "comfortable stylish beautiful unique fancy unlikely perfect different tasty ample"
-)
-#: Words that describe, and can be what is described.
-_NOMINAL_ADJECTIVES = _words(
-    "orange gold silver violet glass rubber leather plastic fabric wood metal diamond teardrop "
-    "crescent square circle pink light"
-)
-_DESCRIBING = _ADJECTIVES | _NOMINAL_ADJECTIVES
-_PREPOSITIONS = _words(
-    "of in on with by for to at into onto over near next behind from under underneath above below "
-    "against between through across along inside around atop down during after before off out up "
-    "beside without like as than upside towards toward while because but or nor if when where "
-    "there left right together neatly beautifully perfectly elegantly also not otherwise most of "
-    "nearby how away"
-)
-#: Forms that are verbs wherever they can be one.
-_VERBS = _words(
-    "is are was were be been being has have had does did sits sat sitting stands stood standing "
-    "holds held holding wears wearing looks looked looking hangs hung hanging lies lay lying rests "
-    "resting features includes provides provided provide added adds add made make makes keeps kept "
-    "keep illuminated illuminates illuminate displayed displaying displays dominated flowed looms "
-    "served serves defining filled fills organized covered adorned decorate decorates sparkled "
-    "shines drips creaks bounces slides stirs simmers scribbles ticks opens closes falls "
-    "clink tighten adorn accompany complement complete support protect attract attracted boil "
-    "bake brew pour press prepare pass glide gleam glow float floats floating drift drifts roam "
-    "flies fly await run runs reads colliding posing riding sleeping throwing typing parked "
-    "placed arranged removed used controlled propelled welcomed fascinated brightened sheltered "
-    "created told floated led hydrated contrasting contrasts reflect reflects "
-    "reflected casting revealing release "
-    "unlocks corrects shifts leans lounges sleeps takes wants waits enabled circled hit beats "
-    "warmed satisfied struggled hosted attached hosting organizing reaching cut cuts slice slices "
-    "cast sit stand hold rest hang mix match style display set measure shape beat dig spray jot "
-    "write click stir sleep perch fasten secure serve throw play lie cook cycle walk clean simmer "
-    "show remove work float touch "
-    "contain contains stacked mounted tied lit potted waving reading propped perched"
-)
-#: Of those, forms that are nouns as often: verbs only before what can follow one.
-_VERBS_OR_NOUNS = _words(
-    "cut slice slices sit stand stands hold rest rests hang mix match style display displays set "
-    "measure shape beat dig spray write click stir sleep perch serve throw play lie cook cycle "
-    "walk clean show work float floats touch drift "
-    "support complement press pass glow cast features glide fly flies run runs lay place falls "
-    "filled parked placed potted mounted arranged covered adorned reflected stacked cutting reading"
-)
 _PARTICIPLE = re.compile(r"\w+(ing|ed)")
 
 
@@ -100,6 +45,13 @@ def noun_chunks(prompt: str, chunker: Chunker = "rules") -> list[str]:
 def check_chunker(chunker: Chunker) -> None:
     """Check that a chunker can be used; raises as :func:`noun_chunks`."""
     noun_chunks("a cat", chunker)
+
+
+@cache
+def _words(*kinds: str) -> frozenset[str]:
+    """All words of some kinds."""
+    lists = tomllib.loads(_WORDS_FILE.read_text(encoding="utf-8"))
+    return frozenset(word for kind in kinds for word in lists[kind].split())
 
 
 def _by_spacy(prompt: str) -> list[str]:
@@ -131,7 +83,7 @@ def _by_rules(prompt: str) -> list[str]:
             found.append(prompt[tokens[start].start() : tokens[end - 1].end()])
         # What ends a chunk starts one if it can.
         start = end if end < len(words) and _starts(words, end) else end + 1
-        if end < len(words) and words[end] in _PRONOUNS:
+        if end < len(words) and words[end] in _words("pronouns"):
             found.append(prompt[tokens[end].start() : tokens[end].end()])
     return found
 
@@ -141,15 +93,15 @@ def _ends(words: list[str], start: int, place: int) -> bool:
     word, chunk = words[place], words[start:place]
     if word in ("and", ","):
         return not _joins(words, chunk, place)
-    if word in _DETERMINERS:
+    if word in _words("determiners"):
         return bool(chunk) and chunk != ["all"] and chunk != ["both"]
-    if not word[0].isalnum() or word in _PREPOSITIONS or word in _PRONOUNS:
+    if not word[0].isalnum() or word in _words("prepositions") or word in _words("pronouns"):
         return True
-    return word in _VERBS and _is_verb(words, chunk, place)
+    return word in _words("verbs") and _is_verb(words, chunk, place)
 
 
 def _starts(words: list[str], place: int) -> bool:
-    return words[place] in _DETERMINERS
+    return words[place] in _words("determiners")
 
 
 def _joins(words: list[str], chunk: list[str], place: int) -> bool:
@@ -157,12 +109,12 @@ def _joins(words: list[str], chunk: list[str], place: int) -> bool:
     following = words[place + 1 : place + 3]
     if following[:1] == ["and"]:
         following = following[1:]
-    described = [word for word in chunk if word not in _DETERMINERS]
+    described = [word for word in chunk if word not in _words("determiners")]
     return (
         bool(described)
-        and all(word in _DESCRIBING or word in ("and", ",") for word in described)
+        and all(word in _words(*_DESCRIBING) or word in ("and", ",") for word in described)
         and bool(following)
-        and following[0] in _DESCRIBING
+        and following[0] in _words(*_DESCRIBING)
     )
 
 
@@ -171,20 +123,20 @@ def _is_verb(words: list[str], chunk: list[str], place: int) -> bool:
         # "a triangular slice", "the wooden cutting board": a noun or its description is due.
         return False
     word = words[place]
-    if word not in _VERBS_OR_NOUNS:
+    if word not in _words("verbs_or_nouns"):
         return True
     following = words[place + 1] if place + 1 < len(words) else ""
-    return following in _DETERMINERS | _PREPOSITIONS | _DESCRIBING and following != "of"
+    return following in _words("determiners", "prepositions", *_DESCRIBING) and following != "of"
 
 
 def _has_head(chunk: list[str]) -> bool:
     last = chunk[-1]
-    if last in _NOMINAL_ADJECTIVES:
-        return any(word in _DESCRIBING for word in chunk[:-1])
-    return last not in _DETERMINERS | _ADJECTIVES and not _PARTICIPLE.fullmatch(last)
+    if last in _words("nominal_adjectives"):
+        return any(word in _words(*_DESCRIBING) for word in chunk[:-1])
+    return last not in _words("determiners", "adjectives") and not _PARTICIPLE.fullmatch(last)
 
 
 def _is_chunk(words: list[str]) -> bool:
-    if not words or words[-1] in _DETERMINERS | _ADJECTIVES:
+    if not words or words[-1] in _words("determiners", "adjectives"):
         return False
-    return any(word not in _DETERMINERS and word[0].isalpha() for word in words)
+    return any(word not in _words("determiners") and word[0].isalpha() for word in words)
