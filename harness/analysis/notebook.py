@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.base.safe_paths import below
 from harness.results import component_versions, frames
 
 #: Columns of score rows that :func:`load` adds to those of a frame.
@@ -26,11 +27,14 @@ def load(results: str | Path = "results") -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there are no scores.
+        SpecError: a file is a link out of the folder.
         ValueError: a file is broken (:func:`harness.results.frames.read`), or two files mix
         versions of
             a component (:func:`harness.results.component_versions.check`).
     """
-    paths = sorted(Path(results, "scores").glob("*/*.parquet"))
+    found = sorted(Path(results, "scores").glob("*/*.parquet"))
+    names = [str(path.relative_to(results)) for path in found]
+    paths = list(map(Path, below(results, names, results)))
     if not paths:
         raise FileNotFoundError(f"there are no scores in {Path(results, 'scores')}")
     component_versions.check(paths)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 
 
 def below(folder: str | Path, names: Iterable[str], file: str | Path) -> list[str]:
@@ -35,7 +35,7 @@ def below(folder: str | Path, names: Iterable[str], file: str | Path) -> list[st
         is_plain = last not in ("", ".", "..") and not os.path.islink(path)
         real = os.path.join(real_folders[parent], last) if is_plain else os.path.realpath(path)
         if os.path.isabs(name) or not (real == root or real.startswith(inside)):
-            led = f", a link to {real}," if os.path.islink(path) else ""
-            raise SpecError(f"{file} names {name!r}{led} which is outside {folder}")
+            led = f" a link to {real}," if os.path.islink(path) else ""
+            raise SpecError(f"{file} names {name!r},{led} which is outside {folder}")
         paths.append(path)
     return paths
