@@ -183,7 +183,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "geneval": Command(
         "score a folder of images in GenEval's layout, or summarise its results",
-        "harness.cli.geneval_folder:geneval",
+        "harness.cli.geneval:run",
         _geneval,
     ),
     "export-geneval": Command(

@@ -41,7 +41,7 @@ def gather(files: Iterable[tuple[str, str, Path]]) -> Any:
             words = pa.array([word] * len(rows), pa.string())
             rows = rows.add_column(place, column, words)
         parts.append(rows.replace_schema_metadata())
-    return pa.concat_tables(parts, promote_options="default")
+    return pa.concat_tables(parts, promote_options="permissive")
 
 
 def write(job: TableJob) -> Path:

@@ -19,15 +19,14 @@ from PIL.PngImagePlugin import PngImageFile
 from harness.__main__ import main
 from harness.benchmarks import shapeworld
 from harness.benchmarks.geneval import Evaluator, judge
-from harness.cli.geneval_folder import (
+from harness.cli.geneval import (
     evaluator_of,
-    export,
-    read_folder,
     read_results,
     score_all,
     summary,
     write_results,
 )
+from harness.cli.geneval_folder import export, read_folder
 from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec
 from harness.experiment.jobs import GenerateJob, ScoreJob
 from harness.results import frames
@@ -243,6 +242,7 @@ def test_results_of_another_tool_are_summarised_like_the_originals_script(tmp_pa
         ("{}", "line 1: no filename, tag, prompt, correct, reason, metadata, details"),
         (line() + "\n{", "line 2: no JSON"),
         (line(correct="yes"), "correct is 'yes', must be true or false"),
+        (line(tag={}), "tag is {}, must be a text"),
         ("", "holds no results"),
     ],
 )
@@ -322,3 +322,16 @@ def test_missing_images_stop_an_export_and_are_listed(images: Path, tmp_path: Pa
 def test_an_export_overwrites_nothing(images: Path, exported: Path) -> None:
     with pytest.raises(ValueError, match="is not empty"):
         export(images, exported)
+
+
+def test_a_folder_whose_files_are_links_out_of_it_is_refused(
+    exported: Path, tmp_path: Path
+) -> None:
+    for name in ("00000/samples/0000.png", "00001/metadata.jsonl"):
+        path = exported / name
+        path.rename(tmp_path / path.name)
+        path.symlink_to(tmp_path / path.name)
+    with pytest.raises(ValueError, match="not whole") as caught:
+        read_folder(exported, shapeworld.evaluator())
+    for name in ("00000/samples/0000.png", "00001/metadata.jsonl"):
+        assert f"names '{name}', a link to " in str(caught.value)

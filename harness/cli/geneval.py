@@ -1,0 +1,199 @@
+"""``python -m harness geneval IMAGES``: GenEval's decisions about a folder, and their summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from harness.base.atomic_files import write_text
+from harness.base.import_strings import SpecError, resolve
+from harness.benchmarks.geneval import Evaluator, check_words
+from harness.cli.geneval_folder import Sample, faults_of, read_folder
+from harness.results.image_files import Bytes, ImageReader, n_workers, upright
+from hypernoise.progress import Progress
+
+#: Detectors that a user may name by one word: target of the function that gives its Evaluator.
+DETECTORS = {"shapeworld": "harness.benchmarks.shapeworld:evaluator"}
+_COCO = "harness.benchmarks.geneval_coco:evaluator"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of ``results.jsonl``, with the original's fields.
+
+    Attributes:
+        filename: the image.
+        metadata: the prompt's GenEval fields, as JSON text.
+        details: kept detections, class -> [x0, y0, x1, y1, score], as JSON text.
+    """
+
+    filename: str
+    tag: str
+    prompt: str
+    correct: bool
+    reason: str
+    metadata: str
+    details: str
+
+
+def run(
+    images: Path,
+    out: Path,
+    detector: str,
+    revision: str,
+    clip: str,
+    prompts: int | None,
+    samples: int | None,
+) -> None:
+    """Score a folder in GenEval's layout and print the summary; or summarise a ``results.jsonl``.
+
+    Args:
+        images: the folder, or a results file of this or of another tool.
+        out: where the results go; unused where results are given.
+        detector: a word of :data:`DETECTORS`, ``"package.module:function"`` that gives an
+            Evaluator, or folder or hub name of Mask2Former; empty for the published one.
+        revision: commit of the detector's hub repository.
+        clip: checkpoint of the colour classifier (:mod:`hypernoise.weights.pinned_files`); empty
+            for the published one.
+        prompts, samples: how many prompts, and images of each, there must be.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: images or prompts are missing or unreadable; all of them are listed.
+    """
+    if images.is_file():
+        print(summary(read_results(images)))
+        return
+    evaluator = evaluator_of(detector, revision, clip)
+    results = score_all(read_folder(images, evaluator, prompts, samples), evaluator)
+    write_results(results, out)
+    print(summary(results))
+
+
+def evaluator_of(detector: str, revision: str = "", clip: str = "") -> Evaluator:
+    """The evaluator that a user names; arguments as in :func:`run`.
+
+    Raises:
+        SpecError: a target that does not exist, or a commit of a detector that takes none.
+        ValueError, FileNotFoundError: a detector that cannot be had.
+    """
+    target = DETECTORS.get(detector, detector if ":" in detector else "")
+    if target and (revision or clip):
+        raise SpecError(f"detector {detector!r} has no revision and no CLIP of its own to choose")
+    named = {"detector": detector, "clip": clip, "detector_revision": revision}
+    given = {} if target else {key: value for key, value in named.items() if value}
+    evaluator: Evaluator = resolve(target or _COCO)(**given)
+    return evaluator
+
+
+def score_all(samples: Sequence[Sample], evaluator: Evaluator) -> list[Result]:
+    """GenEval's decisions about all images.
+
+    Raises:
+        ValueError: an image cannot be decoded though it looked whole. The others are decoded too
+            before the run stops, so that the message lists every such image.
+    """
+    paths = [sample.path for sample in samples]
+    results = []
+    # As the original: the orientation that a camera recorded is applied.
+    with ImageReader(paths, n_workers(paths, torch.get_num_threads()), upright) as reader:
+        progress = Progress("geneval", len(samples), "images")
+        for row, sample in enumerate(progress.each(samples)):
+            try:
+                (pixels,) = reader.pixels(row)
+            except ValueError as error:
+                rest = range(row + 1, len(samples))
+                listed = [str(error), *faults_of(reader.pixels, rest)]
+                raise ValueError(f"nothing was written: {'; '.join(listed)}") from error
+            results.append(score(sample, pixels, evaluator))
+    return results
+
+
+def score(sample: Sample, pixels: Bytes, evaluator: Evaluator) -> Result:
+    """GenEval's decision about one image, as a line of results.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+
+    Raises:
+        ValueError: the detector gives a class, or the classifier a colour, that is not its own.
+    """
+    decision = evaluator.judge(Image.fromarray(pixels), sample.metadata)
+    check_words(decision, evaluator)
+    return Result(
+        filename=str(sample.path),
+        tag=sample.metadata["tag"],
+        prompt=sample.metadata["prompt"],
+        correct=decision.correct,
+        reason=decision.reason,
+        metadata=json.dumps(sample.metadata),
+        details=json.dumps(decision.details),
+    )
+
+
+def write_results(results: Iterable[Result], path: Path) -> None:
+    """Write ``results.jsonl`` in one go; folders are made."""
+    write_text(path, "".join(json.dumps(asdict(result)) + "\n" for result in results))
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read ``results.jsonl``, of whatever tool; fields beyond the original's are ignored.
+
+    Raises:
+        ValueError: a line is no JSON object, or lacks a field or has a wrong one (file and line are
+            named), or there is none.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not numbered:
+        raise ValueError(f"{path} holds no results")
+    return [_parsed(line, f"{path}, line {number}") for number, line in numbered]
+
+
+def _parsed(line: str, where: str) -> Result:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{where}: no JSON: {error}") from error
+    names = [field.name for field in fields(Result)]
+    lacking = [name for name in names if not isinstance(record, dict) or name not in record]
+    if lacking:
+        raise ValueError(f"{where}: no {', '.join(lacking)}; GenEval's results have them")
+    for name in names:
+        kind, said = (bool, "true or false") if name == "correct" else (str, "a text")
+        if not isinstance(record[name], kind):
+            raise ValueError(f"{where}: {name} is {record[name]!r}, must be {said}")
+    return Result(**{name: record[name] for name in names})
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Images, prompts and tasks in the form of the original's ``summary_scores.py``.
+
+    A prompt counts as correct where any of its images is. The overall score is the plain mean of
+    the tasks that there are.
+    """
+    table = pd.DataFrame(map(asdict, results))
+    per_prompt = table.groupby("metadata")["correct"].any()
+    tasks = table.groupby("tag", sort=False)["correct"]
+    breakdown = [
+        f"{task:<16} = {values.mean():.2%} ({values.sum()} / {len(values)})"
+        for task, values in tasks
+    ]
+    return "\n".join(
+        [
+            "Summary\n=======",
+            f"Total images: {len(table)}",
+            f"Total prompts: {len(per_prompt)}",
+            f"% correct images: {table['correct'].mean():.2%}",
+            f"% correct prompts: {per_prompt.mean():.2%}",
+            "\nTask breakdown\n==============",
+            *breakdown,
+            f"\nOverall score (avg. over tasks): {tasks.mean().mean():.5f}",
+        ]
+    )
