@@ -15,15 +15,21 @@ T = TypeVar("T", bound=Any)
 
 @dataclass(frozen=True)
 class Mark:
-    """Says of an argument or field why it does not count."""
+    """Says of an argument or field why it does not count.
 
-    reason: str
+    Attributes:
+        name: the constant's own, by which it is found in source.
+    """
+
+    name: str
 
 
 #: It changes how fast a result comes about, and the result by rounding at most.
-SPEED_ONLY = Mark("changes speed only")
+SPEED_ONLY = Mark("SPEED_ONLY")
 #: It says where something is read, written or computed.
-PLACE = Mark("names a place")
+PLACE = Mark("PLACE")
+#: It changes how images are scored, and not the images.
+SCORES_ONLY = Mark("SCORES_ONLY")
 
 
 def depends_on_batch_size(method: T) -> T:

@@ -18,8 +18,8 @@ from harness.base.import_strings import source_of, split
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
-#: Names of the marks in :mod:`hypernoise.identity`.
-_SPEED_ONLY, _DEPENDS_ON_BATCH_SIZE = "SPEED_ONLY", "depends_on_batch_size"
+#: The decorator of :mod:`hypernoise.identity`.
+_DEPENDS_ON_BATCH_SIZE = "depends_on_batch_size"
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline", "name"}
 #: Types whose values are checked, and what messages call them.
@@ -43,14 +43,15 @@ class Parameter:
     Attributes:
         types: the plain types that its annotation allows; empty for any value.
         text: its default if that is a string, or a constant of its module that is one.
-        is_speed_only: whether it is marked :data:`hypernoise.identity.SPEED_ONLY`.
+        marks: what its annotation says that is no type; of these :mod:`hypernoise.identity` has
+            some.
     """
 
     name: str
     types: frozenset[str] = frozenset()
     is_required: bool = False
     text: str | None = None
-    is_speed_only: bool = False
+    marks: frozenset[str] = frozenset()
 
     def takes(self, value: object) -> bool:
         """Whether a value has one of the types. A whole number is a number, a truth value is not.
@@ -83,10 +84,10 @@ class Signature:
         found = {name: one.text for name, one in self.parameters.items()}
         return {name: text for name, text in found.items() if text is not None}
 
-    @property
-    def speed_only(self) -> frozenset[str]:
-        """Arguments that change speed and no numbers."""
-        return frozenset(name for name, one in self.parameters.items() if one.is_speed_only)
+    def marked(self, marks: Collection[str]) -> frozenset[str]:
+        """Parameters that have one of some marks (names of :mod:`hypernoise.identity`)."""
+        found = self.parameters.items()
+        return frozenset(name for name, one in found if not one.marks.isdisjoint(marks))
 
 
 class _Definition(NamedTuple):
@@ -276,7 +277,7 @@ def _unpacked(annotation: ast.expr | None, source: Path) -> Iterator[Parameter]:
             found = _find(source, name)
             if found is not None and isinstance(found.node, ast.ClassDef):
                 for one in _fields(found.node, found.source):
-                    yield Parameter(one.name, one.types, is_speed_only=one.is_speed_only)
+                    yield Parameter(one.name, one.types, marks=one.marks)
 
 
 def _parameter(
@@ -287,12 +288,19 @@ def _parameter(
         types=_types(annotation),
         is_required=default is None,
         text=_text(default, source),
-        is_speed_only=_SPEED_ONLY in _names(annotation),
+        marks=_marks(annotation),
     )
 
 
 def _names(node: ast.expr | None) -> set[str]:
     return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if node else set()
+
+
+def _marks(annotation: ast.expr | None) -> frozenset[str]:
+    match annotation:
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[_, *marks])):
+            return frozenset(mark.id for mark in marks if isinstance(mark, ast.Name))
+    return frozenset()
 
 
 def _types(annotation: ast.expr | None) -> frozenset[str]:

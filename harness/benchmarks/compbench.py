@@ -20,6 +20,7 @@ from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import ask, build_answerer, detail
 from harness.benchmarks.training_prompts import SPLITS, compbench_file
 from harness.build import data_files
+from hypernoise.identity import SCORES_ONLY
 
 #: The categories that the paper reports and BLIP-VQA judges.
 CATEGORIES = ("color", "shape", "texture")
@@ -37,7 +38,7 @@ class CompBench:
         Metric("t2i_compbench", "product of the probabilities of yes to a prompt's noun chunks"),
     )
 
-    def __init__(self, prompts: Declaration, answerer: Declaration) -> None:
+    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
         self._prompts = prompts
         # It is built once, when it is first needed.
         self._answerer = cache(lambda: build_answerer(answerer))

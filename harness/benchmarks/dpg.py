@@ -31,12 +31,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from harness.benchmarks.build import Declaration, declared_prompts
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import ask, build_answerer, detail
 from harness.build.data_files import locate_named
+from hypernoise.identity import SCORES_ONLY
 
 Variant: TypeAlias = Literal["published", "corrected"]
 #: What each variant's score is.
@@ -90,7 +91,7 @@ class DpgBench:
 
     metrics = tuple(METRICS.values())
 
-    def __init__(self, prompts: Declaration, answerer: Declaration) -> None:
+    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
         self._prompts = prompts
         # It is built once, when it is first needed.
         self._answerer = cache(lambda: build_answerer(answerer))

@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from harness.base.errors import SpecError
 from harness.benchmarks.build import Declaration, declared_prompts
@@ -29,6 +29,7 @@ from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import AnswerJudge, ask_answers, build_answerer, detail
 from harness.benchmarks.surface_forms import surface_forms
 from harness.build.data_files import DataFile, locate
+from hypernoise.identity import SCORES_ONLY
 
 DATA = DataFile(
     name="geneval2/geneval2_data.jsonl",
@@ -56,7 +57,7 @@ class GenEval2:
         ),
     )
 
-    def __init__(self, prompts: Declaration, answerer: Declaration) -> None:
+    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
         self._prompts = prompts
         # It is built once, when it is first needed.
         self._answerer = cache(lambda: build_answerer(answerer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from PIL import Image
@@ -27,6 +27,7 @@ from harness.build.data_files import DataFile, locate
 from harness.build.devices import default_device
 from harness.experiment import pins
 from hypernoise.errors import check_choice
+from hypernoise.identity import SCORES_ONLY
 from hypernoise.images import to_uint8
 
 DETECTOR = "facebook/mask2former-swin-small-coco-instance"
@@ -92,10 +93,10 @@ class GenEval:
 
     def __init__(
         self,
-        detector: str = DETECTOR,
-        clip: str = CLIP,
-        detector_revision: str = "",
-        postprocessing: Postprocessing = "mmdet",
+        detector: Annotated[str, SCORES_ONLY] = DETECTOR,
+        clip: Annotated[str, SCORES_ONLY] = CLIP,
+        detector_revision: Annotated[str, SCORES_ONLY] = "",
+        postprocessing: Annotated[Postprocessing, SCORES_ONLY] = "mmdet",
     ) -> None:
         self._detector = detector
         self._clip = clip

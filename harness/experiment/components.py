@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic.dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.experiment.identity import Place
 from harness.experiment.validation import STRICT, Count, checked, from_json, to_json
+from hypernoise.identity import SCORES_ONLY
 from hypernoise.weights.pins import COMMIT, REPOSITORY
 
 __all__ = [
@@ -189,7 +190,7 @@ class BenchmarkSpec:
     name: str
     target: Place
     version: Count
-    metric: str = ""
+    metric: Annotated[str, SCORES_ONLY] = ""
     n_images: Count = 4
     arguments: Arguments = field(default_factory=dict)
     file: Place = ""

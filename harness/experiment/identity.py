@@ -34,8 +34,7 @@ def identity_of(job: Any) -> Any:
     Args:
         job: of :mod:`harness.experiment.jobs`, or a component.
     """
-    dropped = {PLACE} if getattr(job, "measures_speed", False) else {PLACE, SPEED_ONLY}
-    return _reduced(job, frozenset(dropped))
+    return _reduced(job, getattr(job, "does_not_count", frozenset({PLACE, SPEED_ONLY})))
 
 
 def job_hash(job: Any, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, str]] = ()) -> str:
@@ -71,8 +70,12 @@ def batch_size_counts(method: Any) -> bool:
 
 def speed_arguments(target: str) -> frozenset[str]:
     """Arguments of a target that change speed and no numbers."""
+    return _marked(target, {SPEED_ONLY})
+
+
+def _marked(target: str, marks: Iterable[Mark]) -> frozenset[str]:
     signature = signature_of(target)
-    return frozenset() if signature is None else signature.speed_only
+    return signature.marked({mark.name for mark in marks}) if signature else frozenset()
 
 
 @cache
@@ -91,7 +94,10 @@ def _fields_of(kind: Any) -> tuple[str, ...]:
 
 def _reduced(value: Any, dropped: frozenset[Mark]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _reduced(inner, dropped) for key, inner in value.items()}
+        # An argument may be a declaration itself, of a target and its arguments.
+        target = value.get("target", "")
+        without = _marked(target, dropped) if _TARGET.fullmatch(str(target)) else ()
+        return {k: _reduced(inner, dropped) for k, inner in value.items() if k not in without}
     if isinstance(value, list | tuple):
         return [_reduced(item, dropped) for item in value]
     if isinstance(value, str):
@@ -106,12 +112,11 @@ def _of_fields(item: Any, names: Iterable[str], dropped: frozenset[Mark]) -> dic
     kind: Any = type(item)
     kept = [name for name in names if not dropped & marks_of(kind)[name]]
     found = {name: getattr(item, name) for name in kept}
-    if SPEED_ONLY in dropped:
-        for name, target in _targets(item).items():
-            fast = speed_arguments(target)
-            found[name] = {key: given for key, given in found[name].items() if key not in fast}
-        if "batch_size" in found and "method" in found and not batch_size_counts(item.method):
-            del found["batch_size"]
+    for name, target in _targets(item).items():
+        without = _marked(target, dropped)
+        found[name] = {key: given for key, given in found[name].items() if key not in without}
+    if "batch_size" in found and "method" in found and not batch_size_counts(item.method):
+        del found["batch_size"]
     return {name: _reduced(given, dropped) for name, given in found.items()}
 
 

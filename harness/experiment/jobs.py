@@ -37,7 +37,7 @@ from harness.experiment.identity import (
 )
 from harness.experiment.validation import STRICT, Count, from_json, to_json
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
-from hypernoise.identity import PLACE, SPEED_ONLY
+from hypernoise.identity import PLACE, SCORES_ONLY, SPEED_ONLY, Mark
 
 #: Images lie in this folder beside their frame.
 PNG_FOLDER = "png"
@@ -167,6 +167,8 @@ class GenerateJob:
         out: path of ``images.parquet``; ``png/`` goes beside it.
     """
 
+    does_not_count: ClassVar[frozenset[Mark]] = frozenset({PLACE, SPEED_ONLY, SCORES_ONLY})
+
     model: ModelSpec
     method: MethodSpec
     reward: RewardSpec | None
@@ -267,7 +269,7 @@ class TimingJob:
         out: path of the timings' parquet.
     """
 
-    measures_speed: ClassVar[bool] = True
+    does_not_count: ClassVar[frozenset[Mark]] = frozenset({PLACE, SCORES_ONLY})
 
     model: ModelSpec
     methods: tuple[Timed, ...]

@@ -117,6 +117,18 @@ def test_scores_do_not_depend_on_how_many_images_are_scored_together() -> None:
     assert job_hash(replace(job, swap="any")) != job_hash(job)
 
 
+def test_whoever_judges_images_changes_scores_and_no_image() -> None:
+    class_name = "harness.benchmarks.geneval2:GenEval2"
+    prompts = {"target": "harness_toys:texts", "of": ["a fox"]}
+    judged = [
+        replace(BENCHMARK, target=class_name, arguments={"prompts": prompts, "answerer": answerer})
+        for answerer in ({"target": "harness.benchmarks.vlm:Vlm"}, {"target": "harness_toys:Other"})
+    ]
+    assert len({job_hash(generating(BEST, benchmark=one)) for one in judged}) == 1
+    scoring = ScoreJob(judged[0], {}, ("a.parquet",), "out")
+    assert job_hash(scoring) != job_hash(replace(scoring, benchmark=judged[1]))
+
+
 def test_what_changes_speed_only_counts_where_speed_is_measured() -> None:
     merged = with_argument(HYPERNOISE, merged=True)
     hashes = {job_hash(job) for job in (timing(HYPERNOISE), timing(merged), timing(merged, 2))}
