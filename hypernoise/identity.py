@@ -28,6 +28,8 @@ class Mark:
 SPEED_ONLY = Mark("SPEED_ONLY")
 #: It says where something is read, written or computed.
 PLACE = Mark("PLACE")
+#: It says what is kept of a training, and not how it goes: a training goes on with another value.
+KEPT_ONLY = Mark("KEPT_ONLY")
 #: It changes how images are scored, and not the images.
 SCORES_ONLY = Mark("SCORES_ONLY")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Annotated
 
 from harness.base.errors import unknown
 from harness.benchmarks.build import Declaration, declared_prompts

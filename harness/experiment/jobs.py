@@ -38,6 +38,7 @@ from harness.experiment.identity import (
 from harness.experiment.validation import STRICT, Count, from_json, to_json
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
 from hypernoise.identity import PLACE, SCORES_ONLY, SPEED_ONLY, Mark
+from hypernoise.training.kinds import kind_of
 
 #: Images lie in this folder beside their frame.
 PNG_FOLDER = "png"
@@ -76,11 +77,6 @@ class TrainJob:
         out: folder for the adapter, ``steps.parquet`` and ``checkpoints/``.
     """
 
-    #: What ``options`` are arguments of.
-    targets: ClassVar[Mapping[str, str]] = {
-        "options": "hypernoise.training.options:TrainingOptions"
-    }
-
     model: ModelSpec
     method: MethodSpec
     reward: RewardSpec
@@ -92,6 +88,12 @@ class TrainJob:
     extra_rewards: Mapping[str, RewardSpec] = field(default_factory=dict)
     validation_images: Count = 1
     threads: Threads = 1
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """What ``options`` are arguments of."""
+        options = kind_of(str(self.method.trains)).options
+        return {"options": f"{options.__module__}:{options.__name__}"}
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hypernoise.identity import KEPT_ONLY, SPEED_ONLY
 from hypernoise.networks.protocol import Trainable
 from hypernoise.rewards.protocol import Reward
 from hypernoise.training.measurements import Prompt, Row
@@ -19,8 +20,6 @@ from hypernoise.training.options import TrainingOptions
 CHECKPOINTS = "checkpoints"
 _STATE_FILE = "training_state.pt"
 _ROWS_FILE = "rows.json"
-#: More steps, other checkpoints, or less memory are the same training.
-_FREE = {"checkpoint_every", "keep", "gradient_checkpointing", "sync_every"}
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:
@@ -41,8 +40,14 @@ def fingerprint(
     """What two trainings must share for one to continue the other."""
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
     own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
-    # With a decay, the total number of steps changes every learning rate.
-    free = _FREE | {"steps"} if options.decay == "none" else _FREE
+    free = {
+        name
+        for name, field in type(options).model_fields.items()
+        if SPEED_ONLY in field.metadata or KEPT_ONLY in field.metadata
+    }
+    if options.decay == "none":
+        # With a decay, the total number of steps changes every learning rate.
+        free.add("steps")
     return own | options.model_dump(exclude=free)
 
 

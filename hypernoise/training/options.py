@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from hypernoise.identity import SPEED_ONLY
+from hypernoise.identity import KEPT_ONLY, SPEED_ONLY
 from hypernoise.options import Count, Natural, Options, Positive
 
 
@@ -40,14 +40,14 @@ class TrainingOptions(Options):
     them: less memory, about a third more time, the same gradients."""
     sampling_steps: Count = 1
     """The generator's sampling steps during training."""
-    checkpoint_every: Count = 50
+    checkpoint_every: Annotated[Count, KEPT_ONLY] = 50
     """Optimizer steps between checkpoints."""
     validate_every: Count = 50
     """Optimizer steps between validations."""
     sync_every: Annotated[Count, SPEED_ONLY] = 10
     """Optimizer steps between waits for the device. Until then what was measured stays there
     unlogged, and a loss that is not finite goes unnoticed. Each validation and checkpoint waits."""
-    keep: Literal["last", "best"] = "last"
+    keep: Annotated[Literal["last", "best"], KEPT_ONLY] = "last"
     """What becomes the result: the last checkpoint, or the one of the best validation reward."""
     seed: Natural = 0
     """Seed of the prompts' order, of noise and of the network's initial weights."""
