@@ -1,8 +1,4 @@
-"""What searches earn and cost: tables and a figure of every method, cold and warm.
-
-Pure functions of frames, like those of :mod:`harness.analysis.tables` and
-:mod:`harness.report.figures`.
-"""
+"""What searches reach, cold and warm: tables of trajectories."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import choose, double_or_broken, missing, rank, require, stop_on
 from harness.base.import_strings import unknown
 
+#: Validation values of the training itself: its reward, and how far its noise moved.
+OWN = ("reward", "kl_nats", "delta_rms")
+
 
 def curve(
     training: pd.DataFrame,
@@ -49,6 +52,12 @@ def curve(
     table = wide.add_prefix("validation_").rename_axis(columns=None).reset_index()
     order = [rank(table["model"], models), rank(table["method"], methods)]
     return in_order(table, [*order, table["reward"], table["step"]])
+
+
+def judges_in(table: pd.DataFrame) -> list[str]:
+    """The judges whose rewards a table of :func:`curve` holds: all values but the training's."""
+    names = [c.removeprefix("validation_") for c in table.columns if c.startswith("validation_")]
+    return [name for name in names if name not in OWN and not name.endswith("_se")]
 
 
 def without_validations(

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from harness.report.figures import save
+from harness.report.figure_style import save
 
 #: Levels of 255: another build of numpy may sum in another order, which moves an edge by less.
 TOLERANCE = 1

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from harness.analysis.columns import form_of
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
 from harness.base.atomic_files import write_text
 from harness.experiment.jobs import TableJob
-from harness.report.pages import document, table_of_rows, table_row
+from harness.report.pages import Cell, Row, Table, tables_page
 from harness.results import frames, provenance
 
 _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
@@ -193,18 +192,28 @@ def _shrunk(tabular: str) -> str:
 
 def page(table: pd.DataFrame, title: str, origin: str) -> str:
     """A self-contained HTML page, as Snakemake's report shows it."""
-    texts = for_people(table)
-    numbers = [_is_number(table[name]) for name in texts.columns]
-    names = [name.replace("_", " ") for name in texts.columns]
-    head = table_row("th", names, [_classes(number) for number in numbers])
-    body = [
-        table_row("td", row, list(map(_classes, numbers, marks)), _classes(group=starts))
-        for starts, row, marks in zip(
-            _starts(table), texts.to_numpy().tolist(), best(table).to_numpy().tolist(), strict=True
-        )
+    texts, marks = for_people(table), best(table)
+    classes = ["number" if _is_number(table[name]) else None for name in texts.columns]
+    head = [
+        Cell(name.replace("_", " "), {"class": number, "title": _meaning(table, name)})
+        for name, number in zip(texts.columns, classes, strict=True)
     ]
-    notes = "".join(f"<p>{escape(note)}</p>\n" for note in _notes(table, origin))
-    return document(title, table_of_rows(title, head, body) + notes)
+    rows = []
+    for starts, words, marked in zip(
+        _starts(table), texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True
+    ):
+        cells = [
+            Cell(word, {"class": " ".join(filter(None, (number, "best" * mark))) or None})
+            for word, number, mark in zip(words, classes, marked, strict=True)
+        ]
+        rows.append(Row(cells, {"class": "group" if starts else None}))
+    return tables_page(title, [Table(title, head, rows)], notes=_notes(table, origin))
+
+
+def _meaning(table: pd.DataFrame, name: str) -> str | None:
+    """What a column is, for those who point at its head."""
+    unit, meaning = (_said(table, name, what) for what in ("unit", "meaning"))
+    return ", ".join(filter(None, (meaning, unit))) or None
 
 
 def _said(table: pd.DataFrame, name: str, what: str) -> str:
@@ -332,13 +341,6 @@ def _marked(texts: pd.DataFrame, marks: pd.DataFrame, form: str) -> list[list[st
 
 def _tex_row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _classes(number: bool = False, best: bool = False, group: bool = False) -> str:
-    """The attribute that gives an HTML element its classes, or nothing."""
-    flags = {"number": number, "best": best, "group": group}
-    names = [name for name, is_given in flags.items() if is_given]
-    return f' class="{" ".join(names)}"' if names else ""
 
 
 def _with(out: Path, suffix: str) -> Path:

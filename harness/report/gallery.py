@@ -8,7 +8,6 @@ alternative text. Small images are copied byte for byte, large ones become thumb
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -38,7 +37,7 @@ from harness.base.atomic_files import write_text
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
 from harness.report.formats import describe
-from harness.report.pages import template
+from harness.report.pages import render
 from harness.results.results_folder import write_sidecar
 
 #: Beside ``index.html``.
@@ -114,7 +113,7 @@ def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
         raise FrameError(f"images of one gallery are of several kinds: {sorted(suffixes)}")
     suffix, side_px = suffixes.pop()
     drawn = {"suffix": suffix, "side_px": side_px, "crisp": side_px <= CRISP_PX}
-    write_text(page, _page({**made.data, **drawn, "origin": describe(job)}))
+    write_text(page, render("gallery.html", data={**made.data, **drawn, "origin": describe(job)}))
     return [page, folder, write_sidecar(page.parent, "gallery", job, [page, folder])]
 
 
@@ -243,11 +242,3 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
         raise FileNotFoundError(f"image {source} is missing") from None
     except OSError as error:
         raise ValueError(f"image {source} is truncated or no image: {error}") from error
-
-
-def _page(data: dict[str, Any]) -> str:
-    # "<" could end the element that holds the data.
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
-    page = template("gallery.html").replace("/*STYLE*/", template("gallery.css"))
-    # The data comes last: a prompt that holds a placeholder must stay as it is.
-    return page.replace("/*SCRIPT*/", template("gallery.js")).replace("{/*DATA*/}", text)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis.pairing import FrameError
 from harness.experiment.jobs import TableJob
-from harness.report import figures, formats, gallery, pages, table_rows
+from harness.report import figure_style, formats, gallery, pages, table_rows
 from harness.report.frame_inputs import call
 
 
@@ -27,7 +27,7 @@ def run(job: TableJob) -> None:
         formats.write(made, job.out, job)
         table_rows.write(job)
     elif isinstance(made, Figure):
-        figures.write(made, job.out, job)
+        figure_style.write(made, job.out, job)
     elif isinstance(made, gallery.Gallery):
         gallery.write(made, job.out, job)
     elif isinstance(made, str):

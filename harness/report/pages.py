@@ -2,61 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from importlib import resources
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.base.atomic_files import write_text
 
 
-def template(name: str) -> str:
-    """A file that ships with the package, in ``templates``."""
-    return resources.files("harness.report").joinpath("templates", name).read_text(encoding="utf-8")
+class Cell(NamedTuple):
+    """A cell of a table: plain text, and attributes of its element; None gives none."""
+
+    text: str
+    attributes: Mapping[str, str | None] = {}
 
 
-def document(title: str, body: str) -> str:
-    """A whole page; its tables can be sorted by a click, or a key, on a column's head.
+class Row(NamedTuple):
+    """A row of a table, and attributes of its element."""
 
-    Args:
-        title: plain text.
-        body: HTML; a table with head and body for each thing to be sorted.
-    """
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
-        f"<style>\n{template('table.css')}</style>\n{body}"
-        f"<script>\n{template('table.js')}</script>\n</html>\n"
-    )
+    cells: Sequence[Cell]
+    attributes: Mapping[str, str | None] = {}
 
 
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A sortable table of plain text."""
-    return table_of_rows(caption, table_row("th", head), [table_row("td", row) for row in rows])
+class Table(NamedTuple):
+    """A table that can be sorted by a click, or a key, on a column's head."""
+
+    caption: str
+    head: Sequence[Cell]
+    rows: Sequence[Row]
 
 
-def table_of_rows(caption: str, head: str, body: Sequence[str]) -> str:
-    """A sortable table of rows that are HTML already (:func:`table_row`)."""
-    return (
-        f'<div class="scroll">\n<table>\n<caption>{escape(caption)}</caption>\n'
-        f"<thead>\n{head}</thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n</div>\n"
-    )
+def plain(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of plain text."""
+    lines = [Row([Cell(text) for text in row]) for row in rows]
+    return Table(caption, [Cell(text) for text in head], lines)
 
 
-def table_row(
-    tag: str, cells: Sequence[str], attributes: Sequence[str] = (), of_row: str = ""
+def tables_page(
+    title: str,
+    tables: Sequence[Table],
+    *,
+    heading: str = "",
+    notes: Sequence[str] = (),
+    settings: str = "",
 ) -> str:
-    """A row of plain text.
+    """A whole page of tables, with paragraphs and settings, as they were written, below them."""
+    said = {"heading": heading, "notes": notes, "settings": settings}
+    return render("tables.html", title=title, tables=tables, **said)
 
-    Args:
-        tag: ``th`` or ``td``.
-        attributes: HTML inside each cell's tag, with a space before it; none without.
-        of_row: the same of the row's tag.
-    """
-    parts = zip(attributes or [""] * len(cells), cells, strict=True)
-    inside = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in parts)
-    return f"<tr{of_row}>{inside}</tr>\n"
+
+def render(template: str, **values: Any) -> str:
+    """A file of ``templates``, filled in; values are escaped as the place asks."""
+    return _templates().get_template(template).render(**values)
 
 
 def write(text: str, out: str | Path) -> Path:
@@ -64,3 +63,18 @@ def write(text: str, out: str | Path) -> Path:
     path = Path(f"{out}.html")
     write_text(path, text)
     return path
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # Compact, in the given order, and without numbers that are none in JSON.
+    compact = {"separators": (",", ":"), "allow_nan": False, "sort_keys": False}
+    environment.policies["json.dumps_kwargs"] = compact
+    return environment

@@ -1,8 +1,4 @@
-"""Figures behind the paper's tables: training with its uncertainty, sampling steps, LoRA ranks.
-
-Pure functions of frames, like those of :mod:`harness.report.figures`; numbers are those of the
-tables.
-"""
+"""The numbers of the paper's tables, drawn against sampling steps and against LoRA ranks."""
 
 from __future__ import annotations
 
@@ -18,10 +14,9 @@ from matplotlib.ticker import NullLocator
 
 from harness.analysis import published
 from harness.analysis.interval_columns import with_interval
-from harness.analysis.pairing import FrameError, stop_on
+from harness.analysis.pairing import FrameError
 from harness.analysis.paper_tables import Ranks, Runs, geneval
-from harness.analysis.training_curve import curve, without_validations
-from harness.report.figures import (
+from harness.report.figure_style import (
     Look,
     draw_legend,
     figure_style,
@@ -29,56 +24,9 @@ from harness.report.figures import (
     panels,
 )
 
-#: How many standard errors a band of training curves reaches: 95 % of a normal law.
-_BAND = 1.96
 #: Method of the config's own rank -> the paper's table of its ranks.
 FAMILIES = {"hypernoise": "table9", "lora_finetune_final": "table10"}
 _MEAN, _LOW, _HIGH = with_interval("geneval_mean")
-
-
-def training_curves(
-    training: pd.DataFrame,
-    *,
-    reward: str,
-    models: Sequence[str] | None = None,
-    methods: Sequence[str] = ("hypernoise", "lora_finetune"),
-    values: Sequence[str] = ("reward", "judge_reward"),
-) -> Figure:
-    """Values of the validation prompts during training, with bands of 1.96 standard errors.
-
-    Args:
-        training: training rows with validations and their standard errors.
-        reward: the training reward.
-        models: one column each, in this order; all by name if None.
-        methods: one line each.
-        values: names of validation values, one row each; ``reward`` is the training reward.
-
-    Raises:
-        FrameError: a training, a value or its standard error is missing, double or not finite.
-    """
-    table = curve(training, models=models, methods=methods, reward=reward)
-    shown = list(models or sorted(table["model"].unique()))
-    columns = [f"validation_{value}{end}" for value in values for end in ("", "_se")]
-    faults = without_validations(table, columns, shown, methods)
-    if not set(columns) <= set(table):
-        faults.append("trainings from before standard errors were kept have to be made again")
-    stop_on(faults, "training curves")
-    with figure_style():
-        figure, axes = panels(shown, 2.7, 1.9, n_rows=len(values), share_y="row")
-        for row, value in enumerate(values):
-            name = f"{reward} (trained on)" if value == "reward" else f"{value} (independent)"
-            axes[row, 0].set_ylabel(name)
-            for model, panel in zip(shown, axes[row], strict=True):
-                for method in methods:
-                    line = table[(table["model"] == model) & (table["method"] == method)]
-                    _band(panel, line, f"validation_{value}", look_of(method, methods))
-        for model, top, bottom in zip(shown, axes[0], axes[-1], strict=True):
-            top.set_title(model)
-            bottom.set_xlabel("optimizer steps")
-        draw_legend(figure, methods)
-        said = "means over validation prompts; bands: 95 %, clustered by prompt"
-        figure.supxlabel(said, fontsize=7)
-    return figure
 
 
 def steps(
@@ -182,14 +130,6 @@ def _families(
         line = rows[rows["family"] == family].sort_values("lora_rank")
         nudge = _nudge(number, len(families))
         _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
-
-
-def _band(panel: Axes, line: pd.DataFrame, name: str, look: Look) -> None:
-    half = _BAND * line[f"{name}_se"]
-    panel.plot(line["step"], line[name], color=look.color, marker=look.marker, ms=3, lw=1.3)
-    panel.fill_between(
-        line["step"], line[name] - half, line[name] + half, color=look.color, alpha=0.2, lw=0
-    )
 
 
 def _against(panel: Axes, line: pd.DataFrame, x: str, look: Look, nudge: float) -> None:

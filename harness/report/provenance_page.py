@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
 from harness.analysis.pairing import FrameError
-from harness.report.pages import document, table
+from harness.report.pages import plain, tables_page
 from harness.results import component_versions, frames, provenance
 
 _COMPONENT = ("target", "weights", "revision", "arguments")
@@ -34,15 +33,15 @@ def origins(files: Sequence[str], *, config: Mapping[str, Any]) -> str:
         FileNotFoundError, ValueError: a frame is missing, broken or without provenance.
     """
     found = [_origin(path) for path in files]
-    parts = [
-        table("Code", ("commit", "uncommitted changes", "files made"), _commits(found)),
-        table("Machines", ("what", "value", "files made"), _common(found, "hardware")),
-        table("Versions", ("package", "version", "files made"), _common(found, "packages")),
-        table("Components", ("kind", "name", "version", *_COMPONENT), _components(found)),
-        table("Files", ("file", "what", "written", "commit", "SHA-256"), _files(found)),
-        f"<h2>Configuration</h2>\n<pre>{escape(json.dumps(config, indent=2))}</pre>\n",
+    tables = [
+        plain("Code", ("commit", "uncommitted changes", "files made"), _commits(found)),
+        plain("Machines", ("what", "value", "files made"), _common(found, "hardware")),
+        plain("Versions", ("package", "version", "files made"), _common(found, "packages")),
+        plain("Components", ("kind", "name", "version", *_COMPONENT), _components(found)),
+        plain("Files", ("file", "what", "written", "commit", "SHA-256"), _files(found)),
     ]
-    return document("Provenance", "<h1>Provenance</h1>\n" + "".join(parts))
+    settings = json.dumps(config, indent=2)
+    return tables_page("Provenance", tables, heading="Provenance", settings=settings)
 
 
 def _origin(path: str) -> Origin:

@@ -1,23 +1,23 @@
-"""What searches reach, drawn against iterations and against time.
-
-Pure functions of frames, like those of :mod:`harness.report.figures`.
-"""
+"""What searches reach, drawn against iterations and against time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from harness.analysis.call_times import GENERATION_MS, whole_calls
 from harness.analysis.costs import at_batch_size
 from harness.analysis.pairing import CELL, stop_on
 from harness.analysis.search_tables import search_curve
-from harness.report.figures import draw_legend, figure_style, look_of, plain_log_ticks
+from harness.report.figure_style import (
+    draw_legend,
+    figure_style,
+    look_of,
+    panels,
+    plain_log_ticks,
+)
 
 
 def curves(
@@ -47,11 +47,14 @@ def curves(
     curve = _with_time(curve, at_batch_size(whole_calls(timings), batch_size))
     shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
     with figure_style():
-        figure, axes = grid_of_panels(shown)
+        figure, axes = panels(shown, 2.9, 2.325, n_rows=2, at_least=7.5)
         for column, model in enumerate(shown):
             for panel, x in zip(axes[:, column], ("iteration", "ms"), strict=True):
-                lines = curve[curve["model"] == model]
-                _lines(panel, lines, x, drawn)
+                for method in drawn:
+                    line = curve[(curve["model"] == model) & (curve["method"] == method)]
+                    look, every = look_of(method, drawn), max(1, len(line) // 5)
+                    style = {"color": look.color, "marker": look.marker, "ms": 4, "lw": 1.5}
+                    panel.plot(line[x], line["best_value"], markevery=every, **style)
             axes[0, column].set(title=model, xlabel="scored images")
             axes[1, column].set(xlabel="generation, ms per image (log scale)", xscale="log")
             plain_log_ticks(axes[1, column])
@@ -70,22 +73,3 @@ def _with_time(curve: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
     stop_on(untimed, "curves against time")
     total = joined.groupby(key)["nfe"].transform("max")
     return joined.assign(ms=joined[GENERATION_MS] * joined["nfe"] / total)
-
-
-def grid_of_panels(models: Sequence[str]) -> tuple[Figure, Any]:
-    """Two rows of panels, a column for each model: axes [2, models]."""
-    # Wide enough for the legend's four columns.
-    figure = Figure(figsize=(max(2.9 * len(models), 7.5), 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(2, len(models), squeeze=False)
-
-
-def _lines(panel: Axes, curve: pd.DataFrame, x: str, methods: Sequence[str]) -> None:
-    for method in methods:
-        line = curve[curve["method"] == method]
-        look = look_of(method, methods)
-        every = max(1, len(line) // 5)
-        panel.plot(
-            line[x], line["best_value"], color=look.color, marker=look.marker, ms=4, lw=1.5,
-            markevery=every,
-        )  # fmt: skip

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from harness.report.figures import LOOKS
+from harness.report.figure_style import LOOKS
 
 
 def shade(path: str) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -17,7 +17,7 @@ from harness.analysis.search_tables import (
     warm_start,
 )
 from harness.analysis.tables import methods, table1
-from harness.report.figures import LOOKS
+from harness.report.figure_style import LOOKS
 from harness.report.pareto import pareto_methods
 from harness.report.search_figures import curves
 

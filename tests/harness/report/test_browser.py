@@ -13,7 +13,7 @@ from pathlib import Path
 import galleries
 import pytest
 
-from harness.report.pages import document, table
+from harness.report.pages import plain, tables_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -219,7 +219,7 @@ def sorted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["e", "<0.001"],
     ]
     path = tmp_path_factory.mktemp("table") / "t.html"
-    path.write_text(document("T", table("T", ("name", "value"), rows)), encoding="utf-8")
+    path.write_text(tables_page("T", [plain("T", ("name", "value"), rows)]), encoding="utf-8")
     return path
 
 

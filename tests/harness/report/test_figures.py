@@ -24,9 +24,11 @@ from harness.analysis.tables import table1
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.components import TableSpec
 from harness.experiment.jobs import TableJob
-from harness.report.figures import LOOKS, figure4, grid, read_pixels, save
+from harness.report.figure_style import LOOKS, save
+from harness.report.grids import grid, read_pixels
 from harness.report.make import run
 from harness.report.pareto import pareto
+from harness.report.training_figures import figure4
 from harness.results import frames
 
 
@@ -142,9 +144,9 @@ def test_grid_titles_tell_several_rewards_and_step_counts_apart() -> None:
     figure = grid(images, scores, model="tiny_a", load=shade)
     titles = [panel.get_title() for panel in figure.axes[1:5]]
     assert titles == [
-        "base\n1 steps",
-        "hypernoise\n1 steps",
-        "reno\non matcher\n1 steps",
+        "base\n1 step",
+        "hypernoise\n1 step",
+        "reno\non matcher\n1 step",
         "reno\non redness\n4 steps",
     ]
 
@@ -162,12 +164,12 @@ def test_grid_names_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="'tiny_a' has no image 5"):
         grid(images, scores, model="tiny_a", image_index=5)
     reno = images["path"] == "png/tiny_a_reno_colors_0_0.png"
-    lost = r"tiny_a reno on matcher, steps 1: lacks 1 of the images .*'colors-0' image 0"
+    lost = "none of tiny_a reno on matcher, steps 1, image 0 for 'colors-0'"
     keys = ["model", "method", "prompt_id", "image_index"]
     unscored = scores.merge(images[reno][keys], how="left", indicator=True)["_merge"] == "left_only"
     with pytest.raises(FrameError, match=lost):
         grid(images[~reno], scores[unscored.to_numpy()], model="tiny_a")
-    with pytest.raises(FrameError, match="image without a score: prompt 'colors-0' image 0"):
+    with pytest.raises(FrameError, match=f"geneval_correct: {lost}"):
         grid(images, scores[unscored.to_numpy()], model="tiny_a")
     with pytest.raises(FileNotFoundError, match=r"image png/tiny_a_base_single_object_0_0\.png is"):
         grid(images, scores, model="tiny_a")
@@ -245,7 +247,7 @@ def test_run_writes_a_sharp_png_and_a_pdf_with_provenance(tmp_path: Path) -> Non
     # Paths in the frame are relative to the frame, wherever the job runs.
     for path in measured.images()["path"]:
         Image.fromarray(shade(path)).save(tmp_path / "in" / path)
-    spec = TableSpec("faces", "harness.report.figures:grid", 4, {"model": "tiny_a"})
+    spec = TableSpec("faces", "harness.report.grids:grid", 4, {"model": "tiny_a"})
     run(TableJob(spec, inputs, str(tmp_path / "figures" / "grid_tiny_a")))
     png, pdf = (tmp_path / "figures" / f"grid_tiny_a.{kind}" for kind in ("png", "pdf"))
     assert sorted((tmp_path / "figures").iterdir()) == [pdf, png]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from harness.__main__ import main
 from harness.cli.verify import verify
+from harness.experiment.components import Registry
 from harness.experiment.jobs import to_json
 from harness.report import gallery, make
 from harness.results.results_folder import survey
@@ -128,5 +129,5 @@ def test_verify_notices_a_gallery_that_was_edited(tmp_path: Path) -> None:
 
 def _in(folder: Path, results: Path) -> list[str]:
     """Files of a folder that verify has found fault with."""
-    found = [finding.file for finding in verify(survey(results))]
+    found = [finding.file for finding in verify(survey(results), Registry())]
     return [file for file in found if Path(file).is_relative_to(folder)]

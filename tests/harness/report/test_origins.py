@@ -40,7 +40,7 @@ def test_the_page_names_code_versions_machine_components_hashes_and_config(job: 
     assert f"<td>pandas</td><td>{pd.__version__}</td>" in text
     assert "<td>reward</td><td>toy_reward</td><td>7</td>" in text
     assert provenance.digest(job.reads[0]) in text
-    assert "&quot;seed&quot;: 0" in text
+    assert "&#34;seed&#34;: 0" in text
     assert "<b>" not in text
 
 

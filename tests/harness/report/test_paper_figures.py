@@ -14,9 +14,10 @@ from paper_frames import MODEL, frames_of
 
 from harness.analysis.pairing import FrameError
 from harness.analysis.paper_tables import geneval
-from harness.report.figures import LOOKS
+from harness.report.figure_style import LOOKS
 from harness.report.grids import side_by_side
-from harness.report.paper_figures import ranks, steps, training_curves
+from harness.report.paper_figures import ranks, steps
+from harness.report.training_figures import training_curves
 
 RUNS = {"base": [1, 2, 4, 8], "hypernoise": [1, 2, 4, 8], "lora_finetune_final": [1, 2, 4]}
 RANKED = {
@@ -72,7 +73,7 @@ def test_training_curves_have_bands_of_two_standard_errors() -> None:
 
 def test_training_curves_without_standard_errors_are_refused() -> None:
     with pytest.raises(FrameError, match=r"'validation_reward_se'.*\n.*have to be made again"):
-        training_curves(measured.training(), reward="redness", values=["reward"])
+        training_curves(measured.training(), reward="redness", judges=[])
     gap = measured_training()
     gap = gap[~((gap["step"] == 20) & (gap["name"] == "judge_reward_se"))]
     with pytest.raises(FrameError, match="hypernoise: no validation_judge_reward_se at step 20"):
@@ -152,16 +153,22 @@ def test_side_by_side_without_verdicts_has_no_frames() -> None:
 
 
 def test_side_by_side_names_what_it_lacks() -> None:
-    with pytest.raises(FrameError, match="images: none of tiny_a renoo 1 0 for 'colors-0'"):
+    with pytest.raises(
+        FrameError, match="images: none of tiny_a renoo, steps 1, image 0 for 'colors-0'"
+    ):
         grid([column("tiny_a", "renoo")], prompts=["colors-0"])
     with pytest.raises(FrameError, match="a grid of no columns"):
         grid([])
     scores = measured.scores()
     lost = (scores["prompt_id"] == "colors-0") & (scores["metric"] == "geneval_correct")
-    with pytest.raises(FrameError, match="geneval_correct: none of tiny_a base 1 0 for 'colors-0'"):
+    with pytest.raises(
+        FrameError, match="geneval_correct: none of tiny_a base, steps 1, image 0 for 'colors-0'"
+    ):
         side_by_side(measured.images(), scores[~lost], columns=PAIR, load=shade)
     double = pd.concat([scores, scores[lost]])
-    with pytest.raises(FrameError, match="geneval_correct: 2 of tiny_a base 1 0 for 'colors-0'"):
+    with pytest.raises(
+        FrameError, match="geneval_correct: 2 of tiny_a base, steps 1, image 0 for 'colors-0'"
+    ):
         side_by_side(measured.images(), double, columns=PAIR, load=shade)
 
 

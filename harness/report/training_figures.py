@@ -1,0 +1,139 @@
+"""Rewards of the validation prompts while networks are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from harness.analysis.pairing import stop_on
+from harness.analysis.training_curve import curve, judges_in, without_validations
+from harness.report.figure_style import Look, draw_legend, figure_style, look_of, panels
+
+
+def figure4(
+    training: pd.DataFrame,
+    *,
+    reward: str = "redness",
+    quality: str = "",
+    judges: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] = ("hypernoise", "lora_finetune"),
+) -> Figure:
+    """The paper's figure 4: what rising training reward does to an independent reward.
+
+    Args:
+        training: training rows with validations.
+        reward: the training reward; its validation values are the x axis.
+        quality: name of the validation value on the y axis; the first judge's if empty.
+        judges: rewards that no method saw, by the names of their validation values; None finds
+            them in the rows.
+        models: one panel each, in this order; all by name if None.
+        methods: one line each, from the untrained model through the validated steps.
+
+    Raises:
+        FrameError: a training or a value is missing, double or not finite.
+    """
+    table = curve(training, models=models, methods=methods, reward=reward)
+    judged = judges_in(table) if judges is None else judges
+    quality = quality or next(iter(judged), "judge")
+    x, y = "validation_reward", f"validation_{quality}"
+    shown = list(models or sorted(table["model"].unique()))
+    stop_on(without_validations(table, [x, y], shown, methods), "figure 4")
+    with figure_style():
+        figure, axes = panels(shown, width=3.3, height=2.9)
+        for model, panel in zip(shown, axes[0], strict=True):
+            panel.set(title=model, xlabel=f"{reward} (training reward)")
+            for number, method in enumerate(methods):
+                line = table[(table["model"] == model) & (table["method"] == method)]
+                look = look_of(method, methods)
+                _trajectory(panel, line, x, y, look, above=number % 2 == 0)
+            panel.margins(0.12)
+        axes[0, 0].set_ylabel(f"{quality} (independent)")
+        start = Line2D([], [], marker="o", ls="", mfc="white", mec="black", ms=8, label="step 0")
+        draw_legend(figure, methods, [start])
+        figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
+    return figure
+
+
+def _trajectory(panel: Axes, line: pd.DataFrame, x: str, y: str, look: Look, above: bool) -> None:
+    panel.plot(line[x], line[y], color=look.color, marker=look.marker, ms=4, lw=1.5)
+    if line["step"].iloc[0] == 0:
+        start = line.iloc[:1]
+        panel.plot(start[x], start[y], marker="o", mfc="white", mec="black", ms=8, zorder=3)
+    for row in range(len(line) - 1, 0, -max(1, len(line) // 2)):
+        # Late points lie close together: their labels go to different sides.
+        is_last = row == len(line) - 1
+        upwards = above if is_last else not above
+        panel.annotate(
+            str(line["step"].iloc[row]),
+            (line[x].iloc[row], line[y].iloc[row]),
+            xytext=(3, 4) if upwards else (-3, -4),
+            textcoords="offset points",
+            ha="left" if upwards else "right",
+            va="bottom" if upwards else "top",
+            color=look.color,
+            fontsize=7,
+        )
+
+
+#: How many standard errors a band of training curves reaches: 95 % of a normal law.
+_BAND = 1.96
+
+
+def training_curves(
+    training: pd.DataFrame,
+    *,
+    reward: str,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] = ("hypernoise", "lora_finetune"),
+    judges: Sequence[str] | None = None,
+) -> Figure:
+    """Values of the validation prompts during training, with bands of 1.96 standard errors.
+
+    Args:
+        training: training rows with validations and their standard errors.
+        reward: the training reward.
+        models: one column each, in this order; all by name if None.
+        methods: one line each.
+        judges: rewards that no method saw, by the names of their validation values: a row each
+            below the training reward's; None finds them in the rows.
+
+    Raises:
+        FrameError: a training, a value or its standard error is missing, double or not finite.
+    """
+    table = curve(training, models=models, methods=methods, reward=reward)
+    shown = list(models or sorted(table["model"].unique()))
+    values = ["reward", *(judges_in(table) if judges is None else judges)]
+    columns = [f"validation_{value}{end}" for value in values for end in ("", "_se")]
+    faults = without_validations(table, columns, shown, methods)
+    if not set(columns) <= set(table):
+        faults.append("trainings from before standard errors were kept have to be made again")
+    stop_on(faults, "training curves")
+    with figure_style():
+        figure, axes = panels(shown, 2.7, 1.9, n_rows=len(values), share_y="row")
+        for row, value in enumerate(values):
+            name = f"{reward} (trained on)" if value == "reward" else f"{value} (independent)"
+            axes[row, 0].set_ylabel(name)
+            for model, panel in zip(shown, axes[row], strict=True):
+                for method in methods:
+                    line = table[(table["model"] == model) & (table["method"] == method)]
+                    _band(panel, line, f"validation_{value}", look_of(method, methods))
+        for model, top, bottom in zip(shown, axes[0], axes[-1], strict=True):
+            top.set_title(model)
+            bottom.set_xlabel("optimizer steps")
+        draw_legend(figure, methods)
+        said = "means over validation prompts; bands: 95 %, clustered by prompt"
+        figure.supxlabel(said, fontsize=7)
+    return figure
+
+
+def _band(panel: Axes, line: pd.DataFrame, name: str, look: Look) -> None:
+    half = _BAND * line[f"{name}_se"]
+    panel.plot(line["step"], line[name], color=look.color, marker=look.marker, ms=3, lw=1.3)
+    panel.fill_between(
+        line["step"], line[name] - half, line[name] + half, color=look.color, alpha=0.2, lw=0
+    )
