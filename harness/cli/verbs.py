@@ -123,6 +123,15 @@ def _list(parser: ArgumentParser) -> None:
     _components_option(parser)
 
 
+def _explain(parser: ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("method", metavar="METHOD", help="e.g. reno or hypernoise:rank=32")
+    parser.add_argument("reward", metavar="REWARD", help="what is trained on or searched")
+    parser.add_argument(
+        "--configfile", type=Path, default=Path("workflows/config/tiny.yaml"), metavar="FILE"
+    )
+
+
 def _preflight(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="that will train together"
@@ -175,6 +184,11 @@ COMMANDS: dict[str, Command] = {
         "show every component that can be named, and its file",
         "harness.cli.list_components:run",
         _list,
+    ),
+    "explain": Command(
+        "show every resolved option of a run, and what gives it",
+        "harness.cli.explain:run",
+        _explain,
     ),
     "preflight": Command(
         "check jobs, one a line on standard input, before the first of them starts",

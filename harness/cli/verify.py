@@ -244,7 +244,10 @@ def _job(made: Made, registry: Registry) -> TableJob:
         SpecError: no such table is declared here, or in another version.
     """
     job = from_json(json.dumps(made.spec), TableJob)
-    spec = registry.find(registry.tables, "table", job.table.name)
+    name = job.table.name
+    # A set of images that has no table of its own has a table of its scores.
+    is_of_set = name not in registry.tables and job.table.sets == (name,)
+    spec = registry.find(registry.tables, "table", "sweep" if is_of_set else name)
     if spec.version != job.table.version:
         raise SpecError(
             f"it is version {job.table.version} of {spec.name}, {spec.file} declares {spec.version}"
@@ -252,7 +255,8 @@ def _job(made: Made, registry: Registry) -> TableJob:
     moved = {
         kind: tuple(str(made.locate(file)) for file in files) for kind, files in job.inputs.items()
     }
-    return replace(job, table=replace(spec, arguments=job.table.arguments), inputs=moved)
+    named = replace(spec, name=name, arguments=job.table.arguments)
+    return replace(job, table=named, inputs=moved)
 
 
 def _limited(file: str, faults: Iterable[str]) -> list[Finding]:

@@ -281,3 +281,41 @@ def test_a_process_that_is_killed_outright_continues_to_the_same_images(tmp_path
     made_images(tmp_path / "whole", benchmark=many)
     assert pixels(tmp_path / "killed") == pixels(tmp_path / "whole")
     assert len(pixels(tmp_path / "whole")) == 20
+
+
+def explained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> dict[str, str]:
+    """Option -> what is said of it, of a run of the shipped configs."""
+    monkeypatch.chdir(REPOSITORY)
+    assert main(["explain", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return {line.split()[0]: line for line in lines if line.startswith("  ")}
+
+
+def test_explain_says_of_every_option_what_gives_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = ("--configfile", "workflows/config/tiny_full.yaml")
+    said = explained(capsys, monkeypatch, "tiny_sd", "hypernoise:rank=16", "matcher", *full)
+    expected = {
+        "size_px": r"32 +workflows/models/tiny_sd.smk",
+        "rank": r"16 +the method's own arguments",
+        "alpha": r"64.0 +workflows/config/tiny.yaml: training: tiny_sd",
+        "optimizer": r"adamw +default of hypernoise.training.options:NoiseNetworkOptions",
+        "merged": r"True +workflows/config/tiny.yaml: arguments: hypernoise",
+        "seed": r"0 +workflows/config/tiny.yaml: seed",
+    }
+    for name, words in expected.items():
+        assert re.fullmatch(rf"  {name} +{words}", said[name]), said[name]
+
+
+def test_explain_shows_the_search_that_a_method_goes_on_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = explained(capsys, monkeypatch, "tiny_sd", "hypernoise_reno", "matcher")
+    assert said["iterations"].endswith("workflows/methods/reno.smk")
+    assert main(["explain", "tiny_sd", "renoo", "matcher"]) == 2
+    assert "unknown method 'renoo'; did you mean 'reno'?" in capsys.readouterr().err
+    assert main(["explain", "tiny_sd", "reno", "matcher", "--configfile", "lost.yaml"]) == 2
+    assert capsys.readouterr().err == "error: config lost.yaml is missing\n"

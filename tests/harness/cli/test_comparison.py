@@ -254,7 +254,7 @@ def of_old(folder: Path) -> Path:
 def test_a_run_of_the_earlier_layout_is_compared_image_by_image_and_said_to_be_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    today = {"hypernoise": "hypernoise:rank=8", "reno": "reno:learning_rate=0.02"}
+    today = {"hypernoise": "hypernoise:alpha=16,rank=8", "reno": "reno:learning_rate=0.02"}
     a = of_old(tmp_path / "a")
     b = results(tmp_path / "b", lambda rows: rows.replace({"method": today}))
     found = compare(survey(a), survey(b))
@@ -275,7 +275,7 @@ def test_a_run_of_the_earlier_layout_is_compared_image_by_image_and_said_to_be_o
     ("name", "today"),
     [
         ("base", "base"),
-        ("lora_finetune_rank_64", "lora_finetune_final:rank=64"),
+        ("lora_finetune_rank_64", "lora_finetune_final:alpha=128,rank=64"),
         ("lora_finetune_step_40", "lora_finetune_final:checkpoint=40"),
         ("hypernoise_alpha_sum_0_001", "hypernoise:l2_reduction=sum,temperature=0.001"),
         ("hypernoise_alpha_mean_1000", "hypernoise:l2_reduction=mean,temperature=1000"),
