@@ -87,7 +87,7 @@ class Compiled:
 
 
 def _limited() -> AbstractContextManager[Any]:
-    # Not at the top: seconds, which an eager run does not need to wait.
+    # Lazy import: torch._dynamo takes seconds, and an eager run does not need it.
     from torch._dynamo import config
 
     limited: AbstractContextManager[Any] = config.patch(

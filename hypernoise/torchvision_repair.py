@@ -1,4 +1,4 @@
-"""Make ``import torchvision`` work beside a CPU build of torch.
+"""Make ``import torchvision`` work with a CPU build of torch.
 
 PyPI's torchvision is linked against CUDA. Next to a CPU torch its compiled part cannot load, and
 ``import torchvision`` fails with ``operator torchvision::nms does not exist``; with it fail

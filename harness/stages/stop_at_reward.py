@@ -76,7 +76,7 @@ def choose(finetune: pd.DataFrame, hypernoise: pd.DataFrame, checkpoints: Collec
 
 
 def run(job: MatchJob) -> None:
-    """Copy the chosen checkpoint's adapter, and record choice and provenance beside it.
+    """Copy the chosen checkpoint's adapter, and record choice and provenance next to it.
 
     Raises:
         FileNotFoundError: a frame or the checkpoints are missing.

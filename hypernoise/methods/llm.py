@@ -111,7 +111,7 @@ class LocalLlm:
         self.model = _place(model)
         local = Path(self.model)
         if not local.is_dir():
-            # Not at the top: models that are here need no hub.
+            # Lazy import: a model in a folder needs no client of the hub.
             from hypernoise.weights.hub import check_commit
 
             check_commit(self.model, revision)

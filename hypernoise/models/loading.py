@@ -25,7 +25,7 @@ DTYPE = torch.float32
 
 
 class Loading(TypedDict, total=False):
-    """What every family can be told about its networks, beside its own arguments.
+    """What every family can be told about its networks, next to its own arguments.
 
     Attributes:
         revision: commit of the hub repository, 40 hexadecimal digits.

@@ -86,7 +86,7 @@ def _is_network(part: Any) -> bool:
 def _light(part: Any) -> Any:
     if not isinstance(part, Mapping):
         return part
-    # Not at the top: tokenizers of transformers, which no trained pipeline waits for.
+    # Lazy import: it brings transformers' tokenizers, which trained pipelines do not need.
     from hypernoise.models.tokenizers import TOKENIZERS
 
     name = part["class"].partition(".")[2]

@@ -33,7 +33,7 @@ from hypernoise.weights.folders import check_file
 
 _SHAPE = ("frequencies", "width", "depth")
 _QUERIES = 8
-#: Where a backbone's configuration says how wide its text encoder's tokens are, first name first.
+#: Keys of a backbone's configuration for the width of its text encoder's tokens; the first counts.
 _PROMPT_WIDTHS = (
     "encoder_hid_dim",
     "caption_channels",

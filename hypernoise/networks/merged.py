@@ -1,6 +1,6 @@
 """Trained networks for inference: nothing of peft is left in the passes of the backbone.
 
-LoRA is merged into the weights, once or layer by layer, or kept beside them.
+LoRA is merged into the weights, once or layer by layer, or kept next to them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MergedNoiseNetwork:
     backbone, so the generator's own passes pay nothing for them either. The displacement equals
     the network's up to rounding; the price is a second copy of the adapted weights. LoRA on grouped
     convolutions is dense, and added to their weight it would make them dense, thousands of times
-    as large: there it stays a branch beside the convolution, in the noise pass alone.
+    as large: there it stays a branch next to the convolution, in the noise pass alone.
 
     Args:
         network: the noise network; it cannot be used afterwards.
@@ -187,7 +187,7 @@ def _taken_out(adapter: Adapter) -> Iterator[None]:
 
 
 def _grouped_branches(adapter: Adapter) -> list[tuple[nn.Module, nn.Module]]:
-    """Grouped convolutions with the LoRA that stays beside them."""
+    """Grouped convolutions with the LoRA that stays next to them."""
     grouped = [x for x in adapter.layers.values() if isinstance(x, GroupedLora)]
     return [(layer.get_base_layer(), layer.frozen_branch(adapter.name)) for layer in grouped]
 

@@ -188,7 +188,7 @@ def pretrain(recipe: Recipe, folder: Path) -> None:
 
     Args:
         recipe: what to train, and how long.
-        folder: where the pipeline goes; a ``pretraining.json`` beside it records the recipe.
+        folder: where the pipeline goes; a ``pretraining.json`` next to it records the recipe.
     """
     started = time.monotonic()
     torch.manual_seed(recipe.seed)

@@ -27,8 +27,8 @@ _SWITCHES = ("_disable_adapters", "_active_adapter", "_forward_hooks", "_paramet
 def gradient_checkpointing(generator: Generator) -> Iterator[None]:
     """Compute activations of a generator's backbone and VAE again in the backward pass.
 
-    Costs about one more forward pass per backward pass; gradients stay the same. Passes without
-    gradients are as ever.
+    Costs about one more forward pass per backward pass; gradients stay the same. Nothing changes
+    in passes without gradients.
 
     Raises:
         ValueError: see :func:`check_repeatable`.

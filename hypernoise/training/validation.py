@@ -131,6 +131,6 @@ class Validator:
 
 
 def _standard_error(sums: Tensor) -> float:
-    """Of the sum over prompts, which are what was sampled: all have equally many images."""
+    """The standard error of the sum of ``sums`` [prompts]: prompts are what was sampled."""
     n = len(sums)
     return math.sqrt(n / (n - 1) * float((sums - sums.mean()).double().square().sum()))

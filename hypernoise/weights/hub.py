@@ -77,7 +77,7 @@ def check_file(repository: str, revision: str, file: str, sha256: str) -> None:
     with explained(repository, revision, file):
         address = hub.hf_hub_url(repository, file, revision=revision)
         etag = hub.get_hf_file_metadata(address).etag or ""
-    # Of large files, which weights are; of small ones it is git's hash.
+    # The ETag is the SHA-256 of large files (all weights), but git's hash of small ones.
     if SHA256.fullmatch(etag) and etag != sha256:
         raise ValueError(
             f"{file} of {repository} has the SHA-256 {etag} at {revision}, expected {sha256}"

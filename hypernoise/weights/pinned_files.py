@@ -79,7 +79,7 @@ class PinnedFile:
         if self.is_local:
             _check_whole(Path(self.place))
         elif found := HUB_FILE.fullmatch(self.place):
-            # Not at the top: local files are checked without the hub's client.
+            # Lazy import: local files are checked without the hub's client.
             from hypernoise.weights.hub import check_file
 
             check_file(found["repository"], found["revision"], found["path"], self.sha256)
@@ -178,7 +178,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def init_empty_weights(include_buffers: bool = False) -> AbstractContextManager[None]:
     """Networks that are built in it take no memory for parameters, nor for buffers if included."""
-    # Not at the top: files are checked by jobs that fill no network.
+    # Lazy import: jobs that check files and fill no network do without accelerate.
     from accelerate import init_empty_weights as on_meta  # type: ignore[import-untyped]
 
     made: AbstractContextManager[None] = on_meta(include_buffers=include_buffers)
