@@ -26,6 +26,7 @@ def check_target(
     Raises:
         SpecError: the target does not exist, is something else, or does not take the arguments.
     """
+    signature_of(target, file)
     made = resolve(target)
     lacking = [name for name in does if not hasattr(made, name)] if inspect.isclass(made) else []
     if lacking:

@@ -13,7 +13,7 @@ import pandas as pd
 from harness.analysis.pairing import FrameError, examples
 from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
-from harness.base.signatures import check_call
+from harness.base.signatures import check_call, signature_of
 from harness.experiment.jobs import TableJob
 from harness.results import component_versions, frames
 
@@ -53,6 +53,7 @@ def check_ahead(job: TableJob) -> list[str]:
     Raises:
         SpecError: as :func:`call`, but for what is in the frames, or a needed argument is missing.
     """
+    signature_of(job.table.target, job.table.file)
     needed = _needed(resolve(job.table.target), job)
     what, filled = f"argument of {job.table.target}", {*needed, FILES}
     target, given = job.table.target, job.table.arguments
