@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 from harness.results.frames import IDENTITY, LEFT_OUT
 
 Floats: TypeAlias = npt.NDArray[np.float64]

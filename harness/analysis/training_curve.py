@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import choose, double_or_broken, missing, rank, require, stop_on
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 
 #: Validation values of the training itself: its reward, and how far its noise moved.
 OWN = ("reward", "kl_nats", "delta_rms")

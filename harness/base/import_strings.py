@@ -11,8 +11,6 @@ from typing import Any
 
 from harness.base.errors import SpecError, prefix, unknown
 
-__all__ = ["SpecError", "prefix", "resolve", "source_of", "split", "unknown"]
-
 
 def split(target: str, file: str = "") -> tuple[str, str]:
     """The module and the attribute that an import string names.

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from harness.base.atomic_files import write_text
-from harness.base.import_strings import SpecError, resolve
+from harness.base.errors import SpecError
+from harness.base.import_strings import resolve
 from harness.benchmarks.geneval import Evaluator, check_words
 from harness.cli.geneval_folder import Sample, faults_of, read_folder
 from harness.results.image_files import Bytes, ImageReader, n_workers, upright

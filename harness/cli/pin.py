@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 from harness.experiment import pins
 from harness.experiment.checks import check
 from harness.experiment.component_files import declared

@@ -26,7 +26,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.analysis.pairing import examples
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry

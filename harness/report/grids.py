@@ -29,7 +29,7 @@ from harness.analysis.pairing import (
     require,
     stop_on,
 )
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.report.figure_style import GREEN, VERMILION, figure_style
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 from harness.results import frames
 
 #: Kind of component -> a field that only its declarations have.

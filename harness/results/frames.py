@@ -16,7 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from harness.base.atomic_files import in_one_go
-from harness.base.import_strings import unknown
+from harness.base.errors import unknown
 from harness.base.safe_paths import below
 from harness.results import provenance
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from harness.base.atomic_files import write_text
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.results import frames, provenance
 

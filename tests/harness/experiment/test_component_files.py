@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
 from harness.experiment.methods import method_variant

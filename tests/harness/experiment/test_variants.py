@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 from harness.experiment.variants import Variant
 
 WRITTEN = {

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from harness_toys import damage, generate_job
 
-from harness.base.import_strings import SpecError
+from harness.base.errors import SpecError
 from harness.results import frames, provenance
 from harness.results.frames import Column, Schema
 
