@@ -28,6 +28,7 @@ from hypernoise.rewards.protocol import Reward
 from hypernoise.training.kinds import KINDS
 from hypernoise.training.loop import Run, Training
 from hypernoise.training.options import TrainingOptions
+from tools import command
 
 REDNESS = RewardSpec("redness", "hypernoise.rewards.redness:Redness", version=1)
 _TEXT = "a photo of a bench"
@@ -210,15 +211,24 @@ def settings() -> Iterator[tuple[ModelSpec, bool]]:
         yield from ((model, recompute) for recompute in (True, False))
 
 
-def main() -> int:
+def run(out: Path) -> None:
     """Count everything that is recorded again, and write the file."""
     peaks = []
     for model, recompute in settings():
         peaks.append(recorded_peak(model, recompute))
         # Each takes minutes: what is counted is kept.
-        write(peaks)
+        write(peaks, out)
         print(peaks[-1], flush=True)
-    return 0
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = command.parser_of("step_memory", __doc__)
+    file = Path("harness/build/memory_peaks.csv")
+    parser.add_argument(
+        "--out", type=Path, default=file, metavar="CSV", help="default: %(default)s"
+    )
+    return command.main(parser, run, given)
 
 
 if __name__ == "__main__":
