@@ -254,9 +254,7 @@ def test_the_rows_behind_a_table_lie_beside_it_and_say_which_file_they_are_from(
     assert set(origin["inputs"]) == {file for (file,) in inputs.values()}
 
 
-def test_a_column_is_a_number_or_a_text_in_all_kinds_of_frames_so_that_they_fit_in_one_file() -> (
-    None
-):
+def test_a_column_is_number_or_text_in_all_kinds_of_frames_so_that_one_file_holds_them() -> None:
     dtypes: dict[str, set[str]] = {}
     for schema in frames.SCHEMAS.values():
         assert not {"frame_kind", "file"} & set(schema.names)
