@@ -190,12 +190,10 @@ class Planned:
         searched = self.profile(image_set, model).searched
         return self.weights(model, *([searched.name] if searched else []))
 
-    def pretrain(self, name: str) -> PretrainJob:
-        """Make the weights of one of the embedded world's generators or matchers.
-
-        Args:
-            name: of the model or reward; its recipe has the same name.
-        """
+    def pretrain(self, model: str = "", reward: str = "") -> PretrainJob:
+        """Make the weights of one of the embedded world's generators (``model``) or matchers
+        (``reward``); its recipe has the same name."""
+        name = model or reward
         given, models = self.experiment.config.pretrain, self.experiment.registry.models
         teachers = given.generators if name in given.matchers else ()
         return PretrainJob(
