@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
 	@echo "make test    set up, lint, run the tests"
-	@echo "make lint    ruff, mypy --strict, snakefmt, snakemake --lint"
+	@echo "make lint    ruff, mypy --strict, import contracts, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
 	@echo "make full-size  draw and train every published architecture that fits this machine"
 	@echo "make browser get a Chromium where none is, and test the gallery in it"
@@ -41,6 +41,7 @@ lint: $(VENV)/.installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	snakefmt --check Snakefile workflows
 	snakemake --lint
 
