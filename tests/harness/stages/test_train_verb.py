@@ -24,7 +24,7 @@ import hypernoise
 from harness.build.generators import build_generator as load_generator
 from harness.build.methods import build_method
 from harness.cli.verify import verify
-from harness.experiment.components import ModelSpec, PromptsSpec
+from harness.experiment.components import ModelSpec, PromptsSpec, Registry
 from harness.experiment.jobs import MatchJob, PretrainJob, Timed, TrainJob, to_json
 from harness.results import frames
 from harness.results.results_folder import survey
@@ -33,6 +33,7 @@ from harness.stages import pretrain, stop_at_reward, train
 from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training.kinds import KINDS
+from hypernoise.training.loop import Training
 from hypernoise.training.measurements import Row, TrainingDiverged
 
 __all__ = ["model"]
@@ -122,8 +123,9 @@ def test_a_killed_training_continues_and_a_changed_one_starts_afresh(
     started: list[int] = []
     original = train.train
 
-    def watched(*arguments: Any, **keywords: Any) -> Any:
-        return original(*arguments, on_row=lambda row: started.append(row.step), **keywords)
+    def watched(training: Training, progress: str) -> Any:
+        noted = dataclasses.replace(training, on_row=lambda row: started.append(row.step))
+        return original(noted, progress)
 
     monkeypatch.setattr(train, "train", watched)
     for changes in ({}, {"options": OPTIONS | {"learning_rate": 0.01}}):
@@ -167,9 +169,12 @@ def test_a_training_that_its_last_step_ruins_publishes_nothing(
     ("changes", "message"),
     [
         ({"options": OPTIONS | {"step": 3}}, "unknown training option 'step'.*'steps'"),
-        ({"options": {}}, "lack 'steps'"),
-        ({"options": OPTIONS | {"steps": 0}}, "steps must be at least 1, got 0"),
-        ({"options": OPTIONS | {"optimizer": "adam"}}, "unknown optimizer 'adam'.*'adamw'"),
+        ({"options": {}}, "training option 'steps' is missing"),
+        ({"options": OPTIONS | {"steps": 0}}, "'steps' must be .* or equal to 1, got 0"),
+        (
+            {"options": OPTIONS | {"optimizer": "adam"}},
+            "'optimizer' must be 'adamw' or 'sgd', got 'adam'",
+        ),
         ({"method": dataclasses.replace(HYPERNOISE, trains=None)}, "'hypernoise' trains nothing"),
         ({"extra_rewards": {"reward": REDNESS}}, "cannot be called 'reward'"),
         (
@@ -268,10 +273,12 @@ def test_a_matched_network_says_what_it_was_chosen_from_and_whether_that_still_s
         str(tmp_path / "noise" / "steps.parquet"),
     }
     own = str(tmp_path / "matched")
-    assert not [found for found in verify(survey(tmp_path)) if found.file.startswith(own)]
+    assert not [
+        found for found in verify(survey(tmp_path), Registry()) if found.file.startswith(own)
+    ]
     (tmp_path / "tuned" / "checkpoints" / "step_000010" / "adapter_config.json").write_text("11")
     (tmp_path / "matched" / "adapter_model.safetensors").write_text("others")
-    found = "\n".join(map(str, verify(survey(tmp_path))))
+    found = "\n".join(map(str, verify(survey(tmp_path), Registry())))
     assert "adapter_model.safetensors: is missing or was changed after it was made" in found
     assert f"was made from another state of {tmp_path / 'tuned' / 'checkpoints'}" in found
 
@@ -294,7 +301,8 @@ def test_matching_refuses_trainings_on_another_reward_or_without_checkpoints(
     with pytest.raises(ValueError, match="tuned was trained on red, not matcher"):
         stop_at_reward.run(dataclasses.replace(job, reward="matcher"))
     with pytest.raises(FileNotFoundError, match="no checkpoints in"):
-        stop_at_reward.run(dataclasses.replace(job, finetune=job.hypernoise))
+        swapped = {"finetune": job.hypernoise, "hypernoise": job.finetune}
+        stop_at_reward.run(dataclasses.replace(job, **swapped))
 
 
 def test_a_tiny_generator_is_pretrained_to_a_folder_that_loads(tmp_path: Path) -> None:
