@@ -51,12 +51,12 @@ bench: $(VENV)/.installed-dev
 
 # Gigabytes and minutes each; PICK='-k NAME' takes one of them.
 full-size: $(VENV)/.installed-dev
-	python -m pytest -m full_size -s tests/test_full_size.py $(PICK)
+	python -m pytest -m full_size -s tests/hypernoise/models/test_full_size.py $(PICK)
 
 # Tests that need a browser are skipped, and say so, where there is none.
 browser: $(VENV)/.installed-dev
 	command -v chromium >/dev/null || python -m playwright install --with-deps chromium
-	python -m pytest tests/test_browser.py
+	python -m pytest tests/harness/report/test_browser.py
 
 # At most about ten minutes on a GPU: its parts share nine, and none outlasts them.
 snapshot: $(VENV)/.installed

@@ -150,7 +150,9 @@ def test_the_authors_checkpoint_answers_as_transformers_does(
     path = tmp_path / "model_base_vqa_capfilt_large.pth"
     torch.save({"model": state, "epoch": 9}, path)
     answers = built(path, vocabulary).yes_probability(images(), QUESTIONS)
-    assert answers == blip.yes_probability(images(), QUESTIONS)
+    # The same weights, laid out otherwise in memory: some CPUs' matrix products round differently.
+    for those, others in zip(answers, blip.yes_probability(images(), QUESTIONS), strict=True):
+        assert those == pytest.approx(others, abs=2e-5)
 
 
 def test_names_of_transformers_stay() -> None:

@@ -7,14 +7,14 @@ import re
 from collections import Counter
 
 import pytest
-from paths import REPOSITORY
+from shared_data import SHARED, needs
 
 from harness.benchmarks import compbench
 from harness.benchmarks.noun_chunks import MAX_CHUNKS, noun_chunks
 from harness.build import data_files
 
-SHARED = REPOSITORY.parent / "shared" / "benchmarks"
-needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared benchmark data")
+BENCHMARKS = SHARED / "benchmarks"
+needs_data = needs("benchmarks")
 #: What only prompts have that are more than "a ... and a ...".
 MORE = re.compile(r"^[A-Z]|\.$| (is|are|has|in|on|with|by|for|to|at|of|that) ")
 
@@ -74,7 +74,7 @@ def test_no_more_than_eight_chunks_are_asked_about() -> None:
 def test_every_published_prompt_has_chunks(
     split: str, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(data_files.VARIABLE, str(SHARED))
+    monkeypatch.setenv(data_files.VARIABLE, str(BENCHMARKS))
     prompts = compbench.prompts(split)
     assert Counter(prompt.task for prompt in prompts) == dict.fromkeys(compbench.CATEGORIES, n)
     assert len({prompt.prompt_id for prompt in prompts}) == 3 * n
@@ -84,7 +84,7 @@ def test_every_published_prompt_has_chunks(
 
 @needs_data
 def test_the_published_template_gives_two_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(data_files.VARIABLE, str(SHARED))
+    monkeypatch.setenv(data_files.VARIABLE, str(BENCHMARKS))
     prompts = [*compbench.prompts("val"), *compbench.prompts("train")]
     plain = [prompt for prompt in prompts if not MORE.search(prompt.text)]
     other = [prompt.text for prompt in plain if len(prompt.metadata["chunks"]) != 2]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from paths import REPOSITORY
+from shared_data import SHARED, needs
 
 from harness.benchmarks import geneval_coco
 from harness.benchmarks.geneval import (
@@ -26,11 +26,11 @@ from harness.benchmarks.geneval import (
 from harness.benchmarks.geneval_metadata import check_metadata, load_metadata
 from harness.build import data_files
 
-SHARED = REPOSITORY.parent / "shared" / "benchmarks" / "geneval"
+DATA, DECISIONS = "benchmarks/geneval", "benchmarks/geneval/decision_cases.json"
 RECORDED: list[dict[str, Any]] = (
-    json.loads((SHARED / "decision_cases.json").read_text(encoding="utf-8"))["cases"]
-    if (SHARED / "decision_cases.json").is_file()
-    else []
+    json.loads((SHARED / DECISIONS).read_text(encoding="utf-8"))["cases"]
+    if (SHARED / DECISIONS).is_file()
+    else [{"id": "none"}]
 )
 
 
@@ -219,6 +219,7 @@ CASES = (
 )
 
 
+@needs(DECISIONS)
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
 def test_decision_is_the_originals(case: dict[str, Any]) -> None:
     arguments = case["metadata"], case["detections"], case["colors"]
@@ -443,10 +444,10 @@ def test_metadata_file_without_prompts_is_refused(tmp_path: Path) -> None:
         load_metadata(write_lines(tmp_path / "m.jsonl", ""))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared benchmark data")
+@needs(DATA)
 def test_published_metadata_is_accepted_whole() -> None:
-    classes = (SHARED / "object_names.txt").read_text(encoding="utf-8").split("\n")
-    prompts = load_metadata(SHARED / "evaluation_metadata.jsonl", classes=classes)
+    classes = (SHARED / DATA / "object_names.txt").read_text(encoding="utf-8").split("\n")
+    prompts = load_metadata(SHARED / DATA / "evaluation_metadata.jsonl", classes=classes)
     counts = [sum(prompt["tag"] == task for prompt in prompts) for task in TASKS]
     assert counts == [80, 99, 80, 94, 100, 100]
 
@@ -466,9 +467,9 @@ def test_twenty_thousand_decisions_take_at_most_a_second() -> None:
     assert 500 / best >= 20_000
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared benchmark data")
+@needs(DATA)
 def test_published_prompts_come_from_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(data_files.VARIABLE, str(SHARED.parent))
+    monkeypatch.setenv(data_files.VARIABLE, str(SHARED / "benchmarks"))
     prompts = geneval_coco.prompts()
     assert len(prompts) == 553
     assert (prompts[0].prompt_id, prompts[0].text) == ("00000", "a photo of a bench")

@@ -34,7 +34,7 @@ from harness.benchmarks.mask2former import (
     prepare,
 )
 from harness.benchmarks.protocol import Prompt, Score
-from harness.cli.geneval_folder import read_results
+from harness.cli.geneval import read_results
 from harness.experiment.components import BenchmarkSpec
 
 #: transformers' name of a part of its Swin -> that of the published weights, which lack ``UNUSED``.
@@ -201,7 +201,7 @@ def test_images_are_resized_and_padded_as_mmdet_does(
 
 
 def recorded() -> dict[str, Any]:
-    """What mmdet itself gave, by tests/parity/record_mask2former.py."""
+    """What mmdet itself gave, by tests/support/parity/record_mask2former.py."""
     path = SUPPORT / "parity" / "fixtures" / "mask2former.json"
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content

@@ -4,7 +4,7 @@ No detector is a dependency, so one has to be named, as ``python -m harness gene
 takes it: a folder with Mask2Former's published weights, or a function that gives another's
 Evaluator::
 
-    HYPERNOISE_COCO_DETECTOR=weights/mask2former pytest tests/test_real_detector.py
+    HYPERNOISE_COCO_DETECTOR=weights/mask2former pytest -k real_detector
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 from parity.pairs import photographs
 
 from harness.benchmarks.mask2former import CLASSES
-from harness.cli.geneval_folder import evaluator_of, read_folder, score_all
+from harness.cli.geneval import evaluator_of, score_all
+from harness.cli.geneval_folder import read_folder
 
 VARIABLE = "HYPERNOISE_COCO_DETECTOR"
 DETECTOR = os.environ.get(VARIABLE, "")

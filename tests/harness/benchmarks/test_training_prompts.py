@@ -6,22 +6,22 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from paths import REPOSITORY
+from shared_data import SHARED, needs
 
 from harness.benchmarks import training_prompts
 from harness.benchmarks.training_prompts import abc_6k, pick_a_pic, preference, t2i_compbench
 from harness.build import data_files
 
-SHARED = REPOSITORY.parent / "shared" / "benchmarks"
+BENCHMARKS = SHARED / "benchmarks"
 GENEVAL = "harness.benchmarks.geneval_coco:prompts"
-needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared benchmark data")
+needs_data = needs("benchmarks")
 
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A data folder with the published files and a small Pick-a-Pic."""
     for name in ("t2i_compbench", "abc6k", "geneval"):
-        (tmp_path / name).symlink_to(SHARED / name)
+        (tmp_path / name).symlink_to(BENCHMARKS / name)
     (tmp_path / "pick_a_pic").mkdir()
     lines = ["a photo of a bench", "A fox, oil on canvas", "", "a fox, oil on canvas."]
     (tmp_path / training_prompts.PICK_A_PIC).write_text("\n".join(lines))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from experiments import FILE, STEPS, SWAPPED, WARM, experiment, load, make_registry
-from paths import REPOSITORY
+from shared_data import SHARED, needs
 
 from harness.experiment.checks import check, check_tables
 from harness.experiment.components import PromptsSpec, Registry, SpecError
@@ -16,7 +16,7 @@ from harness.experiment.jobs import from_json, to_json
 from harness.experiment.plan import NO_REWARD, Experiment, Run
 from harness.experiment.planned import Planned
 
-PUBLISHED = REPOSITORY.parent / "shared" / "paper" / "hyperparameters.csv"
+HYPERPARAMETERS = "paper/hyperparameters.csv"
 
 
 @pytest.fixture
@@ -371,10 +371,11 @@ PAPER_NAMES = {
 }
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason="needs the shared published numbers")
+@needs(HYPERPARAMETERS)
 def test_the_papers_config_has_the_published_hyperparameters(registry: Registry) -> None:
     paper = Experiment(read(load("paper.yaml"), "paper.yaml"), registry, "paper.yaml")
-    published = list(csv.DictReader(PUBLISHED.read_text(encoding="utf-8").splitlines()))
+    text = (SHARED / HYPERPARAMETERS).read_text(encoding="utf-8")
+    published = list(csv.DictReader(text.splitlines()))
     assert len(published) == 6
     for row in published:
         model = PAPER_NAMES.get(row["model"], row["model"])

@@ -1,6 +1,7 @@
 """The scorers against their originals, on the same random weights.
 
-The originals' scores were recorded by tests/parity/record.py, in an environment of their own.
+The originals' scores were recorded by ``record.py`` of tests/support/parity, in an environment of
+their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Record what the originals score with seeded random weights.
 
-    python tests/parity/make_environment.py FOLDER
+    python tests/support/parity/make_environment.py FOLDER
     PYTHONPATH=.:tests FOLDER/bin/python -m parity.record hpsv2 clip_score pickscore imagereward \
         aesthetic
 
