@@ -51,7 +51,7 @@ bench: $(VENV)/.installed-dev
 
 # Gigabytes and minutes each; PICK='-k NAME' takes one of them.
 full-size: $(VENV)/.installed-dev
-	python -m pytest -m full_size -s tests/hypernoise/models/test_full_size.py $(PICK)
+	python -m pytest -m full_size -s tests/harness/build/test_full_size.py $(PICK)
 
 # Tests that need a browser are skipped, and say so, where there is none.
 browser: $(VENV)/.installed-dev

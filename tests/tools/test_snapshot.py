@@ -38,6 +38,15 @@ def provenance(folder: Path) -> dict[str, Any]:
     return record
 
 
+def test_searches_are_timed_with_a_reward_that_costs_something_and_needs_no_download(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(speed_snapshot, "run", lambda **options: asked.append(options["reward"]))
+    assert speed_snapshot.main([]) == 0
+    assert asked == ["hpsv2_1_random"]
+
+
 def test_a_snapshot_leaves_rows_checks_and_provenance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

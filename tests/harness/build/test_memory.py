@@ -1,6 +1,6 @@
 """What a training step holds: the count itself, and the recorded ones of published models.
 
-The recorded ones are left out unless asked for: ``pytest -m full_size -k memory`` counts them again.
+The recorded ones are left out unless asked for (``pytest -m full_size -k memory`` counts them).
 """
 
 from __future__ import annotations

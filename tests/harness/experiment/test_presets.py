@@ -10,6 +10,7 @@ from paths import REPOSITORY
 
 from harness.base.import_strings import resolve
 from harness.experiment.components import MethodSpec, Registry
+from harness.experiment.config import read
 from harness.experiment.plan import Experiment
 
 WORKFLOWS = REPOSITORY / "workflows"
@@ -61,10 +62,10 @@ def test_noise_network_and_fine_tuning_are_trained_with_equal_ranks(
     registry: Registry, config: str
 ) -> None:
     text = (WORKFLOWS / "config" / config).read_text(encoding="utf-8")
-    experiment = Experiment(yaml.safe_load(text), registry, config)
-    for model in experiment.config["models"]:
+    experiment = Experiment(read(yaml.safe_load(text), config), registry, config)
+    for model in experiment.config.models:
         ranks = [
-            experiment.options(model, experiment.config["reward"], name)["rank"]
+            experiment.options(model, experiment.config.reward, name)["rank"]
             for name in ("hypernoise", "lora_finetune", "lora_finetune_final")
         ]
         assert len(set(ranks)) == 1, model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from argparse import ArgumentParser
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from paths import REPOSITORY
 
 from harness.benchmarks import geneval_coco
 from harness.build.rewards import check_reward
-from harness.cli.verbs import COMMANDS
 from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec, SpecError, resolve
 
 FOLDER = REPOSITORY / "workflows" / "rewards"
@@ -105,12 +103,6 @@ def test_random_weights_score_by_the_seed_and_need_no_file() -> None:
     (slope,) = torch.autograd.grad(scores.sum(), images)
     assert slope.flatten(1).norm(dim=1).min() > 0
     assert not any(p.requires_grad for p in first.clip.network.parameters())
-
-
-def test_a_snapshot_times_searches_with_a_reward_that_costs_something() -> None:
-    parser = ArgumentParser()
-    COMMANDS["snapshot"].add_options(parser)
-    assert parser.parse_args([]).reward == RANDOM.name
 
 
 def test_genevals_colours_are_seen_by_the_clip_of_aesthetic() -> None:
