@@ -97,9 +97,11 @@ class Rules:
         asked = self.experiment.config.gpus
         return int(shutil.which("nvidia-smi") is not None) if asked == "auto" else asked
 
-    @property
-    def launcher(self) -> str:
-        """How a training is started in the config's number of processes."""
+    def launcher(self, wildcards: Any, output: Any) -> str:
+        """How a training is started in the config's number of processes.
+
+        It takes the outputs so that Snakemake does not train again in another number of them.
+        """
         n_processes = self.experiment.config.processes
         if n_processes == 1:
             return "python"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -49,7 +50,10 @@ def photo_tensors(size: tuple[int, int]) -> Tensor:
 def original() -> Any:
     """The package's own LPIPS on a random AlexNet, with the linear weights that it ships."""
     torch.manual_seed(0)
-    return lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    with warnings.catch_warnings():
+        # The package asks torchvision for its network in words that are deprecated.
+        warnings.simplefilter("ignore", UserWarning)
+        return lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +149,8 @@ def test_comparisons_are_symmetric_and_extreme_for_the_same_image(comparison: An
 def test_a_faded_scene_is_nearer_to_the_matchers_than_another_one() -> None:
     chosen = [c for c in captions("evaluation") if c.task == "color_attr"][:4]
     noise = noise_features(torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0)))
-    scenes = render_batch([lay_out(c, f) for c, f in zip(chosen, noise, strict=True)])
+    pairs = zip(chosen, noise.numpy(), strict=True)
+    scenes = render_batch([lay_out(caption, features) for caption, features in pairs])
     for comparison, sign in ((MatcherDistance(), 1), (MatcherSimilarity(), -1)):
         vectors = comparison.embed(scenes)
         faded = comparison.embed(0.9 * scenes + 0.05)

@@ -273,7 +273,8 @@ def test_peft_itself_loads_a_saved_adapter(tuner: FineTuner, tmp_path: Path) -> 
         )
         found = generator.predict(noise, conditioning)
         handle.remove()
-    assert torch.equal(found, expected)
+    # A copy lies elsewhere in memory, and some CPUs' matrix products then round differently.
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
     reattached = FineTuner(generator, rank=4, alpha=8.0)
     assert peft_weights == reattached.n_parameters
     # The fixture takes the adapter out at the end.
