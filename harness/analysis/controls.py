@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -23,7 +22,6 @@ from harness.analysis.pairing import (
     choose,
     missing,
     pair,
-    rank,
     require,
     stop_on,
     without_baseline,
@@ -72,7 +70,7 @@ def controls(
     require(scores, (*CELL, "metric"), "scores")
     require(images, CELL, "images")
     shown = None if methods is None else [*methods, baseline]
-    faults = missing(scores[list(CELL)].drop_duplicates(), models, shown)
+    faults = missing(scores, models, shown)
     known = metrics_of(scores[scores["metric"] != swapped_reward], metric, judges).names
     scores, images = (choose(frame, models, shown) for frame in (scores, images))
     if scores.empty:
@@ -83,12 +81,19 @@ def controls(
     columns = [*sizes(metric), *(gain(name, metric) for name in measures)]
     table = correct(tabulate(paired, columns, baseline), baseline)
     table = table[table["method"] != baseline].reset_index(drop=True)
-    table["survives_holm"] = [_surviving(row) for row in table.to_dict("records")]
-    table = table.drop(columns=table.filter(like="p_holm").columns)
-    order: list[pd.Series[int]] = [rank(table["model"], models)]
-    order += [(table["reward"] == swapped_reward).astype(int)]
-    order += [rank(table["method"], methods), table["steps"]]
-    table = in_order(table, order)
+    p_values = [name for name in table.columns if name.startswith("p_holm_")]
+    stems = [name.removeprefix("p_holm_") for name in p_values]
+    table["survives_holm"] = [
+        " ".join(
+            ("+" if row[f"gain_{stem}"] > 0 else "-") + stem
+            for stem in stems
+            if row[f"p_holm_{stem}"] < ALPHA
+        )
+        for row in table.to_dict("records")
+    ]
+    is_swapped = table["reward"].eq(swapped_reward)
+    by = ("model", is_swapped, "method", "steps")
+    table = in_order(table.drop(columns=p_values), by, models, methods)
     table.attrs["columns"] = described(columns)
     return table
 
@@ -102,9 +107,3 @@ def gain(measure: str, metric: str) -> Column:
         f"{measure} less the baseline's, image by image",
         p_value=f"p_holm_{stem}",
     )
-
-
-def _surviving(row: dict[Any, Any]) -> str:
-    stems = [name.removeprefix("p_holm_") for name in row if name.startswith("p_holm_")]
-    kept = [stem for stem in stems if row[f"p_holm_{stem}"] < ALPHA]
-    return " ".join(("+" if row[f"gain_{stem}"] > 0 else "-") + stem for stem in kept)

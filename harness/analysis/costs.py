@@ -14,18 +14,26 @@ NOTE = (
     "calls, per image; their intervals are from order statistics, and there are none below six "
     "timings."
 )
-GENERATION = Column(
-    GENERATION_MS,
-    lambda c: median_interval(c.rows["timings"][GENERATION_MS]),
-    "median time of an image from encoded prompts",
-    "ms",
-)
-END_TO_END = Column(
-    END_TO_END_MS,
-    lambda c: median_interval(c.rows["timings"][END_TO_END_MS]),
-    "median time of an image from texts",
-    "ms",
-)
+
+
+def _median_time(name: str, start: str) -> Column:
+    return Column(
+        name,
+        lambda c: median_interval(c.rows["timings"][name]),
+        f"median time of an image from {start}",
+        "ms",
+    )
+
+
+def _per_image(name: str, meaning: str) -> Column:
+    return Column(name, lambda c: c.rows["images"][name].mean(), f"{meaning} per image")
+
+
+GENERATION = _median_time(GENERATION_MS, "encoded prompts")
+END_TO_END = _median_time(END_TO_END_MS, "texts")
+NFE = _per_image("nfe", "backbone passes")
+REWARD_CALLS = _per_image("reward_calls", "images scored")
+BACKWARD_PASSES = _per_image("backward_passes", "gradients")
 N_TIMINGS = Column("n_timings", lambda c: len(c.rows["timings"]), "calls that were timed")
 PARAMS = Column(
     "params_m", lambda c: c.rows["timings"]["params_m"].iloc[0], "parameters", "millions"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,7 @@ import pandas as pd
 
 from harness.analysis import published
 from harness.analysis.interval_columns import columns_of, in_order
-from harness.analysis.pairing import (
-    CELL,
-    choose,
-    missing,
-    name_cell,
-    rank,
-    require,
-    stop_on,
-    without_baseline,
-)
+from harness.analysis.pairing import CELL, name_cell, require, select, stop_on, without_baseline
 from harness.analysis.statistics import NO_INTERVAL, mean_interval
 from harness.similarity.protocol import ENDINGS
 
@@ -53,19 +44,29 @@ def table(
             or methods have other prompts.
     """
     require(pairs, [*_KEY, "benchmark", "seed", "image_index", "other_index", "value"], "pairs")
-    faults = missing(pairs[list(CELL)].drop_duplicates(), models, methods)
-    chosen = choose(pairs, models, methods)
+    chosen, faults = select(pairs, models, methods)
     cells = chosen[list(CELL)].drop_duplicates().sort_values(list(CELL), ignore_index=True)
     stop_on(faults + _faults(chosen) + without_baseline(cells, baseline), "table7")
     means = chosen.groupby(_KEY)["value"].agg(["mean", "size"]).reset_index()
+    n_pairs = int(means["size"].iloc[0])
+    # n (n - 1) / 2 pairs of n images.
+    n_images = round((1 + (1 + 8 * n_pairs) ** 0.5) / 2)
     rows = []
-    for values in cells.itertuples(index=False, name=None):
-        cell = dict(zip(CELL, values, strict=True))
-        rows.append({**cell, **_measures(means, cell, baseline)})
-    shown = pd.DataFrame(rows)
-    order = [rank(shown["model"], models), shown["steps"]]
-    order += [rank(shown["method"], methods or [baseline]), shown["reward"]]
-    made = in_order(shown, order)
+    for cell in cells.to_dict("records"):
+        own = _by_metric(means, cell)
+        base = _by_metric(means, {**cell, "method": baseline, "reward": ""})
+        row: dict[Any, Any] = {**cell, "n_prompts": len(own), "n_images": n_images}
+        for metric in own.columns:
+            values, prompts = own[metric].to_numpy(), own.index.to_numpy()
+            row |= columns_of(mean_interval(values, prompts), f"{metric}_mean")
+            row[f"{metric}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+            change = NO_INTERVAL
+            if cell["method"] != baseline:
+                change = mean_interval(values - base[metric].loc[prompts].to_numpy(), prompts)
+            row |= columns_of(change, f"{metric}_change_mean")
+        rows.append(row)
+    by = ("model", "steps", "method", "reward")
+    made = in_order(pd.DataFrame(rows), by, models, methods or [baseline])
     benchmark = str(chosen["benchmark"].iloc[0])
     made.insert(len(CELL), "world", published.world(benchmark))
     return published.finished(made, "table7", benchmark, ())
@@ -84,40 +85,19 @@ def _faults(pairs: pd.DataFrame) -> list[str]:
     n_pairs = indices[("image_index", "size")]
     n_images = indices[("image_index", "nunique")] + 1
     whole = (n_pairs == n_images * (n_images - 1) // 2) & (n_images == n_images.max())
-    faults += [f"{_named(key)}: pairs are missing" for key in whole.index[~whole]]
+    for *values, metric, prompt in whole.index[~whole]:
+        cell = name_cell(pd.Series(values, CELL))
+        faults.append(f"{cell}, {metric} of {prompt}: pairs are missing")
     n_prompts = whole.groupby(level=[*CELL, "metric"]).size().unstack(fill_value=0)
     everything = pairs["prompt_id"].nunique()
     for values, row in n_prompts.iterrows():
-        cell = name_cell(pd.Series(dict(zip(CELL, values, strict=True))))
+        cell = name_cell(pd.Series(values, CELL))
         short = [f"{metric} of {n} prompts" for metric, n in row.items() if n != everything]
         faults += [f"{cell}: {', '.join(short)}, not of {everything}"] if short else []
     return faults
 
 
-def _named(key: Any) -> str:
-    cell = name_cell(pd.Series(dict(zip(CELL, key, strict=False))))
-    return f"{cell}, {key[-2]} of {key[-1]}"
-
-
-def _measures(means: pd.DataFrame, cell: dict[str, Any], baseline: str) -> dict[str, Any]:
-    own = _by_metric(means, cell)
-    base = _by_metric(means, {**cell, "method": baseline, "reward": ""})
-    n_pairs = int(means["size"].iloc[0])
-    # n (n - 1) / 2 pairs of n images.
-    n_images = round((1 + (1 + 8 * n_pairs) ** 0.5) / 2)
-    measured: dict[str, Any] = {"n_prompts": len(own), "n_images": n_images}
-    for metric in own.columns:
-        values, prompts = own[metric].to_numpy(), own.index.to_numpy()
-        measured |= columns_of(mean_interval(values, prompts), f"{metric}_mean")
-        measured[f"{metric}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-        change = NO_INTERVAL
-        if cell["method"] != baseline:
-            change = mean_interval(values - base[metric].loc[prompts].to_numpy(), prompts)
-        measured |= columns_of(change, f"{metric}_change_mean")
-    return measured
-
-
-def _by_metric(means: pd.DataFrame, cell: dict[str, Any]) -> pd.DataFrame:
+def _by_metric(means: pd.DataFrame, cell: Mapping[Any, Any]) -> pd.DataFrame:
     """Means [prompts, metrics] of one cell."""
     own = means[(means[list(CELL)] == pd.Series(cell)[list(CELL)]).all(axis=1)]
     return own.pivot(index="prompt_id", columns="metric", values="mean")

@@ -23,11 +23,12 @@ from harness.analysis.pairing import (
     baselines,
     choose,
     examples,
-    missing,
     name_cell,
     pair,
     require,
+    select,
     stop_on,
+    without_baseline,
 )
 from harness.analysis.statistics import (
     Difference,
@@ -171,10 +172,12 @@ def tabulate(
     Args:
         frames: kind -> rows of all cells, which columns find as ``cell.rows[kind]``.
     """
-    tasks, prompts = (codes_of(paired.pictures[name]) for name in ("task", "prompt_id"))
-    by_cell = {
-        kind: dict(iter(frame.groupby(list(CELL)))) for kind, frame in (frames or {}).items()
-    }
+    # Numbers are a hundred times faster to group by than names.
+    tasks, prompts = (
+        pd.factorize(paired.pictures[name], sort=True)[0].astype(np.int64)
+        for name in ("task", "prompt_id")
+    )
+    by_cell = {kind: dict(iter(rows.groupby(list(CELL)))) for kind, rows in (frames or {}).items()}
     rows = []
     for index, base in enumerate(baselines(paired.cells, baseline)):
         key = tuple(paired.cells.iloc[index])
@@ -243,20 +246,23 @@ def lay_out(
     images: pd.DataFrame | None = None,
     baseline: str | None = None,
 ) -> tuple[Paired, list[str]]:
-    """The chosen rows laid out, with all that is wrong with them as results of a benchmark."""
+    """The chosen rows laid out, with all that is wrong with them as results of a benchmark.
+
+    With a baseline, each model has to have its images at the same steps.
+    """
     require(scores, CELL, "scores")
     if images is not None:
         require(images, (*CELL, "nfe"), "images")
         images = choose(images, models, methods)
-    faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
-    chosen = choose(scores, models, methods)
+    chosen, faults = select(scores, models, methods)
     if chosen.empty:
         stop_on(faults, "a table")
     paired, found = pair(chosen, metrics.names, images, baseline)
-    return paired, faults + found + strange(paired, metrics.main)
+    faults += found + _strange(paired, metrics.main)
+    return paired, faults + ([] if baseline is None else without_baseline(paired.cells, baseline))
 
 
-def strange(paired: Paired, metric: str) -> list[str]:
+def _strange(paired: Paired, metric: str) -> list[str]:
     """What keeps scores from being those of one benchmark, with GenEval's tasks where the metric
     is GenEval's; a line each."""
     pictures = paired.pictures
@@ -282,9 +288,3 @@ def strange(paired: Paired, metric: str) -> list[str]:
         absent = [task for task in TASKS if task not in set(pictures["task"][~np.isnan(values)])]
         faults += [f"{name}: no image of task {', '.join(absent)}"] if absent else []
     return faults
-
-
-def codes_of(names: pd.Series[str]) -> Integers:
-    """Numbers instead of names, in sorted order."""
-    # Numbers are a hundred times faster to group by than names.
-    return pd.factorize(names, sort=True)[0].astype(np.int64)

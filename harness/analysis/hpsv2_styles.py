@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analysis.interval_columns import columns_of, in_order
-from harness.analysis.pairing import CELL, choose, missing, rank, require, stop_on
+from harness.analysis.pairing import CELL, choose, missing, require, stop_on
 from harness.analysis.statistics import mean_interval, task_mean_interval
 from harness.benchmarks.tasks import STYLES
 
@@ -36,15 +36,22 @@ def table(
         FrameError: a method or a style is missing, or methods have other images.
     """
     require(scores, [*CELL, "metric", "task", "prompt_id", "image_index", "value"], "scores")
-    faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
+    faults = missing(scores, models, methods)
     chosen = choose(scores[scores["metric"] == metric], models, methods)
     stop_on(faults + _faults(chosen, metric), "a table of styles")
     rows = []
     for cell, own in chosen.groupby(list(CELL)):
-        rows.append({**dict(zip(CELL, cell, strict=True)), **_measures(own, metric)})
-    shown = pd.DataFrame(rows)
-    order = [rank(shown["model"], models), shown["steps"], rank(shown["method"], methods)]
-    return in_order(shown, [*order, shown["reward"]])
+        values, prompt_ids = own["value"].to_numpy(), own["prompt_id"].to_numpy()
+        total = task_mean_interval(values, own["task"].to_numpy(), prompt_ids)
+        row = {**dict(zip(CELL, cell, strict=True)), "n_images": total.n}
+        row |= columns_of(total, f"{metric}_mean")
+        for style in STYLES:
+            of_style = (own["task"] == style).to_numpy()
+            found = mean_interval(values[of_style], prompt_ids[of_style])
+            row |= columns_of(found, f"{metric}_{style.replace('-', '_')}_mean")
+        rows.append(row)
+    by = ("model", "steps", "method", "reward")
+    return in_order(pd.DataFrame(rows), by, models, methods)
 
 
 def _faults(scores: pd.DataFrame, metric: str) -> list[str]:
@@ -61,15 +68,3 @@ def _faults(scores: pd.DataFrame, metric: str) -> list[str]:
     n_cells = len(scores[list(CELL)].drop_duplicates())
     gaps = [f"{prompt} {index}" for prompt, index in pictures.index[pictures != n_cells]]
     return [f"not scored for every method: {', '.join(gaps)}"] if gaps else []
-
-
-def _measures(scores: pd.DataFrame, metric: str) -> dict[str, float]:
-    values, prompt_ids = scores["value"].to_numpy(), scores["prompt_id"].to_numpy()
-    total = task_mean_interval(values, scores["task"].to_numpy(), prompt_ids)
-    measured: dict[str, float] = {"n_images": total.n}
-    measured |= columns_of(total, f"{metric}_mean")
-    for style in STYLES:
-        own = (scores["task"] == style).to_numpy()
-        name = f"{metric}_{style.replace('-', '_')}_mean"
-        measured |= columns_of(mean_interval(values[own], prompt_ids[own]), name)
-    return measured

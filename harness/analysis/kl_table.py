@@ -9,16 +9,12 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
-from harness.analysis.pairing import choose, missing, rank, require, stop_on
+from harness.analysis.pairing import require, select, stop_on
 from harness.analysis.statistics import NO_INTERVAL, mean_interval
 from harness.results import frames
 
 _NETWORK = ("model", "method", "reward", "step")
-
-
 _INTERVALS = ("half_squared_norm_nats", "dropped_nats", "kl_nats")
-
-
 TABLE_COLUMNS = (
     *_NETWORK,
     "is_kept",
@@ -69,28 +65,36 @@ def kl_table(
         FrameError: a column is missing, or an asked-for model or method has no rows.
     """
     require(audits, frames.AUDITS.names, "audits")
-    stop_on(missing(audits, models, methods), "audit")
-    rows = choose(audits, models, methods)
+    rows, faults = select(audits, models, methods)
+    stop_on(faults, "audit")
     found = pd.DataFrame(
         [
             dict(zip(_NETWORK, key, strict=True)) | _summary(group, temperatures or {})
-            for key, group in rows.groupby(list(_NETWORK), sort=True)
+            for key, group in rows.groupby(list(_NETWORK))
         ]
     )
-    order = [rank(found["model"], models), rank(found["method"], methods), found["reward"]]
-    return in_order(found, [*order, found["step"]])[list(TABLE_COLUMNS)]
+    return in_order(found, _NETWORK, models, methods)[list(TABLE_COLUMNS)]
 
 
 def _summary(
     rows: pd.DataFrame, temperatures: Mapping[str, Mapping[str, tuple[float, str]]]
 ) -> dict[str, Any]:
     steepest = rows.iloc[int(rows["largest_singular_value"].to_numpy().argmax())]
-    bound = float(steepest["bound_nats"])
-    dropped = float(rows["dropped_nats"].abs().mean())
-    means = {name: value for term in _INTERVALS for name, value in _mean(rows, term).items()}
+    bound, first = float(steepest["bound_nats"]), rows.iloc[0]
+    temperature, reduction = temperatures.get(first["model"], {}).get(
+        first["method"], (float("nan"), "")
+    )
+    means: dict[str, float] = {}
+    for term in _INTERVALS:
+        values = rows[term]
+        # A singular I + J makes the mean infinite, without an interval.
+        found = NO_INTERVAL._replace(mean=float(values.mean()))
+        if np.isfinite(values).all():
+            found = mean_interval(values.to_numpy(), rows["prompt_id"].to_numpy())
+        means |= columns_of(found, term)
     return means | {
-        "is_kept": bool(rows["is_kept"].iloc[0]),
-        "temperature": _temperature(rows.iloc[0], temperatures),
+        "is_kept": bool(first["is_kept"]),
+        "temperature": temperature / (first["n_dimensions"] if reduction == "mean" else 1),
         "n_images": len(rows),
         "dropped_se_nats": float(np.sqrt(rows["dropped_se_nats"].pow(2).sum()) / len(rows)),
         "trace_nats": float(rows["trace_nats"].mean()),
@@ -100,27 +104,9 @@ def _summary(
         "share_above_1": float((rows["largest_singular_value"] >= 1).mean()),
         "bound_nats": bound,
         # False where there is no bound: nothing is within NaN.
-        "bound_holds": dropped <= bound,
+        "bound_holds": float(rows["dropped_nats"].abs().mean()) <= bound,
         "smallest_singular_value": float(rows["smallest_singular_value"].min()),
         "n_reversed": int((rows["sign"] < 0).sum()),
         "n_singular": int((rows["sign"] == 0).sum()),
         "n_sign_unknown": int(rows["sign"].isna().sum()),
     }
-
-
-def _mean(rows: pd.DataFrame, term: str) -> dict[str, float]:
-    values = rows[term]
-    if not np.isfinite(values).all():
-        # A singular I + J: the mean is infinite, and has no interval.
-        return columns_of(NO_INTERVAL._replace(mean=float(values.mean())), term)
-    return columns_of(mean_interval(values.to_numpy(), rows["prompt_id"].to_numpy()), term)
-
-
-def _temperature(
-    row: pd.Series[Any], temperatures: Mapping[str, Mapping[str, tuple[float, str]]]
-) -> float:
-    given = temperatures.get(row["model"], {}).get(row["method"])
-    if given is None:
-        return float("nan")
-    value, reduction = given
-    return value / row["n_dimensions"] if reduction == "mean" else value

@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
-from harness.analysis.pairing import choose, missing, rank, stop_on
+from harness.analysis.pairing import choose, missing, stop_on
 from harness.analysis.published import SOURCE, joined
 from harness.analysis.statistics import NO_INTERVAL, median_interval
 from harness.experiment.variants import Variant
@@ -81,9 +81,8 @@ def latency(
         FrameError: a model or method was not measured.
     """
     stop_on(missing(timings, models, methods), "latency")
-    kept = choose(timings, models, None)
     rows: list[dict[str, Any]] = []
-    for key, setting in kept.groupby(list(SETTING), sort=False):
+    for key, setting in choose(timings, models, None).groupby(list(SETTING), sort=False):
         groups = setting.groupby(["method", "reward"], sort=False)
         calls = {who: _Calls(own) for who, own in groups}
         base = next((own for who, own in calls.items() if who[0] == baseline), None)
@@ -91,10 +90,13 @@ def latency(
             identity = dict(zip(CONTENDER, (*key, *who), strict=True))
             rows.append(identity | _measures(own, base, _beside(calls, who)))
     table = choose(pd.DataFrame(rows), None, methods)
-    order = [rank(table["model"], models), *(table[name] for name in SETTING[1:])]
-    order += [rank(table["method"], methods or [baseline]), table["reward"]]
-    table = in_order(table, order)
-    table["paper_ms"] = _printed_ms(table)
+    table = in_order(table, CONTENDER, models, methods or [baseline])
+    # How a network is merged changes no method, and random weights change no time.
+    plain = [str(_unmerged(method)) for method in table["method"]]
+    sizes = table["model"].str.removesuffix("_random")
+    named = table[["steps", GENERATION_MS]].assign(model=sizes, method=plain)
+    printed = joined(named, "table1", "geneval").set_index("row")["published"]
+    table["paper_ms"] = printed.astype("float64").reindex(table.index)
     table = table[list(COLUMNS)]
     table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
     return table
@@ -114,15 +116,6 @@ def _unmerged(method: str) -> Variant:
     variant = Variant.parse(method)
     kept = {name: value for name, value in variant.arguments.items() if name != "merged"}
     return Variant(variant.name, kept)
-
-
-def _printed_ms(table: pd.DataFrame) -> pd.Series[float]:
-    """The printed time of each row's method; how a network is merged changes no method."""
-    plain = [str(_unmerged(method)) for method in table["method"]]
-    models = table["model"].str.removesuffix("_random")
-    named = table[["steps", GENERATION_MS]].assign(model=models, method=plain)
-    pairs = joined(named, "table1", "geneval").set_index("row")
-    return pairs["published"].astype("float64").reindex(table.index)
 
 
 class _Calls:
@@ -146,15 +139,13 @@ class _Calls:
 
 def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any]:
     times = own.times(END_TO_END)
-    median = median_interval(times)
+    median, first = median_interval(times), own.rows.iloc[0]
     ratio = budget = NO_INTERVAL
     if base is not None:
         near = np.abs(own.turns[:, None] - base.turns[None]).argmin(axis=1)
         ratio = median_interval(times / base.times(END_TO_END)[near])
         if NOISE_NETWORK in own.ms:
             budget = median_interval(times / _budget(beside, base)[near])
-    first = own.rows.iloc[0]
-    stages = {f"{stage}_ms": _median(own, stage) for stage in STAGES}
     return {
         "n_timings": len(own),
         **columns_of(median_interval(own.times(GENERATION)), GENERATION_MS),
@@ -164,7 +155,7 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
         "images_per_s": 1000 / median.mean,
         **columns_of(ratio, "ratio_to_base"),
         **columns_of(budget, "ratio_to_budget"),
-        **stages,
+        **{f"{s}_ms": float(np.median(own.times(s))) if s in own.ms else np.nan for s in STAGES},
         **{name: first[name] for name in ("nfe", "peak_memory_mib", "params_m", "threads")},
         "gflops": float(own.gflops[END_TO_END]),
     }
@@ -176,10 +167,5 @@ def _budget(beside: _Calls, base: _Calls) -> Floats:
     one_pass_ms = base.times(BACKBONE) / passes
     one_pass_gflops = float(base.gflops[BACKBONE]) / passes
     more = float(beside.gflops[NOISE_NETWORK]) - one_pass_gflops
-    further: Floats = one_pass_ms * max(0.0, more / one_pass_gflops)
-    budget: Floats = base.times(END_TO_END) + one_pass_ms + further
-    return budget
-
-
-def _median(calls: _Calls, stage: str) -> float:
-    return float(np.median(calls.times(stage))) if stage in calls.ms else np.nan
+    further = one_pass_ms * max(0.0, more / one_pass_gflops)
+    return np.asarray(base.times(END_TO_END) + one_pass_ms + further)

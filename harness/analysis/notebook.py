@@ -21,16 +21,14 @@ def load(results: str | Path = "results") -> pd.DataFrame:
 
     Returns:
         The columns of :data:`harness.results.frames.SCORES`, and :data:`LOADED`: the selection and
-        the
-        file that a row is from, the version of its benchmark, and commit and time of scoring. An
-        image of several selections has a row in each.
+        the file that a row is from, the version of its benchmark, and commit and time of scoring.
+        An image of several selections has a row in each.
 
     Raises:
         FileNotFoundError: there are no scores.
         SpecError: a file is a link out of the folder.
         ValueError: a file is broken (:func:`harness.results.frames.read`), or two files mix
-        versions of
-            a component (:func:`harness.results.component_versions.check`).
+            versions of a component (:func:`harness.results.component_versions.check`).
     """
     found = sorted(Path(results, "scores").glob("*/*.parquet"))
     names = [str(path.relative_to(results)) for path in found]

@@ -65,8 +65,7 @@ def pair(
     """Lay scores out, and list what keeps them from being compared; row order is irrelevant.
 
     Args:
-        scores: score rows (:mod:`harness.results.frames`); other metrics than asked for are
-        ignored.
+        scores: score rows (:mod:`harness.results.frames`); other metrics are ignored.
         metrics: each image must have each of them, once and finite, unless its scorer says that
             the metric leaves it out (:data:`harness.results.frames.LEFT_OUT`).
         images: image rows; when given, exactly these images must be scored.
@@ -81,17 +80,13 @@ def pair(
     """
     require(scores, (*CELL, *PICTURE, "metric", "value"), "scores")
     found = sorted(scores["metric"].unique())
-    faults = [
-        str(unknown("metric", name, found, "scores")) for name in metrics if name not in found
-    ]
+    faults = [str(unknown("metric", n, found, "scores")) for n in metrics if n not in found]
     present = [name for name in metrics if name in found]
-    kept = scores[scores["metric"].isin(present)]
     if images is not None:
         require(images, (*CELL, *PICTURE), "images")
-    if kept.empty:
+    if not present:
         raise FrameError("; ".join(faults))
-    left_out = scores[scores["metric"].isin(_endings(present))]
-    layout = _Layout.of(kept, left_out, present, images)
+    layout = _Layout.of(scores, present, images)
     return layout.paired(), faults + layout.faults() + layout.unpaired(baseline)
 
 
@@ -106,9 +101,8 @@ def missing(
     cells: pd.DataFrame, models: Sequence[str] | None, methods: Sequence[str] | None
 ) -> list[str]:
     """A line for each asked-for model and method without a cell; None asks for nothing."""
-    there = sorted(cells["model"].unique())
-    known = sorted(cells["method"].unique())
-    have = set(zip(cells["model"], cells["method"], strict=True))
+    have = set(cells[["model", "method"]].drop_duplicates().itertuples(index=False, name=None))
+    there, known = (sorted({pair[place] for pair in have}) for place in (0, 1))
     faults = [str(unknown("model", name, there)) for name in models or () if name not in there]
     faults += [str(unknown("method", name, known)) for name in methods or () if name not in known]
     # A name that is nowhere has been said to be unknown; once is enough.
@@ -116,9 +110,10 @@ def missing(
         [name for name in models or there if name in there],
         [name for name in methods or () if name in known],
     )
-    lacking = [pair for pair in expected if pair not in have]
     return faults + [
-        f"no rows of method {method!r} for model {model!r}" for model, method in lacking
+        f"no rows of method {method!r} for model {model!r}"
+        for model, method in expected
+        if (model, method) not in have
     ]
 
 
@@ -144,6 +139,13 @@ def choose(
         if names is not None:
             frame = frame[frame[column].isin(list(names))]
     return frame
+
+
+def select(
+    frame: pd.DataFrame, models: Sequence[str] | None, methods: Sequence[str] | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of :func:`choose`, and the lines of :func:`missing`."""
+    return choose(frame, models, methods), missing(frame, models, methods)
 
 
 def rank(names: pd.Series[str], first: Sequence[str] | None) -> pd.Series[int]:
@@ -202,20 +204,18 @@ class _Layout:
 
     @classmethod
     def of(
-        cls,
-        scores: pd.DataFrame,
-        left_out: pd.DataFrame,
-        metrics: Sequence[str],
-        images: pd.DataFrame | None,
+        cls, scores: pd.DataFrame, metrics: Sequence[str], images: pd.DataFrame | None
     ) -> _Layout:
-        frames = [scores, left_out, *([] if images is None else [images])]
+        endings = [metric + LEFT_OUT for metric in metrics]
+        kept, left_out = (scores[scores["metric"].isin(names)] for names in (metrics, endings))
+        frames = [kept, left_out, *([] if images is None else [images])]
         cells, cell_codes = _code(frames, CELL)
         pictures, picture_codes = _code(frames, PICTURE)
-        values = scores["value"].to_numpy(dtype=np.float64, na_value=np.nan)
+        values = kept["value"].to_numpy(dtype=np.float64, na_value=np.nan)
         shape = (len(cells), len(pictures))
         made = None if images is None else _count((cell_codes[2], picture_codes[2]), shape)
-        places = (_places(scores, metrics), cell_codes[0], picture_codes[0])
-        excused = (_places(left_out, _endings(metrics)), cell_codes[1], picture_codes[1])
+        places = (_places(kept, metrics), cell_codes[0], picture_codes[0])
+        excused = (_places(left_out, endings), cell_codes[1], picture_codes[1])
         flags = _count(excused, (len(metrics), *shape)) > 0
         return cls(cells, pictures, metrics, places, values, made, flags)
 
@@ -247,8 +247,12 @@ class _Layout:
         """Which cells have other images than the one they are compared with."""
         have = _count(self.places, self.shape).sum(axis=0) > 0
         lines = []
-        for cell, other in self._references(baseline):
-            for one, two in ((cell, other), (other, cell)):
+        for group in self.cells.groupby(["model", "steps"]).groups.values():
+            members = self.cells.loc[group].sort_values(["method", "reward"])
+            if baseline is not None:
+                members = members[members["method"] == baseline]
+            pairs = ((cell, other) for other in members.index[:1] for cell in group.drop(other))
+            for one, two in (both for pair in pairs for both in (pair, pair[::-1])):
                 extra = have[one] & ~have[two]
                 if extra.any():
                     with_it, lacking = (name_cell(self.cells.iloc[index]) for index in (one, two))
@@ -257,17 +261,6 @@ class _Layout:
                         f"{self._pictures(extra)}"
                     )
         return lines
-
-    def _references(self, baseline: str | None) -> list[tuple[int, int]]:
-        groups = self.cells.groupby(["model", "steps"]).groups.values()
-        pairs = []
-        for group in groups:
-            members = self.cells.loc[group].sort_values(["method", "reward"])
-            if baseline is not None:
-                members = members[members["method"] == baseline]
-            first = members.index[:1].to_list()
-            pairs += [(int(cell), int(other)) for other in first for cell in group if cell != other]
-        return pairs
 
     def _lines(self, at: Flags, layers: Sequence[str], what: str) -> list[str]:
         """One line per layer and cell in which a [layers, C, P] flag is up."""
@@ -284,15 +277,10 @@ class _Layout:
         return examples(named, int(at.sum()))
 
 
-def _endings(metrics: Sequence[str]) -> list[str]:
-    return [metric + LEFT_OUT for metric in metrics]
-
-
 def _places(scores: pd.DataFrame, metrics: Sequence[str]) -> Integers:
     """The place of each row's metric among some."""
-    found = pd.Categorical(scores["metric"], categories=list(metrics))
-    places: Integers = found.codes.astype(np.int64)
-    return places
+    codes = pd.Categorical(scores["metric"], categories=list(metrics)).codes
+    return np.asarray(codes, dtype=np.int64)
 
 
 def _code(

@@ -7,36 +7,27 @@ sampling steps. They differ in what they measure on them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import published
 from harness.analysis.columns import Column
+from harness.analysis.costs import NFE
 from harness.analysis.gains import (
     CORRECT,
+    Metrics,
     correct,
     gain_over_base,
+    lay_out,
     mean,
     metrics_of,
     scored,
     sizes,
-    strange,
     tabulate,
 )
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import (
-    CELL,
-    FrameError,
-    Paired,
-    missing,
-    pair,
-    rank,
-    require,
-    stop_on,
-    without_baseline,
-)
+from harness.analysis.pairing import CELL, FrameError, missing, rank, require, stop_on
 from harness.experiment.variants import Variant
 
 Runs = Mapping[str, Sequence[int]]
@@ -101,7 +92,14 @@ def compbench(
     """
     columns = sizes(metric)
     for task in metrics_of(scores, metric, ()).tasks:
-        columns += [mean(f"t2i_compbench_{task}", metric, task), _gain(metric, task)]
+        gain = Column(
+            f"gain_{task}",
+            lambda c, task=task: c.gain(metric, task),  # type: ignore[misc]
+            f"mean {metric} of {task} less the baseline's, image by image",
+            best="highest",
+            p_value=f"p_holm_{task}",
+        )
+        columns += [mean(f"t2i_compbench_{task}", metric, task), gain]
     return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
 
 
@@ -126,16 +124,6 @@ def dpg(
     return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
 
 
-def _gain(metric: str, task: str) -> Column:
-    return Column(
-        f"gain_{task}",
-        lambda c: c.gain(metric, task),
-        f"mean {metric} of {task} less the baseline's, image by image",
-        best="highest",
-        p_value=f"p_holm_{task}",
-    )
-
-
 def _table(
     scores: pd.DataFrame,
     images: pd.DataFrame,
@@ -147,59 +135,37 @@ def _table(
     ranks: Ranks | None,
     baseline: str,
 ) -> pd.DataFrame:
-    paired, faults = _laid_out(scores, images, metric, runs, models, baseline)
-    stop_on(faults, printed_as)
-    whole = [
-        Column("world", lambda c: published.world(c.paired.benchmark), "whose images these are"),
-        Column(
-            "lora_rank",
-            lambda c: (ranks or {}).get(c.identity("model"), {}).get(c.identity("method"), pd.NA),
-            "rank of the LoRA that was trained",
-        ),
-        Column("nfe", lambda c: c.rows["images"]["nfe"].mean(), "backbone passes per image"),
-        *columns,
-    ]
-    table = tabulate(paired, whole, baseline, {"images": images})
-    table = correct(table, baseline).astype({"lora_rank": "Int64"})
-    # As text, a rank of 32 would stand before one of 4.
-    families = table["method"].map(_name)
-    order: list[pd.Series[Any]] = [rank(table["model"], models)]
-    order += [rank(families, [_name(method) for method in runs]), table["lora_rank"].fillna(0)]
-    order += [rank(table["method"], list(runs)), table["steps"]]
-    return published.finished(in_order(table, order), printed_as, paired.benchmark, whole)
-
-
-def _name(method: str) -> str:
-    return Variant.parse(method).name
-
-
-def _laid_out(
-    scores: pd.DataFrame,
-    images: pd.DataFrame,
-    metric: str,
-    runs: Runs,
-    models: Sequence[str],
-    baseline: str,
-) -> tuple[Paired, list[str]]:
-    """The runs' rows laid out, with all that is wrong with them."""
     require(scores, (*CELL, "metric"), "scores")
     require(images, (*CELL, "nfe"), "images")
     chosen, made = (_of_runs(frame, runs, models) for frame in (scores, images))
     faults = _missing(chosen[list(CELL)].drop_duplicates(), runs, models)
     if chosen.empty:
         raise FrameError("\n- ".join(["scores hold none of the runs:", *faults]))
-    paired, found = pair(chosen, [metric], made, baseline)
-    return paired, faults + found + without_baseline(paired.cells, baseline) + strange(
-        paired, metric
-    )
+    paired, found = lay_out(chosen, Metrics(metric, (), ()), None, None, made, baseline)
+    stop_on([*faults, *found], printed_as)
+    whole = [
+        published.WORLD,
+        Column(
+            "lora_rank",
+            lambda c: (ranks or {}).get(c.identity("model"), {}).get(c.identity("method"), pd.NA),
+            "rank of the LoRA that was trained",
+        ),
+        NFE,
+        *columns,
+    ]
+    table = tabulate(paired, whole, baseline, {"images": images})
+    table = correct(table, baseline).astype({"lora_rank": "Int64"})
+    # As text, a rank of 32 would stand before one of 4.
+    names, known = ([Variant.parse(m).name for m in given] for given in (table["method"], runs))
+    by = ("model", rank(pd.Series(names), known), table["lora_rank"].fillna(0), "method", "steps")
+    table = in_order(table, by, models, list(runs))
+    return published.finished(table, printed_as, paired.benchmark, whole)
 
 
 def _of_runs(frame: pd.DataFrame, runs: Runs, models: Sequence[str]) -> pd.DataFrame:
-    chosen = np.zeros(len(frame), dtype=bool)
-    for method, counts in runs.items():
-        is_run = (frame["method"] == method) & frame["steps"].isin(list(counts))
-        chosen |= is_run.to_numpy(dtype=bool)
-    return frame[chosen & frame["model"].isin(list(models)).to_numpy()]
+    named = {(method, count) for method, counts in runs.items() for count in counts}
+    is_run = [run in named for run in zip(frame["method"], frame["steps"], strict=True)]
+    return frame[frame["model"].isin(list(models)) & np.array(is_run, dtype=bool)]
 
 
 def _missing(cells: pd.DataFrame, runs: Runs, models: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from harness.analysis.columns import Column, described
 from harness.analysis.controls import gain
 from harness.analysis.gains import CORRECT, lay_out, metrics_of, scored, tabulate
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import CELL, FrameError, rank, require, stop_on
+from harness.analysis.pairing import CELL, FrameError, require, stop_on
 
 #: Model -> method -> ``training``, the name of the training that it draws on; ``checkpoint``, the
 #: optimizer step of the checkpoint that it uses, None for the kept one; and for noise networks
@@ -66,34 +66,34 @@ def regularisation(
     paired, faults = lay_out(scores, metrics, list(settings), [baseline, *methods], None, baseline)
     states, lacking = _states(training, settings)
     stop_on(faults + lacking, "regularisation")
+
+    def setting(name: str, otherwise: Any, meaning: str) -> Column:
+        def of(cell: Any) -> Any:
+            own = states.get((cell.identity("model"), cell.identity("method")), {})
+            return own.get(name, otherwise)
+
+        return Column(name, of, meaning)
+
     columns = [
-        _setting("l2_reduction", "", "over what the L2 term is taken: a mean or a sum", states),
-        _setting("temperature", np.nan, "weight of the L2 term", states),
-        _setting("training_steps", 0, "optimizer steps of the state that was used", states),
-        _setting("kl_nats", np.nan, "half the mean squared norm of the displacement", states),
+        setting("l2_reduction", "", "over what the L2 term is taken: a mean or a sum"),
+        setting("temperature", np.nan, "weight of the L2 term"),
+        setting("training_steps", 0, "optimizer steps of the state that was used"),
+        setting("kl_nats", np.nan, "half the mean squared norm of the displacement"),
         *scored(metrics),
         *(gain(name, metric) for name in metrics.names),
     ]
     table = tabulate(paired, columns, baseline)
     # The baseline has neither reduction nor steps, and comes first; fine-tuning has steps only.
     tuned = table["l2_reduction"].eq("") & table["training_steps"].gt(0)
-    order: list[pd.Series[Any]] = [rank(table["model"], list(settings)), tuned]
-    order += [table["l2_reduction"]]
-    table = in_order(table, [*order, table["temperature"], table["training_steps"]])
+    by = ("model", tuned, "l2_reduction", "temperature", "training_steps")
+    table = in_order(table, by, list(settings))
     if pairs is not None:
-        table = table.merge(_diversity(pairs), on=list(CELL), how="left")
+        require(pairs, (*CELL, "metric", "value"), "pairs")
+        means = pairs.pivot_table("value", list(CELL), "metric").add_suffix("_mean")
+        means = means.rename_axis(columns=None).reset_index()
+        table = table.merge(means, on=list(CELL), how="left")
     table.attrs["columns"] = described(columns)
     return table
-
-
-def _setting(
-    name: str, otherwise: Any, meaning: str, states: Mapping[tuple[str, str], Mapping[str, Any]]
-) -> Column:
-    def of(cell: Any) -> Any:
-        own = states.get((cell.identity("model"), cell.identity("method")), {})
-        return own.get(name, otherwise)
-
-    return Column(name, of, meaning)
 
 
 def _states(
@@ -115,9 +115,3 @@ def _states(
             nats = rows[rows["name"] == "kl_nats"]["value"]
             found[model, method] = state | ({"kl_nats": float(nats.iloc[0])} if len(nats) else {})
     return found, faults
-
-
-def _diversity(pairs: pd.DataFrame) -> pd.DataFrame:
-    require(pairs, (*CELL, "metric", "value"), "pairs")
-    means = pairs.pivot_table("value", list(CELL), "metric")
-    return means.add_suffix("_mean").rename_axis(columns=None).reset_index()

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
-from harness.analysis.pairing import (
-    CELL,
-    PICTURE,
-    Flags,
-    FrameError,
-    choose,
-    missing,
-    rank,
-    require,
-    stop_on,
-)
+from harness.analysis.pairing import CELL, PICTURE, FrameError, require, select, stop_on
 from harness.analysis.statistics import mean_interval, proportion_interval
 
 WARM_START_COLUMNS = (
@@ -63,16 +53,14 @@ def search_curve(
         FrameError: a search is missing, or has not as many images at every iteration.
     """
     require(trajectories, _SCORED, "trajectories")
-    faults = missing(trajectories, models, methods)
-    rows = choose(trajectories, models, methods)
+    rows, faults = select(trajectories, models, methods)
     table = rows.groupby([*CELL, "iteration"], as_index=False).agg(
         nfe=("nfe", "mean"), best_value=("best_value", "mean"), n_images=("best_value", "size")
     )
     uneven = table.groupby(list(CELL))["n_images"].nunique()
     faults += _uneven(uneven.index[uneven > 1])
     stop_on(faults, "a curve")
-    order = [rank(table["model"], models), rank(table["method"], methods), table["reward"]]
-    return in_order(table, [*order, table["steps"], table["iteration"]])
+    return in_order(table, (*CELL, "iteration"), models, methods)
 
 
 def search_budgets(
@@ -101,8 +89,7 @@ def search_budgets(
     if min(budgets, default=0) < 1:
         raise FrameError(f"budgets must be numbers of scored images from 1 on, got {budgets}")
     require(trajectories, _SCORED, "trajectories")
-    faults = missing(trajectories, models, methods)
-    rows = choose(trajectories, models, methods)
+    rows, faults = select(trajectories, models, methods)
     rows = rows[rows["iteration"].isin({1, *budgets})]
     grids: dict[Any, pd.DataFrame] = {
         cell: _by_iteration(own) for cell, own in rows.groupby(list(CELL))
@@ -110,14 +97,17 @@ def search_budgets(
     faults += _uneven(cell for cell, grid in grids.items() if grid.isna().any(axis=None))
     stop_on(faults, "a table of budgets")
     nfe = rows.groupby([*CELL, "iteration"])["nfe"].mean()
-    found = [
-        dict(zip(CELL, cell, strict=True)) | {"scored_images": n, "nfe": nfe[(*cell, n)]} | earned
-        for cell, grid in grids.items()
-        for n, earned in _earned(grid, set(budgets))
-    ]
-    table = pd.DataFrame(found)
-    order = [rank(table["model"], models), rank(table["method"], methods), table["reward"]]
-    return in_order(table, [*order, table["steps"], table["scored_images"]])
+    found = []
+    for cell, grid in grids.items():
+        prompts = grid.index.get_level_values("prompt_id").to_numpy()
+        first = grid.iloc[:, 0].to_numpy()
+        for n in (n for n in map(int, grid.columns) if n in budgets):
+            row = {**dict(zip(CELL, cell, strict=True)), "scored_images": n, "nfe": nfe[(*cell, n)]}
+            best = grid[n].to_numpy()
+            row |= columns_of(mean_interval(best, prompts), "best_value")
+            row |= columns_of(mean_interval(best - first, prompts), "gain_over_first")
+            found.append(row | {"n_images": len(prompts), "n_prompts": len(set(prompts))})
+    return in_order(pd.DataFrame(found), (*CELL, "scored_images"), models, methods)
 
 
 def _by_iteration(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,19 +120,6 @@ def _uneven(cells: Iterable[Any]) -> list[str]:
     """A fault for each search that has fewer images at some iterations."""
     named = [" ".join(map(str, cell)) for cell in cells]
     return [f"{name}: iterations with fewer images than others" for name in named]
-
-
-def _earned(grid: pd.DataFrame, budgets: Container[int]) -> Iterator[tuple[int, dict[str, float]]]:
-    prompts = grid.index.get_level_values("prompt_id").to_numpy()
-    sizes = {"n_images": len(prompts), "n_prompts": len(set(prompts))}
-    first = grid.iloc[:, 0].to_numpy()
-    for n in (n for n in map(int, grid.columns) if n in budgets):
-        best = grid[n].to_numpy()
-        measured = {"best_value": best, "gain_over_first": best - first}
-        earned: dict[str, float] = {}
-        for name, values in measured.items():
-            earned |= columns_of(mean_interval(values, prompts), name)
-        yield n, earned | sizes
 
 
 def warm_start(
@@ -192,20 +169,14 @@ def warm_start(
     for model, warm, cold in compared:
         of_model = curve[curve["model"] == model]
         one, two = (of_model[of_model["method"] == name] for name in (cold, warm))
-        who = {"model": model, "search": cold, "warm": warm}
-        rows.append({**who, **_by_image(trajectories, model, cold, warm), **_compared(one, two)})
+        reached = _first(two, one["best_value"].iloc[-1])
+        row = {"model": model, "search": cold, "warm": warm, "iterations": len(one)}
+        row |= _by_image(trajectories, model, cold, warm)
+        row["warm_iterations_to_cold_end"] = reached
+        row["share_of_iterations"] = reached / len(one)
+        row["cold_iterations_to_warm_start"] = _first(one, two["best_value"].iloc[0])
+        rows.append(row)
     return pd.DataFrame(rows)[list(WARM_START_COLUMNS)]
-
-
-def _compared(cold: pd.DataFrame, warm: pd.DataFrame) -> dict[str, Any]:
-    cold_end, warm_first = cold["best_value"].iloc[-1], warm["best_value"].iloc[0]
-    reached = _first(warm, cold_end)
-    return {
-        "iterations": len(cold),
-        "warm_iterations_to_cold_end": reached,
-        "share_of_iterations": reached / len(cold),
-        "cold_iterations_to_warm_start": _first(cold, warm_first),
-    }
 
 
 def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> dict[str, float]:
@@ -229,14 +200,11 @@ def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> d
         found |= columns_of(mean_interval(values, prompts), name)
     share = proportion_interval(gains >= 0, prompts)
     found |= columns_of(share, "images_reached_at_half")
-    return found | {"median_iterations_to_cold_end": _median_first(after >= ends[:, None])}
-
-
-def _median_first(reached: Flags) -> float:
-    """The median over images of the first iteration at which [images, iterations] is true."""
-    first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
-    median = float(np.median(first))
-    return median if np.isfinite(median) else np.nan
+    # The first iteration, by image, at which the warm search has got to the cold one's end.
+    reached = after >= ends[:, None]
+    median = np.median(np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf))
+    found["median_iterations_to_cold_end"] = float(median) if np.isfinite(median) else np.nan
+    return found
 
 
 def _first(curve: pd.DataFrame, level: float) -> float:

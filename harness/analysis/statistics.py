@@ -126,8 +126,7 @@ def proportion_interval(
 
     Args:
         values: [n] booleans, or numbers that are 0 or 1.
-        clusters: [n] integers or strings, the prompt of each row.
-        level: confidence level in (0, 1).
+        clusters, level: as for :func:`mean_interval`.
 
     Returns:
         The interval; NaN bounds for one cluster.
@@ -164,8 +163,7 @@ def bootstrap_interval(
 
     Args:
         values: [n] finite numbers, any unit.
-        clusters: [n] integers or strings, the prompt of each row.
-        level: confidence level in (0, 1).
+        clusters, level: as for :func:`mean_interval`.
         seed: of the :data:`RESAMPLES` draws; same seed and clusters, same draws.
 
     Returns:
@@ -239,8 +237,7 @@ def paired_difference(
         values: [n] finite numbers or booleans, any unit.
         baseline: [n] the same, row i from the same prompt and noise as ``values[i]``.
         tasks: [n] integers or strings; all equal for a gain without tasks.
-        clusters: [n] integers or strings, the prompt of each row.
-        level: confidence level in (0, 1).
+        clusters, level: as for :func:`mean_interval`.
 
     Returns:
         :func:`task_mean_interval` of the differences, and the p value of the test that belongs
@@ -333,11 +330,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     bad = numbers[(numbers < 0) | (numbers > 1)]
     if len(bad):
         raise ValueError(f"p value {bad[0]:g} is not in [0, 1]")
-    order = [int(place) for place in np.argsort(numbers) if not np.isnan(numbers[place])]
-    corrected, largest = np.full(len(numbers), np.nan), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * float(numbers[place])))
-        corrected[place] = largest
+    # NaN comes last in this order.
+    order = np.argsort(numbers)[: int((~np.isnan(numbers)).sum())]
+    times_tests = np.minimum(1.0, np.arange(len(order), 0, -1) * numbers[order])
+    corrected = np.full(len(numbers), np.nan)
+    corrected[order] = np.maximum.accumulate(times_tests)
     return [float(value) for value in corrected]
 
 

@@ -18,32 +18,20 @@ import pandas as pd
 from harness.analysis import published
 from harness.analysis.columns import Column
 from harness.analysis.costs import (
+    BACKWARD_PASSES,
     END_TO_END,
     GENERATION,
     N_TIMINGS,
+    NFE,
     NOTE,
     PARAMS,
     PEAK_MEMORY,
+    REWARD_CALLS,
     timed_at,
 )
 from harness.analysis.gains import CORRECT, Metrics, correct, lay_out, metrics_of, scored, tabulate
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import (
-    CELL,
-    PICTURE,
-    FrameError,
-    choose,
-    rank,
-    require,
-    stop_on,
-    without_baseline,
-)
-
-NFE = Column("nfe", lambda c: c.rows["images"]["nfe"].mean(), "backbone passes per image")
-REWARD_CALLS, BACKWARD_PASSES = (
-    Column(name, lambda c, name=name: c.rows["images"][name].mean(), f"{words} per image")  # type: ignore[misc]
-    for name, words in (("reward_calls", "images scored"), ("backward_passes", "gradients"))
-)
+from harness.analysis.pairing import CELL, PICTURE, FrameError, choose, require, stop_on
 
 
 def table1(
@@ -85,8 +73,7 @@ def table1(
             timing is missing. One message names all of it.
     """
     metrics = metrics_of(scores, metric, judges)
-    world = Column("world", lambda c: published.world(c.paired.benchmark), "whose images they are")
-    columns = [world, NFE, PARAMS, GENERATION, END_TO_END, N_TIMINGS]
+    columns = [published.WORLD, NFE, PARAMS, GENERATION, END_TO_END, N_TIMINGS]
     columns += scored(metrics, each_task=True, gain=True)
     frames = {"scores": scores, "images": images, "timings": timings}
     return _compared("table1", columns, metrics, frames, models, methods, baseline, batch_size)
@@ -122,32 +109,24 @@ def methods(
     require(images, ("reward_calls", "backward_passes"), "images")
     require(timings, ("peak_memory_mib",), "timings")
     metrics = metrics_of(scores, metric, judges)
-    columns = [
-        GENERATION,
-        END_TO_END,
-        N_TIMINGS,
-        NFE,
-        REWARD_CALLS,
-        BACKWARD_PASSES,
-        PEAK_MEMORY,
-        PARAMS,
-    ]
-    columns += scored(metrics, gain=True)
+    columns = [GENERATION, END_TO_END, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES, PEAK_MEMORY]
+    columns += [PARAMS, *scored(metrics, gain=True)]
     frames = {"scores": scores, "images": images, "timings": timings}
     if trajectories is not None:
         require(trajectories, (*CELL, *PICTURE, "value"), "trajectories")
         frames["trajectories"] = trajectories
-    failed = _failed_attempts if trajectories is not None else lambda c: math.nan
+
+    def failed(cell: Any) -> float:
+        if trajectories is None:
+            return math.nan
+        rows = cell.rows.get("trajectories")
+        if rows is None:
+            # What makes no attempts fails in none.
+            return 0.0
+        return float(rows["value"].isna().groupby([rows[name] for name in PICTURE]).sum().mean())
+
     columns += [Column("failed_attempts", failed, "attempts without an image, per image")]
     return _compared("", columns, metrics, frames, models, methods, baseline, batch_size)
-
-
-def _failed_attempts(cell: Any) -> float:
-    rows = cell.rows.get("trajectories")
-    if rows is None:
-        # What makes no attempts fails in none.
-        return 0.0
-    return float(rows["value"].isna().groupby([rows[name] for name in PICTURE]).sum().mean())
 
 
 def _compared(
@@ -163,14 +142,12 @@ def _compared(
     """The table of some columns, with published numbers if it is printed."""
     shown = None if methods is None else [*methods, baseline]
     paired, faults = lay_out(frames["scores"], metrics, models, shown, frames["images"], baseline)
-    faults += without_baseline(paired.cells, baseline)
     timings, untimed = timed_at(frames["timings"], paired.cells, batch_size)
     stop_on([*faults, *untimed], printed_as or "a table of methods")
     table = tabulate(paired, columns, baseline, {**frames, "timings": timings})
-    table = choose(table, None, methods)
-    order = [rank(table["model"], models), table["steps"]]
-    order += [rank(table["method"], methods or [baseline]), table["reward"]]
-    table = correct(in_order(table, order), baseline)
+    by = ("model", "steps", "method", "reward")
+    table = in_order(choose(table, None, methods), by, models, methods or [baseline])
+    table = correct(table, baseline)
     return published.finished(table, printed_as, paired.benchmark, columns, (NOTE,))
 
 
@@ -210,7 +187,6 @@ def sweep(
     setting = Column(parameter, lambda c: numbers[c.identity("method")], "of the method")
     columns = [*([setting] if parameter else []), *scored(metrics)]
     table = tabulate(paired, columns)
-    order = [rank(table["model"], models), table["steps"]]
-    order += [table[parameter].fillna(-np.inf)] if parameter else []
-    table = in_order(table, [*order, table["method"]])
+    settings = [table[parameter].fillna(-np.inf)] if parameter else []
+    table = in_order(table, ("model", "steps", *settings, "method"), models)
     return published.finished(table, "", paired.benchmark, columns)

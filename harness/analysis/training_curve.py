@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import choose, double_or_broken, missing, rank, require, stop_on
+from harness.analysis.pairing import double_or_broken, missing, require, select, stop_on
 from harness.base.errors import unknown
 
 #: Validation values of the training itself: its reward, and how far its noise moved.
@@ -37,12 +37,11 @@ def curve(
     """
     key = ["model", "method", "reward", "step"]
     require(training, [*key, "kind", "name", "value"], "training")
-    rows = training[training["kind"] == "validation"]
-    faults = missing(rows, models, methods)
-    known = sorted(rows["reward"].unique())
+    validations = training[training["kind"] == "validation"]
+    rows, faults = select(validations, models, methods)
+    known = sorted(validations["reward"].unique())
     if reward is not None and reward not in known:
         faults.append(f"no training on reward {reward!r} (there: {', '.join(known) or 'none'})")
-    rows = choose(rows, models, methods)
     rows = rows if reward is None else rows[rows["reward"] == reward]
     faults += double_or_broken(rows, [*key, "name"])
     if rows.empty and not faults:
@@ -50,8 +49,7 @@ def curve(
     stop_on(faults, "curve")
     wide = rows.pivot(index=key, columns="name", values="value").sort_index(axis=1)
     table = wide.add_prefix("validation_").rename_axis(columns=None).reset_index()
-    order = [rank(table["model"], models), rank(table["method"], methods)]
-    return in_order(table, [*order, table["reward"], table["step"]])
+    return in_order(table, key, models, methods)
 
 
 def judges_in(table: pd.DataFrame) -> list[str]:

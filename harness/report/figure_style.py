@@ -6,7 +6,7 @@ differ in marker as well as in colour (Okabe and Ito's palette, made for colour-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,8 +28,6 @@ from harness.results import provenance
 
 #: Dots per inch; the pdf is drawn in vectors.
 PNG_DPI = 200
-
-
 #: What every figure sets of matplotlib's defaults.
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -45,15 +43,9 @@ RC: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "image.interpolation": "auto",
 }
-
-
 GREEN, VERMILION, _GREY = "#009E73", "#D55E00", "#555555"
-
-
 #: Room that four names in a row may need.
 _LEGEND_INCHES = 5.0
-
-
 #: A logarithmic axis that ends this many times higher than it begins has a label each decade.
 _MANY_TIMES = 300.0
 
@@ -76,8 +68,6 @@ LOOKS = {
     "hypernoise_best_of_n": Look("#4FBF9B", ">"),
     "hypernoise_reno": Look("#8A3F66", "<"),
 }
-
-
 _SPARE = (Look("#56B4E9", "P"), Look("#8C6D31", "*"), Look(_GREY, "p"), Look("#4B0082", "h"))
 
 
@@ -133,6 +123,32 @@ def panels(
     return figure, figure.subplots(
         n_rows, len(names), squeeze=False, sharex=share_x, sharey=share_y
     )
+
+
+def panels_of_models(
+    models: Sequence[str],
+    labels: Mapping[str, str],
+    x_label: str,
+    draw: Callable[[Axes, str, str], None],
+    **size: Any,
+) -> Figure:
+    """A column of panels for each model, and a row for each measure.
+
+    Args:
+        labels: measure -> label of its y axis, from the top row to the bottom one.
+        x_label: below the bottom row.
+        draw: what draws into a panel, given its model and its measure.
+        size: further arguments of :func:`panels`.
+    """
+    figure, axes = panels(models, n_rows=len(labels), **size)
+    for row, (measure, label) in zip(axes, labels.items(), strict=True):
+        row[0].set_ylabel(label)
+        for model, panel in zip(models, row, strict=True):
+            draw(panel, model, measure)
+    for model, top, bottom in zip(models, axes[0], axes[-1], strict=True):
+        top.set_title(model)
+        bottom.set_xlabel(x_label)
+    return figure
 
 
 def draw_points(panel: Axes, rows: pd.DataFrame, x: str, y: str, look: Look, **style: Any) -> None:

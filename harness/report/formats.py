@@ -16,7 +16,6 @@ good.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from harness.report.pages import Cell, Row, Table, tables_page
 from harness.results import frames, provenance
 
 _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_within"
+_BOUNDS = (CI_LOW, CI_HIGH)
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
 _INTERVALS = "Intervals in brackets: 95 %, images of one prompt taken as one cluster."
@@ -72,13 +72,18 @@ def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
         ".tex": latex(table, origin),
         ".html": page(table, job.table.name, origin),
     }
-    out = Path(out)
+    # Not with_suffix, because a name like "steps1.5" must keep its dot.
+    files = {suffix: Path(f"{out}{suffix}") for suffix in (*texts, ".parquet")}
     for suffix, text in texts.items():
-        write_text(_with(out, suffix), text)
-    columns = tuple(_column(table, name) for name in table.columns)
-    schema = frames.Schema(f"table {job.table.name}", columns)
-    frames.write(table, _with(out, ".parquet"), schema, job)
-    return [_with(out, suffix) for suffix in (*texts, ".parquet")]
+        write_text(files[suffix], text)
+    columns = []
+    for name in table.columns:
+        dtype = _DTYPES.get(table[name].dtype.kind, "string")
+        unit, meaning = (_said(table, name, what) for what in ("unit", "meaning"))
+        columns.append(frames.Column(name, dtype, unit, meaning, may_be_missing=True))
+    schema = frames.Schema(f"table {job.table.name}", tuple(columns))
+    frames.write(table, files[".parquet"], schema, job)
+    return list(files.values())
 
 
 def for_people(table: pd.DataFrame) -> pd.DataFrame:
@@ -86,45 +91,37 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     cells: dict[str, list[str]] = {}
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
-        if name.endswith((CI_LOW, CI_HIGH, _DIFFERENCE, _WITHIN)):
+        if name.endswith((*_BOUNDS, _DIFFERENCE, _WITHIN)):
             continue
         form = _form(table, name)
-        texts = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
+        cells[name] = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
         if name.endswith(_PUBLISHED):
-            differences = table[name.removesuffix(_PUBLISHED) + _DIFFERENCE]
-            within = table[name.removesuffix(_PUBLISHED) + _WITHIN]
-            texts = list(map(_compared, texts, differences, within))
+            ours = (table[name.removesuffix(_PUBLISHED) + end] for end in (_DIFFERENCE, _WITHIN))
+            cells[name] = list(map(_compared, cells[name], *ours))
         if after.endswith(CI_LOW):
-            high = after.removesuffix(CI_LOW) + CI_HIGH
-            beside = partial(_beside, _bound_form(name))
-            texts = list(map(beside, texts, table[name], table[after], table[high]))
-        cells[name] = texts
+            bounds = (table[after.removesuffix(CI_LOW) + end] for end in (CI_LOW, CI_HIGH))
+            is_time = [name.endswith("_ms")] * len(table)
+            cells[name] = list(map(_beside, cells[name], table[name], *bounds, is_time))
     return pd.DataFrame(cells, dtype="str")
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
     """Which cells of :func:`for_people` are marked as best: booleans of the same shape."""
-    marks = pd.DataFrame(False, index=range(len(table)), columns=for_people(table).columns)
+    table = table.reset_index(drop=True)
+    marks = pd.DataFrame(False, index=table.index, columns=for_people(table).columns)
+    groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
     for name in map(str, marks):
         which = _said(table, name, "best")
-        if which and len(table) > 1:
-            marks[name] = _best_of(table.reset_index(drop=True), name, which)
+        if not which or len(table) < 2:
+            continue
+        sign = {"highest": 1.0, "lowest": -1.0}[which]
+        values = sign * table[name]
+        after = [c for c in list(table)[list(table).index(name) + 1 :][:2] if c.endswith(_BOUNDS)]
+        bounds = [sign * table[bound].fillna(table[name]) for bound in after]
+        # Whichever bound is the further one reaches up to the best value.
+        reach = pd.concat([values, *bounds], axis=1).max(axis=1)
+        marks[name] = reach >= values.groupby(groups).transform("max")
     return marks
-
-
-def _best_of(table: pd.DataFrame, name: str, which: str) -> pd.Series[bool]:
-    sign = {"highest": 1.0, "lowest": -1.0}[which]
-    values = sign * table[name]
-    after = list(table)[list(table).index(name) + 1 :][:2]
-    bounds = [sign * table[bound].fillna(table[name]) for bound in after if _is_bound(str(bound))]
-    # Whichever bound is the further one reaches up to the best value.
-    reach = pd.concat([values, *bounds], axis=1).max(axis=1)
-    groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
-    return reach >= values.groupby(groups).transform("max")
-
-
-def _is_bound(name: str) -> bool:
-    return name.endswith((CI_LOW, CI_HIGH))
 
 
 def markdown(table: pd.DataFrame, origin: str) -> str:
@@ -136,7 +133,7 @@ def pipes(table: pd.DataFrame) -> str:
     """The table for people in Markdown, without a word around it."""
     texts = for_people(table)
     marks = ["--:" if _is_number(table[name]) else ":--" for name in texts.columns]
-    cells = _marked(texts.map(_in_pipes), best(table), "**{}**")
+    cells = _marked(texts.map(lambda text: text.replace("|", r"\|")), best(table), "**{}**")
     rows = [list(texts.columns), marks, *cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -151,7 +148,11 @@ def latex(table: pd.DataFrame, origin: str) -> str:
     parts = [_tabular(table, texts, part) for part in _parts(texts)]
     packages = "booktabs"
     if len(parts) > 1:
-        parts, packages = [_shrunk(part) for part in parts], "booktabs,graphicx"
+        packages = "booktabs,graphicx"
+        # As wide as the line where it would be wider.
+        width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
+        start = rf"\resizebox{{{width}}}{{!}}{{%"
+        parts = [f"{start}\n{part.rstrip()}%\n}}\n" for part in parts]
     notes = (*_notes(table, origin), rf"Needs \usepackage{{{packages}}}.")
     said = "".join(f"% {note}\n" for note in notes)
     return said + "\\par\\medskip\\noindent\n".join(parts)
@@ -177,27 +178,21 @@ def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
     shown = texts.iloc[:, part]
     rows = _marked(shown.map(_in_tex), best(table).iloc[:, part], r"\textbf{{{}}}")
     shape = "".join("r" if _is_number(table[name]) else "l" for name in shown.columns)
-    head = _tex_row([_in_tex(name) for name in shown.columns])
-    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", head]
-    for starts, row in zip(_starts(table), rows, strict=True):
-        lines += [r"\midrule"] * starts + [_tex_row(row)]
+    lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
+    for starts, row in zip([False, *_starts(table)], [map(_in_tex, shown), *rows], strict=True):
+        lines += [r"\midrule"] * starts + [" & ".join(row) + r" \\"]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _shrunk(tabular: str) -> str:
-    """A tabular that is as wide as the line, if it would be wider."""
-    width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
-    return rf"\resizebox{{{width}}}{{!}}{{%" + f"\n{tabular.rstrip()}%\n}}\n"
 
 
 def page(table: pd.DataFrame, title: str, origin: str) -> str:
     """A self-contained HTML page, as Snakemake's report shows it."""
     texts, marks = for_people(table), best(table)
     classes = ["number" if _is_number(table[name]) else None for name in texts.columns]
-    head = [
-        Cell(name.replace("_", " "), {"class": number, "title": _meaning(table, name)})
-        for name, number in zip(texts.columns, classes, strict=True)
-    ]
+    head = []
+    for name, number in zip(texts.columns, classes, strict=True):
+        # What a column is, for those who point at its head.
+        said = ", ".join(filter(None, (_said(table, name, what) for what in ("meaning", "unit"))))
+        head.append(Cell(name.replace("_", " "), {"class": number, "title": said or None}))
     rows = []
     for starts, words, marked in zip(
         _starts(table), texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True
@@ -208,12 +203,6 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
         ]
         rows.append(Row(cells, {"class": "group" if starts else None}))
     return tables_page(title, [Table(title, head, rows)], notes=_notes(table, origin))
-
-
-def _meaning(table: pd.DataFrame, name: str) -> str | None:
-    """What a column is, for those who point at its head."""
-    unit, meaning = (_said(table, name, what) for what in ("unit", "meaning"))
-    return ", ".join(filter(None, (meaning, unit))) or None
 
 
 def _said(table: pd.DataFrame, name: str, what: str) -> str:
@@ -253,14 +242,18 @@ _FORMS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-def _beside(
-    form: Callable[[float, str], str], text: str, value: float, low: float, high: float
-) -> str:
-    """A value's text and its interval, whose bounds have the form."""
+def _beside(text: str, value: float, low: float, high: float, is_time: bool) -> str:
+    """A value's text and its interval: bounds of times as times, all others to two decimals."""
     if text == _MISSING or low == value == high:
         return text
     sign = "+" if text[0] in "+-" else ""
-    bounds = (_MISSING if pd.isna(bound) else form(bound, sign) for bound in (low, high))
+    bounds = []
+    for bound in (low, high):
+        rounded = _three_digits(bound) if is_time else f"{bound:{sign}.2f}"
+        # Whether an interval excludes 0 has to survive rounding.
+        if bound and not is_time and not float(rounded):
+            rounded = f"{bound:{sign}.1g}"
+        bounds.append(_MISSING if pd.isna(bound) else rounded)
     return f"{text} [{', '.join(bounds)}]"
 
 
@@ -271,17 +264,6 @@ def _compared(text: str, difference: float, within: Any) -> str:
     inside = "" if pd.isna(within) else ", inside" if within else ", outside"
     above = f"{difference:+z.3f}" if abs(difference) < 1 else f"{difference:+.3g}"
     return f"{text} ({above}{inside})"
-
-
-def _bound_form(name: str) -> Callable[[float, str], str]:
-    """How the bounds of a column are rounded: times as times are, all else to two decimals."""
-    return (lambda value, _: _three_digits(value)) if name.endswith("_ms") else _bound
-
-
-def _bound(value: float, sign: str) -> str:
-    # Whether an interval excludes 0 has to survive rounding.
-    rounded = f"{value:{sign}.2f}"
-    return f"{value:{sign}.1g}" if value and not float(rounded) else rounded
 
 
 def _is_number(values: pd.Series[Any]) -> bool:
@@ -316,16 +298,6 @@ def describe(job: TableJob) -> str:
     )
 
 
-def _column(table: pd.DataFrame, name: str) -> frames.Column:
-    dtype = _DTYPES.get(table[name].dtype.kind, "string")
-    unit, meaning = (_said(table, name, what) for what in ("unit", "meaning"))
-    return frames.Column(name, dtype, unit, meaning, may_be_missing=True)
-
-
-def _in_pipes(text: str) -> str:
-    return text.replace("|", r"\|")
-
-
 def _in_tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in text)
 
@@ -337,12 +309,3 @@ def _marked(texts: pd.DataFrame, marks: pd.DataFrame, form: str) -> list[list[st
         [form.format(text) if mark else text for text, mark in zip(*row, strict=True)]
         for row in pairs
     ]
-
-
-def _tex_row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _with(out: Path, suffix: str) -> Path:
-    # Not with_suffix: a name like "steps1.5" must keep its dot.
-    return out.with_name(out.name + suffix)

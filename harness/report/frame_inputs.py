@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-
-import pandas as pd
 
 from harness.analysis.pairing import FrameError, examples
 from harness.base.errors import SpecError, prefix
@@ -37,14 +34,23 @@ def call(job: TableJob) -> Any:
     needed = check_ahead(job)
     function = resolve(job.table.target)
     component_versions.check(path for kind in needed for path in job.inputs[kind])
-    given: dict[str, Any] = {kind: _read(job.inputs[kind], kind) for kind in needed}
+    given: dict[str, Any] = {
+        kind: frames.read_images(job.inputs[kind])
+        if kind == frames.IMAGES.kind
+        else frames.read_all(job.inputs[kind], kind)
+        for kind in needed
+    }
     if FILES in inspect.signature(function).parameters:
         given[FILES] = job.reads
     try:
         return function(**given, **job.table.arguments)
     except FrameError as error:
+        # The fault is about the files whose folders and names it speaks of most.
+        words = set(re.findall(r"\w+", str(error)))
         files = [file for kind in needed for file in job.inputs[kind]]
-        raise FrameError(f"{error}\n- see {examples(_about(str(error), files))}") from error
+        hits = [len(words & set(Path(file).with_suffix("").parts)) for file in files]
+        about = [file for file, n in zip(files, hits, strict=True) if n == max(hits)]
+        raise FrameError(f"{error}\n- see {examples(about)}") from error
 
 
 def check_ahead(job: TableJob) -> list[str]:
@@ -54,10 +60,21 @@ def check_ahead(job: TableJob) -> list[str]:
         SpecError: as :func:`call`, but for what is in the frames, or a needed argument is missing.
     """
     signature_of(job.table.target, job.table.file)
-    needed = _needed(resolve(job.table.target), job)
+    parameters = inspect.signature(resolve(job.table.target)).parameters
+    for kind in job.inputs:
+        frames.schema_of(kind)
+    kinds = [kind for kind in frames.SCHEMAS if kind in parameters]
+    needed = [kind for kind in kinds if job.inputs.get(kind)]
+    optional = [kind for kind in kinds if parameters[kind].default is not inspect.Parameter.empty]
+    required = [kind for kind in kinds if kind not in needed and kind not in optional]
+    if required:
+        given = ", ".join(kind for kind in job.inputs if job.inputs[kind]) or "nothing"
+        raise SpecError(
+            f"{prefix(job.table.file)}{job.table.name!r} is made of {', '.join(kinds)}; "
+            f"no files with {', '.join(required)} are given, but {given}"
+        )
     what, filled = f"argument of {job.table.target}", {*needed, FILES}
-    target, given = job.table.target, job.table.arguments
-    check_call(target, given, file=job.table.file, what=what, filled=filled)
+    check_call(job.table.target, job.table.arguments, file=job.table.file, what=what, filled=filled)
     return needed
 
 
@@ -68,31 +85,3 @@ def make(job: TableJob, kind: type[_Made]) -> _Made:
         given = type(made).__name__
         raise FrameError(f"{job.table.target} returned {given}, not a {kind.__name__}")
     return made
-
-
-def _about(fault: str, files: Sequence[str]) -> list[str]:
-    """The files whose folders and names a fault speaks of most: a model's, a method's."""
-    words = set(re.findall(r"\w+", fault))
-    hits = [len(words & set(Path(file).with_suffix("").parts)) for file in files]
-    return [file for file, n in zip(files, hits, strict=True) if n == max(hits)]
-
-
-def _needed(function: Callable[..., Any], job: TableJob) -> list[str]:
-    for kind in job.inputs:
-        frames.schema_of(kind)
-    parameters = inspect.signature(function).parameters
-    kinds = [kind for kind in frames.SCHEMAS if kind in parameters]
-    lacking = [kind for kind in kinds if not job.inputs.get(kind)]
-    required = [kind for kind in lacking if parameters[kind].default is inspect.Parameter.empty]
-    if required:
-        given = ", ".join(kind for kind in job.inputs if job.inputs[kind]) or "nothing"
-        raise SpecError(
-            f"{prefix(job.table.file)}{job.table.name!r} is made of {', '.join(kinds)}; "
-            f"no files with {', '.join(required)} are given, but {given}"
-        )
-    return [kind for kind in kinds if kind not in lacking]
-
-
-def _read(paths: Sequence[str], kind: str) -> pd.DataFrame:
-    is_images = kind == frames.IMAGES.kind
-    return frames.read_images(paths) if is_images else frames.read_all(paths, kind)

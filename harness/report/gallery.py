@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from harness.analysis.gains import CORRECT
+from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import (
     CELL,
     PICTURE,
@@ -26,10 +27,10 @@ from harness.analysis.pairing import (
     Paired,
     baselines,
     choose,
-    missing,
     pair,
     rank,
     require,
+    select,
     stop_on,
     without_baseline,
 )
@@ -86,13 +87,16 @@ def gallery(
     """
     require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
     require(scores, (*CELL, *PICTURE, "metric", "meaning", "value", "detail"), "scores")
-    faults = missing(scores[list(CELL)].drop_duplicates(), models, methods)
-    images, scores = (choose(frame, models, methods) for frame in (images, scores))
+    scores, faults = select(scores, models, methods)
+    images = choose(images, models, methods)
     if scores.empty:
         stop_on(faults, "a gallery")
     metrics = sorted(scores["metric"].unique(), key=lambda name: (name != verdict, name))
     paired, found = pair(scores, [verdict, *(m for m in metrics if m != verdict)], images, baseline)
-    faults += found + without_baseline(paired.cells, baseline) + _no_verdicts(paired, verdict)
+    faults += found + without_baseline(paired.cells, baseline)
+    values = paired.scores.get(verdict, np.zeros(0))
+    odd = values[np.isfinite(values) & (values != 0) & (values != 1)]
+    faults += [f"{verdict} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
     stop_on(faults, "a gallery")
     columns = _columns(paired.cells, models, methods or [baseline])
     places = _places(paired, images, columns)
@@ -117,36 +121,25 @@ def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
     return [page, folder, write_sidecar(page.parent, "gallery", job, [page, folder])]
 
 
-def _no_verdicts(paired: Paired, verdict: str) -> list[str]:
-    values = paired.scores.get(verdict)
-    if values is None:
-        return []
-    odd = values[np.isfinite(values) & (values != 0) & (values != 1)]
-    return [f"{verdict} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
-
-
 def _columns(
     cells: pd.DataFrame, models: Sequence[str] | None, methods: Sequence[str]
 ) -> pd.DataFrame:
-    """The cells in the order in which they are shown, indexed as in ``cells``, with labels."""
-    order = [rank(cells["model"], models), rank(cells["method"], methods)]
-    keys = [cells["steps"], cells["reward"], order[1], order[0]]
-    shown = cells.iloc[np.lexsort([key.to_numpy() for key in keys])].copy()
+    """The cells in the order in which they are shown: their ``number`` in ``cells``, their label
+    and their folder."""
+    numbered = cells.assign(number=range(len(cells)))
+    shown = in_order(numbered, ("model", "method", "reward", "steps"), models, methods)
     rewards = shown[shown["reward"] != ""].groupby("method")["reward"].nunique()
     several_steps = shown["steps"].nunique() > 1
-    shown["label"] = [_label(row, rewards, several_steps) for row in shown.to_dict("records")]
-    numbers = shown.groupby("model", sort=False).cumcount()
-    names = [f"{number:02d}_{name}" for number, name in zip(numbers, shown["method"], strict=True)]
-    models_ = shown["model"].str.replace(_UNSAFE, "_", regex=True)
-    shown["folder"] = [f"{m}/{_UNSAFE.sub('_', n)}" for m, n in zip(models_, names, strict=True)]
-    return shown
-
-
-def _label(row: Mapping[Any, Any], rewards: pd.Series[int], several_steps: bool) -> str:
-    """The method, with what tells columns of the same method apart."""
-    label = str(row["method"])
-    label += f" on {row['reward']}" if rewards.get(row["method"], 0) > 1 else ""
-    return label + (f", {row['steps']} steps" if several_steps else "")
+    places = shown.groupby("model", sort=False).cumcount()
+    labels, folders = [], []
+    for place, row in zip(places, shown.to_dict("records"), strict=True):
+        # The method, with what tells columns of the same method apart.
+        label = str(row["method"])
+        label += f" on {row['reward']}" if rewards.get(row["method"], 0) > 1 else ""
+        labels.append(label + (f", {row['steps']} steps" if several_steps else ""))
+        parts = (row["model"], f"{place:02d}_{row['method']}")
+        folders.append("/".join(_UNSAFE.sub("_", part) for part in parts))
+    return shown.assign(label=labels, folder=folders)
 
 
 def _places(paired: Paired, images: pd.DataFrame, columns: pd.DataFrame) -> dict[str, str]:
@@ -170,7 +163,21 @@ def _data(
     prompts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     tasks = pictures["task"].drop_duplicates()
     ordered = tasks.iloc[rank(tasks, TASKS).argsort()].to_list()
-    models = _models(paired, columns, _details(paired, scores), baseline)
+    details = _details(paired, scores)
+    # Each has one: else a fault has been raised.
+    against = [int(base or 0) for base in baselines(paired.cells, baseline)]
+    folders = dict(zip(columns["number"], columns["folder"], strict=True))
+    models: dict[str, list[dict[str, Any]]] = {}
+    for row in columns.to_dict("records"):
+        cell = row["number"]
+        # Four digits are what people read, and a third of the bytes.
+        values = {
+            name: [float(f"{value:.4g}") if np.isfinite(value) else None for value in grid[cell]]
+            for name, grid in paired.scores.items()
+        }
+        shown = {"label": row["label"], "folder": row["folder"], "base": folders[against[cell]]}
+        shown |= {"values": values, "details": details.get(cell, {})}
+        models.setdefault(row["model"], []).append(shown)
     return {
         "benchmark": ", ".join(sorted(pictures["benchmark"].unique())),
         "baseline": baseline,
@@ -182,25 +189,8 @@ def _data(
             [prompts[row["prompt_id"]], ordered.index(row["task"]), row["image_index"], row["seed"]]
             for row in pictures.to_dict("records")
         ],
-        "models": [{"name": name, "columns": shown} for name, shown in models.items()],
+        "models": [{"name": name, "columns": of_model} for name, of_model in models.items()],
     }
-
-
-def _models(
-    paired: Paired, columns: pd.DataFrame, details: dict[int, dict[int, str]], baseline: str
-) -> dict[str, list[dict[str, Any]]]:
-    """Model -> what is shown of each of its columns, from left to right."""
-    # Each has one: else a fault has been raised.
-    against = [int(base or 0) for base in baselines(paired.cells, baseline)]
-    folders = dict(zip(_numbers(columns), columns["folder"], strict=True))
-    models: dict[str, list[dict[str, Any]]] = {}
-    for cell, row in zip(_numbers(columns), columns.to_dict("records"), strict=True):
-        of_model = models.setdefault(row["model"], [])
-        values = {name: _short(grid[cell]) for name, grid in paired.scores.items()}
-        base = folders[against[cell]]
-        named = {"label": row["label"], "folder": row["folder"], "base": base}
-        of_model.append({**named, "values": values, "details": details.get(cell, {})})
-    return models
 
 
 def _details(paired: Paired, scores: pd.DataFrame) -> dict[int, dict[int, str]]:
@@ -214,15 +204,6 @@ def _details(paired: Paired, scores: pd.DataFrame) -> dict[int, dict[int, str]]:
         said = details.setdefault(cell, {})
         said[number] = f"{said[number]}; {words}" if number in said else words
     return details
-
-
-def _numbers(cells: pd.DataFrame) -> list[int]:
-    return [int(number) for number in cells.index.to_numpy()]
-
-
-def _short(values: Any) -> list[float | None]:
-    """Four digits: what people read, a third of the bytes."""
-    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
 def _copy(source: Path, target: Path) -> tuple[str, int]:

@@ -19,16 +19,7 @@ from PIL import Image
 
 from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import (
-    CELL,
-    PICTURE,
-    FrameError,
-    choose,
-    missing,
-    rank,
-    require,
-    stop_on,
-)
+from harness.analysis.pairing import CELL, PICTURE, FrameError, rank, require, select, stop_on
 from harness.base.errors import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.report.figure_style import GREEN, VERMILION, figure_style
@@ -89,13 +80,13 @@ def grid(
         FileNotFoundError: an image file is missing.
     """
     require(images, CELL, "images")
-    stop_on(missing(images, [model], methods), "a grid")
-    images = choose(images, [model], methods)
+    images, faults = select(images, [model], methods)
+    stop_on(faults, "a grid")
     if not (images["image_index"] == image_index).any():
         raise FrameError(f"a grid cannot be made: {model!r} has no image {image_index}")
     cells = images[list(CELL)].drop_duplicates()
-    order = [rank(cells["method"], methods or [baseline]), cells["reward"], cells["steps"]]
-    columns = in_order(cells, order).assign(image_index=image_index).to_dict("records")
+    cells = in_order(cells, ("method", "reward", "steps"), None, methods or [baseline])
+    columns = cells.assign(image_index=image_index).to_dict("records")
     return side_by_side(
         images,
         scores,
@@ -151,7 +142,11 @@ def side_by_side(
     stop_on(faults, "a grid")
     with figure_style():
         figure, axes = _axes(len(rows), len(wanted), _LINE_INCHES * len(shown))
-        _draw_captions(axes[:, 0], images, rows)
+        texts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
+        for panel, prompt in zip(axes[:, 0], rows, strict=True):
+            panel.axis("off")
+            wrapped, place = textwrap.fill(texts[prompt], 19), panel.transAxes
+            panel.text(0.97, 0.5, wrapped, fontsize=8, ha="right", va="center", transform=place)
         for j, (column, title) in enumerate(zip(wanted, _titles(wanted), strict=True)):
             axes[0, j + 1].set_title(title, fontsize=7)
             for i, prompt in enumerate(rows):
@@ -250,31 +245,19 @@ def _draw_image(
     panel.set_xlim(-0.5 - _MARGIN * width, width - 0.5 + _MARGIN * width)
     panel.set_ylim(height - 0.5 + _MARGIN * height, -0.5 - _MARGIN * height)
     if CORRECT in numbers:
-        _draw_verdict(panel, bool(numbers[CORRECT]))
+        looks = {True: (GREEN, "-", YES), False: (VERMILION, (0, (3, 1.5)), NO)}
+        color, line, sign = looks[bool(numbers[CORRECT])]
+        for spine in panel.spines.values():
+            spine.set(visible=True, color=color, linewidth=2.0, linestyle=line)
+        box = {"boxstyle": "square,pad=0.15", "facecolor": color, "edgecolor": "none"}
+        style: dict[str, Any] = {"color": "white", "fontsize": 7, "bbox": box}
+        panel.text(1.0, 0.0, sign, style, ha="center", va="center", transform=panel.transAxes)
     else:
         panel.axis("off")
     lines = [f"{name} {numbers[metric]:.3g}" for metric, name in shown.items()]
     if lines:
-        style: dict[str, Any] = {"fontsize": 6, "ha": "center", "va": "top"}
+        style = {"fontsize": 6, "ha": "center", "va": "top"}
         panel.text(0.5, -0.1, "\n".join(lines), style, transform=panel.transAxes)
-
-
-def _draw_verdict(panel: Axes, is_right: bool) -> None:
-    color, line, sign = (GREEN, "-", YES) if is_right else (VERMILION, (0, (3, 1.5)), NO)
-    for spine in panel.spines.values():
-        spine.set(visible=True, color=color, linewidth=2.0, linestyle=line)
-    box = {"boxstyle": "square,pad=0.15", "facecolor": color, "edgecolor": "none"}
-    style: dict[str, Any] = {"color": "white", "fontsize": 7, "bbox": box}
-    panel.text(1.0, 0.0, sign, style, ha="center", va="center", transform=panel.transAxes)
-
-
-def _draw_captions(panels: npt.NDArray[Any], images: pd.DataFrame, prompts: Sequence[str]) -> None:
-    """The texts of prompts, by their ids, next to their rows."""
-    texts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
-    for panel, prompt in zip(panels, prompts, strict=True):
-        panel.axis("off")
-        wrapped, place = textwrap.fill(texts[prompt], 19), panel.transAxes
-        panel.text(0.97, 0.5, wrapped, fontsize=8, ha="right", va="center", transform=place)
 
 
 def _legend(columns: Sequence[Column], judged: bool, width: int) -> str:

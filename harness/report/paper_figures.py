@@ -16,13 +16,7 @@ from harness.analysis import published
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import FrameError
 from harness.analysis.paper_tables import Ranks, Runs, geneval
-from harness.report.figure_style import (
-    Look,
-    draw_legend,
-    figure_style,
-    look_of,
-    panels,
-)
+from harness.report.figure_style import Look, draw_legend, figure_style, look_of, panels
 
 #: Method of the config's own rank -> the paper's table of its ranks.
 FAMILIES = {"hypernoise": "table9", "lora_finetune_final": "table10"}
@@ -42,15 +36,8 @@ def steps(
 
     Published numbers, where there are any, are hollow.
     """
-    table = geneval(
-        scores,
-        images,
-        printed_as="table8",
-        runs=runs,
-        models=models,
-        ranks=ranks,
-        baseline=baseline,
-    )
+    asked: dict[str, Any] = {"runs": runs, "models": models, "ranks": ranks, "baseline": baseline}
+    table = geneval(scores, images, printed_as="table8", **asked)
     with figure_style():
         figure, axes = panels(models, 3.3, 2.5, share_y="row")
         for model, panel in zip(models, axes[0], strict=True):
@@ -106,8 +93,15 @@ def ranks(
         figure, axes = panels(titles, 2.7, 2.5, share_y="row")
         for count, title, panel in zip(counts, titles, axes[0], strict=True):
             panel.set(title=title, xlabel="LoRA rank (log scale)")
-            _level(panel, of_base[of_base["steps"] == count], look_of(baseline, drawn))
-            _families(panel, ranked[ranked["steps"] == count], list(families), drawn)
+            color = look_of(baseline, drawn).color
+            level, low, high = of_base.loc[of_base["steps"] == count, [_MEAN, _LOW, _HIGH]].iloc[0]
+            panel.axhline(level, color=color, lw=1.3)
+            panel.axhspan(low, high, color=color, alpha=0.1, lw=0)
+            for number, family in enumerate(families):
+                of_family = (ranked["family"] == family) & (ranked["steps"] == count)
+                line = ranked[of_family].sort_values("lora_rank")
+                nudge = _nudge(number, len(families))
+                _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
             _log2(panel, sorted(ranked["lora_rank"].unique()))
         axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
         draw_legend(figure, drawn, _hollow(ranked))
@@ -122,16 +116,6 @@ def _family(table: pd.DataFrame, method: str) -> pd.DataFrame:
     return rows.assign(family=method)
 
 
-def _families(
-    panel: Axes, rows: pd.DataFrame, families: Sequence[str], drawn: Sequence[str]
-) -> None:
-    """A line per family of methods, in the look that it has among all that are drawn."""
-    for number, family in enumerate(families):
-        line = rows[rows["family"] == family].sort_values("lora_rank")
-        nudge = _nudge(number, len(families))
-        _against(panel, line, "lora_rank", look_of(family, drawn), nudge)
-
-
 def _against(panel: Axes, line: pd.DataFrame, x: str, look: Look, nudge: float) -> None:
     """Means with their intervals, moved aside a little so that none hides another."""
     places = line[x].astype(float) * nudge
@@ -140,14 +124,6 @@ def _against(panel: Axes, line: pd.DataFrame, x: str, look: Look, nudge: float) 
     panel.errorbar(places, line[_MEAN], yerr=errors, ms=5, lw=1.3, elinewidth=1, capsize=2, **style)
     if f"{_MEAN}_published" in line:
         panel.plot(places, line[f"{_MEAN}_published"], ls="", mfc="white", ms=5, zorder=3, **style)
-
-
-def _level(panel: Axes, row: pd.DataFrame, look: Look) -> None:
-    """The one value of a method that has no rank, across the panel."""
-    panel.axhline(float(row[_MEAN].iloc[0]), color=look.color, lw=1.3)
-    panel.axhspan(
-        float(row[_LOW].iloc[0]), float(row[_HIGH].iloc[0]), color=look.color, alpha=0.1, lw=0
-    )
 
 
 def _nudge(number: int, of: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ from harness.report.figure_style import (
     draw_points,
     figure_style,
     look_of,
-    panels,
+    panels_of_models,
     plain_log_ticks,
 )
 
@@ -49,8 +48,8 @@ def pareto(
     )  # fmt: skip
     drawn = list(dict.fromkeys(table["method"]))
     with figure_style():
-        figure, axes = panels(_models(table), width=2.7, height=2.5, share_y="row")
-        _against_time(axes, table, list(_qualities(scores, metric, ()).items()), drawn)
+        size = {"width": 2.7, "height": 2.5, "share_y": "row"}
+        figure = _against_time(table, _qualities(scores, metric, ()), drawn, size)
         draw_legend(figure, drawn)
     return figure
 
@@ -81,10 +80,9 @@ def pareto_methods(
         scores, images, timings, models=models, methods=drawn, baseline=baseline,
         batch_size=batch_size, metric=metric, judges=judges,
     )  # fmt: skip
-    shown = list(_qualities(scores, metric, judges).items())
     with figure_style():
-        figure, axes = panels(_models(table), 2.9, 2.325, n_rows=len(shown), at_least=7.5)
-        _against_time(axes, table, shown, drawn)
+        size = {"width": 2.9, "height": 2.325, "at_least": 7.5}
+        figure = _against_time(table, _qualities(scores, metric, judges), drawn, size)
         handles = [
             _handle(look_of(name, drawn), "", f"{name}: {words}" if words else name)
             for name, words in settings.items()
@@ -94,25 +92,19 @@ def pareto_methods(
 
 
 def _against_time(
-    axes: npt.NDArray[Any],
-    table: pd.DataFrame,
-    shown: Sequence[tuple[str, str]],
-    methods: Sequence[str],
-) -> None:
-    """A column of panels per model, a row per measure that is shown: axes [measures, models]."""
-    for row, (y, label) in zip(axes, shown, strict=True):
-        row[0].set_ylabel(label)
-        for model, panel in zip(_models(table), row, strict=True):
-            panel.set_xscale("log")
-            for method in methods:
-                points = table[(table["model"] == model) & (table["method"] == method)]
-                points = points.sort_values(GENERATION_MS)
-                draw_points(panel, points, GENERATION_MS, y, look_of(method, methods))
-            panel.margins(x=0.15, y=0.1)
-            plain_log_ticks(panel)
-    for model, top, bottom in zip(_models(table), axes[0], axes[-1], strict=True):
-        top.set_title(model)
-        bottom.set_xlabel("generation, ms per image (log scale)")
+    table: pd.DataFrame, labels: Mapping[str, str], methods: Sequence[str], size: Mapping[str, Any]
+) -> Figure:
+    def draw(panel: Axes, model: str, y: str) -> None:
+        panel.set_xscale("log")
+        for method in methods:
+            points = table[(table["model"] == model) & (table["method"] == method)]
+            points = points.sort_values(GENERATION_MS)
+            draw_points(panel, points, GENERATION_MS, y, look_of(method, methods))
+        panel.margins(x=0.15, y=0.1)
+        plain_log_ticks(panel)
+
+    models, x_label = list(dict.fromkeys(table["model"])), "generation, ms per image (log scale)"
+    return panels_of_models(models, labels, x_label, draw, **size)
 
 
 def _qualities(scores: pd.DataFrame, metric: str, judges: Sequence[str] | None) -> dict[str, str]:
@@ -121,10 +113,6 @@ def _qualities(scores: pd.DataFrame, metric: str, judges: Sequence[str] | None) 
     judged = metrics_of(scores, metric, judges).rewards[1:2]
     found = {f"{stem_of(metric)}_mean": f"{name} mean, 95 % interval"}
     return found | {f"{j}_mean": f"{j.replace('_', ' ')}, 95 % interval" for j in judged}
-
-
-def _models(table: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(table["model"]))
 
 
 def _handle(look: Look, line: str, label: str) -> Line2D:
@@ -157,20 +145,18 @@ def frontier(
     """
     asked: dict[str, Any] = {"settings": settings, "baseline": baseline, "metric": metric}
     table = regularisation(scores, training, judges=judges, **asked)
-    shown = _qualities(scores, metric, judges)
+
+    def draw(panel: Axes, model: str, y: str) -> None:
+        for branch in _branches(table[table["model"] == model], baseline):
+            _draw_branch(panel, branch, y)
+        panel.margins(0.1)
+
+    labels = _qualities(scores, metric, judges)
     with figure_style():
-        figure, axes = panels(
-            list(settings), 3.6, 2.725, n_rows=len(shown), share_x="col", at_least=5.4
-        )
-        for row, (y, label) in zip(axes, shown.items(), strict=True):
-            row[0].set_ylabel(label)
-            for model, panel in zip(settings, row, strict=True):
-                for branch in _branches(table[table["model"] == model], baseline):
-                    _draw_branch(panel, branch, y)
-                panel.margins(0.1)
-        for model, top, bottom in zip(settings, axes[0], axes[-1], strict=True):
-            top.set_title(model)
-            bottom.set_xlabel("training reward")
+        figure = panels_of_models(
+            list(settings), labels, "training reward", draw,
+            width=3.6, height=2.725, share_x="col", at_least=5.4,
+        )  # fmt: skip
         handles = [_handle(b.look, b.line, b.label) for b in _branches(table, baseline)]
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure

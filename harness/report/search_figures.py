@@ -44,7 +44,14 @@ def curves(
         FrameError: a search or its timing is missing, or as in :func:`search_curve`.
     """
     curve = search_curve(trajectories, models=models, methods=methods)
-    curve = _with_time(curve, at_batch_size(whole_calls(timings), batch_size))
+    timed = at_batch_size(whole_calls(timings), batch_size)
+    medians = timed.groupby(list(CELL), as_index=False)[GENERATION_MS].median()
+    curve = curve.merge(medians, on=list(CELL), how="left")
+    untimed = curve[curve[GENERATION_MS].isna()][["model", "method"]].drop_duplicates()
+    faults = [f"{row.model} {row.method}: no timing" for row in untimed.itertuples()]
+    stop_on(faults, "curves against time")
+    curve["ms"] = curve[GENERATION_MS] * curve["nfe"]
+    curve["ms"] /= curve.groupby(list(CELL))["nfe"].transform("max")
     shown, drawn = (list(dict.fromkeys(curve[name])) for name in ("model", "method"))
     with figure_style():
         figure, axes = panels(shown, 2.9, 2.325, n_rows=2, at_least=7.5)
@@ -62,14 +69,3 @@ def curves(
             panel.set_ylabel("reward of the best so far")
         draw_legend(figure, drawn)
     return figure
-
-
-def _with_time(curve: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
-    key = list(CELL)
-    medians = timings.groupby(key, as_index=False)[GENERATION_MS].median()
-    joined = curve.merge(medians, on=key, how="left")
-    lacking = joined[joined[GENERATION_MS].isna()][["model", "method"]].drop_duplicates()
-    untimed = [f"{row.model} {row.method}: no timing" for row in lacking.itertuples()]
-    stop_on(untimed, "curves against time")
-    total = joined.groupby(key)["nfe"].transform("max")
-    return joined.assign(ms=joined[GENERATION_MS] * joined["nfe"] / total)

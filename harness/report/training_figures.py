@@ -11,7 +11,16 @@ from matplotlib.lines import Line2D
 
 from harness.analysis.pairing import stop_on
 from harness.analysis.training_curve import curve, judges_in, without_validations
-from harness.report.figure_style import Look, draw_legend, figure_style, look_of, panels
+from harness.report.figure_style import (
+    Look,
+    draw_legend,
+    figure_style,
+    look_of,
+    panels_of_models,
+)
+
+#: How many standard errors a band of training curves reaches: 95 % of a normal law.
+_BAND = 1.96
 
 
 def figure4(
@@ -44,15 +53,16 @@ def figure4(
     shown = list(models or sorted(table["model"].unique()))
     stop_on(without_validations(table, [x, y], shown, methods), "figure 4")
     with figure_style():
-        figure, axes = panels(shown, width=3.3, height=2.9)
-        for model, panel in zip(shown, axes[0], strict=True):
-            panel.set(title=model, xlabel=f"{reward} (training reward)")
+
+        def draw(panel: Axes, model: str, name: str) -> None:
             for number, method in enumerate(methods):
                 line = table[(table["model"] == model) & (table["method"] == method)]
                 look = look_of(method, methods)
-                _trajectory(panel, line, x, y, look, above=number % 2 == 0)
+                _trajectory(panel, line, x, name, look, above=number % 2 == 0)
             panel.margins(0.12)
-        axes[0, 0].set_ylabel(f"{quality} (independent)")
+
+        labels, x_label = {y: f"{quality} (independent)"}, f"{reward} (training reward)"
+        figure = panels_of_models(shown, labels, x_label, draw, width=3.3, height=2.9)
         start = Line2D([], [], marker="o", ls="", mfc="white", mec="black", ms=8, label="step 0")
         draw_legend(figure, methods, [start])
         figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
@@ -80,10 +90,6 @@ def _trajectory(panel: Axes, line: pd.DataFrame, x: str, y: str, look: Look, abo
         )
 
 
-#: How many standard errors a band of training curves reaches: 95 % of a normal law.
-_BAND = 1.96
-
-
 def training_curves(
     training: pd.DataFrame,
     *,
@@ -99,8 +105,7 @@ def training_curves(
         reward: the training reward.
         models: one column each, in this order; all by name if None.
         methods: one line each.
-        judges: rewards that no method saw, by the names of their validation values: a row each
-            below the training reward's; None finds them in the rows.
+        judges: as for :func:`figure4`; a row each below the training reward's.
 
     Raises:
         FrameError: a training, a value or its standard error is missing, double or not finite.
@@ -114,26 +119,21 @@ def training_curves(
         faults.append("trainings from before standard errors were kept have to be made again")
     stop_on(faults, "training curves")
     with figure_style():
-        figure, axes = panels(shown, 2.7, 1.9, n_rows=len(values), share_y="row")
-        for row, value in enumerate(values):
-            name = f"{reward} (trained on)" if value == "reward" else f"{value} (independent)"
-            axes[row, 0].set_ylabel(name)
-            for model, panel in zip(shown, axes[row], strict=True):
-                for method in methods:
-                    line = table[(table["model"] == model) & (table["method"] == method)]
-                    _band(panel, line, f"validation_{value}", look_of(method, methods))
-        for model, top, bottom in zip(shown, axes[0], axes[-1], strict=True):
-            top.set_title(model)
-            bottom.set_xlabel("optimizer steps")
+
+        def draw(panel: Axes, model: str, name: str) -> None:
+            for method in methods:
+                line = table[(table["model"] == model) & (table["method"] == method)]
+                x, mean, half = line["step"], line[name], _BAND * line[f"{name}_se"]
+                look = look_of(method, methods)
+                panel.plot(x, mean, color=look.color, marker=look.marker, ms=3, lw=1.3)
+                panel.fill_between(x, mean - half, mean + half, color=look.color, alpha=0.2, lw=0)
+
+        said = {"reward": f"{reward} (trained on)"}
+        labels = {f"validation_{v}": said.get(v, f"{v} (independent)") for v in values}
+        figure = panels_of_models(
+            shown, labels, "optimizer steps", draw, width=2.7, height=1.9, share_y="row"
+        )
         draw_legend(figure, methods)
-        said = "means over validation prompts; bands: 95 %, clustered by prompt"
-        figure.supxlabel(said, fontsize=7)
+        below = "means over validation prompts; bands: 95 %, clustered by prompt"
+        figure.supxlabel(below, fontsize=7)
     return figure
-
-
-def _band(panel: Axes, line: pd.DataFrame, name: str, look: Look) -> None:
-    half = _BAND * line[f"{name}_se"]
-    panel.plot(line["step"], line[name], color=look.color, marker=look.marker, ms=3, lw=1.3)
-    panel.fill_between(
-        line["step"], line[name] - half, line[name] + half, color=look.color, alpha=0.2, lw=0
-    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import pandas as pd
 
@@ -54,7 +53,8 @@ _ADDED = ("published", "difference", "published_within")
 @cache
 def results() -> pd.DataFrame:
     """Every printed number, in its printed names and units: the columns of ``results.csv``."""
-    return _csv("results.csv").astype({"steps": "Int64", "nfe": "Int64", "lora_rank": "Int64"})
+    with (resources.files(__name__) / "results.csv").open(encoding="utf-8") as lines:
+        return pd.read_csv(lines).astype(dict.fromkeys(("steps", "nfe", "lora_rank"), "Int64"))
 
 
 def world(benchmark: str) -> str:
@@ -62,19 +62,8 @@ def world(benchmark: str) -> str:
     return "paper" if benchmark in BENCHMARKS.values() else benchmark
 
 
-def _notes(table: pd.DataFrame, benchmark: str) -> list[str]:
-    """What a table of a benchmark's images says about being compared with print."""
-    if world(benchmark) != "paper":
-        return [
-            f"{benchmark} is another world than the paper's: nothing here can be compared with "
-            "published numbers, and none are shown."
-        ]
-    if not any(str(name).endswith("_published") for name in table.columns):
-        return []
-    return [
-        f"Published: {SOURCE}, in our units; in brackets ours less the published value, and, "
-        "but for times, whether the published value lies in our interval."
-    ]
+#: The column that says it.
+WORLD = Column("world", lambda c: world(c.paired.benchmark), "whose images they are")
 
 
 def joined(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
@@ -98,9 +87,26 @@ def joined(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
         raise ValueError(f"the paper has no {name!r} (valid: {', '.join(BENCHMARKS)})")
     printed = results()
     printed = printed[printed["table"] == name]
-    same = benchmark == BENCHMARKS[name]
-    rows = _long(table, set(printed["metric"])) if same else []
-    found = [row | match for row in rows if (match := _match(row, printed)) is not None]
+    rows = table.to_dict("index") if benchmark == BENCHMARKS[name] else {}
+    found = []
+    for index, row in rows.items():
+        rank = row.get("lora_rank", pd.NA)
+        same = (printed["model"] == MODELS.get(row["model"], row["model"])) & (
+            printed["method"] == printed_method(row["method"])
+        )
+        for key, value in (("steps", row["steps"]), ("lora_rank", rank)):
+            # What is printed without steps or a rank is about all of them.
+            same &= pd.isna(value) | printed[key].eq(value).fillna(True).astype(bool)
+        values = printed[same].drop_duplicates("metric").set_index("metric")["value"]
+        for metric, ours in row.items():
+            printed_metric, factor = UNITS.get(metric, (metric, 1.0))
+            if printed_metric not in values:
+                continue
+            value = float(values[printed_metric]) * factor
+            low, high = (row.get(f"{metric}{end}") for end in (CI_LOW, CI_HIGH))
+            known = not pd.isna(low) and metric not in _OF_THE_MACHINE
+            compared = (value, ours - value, low <= value <= high if known else pd.NA)
+            found.append((index, *(row[key] for key in _KEY), rank, metric, ours, *compared))
     columns = ["row", *_KEY, "lora_rank", "metric", "ours", *_ADDED]
     return pd.DataFrame(found, columns=columns).astype({"published_within": "boolean"})
 
@@ -113,7 +119,7 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
     """
     pairs = joined(table, name, benchmark)
     for metric, found in pairs.groupby("metric", sort=False):
-        place = max(list(table).index(column) for column in _own_columns(table, str(metric)))
+        place = max(list(table).index(c) for c in with_interval(str(metric)) if c in table)
         for offset, suffix in enumerate(_ADDED, start=1):
             values = found.set_index("row")[suffix].reindex(table.index)
             if suffix != "published_within":
@@ -146,49 +152,16 @@ def finished(
     """
     table = beside(table, name, benchmark) if name else table
     table.attrs["columns"] = described(columns)
-    table.attrs["notes"] = [*notes, *_notes(table, benchmark)]
+    said = list(notes)
+    if world(benchmark) != "paper":
+        said.append(
+            f"{benchmark} is another world than the paper's: nothing here can be compared with "
+            "published numbers, and none are shown."
+        )
+    elif any(str(column).endswith("_published") for column in table.columns):
+        said.append(
+            f"Published: {SOURCE}, in our units; in brackets ours less the published value, and, "
+            "but for times, whether the published value lies in our interval."
+        )
+    table.attrs["notes"] = said
     return table
-
-
-def _csv(name: str) -> pd.DataFrame:
-    with (resources.files(__name__) / name).open(encoding="utf-8") as lines:
-        return pd.read_csv(lines)
-
-
-def _own_columns(table: pd.DataFrame, metric: str) -> list[str]:
-    return [column for column in with_interval(metric) if column in table.columns]
-
-
-def _long(table: pd.DataFrame, printed: set[str]) -> list[dict[str, Any]]:
-    factors = {column: UNITS.get(column, (column, 1.0)) for column in table.columns}
-    metrics = {c: (named, k) for c, (named, k) in factors.items() if named in printed}
-    return [
-        {key: record[key] for key in _KEY}
-        | {"row": index, "lora_rank": record.get("lora_rank", pd.NA), "metric": column}
-        | {"ours": record[column], "printed": named, "factor": factor}
-        | {"low": record.get(f"{column}{CI_LOW}"), "high": record.get(f"{column}{CI_HIGH}")}
-        for index, record in zip(table.index, table.to_dict("records"), strict=True)
-        for column, (named, factor) in metrics.items()
-    ]
-
-
-def _match(row: dict[str, Any], printed: pd.DataFrame) -> dict[str, Any] | None:
-    same = (
-        (printed["metric"] == row["printed"])
-        & (printed["model"] == MODELS.get(row["model"], row["model"]))
-        & (printed["method"] == printed_method(row["method"]))
-        & printed["steps"].eq(row["steps"]).fillna(True)
-    )
-    if not pd.isna(row["lora_rank"]):
-        same &= printed["lora_rank"].eq(row["lora_rank"]).fillna(True)
-    if not same.any():
-        return None
-    value = float(printed.loc[same, "value"].iloc[0]) * row["factor"]
-    has_bounds = row["low"] is not None and not pd.isna(row["low"])
-    known = has_bounds and row["metric"] not in _OF_THE_MACHINE
-    within = row["low"] <= value <= row["high"] if known else pd.NA
-    return {
-        "published": value,
-        "difference": row["ours"] - value,
-        "published_within": within,
-    }
