@@ -107,7 +107,7 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
     """Which cells of :func:`for_people` are marked as best: booleans of the same shape."""
-    table = table.reset_index(drop=True)
+    table, columns = table.reset_index(drop=True), list(map(str, table))
     marks = pd.DataFrame(False, index=table.index, columns=for_people(table).columns)
     groups = table["model"] if "model" in table else pd.Series(0, index=table.index)
     for name in map(str, marks):
@@ -116,7 +116,7 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
             continue
         sign = {"highest": 1.0, "lowest": -1.0}[which]
         values = sign * table[name]
-        after = [c for c in list(table)[list(table).index(name) + 1 :][:2] if c.endswith(_BOUNDS)]
+        after = [c for c in columns[columns.index(name) + 1 :][:2] if c.endswith(_BOUNDS)]
         bounds = [sign * table[bound].fillna(table[name]) for bound in after]
         # Whichever bound is the further one reaches up to the best value.
         reach = pd.concat([values, *bounds], axis=1).max(axis=1)
@@ -179,7 +179,9 @@ def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
     rows = _marked(shown.map(_in_tex), best(table).iloc[:, part], r"\textbf{{{}}}")
     shape = "".join("r" if _is_number(table[name]) else "l" for name in shown.columns)
     lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
-    for starts, row in zip([False, *_starts(table)], [map(_in_tex, shown), *rows], strict=True):
+    for starts, row in zip(
+        [False, *_starts(table)], [map(_in_tex, map(str, shown)), *rows], strict=True
+    ):
         lines += [r"\midrule"] * starts + [" & ".join(row) + r" \\"]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

@@ -98,11 +98,11 @@ def joined(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
             # What is printed without steps or a rank is about all of them.
             same &= pd.isna(value) | printed[key].eq(value).fillna(True).astype(bool)
         values = printed[same].drop_duplicates("metric").set_index("metric")["value"]
-        for metric, ours in row.items():
+        for metric in map(str, table.columns):
             printed_metric, factor = UNITS.get(metric, (metric, 1.0))
             if printed_metric not in values:
                 continue
-            value = float(values[printed_metric]) * factor
+            value, ours = float(values[printed_metric]) * factor, row[metric]
             low, high = (row.get(f"{metric}{end}") for end in (CI_LOW, CI_HIGH))
             known = not pd.isna(low) and metric not in _OF_THE_MACHINE
             compared = (value, ours - value, low <= value <= high if known else pd.NA)
