@@ -7,6 +7,7 @@ tables say so instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
@@ -103,7 +104,7 @@ def joined(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
             if printed_metric not in values:
                 continue
             value, ours = float(values[printed_metric]) * factor, row[metric]
-            low, high = (row.get(f"{metric}{end}") for end in (CI_LOW, CI_HIGH))
+            low, high = (row.get(f"{metric}{end}", math.nan) for end in (CI_LOW, CI_HIGH))
             known = not pd.isna(low) and metric not in _OF_THE_MACHINE
             compared = (value, ours - value, low <= value <= high if known else pd.NA)
             found.append((index, *(row[key] for key in _KEY), rank, metric, ours, *compared))
