@@ -108,7 +108,15 @@ class LocalLlm:
         device: str = "",
     ) -> None:
         _check_answers(max_new_tokens, temperature)
-        self.model = _place(model)
+        self.model = model
+        if model.startswith(_PACKAGE):
+            name = model.removeprefix(_PACKAGE)
+            spec = importlib.util.find_spec(name) if name.isidentifier() else None
+            if spec is None or spec.origin is None:
+                raise ValueError(
+                    f"language model {model!r}: no Python package {name!r} is installed"
+                )
+            self.model = str(Path(spec.origin).parent)
         local = Path(self.model)
         if not local.is_dir():
             # Lazy import: a model in a folder needs no client of the hub.
@@ -232,7 +240,12 @@ class Endpoint:
             ConnectionError: the server cannot be reached, or refuses, to the last retry.
         """
         # Servers take 32 bits.
-        return _content(self.reply([{"role": "user", "content": request}], seed=seed % 2**31))
+        reply = self.reply([{"role": "user", "content": request}], seed=seed % 2**31)
+        try:
+            content = json.loads(reply)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            return ""
+        return content if isinstance(content, str) else ""
 
     def reply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
         """The server's reply to a conversation, as it comes: JSON, if all is well.
@@ -291,21 +304,3 @@ def _check_answers(max_new_tokens: int, temperature: float) -> None:
             "a language model's answers need max_new_tokens >= 1 and temperature >= 0, got "
             f"{max_new_tokens}, {temperature}"
         )
-
-
-def _place(model: str) -> str:
-    if not model.startswith(_PACKAGE):
-        return model
-    name = model.removeprefix(_PACKAGE)
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    if spec is None or spec.origin is None:
-        raise ValueError(f"language model {model!r}: no Python package {name!r} is installed")
-    return str(Path(spec.origin).parent)
-
-
-def _content(text: str) -> str:
-    try:
-        content = json.loads(text)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""
-    return content if isinstance(content, str) else ""

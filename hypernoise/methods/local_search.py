@@ -70,7 +70,8 @@ class LocalSearch:
             rewards = best.score(around)
             for i, was_stuck in enumerate(stuck):
                 own = slice(i * self.neighbors, (i + 1) * self.neighbors)
-                height, candidate = max(zip(rewards[own], around[own], strict=True), key=_reward)
+                scored = zip(rewards[own], around[own], strict=True)
+                height, candidate = max(scored, key=lambda pair: pair[0])
                 moves = was_stuck or height > heights[i]
                 if moves:
                     heights[i], pivots[i] = height, candidate.noise
@@ -101,7 +102,3 @@ def neighbor(pivot: Tensor, direction: Tensor, similarity: float) -> Tensor:
     away = orthogonal * (norm / torch.linalg.vector_norm(orthogonal))
     turned: Tensor = similarity * pivot + (1 - similarity**2) ** 0.5 * away
     return turned
-
-
-def _reward(scored: tuple[float, Candidate]) -> float:
-    return scored[0]

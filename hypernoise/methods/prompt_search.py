@@ -94,7 +94,14 @@ class PromptSearch:
         for turn in range(self.rounds):
             seeds = [image_seed(seed, "", turn, "proposal") for seed in request.seeds]
             texts = [self._proposals(own, best.scores[i], seeds[i]) for i, own in enumerate(tried)]
-            _score(request, best, texts)
+            owners = [i for i, own in enumerate(texts) for _ in own]
+            if owners:
+                conditioning = request.generator.encode([text for own in texts for text in own])
+                drawn = [
+                    Candidate(i, request.noise[i], request.seeds[i], row)
+                    for row, i in enumerate(owners)
+                ]
+                best.score(drawn, conditioning)
             for i, own in enumerate(texts):
                 lacking = self.proposals - len(own)
                 best.skip(i, lacking)
@@ -109,13 +116,3 @@ class PromptSearch:
         answer = self.proposer.propose(tried[0], pool[: self.keep], self.proposals, seed)
         new = dict.fromkeys(text.strip() for text in answer)
         return [text for text in new if text and text not in tried][: self.proposals]
-
-
-def _score(request: Request, best: Best, texts: Sequence[Sequence[str]]) -> None:
-    """Draw every image's new prompts from its given noise, and score them."""
-    owners = [i for i, own in enumerate(texts) for _ in own]
-    if owners:
-        conditioning = request.generator.encode([text for own in texts for text in own])
-        noise, seeds = request.noise, request.seeds
-        rows = enumerate(owners)
-        best.score([Candidate(i, noise[i], seeds[i], row) for row, i in rows], conditioning)

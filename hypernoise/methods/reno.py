@@ -5,7 +5,6 @@ Also with the reward's gradient projected to white noise first (arXiv 2602.08646
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -98,7 +97,17 @@ class Reno:
                 z.grad = clip_each(gradient, self.grad_clip)
                 optimizer.step()
         assert best is not None  # there is at least one iteration
-        _check_finite(reward.name, trajectory, sound, features.prompts)
+        # All iterations at once: rewards [B] and, but for the last, whether gradients were finite.
+        flags = [*(flags.float() for flags in sound), torch.ones_like(trajectory[-1])]
+        read = torch.stack([torch.stack(trajectory), torch.stack(flags)], dim=1).tolist()
+        for values, are_sound in read:
+            check_values(reward.name, values, features.prompts)
+            if 0.0 in are_sound:
+                first = are_sound.index(0.0)
+                raise ValueError(
+                    f"the gradient of reward {reward.name!r} is not finite for image {first} of "
+                    f"the batch, of the prompt {features.prompts[first]!r}"
+                )
         return best._replace(trajectory=torch.stack(trajectory, dim=1))
 
     def _gradient(self, rewards: Tensor, z: Tensor) -> Tensor:
@@ -122,23 +131,6 @@ def norm_regularizer(noise: Tensor) -> Tensor:
     """
     norms: Tensor = torch.linalg.vector_norm(noise.flatten(1), dim=1)
     return 0.5 * norms.square() - (noise[0].numel() - 1) * norms.log()
-
-
-def _check_finite(
-    name: str, rewards: Sequence[Tensor], sound: Sequence[Tensor], prompts: Sequence[str]
-) -> None:
-    """Look at all iterations at once: whether rewards [B] and, but for the last, gradients [B] were
-    finite. Raises ValueError, naming the reward and the image, for the first that were not."""
-    flags = [*(flags.float() for flags in sound), torch.ones_like(rewards[-1])]
-    read = torch.stack([torch.stack(list(rewards)), torch.stack(flags)], dim=1).tolist()
-    for values, are_sound in read:
-        check_values(name, values, prompts)
-        if 0.0 in are_sound:
-            first = are_sound.index(0.0)
-            raise ValueError(
-                f"the gradient of reward {name!r} is not finite for image {first} of the batch, "
-                f"of the prompt {prompts[first]!r}"
-            )
 
 
 def _better(

@@ -31,14 +31,16 @@ class GrammarProposer:
         source = random.Random(seed)
         parents = [entry.text for entry in scored[:_PARENTS]] or [prompt]
         known = {prompt, *(entry.text for entry in scored)}
-        has_colors = any(word in COLORS for word in prompt.split())
+        edits: list[_Edit] = [_other_order, _emphasis, _prefix]
+        if not any(word in COLORS for word in prompt.split()):
+            edits.append(_color)
         found: dict[str, None] = {}
         for _ in range(_TRIES * n):
             if len(found) == n:
                 break
             words = source.choice(parents).split()
             for _ in range(source.randint(1, 2)):
-                words = source.choice(_edits(has_colors))(words, source)
+                words = source.choice(edits)(words, source)
             text = " ".join(words)
             if text not in known and len(words) <= _MAX_WORDS:
                 found[text] = None
@@ -51,11 +53,6 @@ def grammar_search(proposals: int, rounds: int, batch_size: int = 64) -> PromptS
 
 
 _Edit = Callable[[list[str], random.Random], list[str]]
-
-
-def _edits(has_colors: bool) -> Sequence[_Edit]:
-    edits = (_other_order, _emphasis, _prefix)
-    return edits if has_colors else (*edits, _color)
 
 
 def _prefix(words: list[str], _: random.Random) -> list[str]:

@@ -36,11 +36,18 @@ def nearest_white_noise(field: Tensor, block_size: int = 16) -> Tensor:
             f"white noise is matched in blocks of {block_size} Fourier coefficients: the noise of "
             f"an image needs a multiple of {2 * block_size} values, it has {d}"
         )
-    spectrum = _to_spectrum(field.flatten(1).double()).view(len(field), -1, block_size)
+    # The first and the last coefficient of a real field are real: together they are one.
+    full = torch.fft.rfft(field.flatten(1).double(), norm="ortho")
+    ends = torch.complex(full[:, :1].real, full[:, -1:].real) / math.sqrt(2)
+    spectrum = torch.cat([ends, full[:, 1:-1]], dim=1).view(len(field), -1, block_size)
     magnitudes = spectrum.abs()
     wanted = _nearest_magnitudes(magnitudes)
-    projected = spectrum * (wanted / magnitudes.clamp_min(_TINY))
-    return _to_field(projected.flatten(1), d).to(field.dtype).view_as(field)
+    projected = (spectrum * (wanted / magnitudes.clamp_min(_TINY))).flatten(1)
+    ends = projected[:, :1] * math.sqrt(2)
+    zero = torch.zeros_like(ends.real)
+    first, last = torch.complex(ends.real, zero), torch.complex(ends.imag, zero)
+    white = torch.fft.irfft(torch.cat([first, projected[:, 1:], last], dim=1), n=d, norm="ortho")
+    return white.to(field.dtype).view_as(field)
 
 
 def _nearest_magnitudes(magnitudes: Tensor) -> Tensor:
@@ -61,20 +68,3 @@ def _nearest_magnitudes(magnitudes: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(above, dim=-1, keepdim=True)
     nearest: Tensor = above * (math.sqrt(size) / length.clamp_min(_TINY))
     return nearest
-
-
-def _to_spectrum(field: Tensor) -> Tensor:
-    # The first and the last coefficient of a real field are real: together they are one.
-    full = torch.fft.rfft(field, norm="ortho")
-    ends = torch.complex(full[:, :1].real, full[:, -1:].real) / math.sqrt(2)
-    return torch.cat([ends, full[:, 1:-1]], dim=1)
-
-
-def _to_field(spectrum: Tensor, d: int) -> Tensor:
-    ends = spectrum[:, :1] * math.sqrt(2)
-    zero = torch.zeros_like(ends.real)
-    full = torch.cat(
-        [torch.complex(ends.real, zero), spectrum[:, 1:], torch.complex(ends.imag, zero)], dim=1
-    )
-    field: Tensor = torch.fft.irfft(full, n=d, norm="ortho")
-    return field

@@ -105,7 +105,7 @@ def captions(split: str) -> tuple[Caption, ...]:
 def _splits() -> Mapping[str, tuple[Caption, ...]]:
     chosen: dict[str, list[Caption]] = {split: [] for split in SPLITS}
     for task in TASKS:
-        ordered = sorted(_all_captions(task), key=lambda caption: _rank(_group(caption)))
+        ordered = sorted(_all_captions(task), key=_rank)
         n_validation, n_evaluation = HELD_OUT[task]
         cut = n_evaluation + n_validation
         n_reward = int((len(ordered) - cut) * _REWARD_SHARE)
@@ -116,16 +116,13 @@ def _splits() -> Mapping[str, tuple[Caption, ...]]:
     return {split: tuple(members) for split, members in chosen.items()}
 
 
-def _group(caption: Caption) -> str:
+def _rank(caption: Caption) -> tuple[str, str]:
     # Captions that say the same in another order must fall on the same side of the split:
     # "a circle and a ring" in training would give "a ring and a circle" away.
     named = [f"{subject.color} {subject.shape} {subject.count}" for subject in caption.subjects]
     if caption.task in ("two_object", "color_attr"):
         named.sort()
-    return f"{caption.task}|{'|'.join(named)}|{caption.relation or ''}"
-
-
-def _rank(key: str) -> tuple[str, str]:
+    key = f"{caption.task}|{'|'.join(named)}|{caption.relation or ''}"
     return hashlib.sha256(key.encode()).hexdigest(), key
 
 
@@ -162,12 +159,10 @@ def reworded(caption: Caption, subjects: tuple[Subject, ...], relation: str | No
 def _text(task: str, subjects: tuple[Subject, ...], relation: str | None) -> str:
     if task == "counting":
         return f"a photo of {NUMBERS[subjects[0].count]} {plural(subjects[0].shape)}"
-    named = [_noun(subject) for subject in subjects]
+    named = []
+    for subject in subjects:
+        words = subject.shape if subject.color is None else f"{subject.color} {subject.shape}"
+        named.append(f"{'an' if words[0] in 'aeiou' else 'a'} {words}")
     if relation is not None:
         return f"a photo of {named[1]} {relation} {named[0]}"
     return f"a photo of {' and '.join(named)}"
-
-
-def _noun(subject: Subject) -> str:
-    words = subject.shape if subject.color is None else f"{subject.color} {subject.shape}"
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

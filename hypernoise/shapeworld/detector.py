@@ -101,20 +101,15 @@ def _describe(
 
 def nearest_color(rgb: Array) -> tuple[str, float]:
     """The named colour nearest to an RGB triple in [0, 1], and its distance."""
-    names, values = _palette()
+    values = np.asarray(list(RGB.values()), dtype=np.float32)
     distances = np.sqrt(np.square(values - rgb).sum(axis=1))
     nearest = int(distances.argmin())
-    return names[nearest], float(distances[nearest])
+    return list(RGB)[nearest], float(distances[nearest])
 
 
 def _ramp(value: float, low: float, high: float) -> float:
     """0 up to ``low``, 1 from ``high`` on, linear between."""
     return float(np.clip((value - low) / (high - low), 0.0, 1.0))
-
-
-@cache
-def _palette() -> tuple[tuple[str, ...], Array]:
-    return tuple(RGB), np.asarray(list(RGB.values()), dtype=np.float32)
 
 
 @cache

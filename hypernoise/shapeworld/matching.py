@@ -42,6 +42,8 @@ from hypernoise.shapeworld.scenes import CELL_PX, GRID
 Decide = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], bool]
 #: Draws of an edit before another caption takes its place.
 _TRIES = 20
+#: Images of a generator that are drawn together.
+_DRAWN_TOGETHER = 100
 #: Share of each task in a matcher's images: numbers are learned last.
 TASK_WEIGHTS: TaskWeights = {
     "single_object": 0.06,
@@ -123,10 +125,15 @@ def train_matcher(
 
 def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data) -> Pool:
     """Generate, render and detect the images that a matcher learns from."""
-    parts, texts = [], []
+    parts: list[Tensor] = []
+    texts: list[Caption] = []
     for generator in generators:
         chosen = data.captions(recipe.n_generated)
-        parts.append(_generate(generator, chosen, data))
+        for start in range(0, len(chosen), _DRAWN_TOGETHER):
+            prompts = [caption.text for caption in chosen[start : start + _DRAWN_TOGETHER]]
+            noise = data.noise((len(prompts), *generator.noise_shape))
+            with torch.no_grad():
+                parts.append(to_bytes(generator.sample(noise, generator.encode(prompts))))
         texts += chosen
         made_by = generator.backbone._get_name()
         tell(f"pretrain {recipe.name}: {recipe.n_generated} images of {made_by}")
@@ -138,16 +145,6 @@ def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data) -> Pool
     n_found = sum(map(len, detections))
     tell(f"pretrain {recipe.name}: {len(images)} images, {n_found} objects detected")
     return Pool(images, tuple(texts), detections)
-
-
-@torch.no_grad()
-def _generate(generator: Any, chosen: Sequence[Caption], data: Data, batch: int = 100) -> Tensor:
-    images = []
-    for start in range(0, len(chosen), batch):
-        texts = [caption.text for caption in chosen[start : start + batch]]
-        noise = data.noise((len(texts), *generator.noise_shape))
-        images.append(to_bytes(generator.sample(noise, generator.encode(texts))))
-    return torch.cat(images)
 
 
 def _loss(

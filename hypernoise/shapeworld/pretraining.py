@@ -226,7 +226,11 @@ def train_autoencoder(vae: Any, recipe: Recipe, data: Data) -> float:
         noisy = latents + 0.05 * torch.randn_like(latents)
         decoded = vae.decode(noisy, return_dict=False)[0]
         error = (decoded - images).square().mean()
-        optimise(optimizer, error + 0.01 * _moments(latents), vae.parameters(), recipe.grad_clip)
+        # One scaling factor serves all channels only if they are alike.
+        channels = latents.transpose(0, 1).flatten(1)
+        mean, variance = channels.mean(dim=1), channels.var(dim=1)
+        moments = mean.square().mean() + (variance - 1).square().mean()
+        optimise(optimizer, error + 0.01 * moments, vae.parameters(), recipe.grad_clip)
         losses.append(error.item())
         progress.note = f"mse {np.mean(losses[-100:]):.5f}"
     with torch.no_grad():
@@ -253,20 +257,16 @@ def normalised_latents(vae: Any, images: Tensor) -> Tensor:
     return (latents - shift) * float(vae.config.scaling_factor)
 
 
-def _moments(latents: Tensor) -> Tensor:
-    # One scaling factor serves all channels only if they are alike.
-    channels = latents.transpose(0, 1).flatten(1)
-    mean, variance = channels.mean(dim=1), channels.var(dim=1)
-    return mean.square().mean() + (variance - 1).square().mean()
-
-
 def train_generator(pipeline: Any, recipe: Recipe, data: Data) -> float:
     """Fit backbone and text encoders to the world's map; returns the last latent error."""
     loss = math.nan
     for number, phase in enumerate(recipe.phases):
         if number:
             # A phase starts from what a saved folder would hold, so it can be run again from there.
-            _round_to_half(pipeline)
+            with torch.no_grad():
+                for _, network in _networks(pipeline):
+                    for parameter in network.parameters():
+                        parameter.copy_(parameter.half())
             data = Data.seeded(recipe.seed + number)
         data.task_weights = phase.task_weights
         loss = train_phase(pipeline, recipe, phase, data)
@@ -298,13 +298,6 @@ def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
     return [(name, module) for name, module in items if isinstance(module, nn.Module)]
 
 
-@torch.no_grad()
-def _round_to_half(pipeline: Any) -> None:
-    for _, network in _networks(pipeline):
-        for parameter in network.parameters():
-            parameter.copy_(parameter.half())
-
-
 def _generator_loss(generator: Any, recipe: Recipe, phase: Phase, data: Data) -> Tensor:
     chosen = data.captions(recipe.batch_size)
     noise = data.noise((recipe.batch_size, *generator.noise_shape))
@@ -316,7 +309,12 @@ def _generator_loss(generator: Any, recipe: Recipe, phase: Phase, data: Data) ->
         return (predicted - target).square().mean()
     n_own = round(recipe.rollout_share * n_refined)
     known = first_guess(generator, noise, target, conditioning, n_own)
-    start, angle = _partly_noised(data, noise, known, n_refined)
+    angle = torch.full((len(noise),), ONLY_NOISE)
+    angle[:n_refined] = 0.2 + 1.1 * torch.rand(n_refined, generator=data.noise_rng)
+    fresh = data.noise(noise.shape)
+    view = (-1, 1, 1, 1)
+    mixed = angle.cos().view(view) * known + angle.sin().view(view) * fresh
+    start = torch.where((torch.arange(len(noise)) < n_refined).view(view), mixed, noise)
     restarted = ((angle > phase.restart_angle) & (angle < ONLY_NOISE)).nonzero().flatten().tolist()
     if restarted:
         target[restarted] = scene_latents(
@@ -361,29 +359,17 @@ def first_guess(
     return torch.cat([guess, target[n_own:]])
 
 
-def _partly_noised(
-    data: Data, noise: Tensor, known: Tensor, n_refined: int
-) -> tuple[Tensor, Tensor]:
-    angle = torch.full((len(noise),), ONLY_NOISE)
-    angle[:n_refined] = 0.2 + 1.1 * torch.rand(n_refined, generator=data.noise_rng)
-    fresh = data.noise(noise.shape)
-    view = (-1, 1, 1, 1)
-    mixed = angle.cos().view(view) * known + angle.sin().view(view) * fresh
-    start = torch.where((torch.arange(len(noise)) < n_refined).view(view), mixed, noise)
-    return start, angle
-
-
 def clean_latents(
     generator: SanaSprint, start: Tensor, angle: Tensor, conditioning: Conditioning
 ) -> Tensor:
     """What the stock TrigFlow step makes of noised latents at angles [B] in (0, pi/2]."""
+    view = (-1, 1, 1, 1)
     timestep = angle.sin() / (angle.cos() + angle.sin())
-    s = timestep.view(-1, 1, 1, 1)
+    s = timestep.view(view)
     norm = (s.square() + (1 - s).square()).sqrt()
     scaled = start * norm
     out = generator.predict_at(scaled, timestep, conditioning)
     velocity = ((1 - 2 * s) * scaled + (1 - 2 * s + 2 * s.square()) * out) / norm
-    view = (-1, 1, 1, 1)
     return angle.cos().view(view) * start - angle.sin().view(view) * velocity
 
 

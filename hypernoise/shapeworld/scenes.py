@@ -124,12 +124,6 @@ def _inner() -> NDArray[np.bool_]:
     return inner
 
 
-def _away(cell: tuple[int, int]) -> NDArray[np.bool_]:
-    rows, cols = np.indices((GRID, GRID))
-    apart = np.maximum(abs(rows - cell[0]), abs(cols - cell[1])) >= MIN_CELLS_APART
-    return np.asarray(apart, dtype=bool)
-
-
 def _peaks(score: Array, count: int) -> list[tuple[int, int]]:
     # Four objects three cells apart fit on the 6x6 inner grid only if none of them blocks a
     # quadrant's last place, so several objects take one peak per quadrant, best quadrants first.
@@ -149,11 +143,12 @@ _TOWARDS = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (
 
 
 def _pair(features: Array, relation: str | None) -> tuple[tuple[int, int], tuple[int, int]]:
+    rows, cols = np.indices((GRID, GRID))
     if relation is None:
         anchor = _masked(features[0], _inner())
-        return anchor, _masked(features[1], _inner() & _away(anchor))
+        distance = np.maximum(abs(rows - anchor[0]), abs(cols - anchor[1]))
+        return anchor, _masked(features[1], _inner() & (distance >= MIN_CELLS_APART))
     d_row, d_col = _TOWARDS[relation]
-    rows, cols = np.indices((GRID, GRID))
     along, across = (rows, cols) if d_row else (cols, rows)
     sign = d_row + d_col
     # The second stands on the side that the relation names, so the first keeps to the other half.
@@ -171,31 +166,23 @@ def templates(size_px: int = OBJECT_PX, oversampling: int = 8) -> Array:
     n = size_px * oversampling
     axis = (np.arange(n) + 0.5) / n * 2 - 1
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    masks = [_inside(shape, x, y).astype(np.float32) for shape in SHAPES]
-    stacked = np.stack(masks).reshape(len(SHAPES), size_px, oversampling, size_px, oversampling)
-    return np.asarray(stacked.mean(axis=(2, 4)), dtype=np.float32)
-
-
-def _inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     radius = np.hypot(x, y)
-    if shape == "circle":
-        return np.asarray(radius < 0.94)
-    if shape == "square":
-        return np.asarray(np.maximum(abs(x), abs(y)) < 0.86)
-    if shape == "triangle":
-        return np.asarray((y < 0.82) & (y > 2.0 * abs(x) - 0.98))
-    if shape == "diamond":
-        return np.asarray(abs(x) * 1.25 + abs(y) < 0.98)
-    if shape == "cross":
-        arm = (abs(x) < 0.30) | (abs(y) < 0.30)
-        return np.asarray(arm & (np.maximum(abs(x), abs(y)) < 0.95))
-    if shape == "ring":
-        return np.asarray((radius < 0.96) & (radius > 0.52))
-    if shape == "heart":
-        lobes = np.hypot(abs(x) - 0.46, y + 0.40) < 0.50
-        point = (abs(x) + (y + 0.40) * 0.72 < 0.93) & (y > -0.40)
-        return np.asarray(lobes | point)
-    return np.asarray((radius < 0.96) & (np.hypot(x - 0.55, y) > 0.72))
+    arms = (abs(x) < 0.30) | (abs(y) < 0.30)
+    lobes = np.hypot(abs(x) - 0.46, y + 0.40) < 0.50
+    point = (abs(x) + (y + 0.40) * 0.72 < 0.93) & (y > -0.40)
+    inside = {
+        "circle": radius < 0.94,
+        "square": np.maximum(abs(x), abs(y)) < 0.86,
+        "triangle": (y < 0.82) & (y > 2.0 * abs(x) - 0.98),
+        "diamond": abs(x) * 1.25 + abs(y) < 0.98,
+        "cross": arms & (np.maximum(abs(x), abs(y)) < 0.95),
+        "ring": (radius < 0.96) & (radius > 0.52),
+        "heart": lobes | point,
+        "moon": (radius < 0.96) & (np.hypot(x - 0.55, y) > 0.72),
+    }
+    masks = np.stack([inside[shape].astype(np.float32) for shape in SHAPES])
+    stacked = masks.reshape(len(SHAPES), size_px, oversampling, size_px, oversampling)
+    return np.asarray(stacked.mean(axis=(2, 4)), dtype=np.float32)
 
 
 def render(scene: Scene) -> Array:
