@@ -47,7 +47,8 @@ class Compiled:
         if mode == "cuda_graphs" and not torch.cuda.is_available():
             raise ValueError("cuda_graphs needs a GPU; on a CPU run 'compiled' or 'eager'")
         self._swaps: list[tuple[Any, str, Callable[..., Any]]] = []
-        backbones = _backbones(pipeline)
+        found = [getattr(pipeline, name, None) for name in ("unet", "transformer")]
+        backbones = [network for network in found if isinstance(network, nn.Module)]
         if any(getattr(network, _MARK, False) for network in backbones):
             raise ValueError(
                 "this pipeline runs compiled already: leave `mode` out of the model's declaration"
@@ -59,8 +60,14 @@ class Compiled:
         self._swaps = [(owner, name, _compiled(owner, name, mode)) for owner, name in owners]
         decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
         if decoder is not None:
-            compiled = _compiled(decoder, "forward", mode)
-            self._swaps.append((decoder, "forward", _unless_gradients(decoder.forward, compiled)))
+            eager, compiled = decoder.forward, _compiled(decoder, "forward", mode)
+
+            @wraps(eager)
+            def unless_gradients(inputs: Tensor, *arguments: Any, **keywords: Any) -> Any:
+                has_gradient = torch.is_grad_enabled() and inputs.requires_grad
+                return (eager if has_gradient else compiled)(inputs, *arguments, **keywords)
+
+            self._swaps.append((decoder, "forward", unless_gradients))
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -70,9 +77,17 @@ class Compiled:
             torch._dynamo.exc.FailOnRecompileLimitHit: something is compiled again and again; torch
                 would go on eagerly, with no more than a warning.
         """
+        limited: AbstractContextManager[Any] = nullcontext()
+        if self._swaps:
+            # Lazy import: torch._dynamo takes seconds, and an eager run does not need it.
+            from torch._dynamo import config
+
+            limited = config.patch(
+                recompile_limit=_RECOMPILATIONS, fail_on_recompile_limit_hit=True
+            )
         self.install()
         try:
-            with _limited() if self._swaps else nullcontext():
+            with limited:
                 yield
         finally:
             for owner, name, _ in self._swaps:
@@ -86,38 +101,13 @@ class Compiled:
             setattr(owner, _MARK, True)
 
 
-def _limited() -> AbstractContextManager[Any]:
-    # Lazy import: torch._dynamo takes seconds, and an eager run does not need it.
-    from torch._dynamo import config
-
-    limited: AbstractContextManager[Any] = config.patch(
-        recompile_limit=_RECOMPILATIONS, fail_on_recompile_limit_hit=True
-    )
-    return limited
-
-
-def _backbones(pipeline: Any) -> list[nn.Module]:
-    found = [getattr(pipeline, name, None) for name in ("unet", "transformer")]
-    return [network for network in found if isinstance(network, nn.Module)]
-
-
-def _unless_gradients(eager: Callable[..., Any], compiled: Callable[..., Any]) -> Any:
-    @wraps(eager)
-    def call(inputs: Tensor, *arguments: Any, **keywords: Any) -> Any:
-        has_gradient = torch.is_grad_enabled() and inputs.requires_grad
-        return (eager if has_gradient else compiled)(inputs, *arguments, **keywords)
-
-    return call
-
-
 def _compiled(owner: Any, name: str, mode: str) -> Callable[..., Any]:
     # Batch sizes are few; a graph for each is faster than one for all.
     eager = getattr(owner, name)
     function: Any = torch.compile(eager, mode=MODES[mode], dynamic=False)
-    return _cloning(eager, function) if mode == "cuda_graphs" else function  # type: ignore[no-any-return]
+    if mode != "cuda_graphs":
+        return function  # type: ignore[no-any-return]
 
-
-def _cloning(eager: Callable[..., Any], function: Callable[..., Any]) -> Any:
     @wraps(eager)
     def call(*arguments: Any, **keywords: Any) -> Any:
         # The next replay writes into the same memory.

@@ -46,7 +46,8 @@ def nearest_white_noise(field: Tensor, block_size: int = 16) -> Tensor:
     ends = projected[:, :1] * math.sqrt(2)
     zero = torch.zeros_like(ends.real)
     first, last = torch.complex(ends.real, zero), torch.complex(ends.imag, zero)
-    white = torch.fft.irfft(torch.cat([first, projected[:, 1:], last], dim=1), n=d, norm="ortho")
+    whole = torch.cat([first, projected[:, 1:], last], dim=1)
+    white: Tensor = torch.fft.irfft(whole, n=d, norm="ortho")
     return white.to(field.dtype).view_as(field)
 
 

@@ -47,9 +47,19 @@ class PixartDmd:
         pipeline: PixArtAlphaPipeline | None = None,
         **loading: Unpack[Loading],
     ) -> None:
-        from_hub = distilled if pipeline is None and weights != RANDOM else ""
-        dtype = loading.get("dtype", DTYPE)
-        parts = _distilled_parts(from_hub, distilled_revision, dtype) if from_hub else {}
+        parts: dict[str, Any] = {}
+        if distilled and pipeline is None and weights != RANDOM:
+            check_network(distilled, distilled_revision, "transformer")
+            parts["transformer"] = PixArtTransformer2DModel.from_pretrained(
+                distilled,
+                subfolder="transformer",
+                revision=distilled_revision,
+                dtype=loading.get("dtype", DTYPE),
+                use_safetensors=True,
+            )
+            parts["scheduler"] = DDPMScheduler.from_pretrained(
+                distilled, subfolder="scheduler", revision=distilled_revision
+            )
         self.pipeline: Any = load_pipeline(self.pipeline_class, weights, pipeline, parts, **loading)
         self.backbone: Any = self.pipeline.transformer
         self.size_px = size_px
@@ -117,19 +127,3 @@ class PixartDmd:
             # others'.
             generator=torch.Generator().manual_seed(0),
         )
-
-
-def _distilled_parts(repository: str, revision: str, dtype: torch.dtype) -> dict[str, Any]:
-    check_network(repository, revision, "transformer")
-    return {
-        "transformer": PixArtTransformer2DModel.from_pretrained(
-            repository,
-            subfolder="transformer",
-            revision=revision,
-            dtype=dtype,
-            use_safetensors=True,
-        ),
-        "scheduler": DDPMScheduler.from_pretrained(
-            repository, subfolder="scheduler", revision=revision
-        ),
-    }

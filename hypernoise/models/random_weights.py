@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -59,14 +58,29 @@ def build(pipeline_class: Any, parts: Parts, dtype: torch.dtype, device: str, se
         device: torch device; ``"meta"`` takes no memory.
         seed: the same seed gives the same weights on the same kind of device.
     """
-    light = {name: _light(part) for name, part in parts.items() if not _is_network(part)}
-    with _making(dtype, device, seed):
-        networks = {
-            name: _network(part, light.get(name.replace("text_encoder", "tokenizer")))
-            for name, part in parts.items()
-            if _is_network(part)
-        }
-    return pipeline_class(**light, **networks)
+    # Lazy import: it brings transformers' tokenizers, which trained pipelines do not need.
+    from hypernoise.models.tokenizers import TOKENIZERS
+
+    made = {name: part for name, part in parts.items() if not isinstance(part, Mapping)}
+    for name, part in parts.items():
+        if name not in made and not _is_network(part):
+            make = TOKENIZERS.get(part["class"].partition(".")[2]) or _class(part)
+            made[name] = make(**_arguments(part))
+    before = torch.get_default_dtype()
+    target = torch.device(device)
+    devices = [target] if target.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), target:
+        torch.manual_seed(seed)
+        torch.set_default_dtype(dtype)
+        try:
+            networks = {
+                name: _network(part, made.get(name.replace("text_encoder", "tokenizer")))
+                for name, part in parts.items()
+                if _is_network(part)
+            }
+        finally:
+            torch.set_default_dtype(before)
+    return pipeline_class(**made, **networks)
 
 
 @cache
@@ -81,17 +95,6 @@ def n_parameters(architecture: str) -> dict[str, int]:
 def _is_network(part: Any) -> bool:
     # Schedulers keep their tables on the CPU in float32, whatever the networks do.
     return isinstance(part, Mapping) and not part["class"].endswith(("Tokenizer", "Scheduler"))
-
-
-def _light(part: Any) -> Any:
-    if not isinstance(part, Mapping):
-        return part
-    # Lazy import: it brings transformers' tokenizers, which trained pipelines do not need.
-    from hypernoise.models.tokenizers import TOKENIZERS
-
-    name = part["class"].partition(".")[2]
-    make = TOKENIZERS.get(name) or _class(part)
-    return make(**_arguments(part))
 
 
 def _network(part: Mapping[str, Any], tokenizer: Any = None) -> nn.Module:
@@ -111,18 +114,3 @@ def _class(part: Mapping[str, Any]) -> Any:
 
 def _arguments(part: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name != "class"}
-
-
-@contextmanager
-def _making(dtype: torch.dtype, device: str, seed: int) -> Iterator[None]:
-    """New tensors have the dtype, are on the device, and are random in a seeded way."""
-    before = torch.get_default_dtype()
-    target = torch.device(device)
-    devices = [target] if target.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), target:
-        torch.manual_seed(seed)
-        torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)

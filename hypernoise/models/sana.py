@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -59,7 +58,11 @@ class SanaSprint:
         self.size_px = size_px
         self.guidance = guidance
         self.max_tokens = max_tokens
-        self._instruction = _stock_instruction() if human_instruction else None
+        self._instruction: list[str] | None = None
+        if human_instruction:
+            # Only the pipeline's own call has it, as a default.
+            call = inspect.signature(SanaSprintPipeline.__call__)
+            self._instruction = call.parameters["complex_human_instruction"].default
         self.intermediate_timestep = intermediate_timestep
         side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
@@ -101,7 +104,7 @@ class SanaSprint:
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
-        with _decoder_out_of_memory():
+        try:
             return stock_call(
                 self.pipeline,
                 prompt_embeds=tensors["prompt_embeds"],
@@ -117,21 +120,9 @@ class SanaSprint:
                 use_resolution_binning=False,
                 max_sequence_length=self.max_tokens,
             )
-
-
-@contextmanager
-def _decoder_out_of_memory() -> Iterator[None]:
-    # The stock pipeline makes a warning of it, and then asks for the image that there is not.
-    try:
-        yield
-    except UnboundLocalError as error:
-        if "'image'" not in str(error):
-            raise
-        raise torch.OutOfMemoryError("the VAE's decoder ran out of memory") from error
-
-
-def _stock_instruction() -> list[str]:
-    # Only the pipeline's own call has it, as a default.
-    call = inspect.signature(SanaSprintPipeline.__call__)
-    instruction: list[str] = call.parameters["complex_human_instruction"].default
-    return instruction
+        except UnboundLocalError as error:
+            # The stock pipeline turns a lack of memory into a warning, and then asks for the image
+            # that there is not.
+            if "'image'" not in str(error):
+                raise
+            raise torch.OutOfMemoryError("the VAE's decoder ran out of memory") from error

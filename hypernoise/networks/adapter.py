@@ -198,7 +198,11 @@ def attach(
         torch.manual_seed(seed)
         inject_adapter_in_model(config, backbone, name)
         for layer_name in grouped_names if grouped else ():
-            _grouped_lora(backbone, layer_name).add_adapter(name, rank, alpha)
+            convolution = backbone.get_submodule(layer_name)
+            if not isinstance(convolution, GroupedLora):
+                convolution = GroupedLora(cast(nn.Conv2d, convolution))
+                _replace(backbone, layer_name, convolution)
+            convolution.add_adapter(name, rank, alpha)
     layers = {n: m for n, m in backbone.named_modules() if isinstance(m, LoraLayer | GroupedLora)}
     layers = {n: m for n, m in layers.items() if name in m.lora_A}
     if set(layers) != adapted:
@@ -214,15 +218,6 @@ def attach(
     for parameter in adapter.parameters():
         parameter.requires_grad_(True)
     return adapter
-
-
-def _grouped_lora(backbone: nn.Module, layer_name: str) -> GroupedLora:
-    layer = backbone.get_submodule(layer_name)
-    if isinstance(layer, GroupedLora):
-        return layer
-    wrapped = GroupedLora(cast(nn.Conv2d, layer))
-    _replace(backbone, layer_name, wrapped)
-    return wrapped
 
 
 def _replace(backbone: nn.Module, layer_name: str, layer: nn.Module) -> None:

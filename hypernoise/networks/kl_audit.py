@@ -204,6 +204,11 @@ class Linearized:
         (moved,) = self._pull(rows.view_as(self._noises).contiguous())
         return moved.detach().flatten(1).to(rows.dtype)
 
+    def gram(self, rows: Tensor) -> Tensor:
+        """(I + J)^T (I + J) v for each row v."""
+        moved = rows + self.push(rows)
+        return moved + self.pull(moved)
+
 
 def _largest_singular_value(local: Linearized, basis: Tensor, options: AuditOptions) -> float:
     """Power iteration with a block of vectors, which finds close singular values sooner."""
@@ -239,7 +244,7 @@ def _log_abs_dets(local: Linearized, probes: Tensor, steps: int) -> tuple[Tensor
         [n] float64, and a number.
     """
     d = probes.shape[1]
-    alphas, betas = _lanczos(lambda v: _gram(local, v), probes, min(steps, d))
+    alphas, betas = _lanczos(local.gram, probes, min(steps, d))
     tridiagonal = torch.diag_embed(alphas)
     tridiagonal += torch.diag_embed(betas, 1) + torch.diag_embed(betas, -1)
     nodes, vectors = torch.linalg.eigh(tridiagonal)
@@ -249,11 +254,6 @@ def _log_abs_dets(local: Linearized, probes: Tensor, steps: int) -> tuple[Tensor
     # A node that no weight goes with stands for no part of the spectrum.
     seen = nodes.masked_fill(weights < _TINY, math.inf)
     return estimates, float(seen.min().sqrt())
-
-
-def _gram(local: Linearized, rows: Tensor) -> Tensor:
-    moved = rows + local.push(rows)
-    return moved + local.pull(moved)
 
 
 def _lanczos(

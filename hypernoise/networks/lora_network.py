@@ -40,7 +40,10 @@ class LoraNetwork:
         grouped: bool = False,
     ) -> None:
         self.generator = generator
-        name = name or _free_name(generator.backbone, self.kind)
+        if not name:
+            taken = getattr(generator.backbone, "peft_config", {})
+            numbered = (f"{self.kind}_{n}" for n in range(2, len(taken) + 3))
+            name = next(free for free in (self.kind, *numbered) if free not in taken)
         self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed, grouped=grouped)
 
     @classmethod
@@ -91,9 +94,3 @@ class LoraNetwork:
     def load(self, folder: Path) -> None:
         """Read a LoRA of the same shape; raises as :meth:`Adapter.load`."""
         self.adapter.load(folder)
-
-
-def _free_name(backbone: nn.Module, kind: str) -> str:
-    taken = getattr(backbone, "peft_config", {})
-    numbered = (f"{kind}_{n}" for n in range(2, len(taken) + 3))
-    return next(name for name in (kind, *numbered) if name not in taken)

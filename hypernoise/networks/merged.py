@@ -22,7 +22,6 @@ from hypernoise.networks.grouped_lora import GroupedLora
 from hypernoise.networks.noise_network import NoiseNetwork, displacement
 from hypernoise.networks.protocol import Drawn, NoiseMover
 
-_Half = Callable[[Tensor], Tensor]
 _IN_PLACE = "in_place"
 
 
@@ -102,7 +101,10 @@ class LayerwiseNoiseNetwork:
             self._branches = _grouped_branches(adapter)
             for name, layer in _plain_layers(adapter):
                 base = layer.get_base_layer()
-                change = _low_rank(layer, adapter.name, base.weight.dtype)
+                halves = (getattr(layer, half)[adapter.name] for half in ("lora_B", "lora_A"))
+                b, a = (half.weight.detach().flatten(1) for half in halves)
+                scaled = b * layer.scaling[adapter.name]
+                change = _LowRank(scaled.to(base.weight.dtype), a.to(base.weight.dtype))
                 self._forwards.append((base, make(base, change, name == self.generator.last_layer)))
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
@@ -215,11 +217,6 @@ class _LowRank(NamedTuple):
     a: Tensor
 
 
-def _low_rank(layer: Any, name: str, dtype: torch.dtype) -> _LowRank:
-    b, a = (getattr(layer, half)[name].weight.detach() for half in ("lora_B", "lora_A"))
-    return _LowRank((b.flatten(1) * layer.scaling[name]).to(dtype), a.flatten(1).to(dtype))
-
-
 def _merging_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Callable[..., Tensor]:
     own = dict(base._parameters)
 
@@ -239,28 +236,24 @@ def _merging_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Callab
 
 
 def _branching_forward(base: nn.Module, change: _LowRank, is_last: bool) -> Callable[..., Tensor]:
-    down, up = _branch(base, change)
+    if isinstance(base, nn.Conv2d):
+        layer: Any = base
+        a, b = change.a.view(-1, *layer.weight.shape[1:]), change.b[:, :, None, None]
+
+        def branch(x: Tensor) -> Tensor:
+            return conv2d(conv2d(x, a, None, layer.stride, layer.padding, layer.dilation), b)
+    else:
+
+        def branch(x: Tensor) -> Tensor:
+            return linear(linear(x, change.a), change.b)
 
     def forward(x: Tensor) -> Tensor:
         if is_last:
-            return up(down(x))
+            return branch(x)
         out = cast(Tensor, type(base).forward(base, x))
-        return out.add_(up(down(x)))
+        return out.add_(branch(x))
 
     return forward
-
-
-def _branch(base: nn.Module, change: _LowRank) -> tuple[_Half, _Half]:
-    """Down to the rank, and up to the layer's outputs."""
-    if not isinstance(base, nn.Conv2d):
-        return lambda x: linear(x, change.a), lambda x: linear(x, change.b)
-    layer: Any = base
-    a = change.a.view(-1, *layer.weight.shape[1:])
-    b = change.b[:, :, None, None]
-    return (
-        lambda x: conv2d(x, a, None, layer.stride, layer.padding, layer.dilation),
-        lambda x: conv2d(x, b),
-    )
 
 
 def _added(layer: nn.Module, branch: nn.Module) -> RemovableHandle:

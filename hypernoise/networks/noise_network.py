@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import torch
 from peft.tuners.lora import LoraLayer
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.networks.lora_network import LoraNetwork
@@ -53,7 +52,10 @@ class NoiseNetwork(LoraNetwork):
 
         A backbone that has been made float64 gives float64.
         """
-        with self.adapter.active(), _zero_output(self._last):
+        with (
+            self.adapter.active(),
+            self._last.register_forward_hook(lambda _module, _inputs, out: torch.zeros_like(out)),
+        ):
             return displacement(self.generator, noise, conditioning)
 
     def draw(
@@ -76,7 +78,3 @@ def displacement(generator: Generator, noise: Tensor, conditioning: Conditioning
     """
     values = generator.predict(noise, conditioning)
     return values if values.dtype == torch.float64 else values.float()
-
-
-def _zero_output(layer: nn.Module) -> RemovableHandle:
-    return layer.register_forward_hook(lambda _module, _inputs, out: torch.zeros_like(out))

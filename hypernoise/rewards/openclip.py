@@ -41,7 +41,18 @@ class OpenClip:
         device: str = "cpu",
     ) -> None:
         config = configuration(architecture)
-        network = _random(config, device) if weights == RANDOM else _published(config, weights)
+        network: Any
+        if weights == RANDOM:
+            # Seeded, and nobody else's random numbers change; on the device, where that is quick.
+            target = torch.device(device)
+            with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), target:
+                torch.manual_seed(0)
+                network = open_clip.CLIP(**config).requires_grad_(False).eval()
+        else:
+            tensors = read(PinnedFile.parse(weights).fetch())
+            with init_empty_weights(include_buffers=False):
+                network = open_clip.CLIP(**config)
+            fill(network, tensors, weights)
         self.network = network.to(device=device, dtype=dtype)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
         self.size_px: int = config["vision_cfg"]["image_size"]
@@ -65,22 +76,6 @@ class OpenClip:
         """Unit vectors [B, D] of normalised pixels [B, 3, size_px, size_px]."""
         dtype = self.network.token_embedding.weight.dtype
         return normalize(self.network.encode_image(pixels.to(dtype)).float(), dim=-1)
-
-
-def _published(config: Mapping[str, Any], weights: str) -> Any:
-    tensors = read(PinnedFile.parse(weights).fetch())
-    with init_empty_weights(include_buffers=False):
-        network = open_clip.CLIP(**config)
-    fill(network, tensors, weights)
-    return network
-
-
-def _random(config: Mapping[str, Any], device: str) -> Any:
-    # Seeded, and nobody else's random numbers change; on the device, where that is quick.
-    target = torch.device(device)
-    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), target:
-        torch.manual_seed(0)
-        return open_clip.CLIP(**config).requires_grad_(False).eval()
 
 
 def configuration(architecture: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -61,10 +61,12 @@ class PickScore:
     ) -> None:
         self.name = name
         config: Any = CLIPConfig(**architecture)
-        tensors = read(PinnedFile.parse(weights).fetch())
+        saved = read(PinnedFile.parse(weights).fetch())
+        # Older versions of transformers saved the positions' numbers with the weights.
+        tensors = {name: v for name, v in saved.items() if not name.endswith(".position_ids")}
         with init_empty_weights(include_buffers=False):
             network: Any = CLIPModel(config)
-        fill(network, _parameters(tensors), weights)
+        fill(network, tensors, weights)
         self.network = network.to(device=device, dtype=dtype)
         # CLIP's one vocabulary comes with open_clip; transformers would download it.
         length = config.text_config.max_position_embeddings
@@ -91,8 +93,3 @@ class PickScore:
         vectors = self.network.get_image_features(pixels.to(self.network.dtype)).pooler_output
         cosines = (normalize(vectors.float(), dim=-1) * features.tensors["text"]).sum(dim=-1)
         return self.scale * cosines
-
-
-def _parameters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # Older versions of transformers saved the positions' numbers with the weights.
-    return {name: v for name, v in tensors.items() if not name.endswith(".position_ids")}

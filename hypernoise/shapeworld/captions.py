@@ -7,7 +7,6 @@ A caption carries the metadata that GenEval attaches to a prompt (``tag``, ``inc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations, product
@@ -90,6 +89,7 @@ def plural(shape: str) -> str:
     return shape + ("es" if shape.endswith("s") else "s")
 
 
+@cache
 def captions(split: str) -> tuple[Caption, ...]:
     """All captions of one of :data:`SPLITS`; the four are pairwise disjoint.
 
@@ -98,22 +98,19 @@ def captions(split: str) -> tuple[Caption, ...]:
     """
     if split not in SPLITS:
         raise ValueError(f"unknown caption split {split!r}; valid: {', '.join(SPLITS)}")
-    return _splits()[split]
-
-
-@cache
-def _splits() -> Mapping[str, tuple[Caption, ...]]:
-    chosen: dict[str, list[Caption]] = {split: [] for split in SPLITS}
+    chosen: list[Caption] = []
     for task in TASKS:
         ordered = sorted(_all_captions(task), key=_rank)
         n_validation, n_evaluation = HELD_OUT[task]
         cut = n_evaluation + n_validation
         n_reward = int((len(ordered) - cut) * _REWARD_SHARE)
-        chosen["evaluation"] += ordered[:n_evaluation]
-        chosen["validation"] += ordered[n_evaluation:cut]
-        chosen["reward"] += ordered[cut : cut + n_reward]
-        chosen["train"] += ordered[cut + n_reward :]
-    return {split: tuple(members) for split, members in chosen.items()}
+        chosen += {
+            "evaluation": ordered[:n_evaluation],
+            "validation": ordered[n_evaluation:cut],
+            "reward": ordered[cut : cut + n_reward],
+            "train": ordered[cut + n_reward :],
+        }[split]
+    return tuple(chosen)
 
 
 def _rank(caption: Caption) -> tuple[str, str]:

@@ -36,7 +36,13 @@ def gradient_checkpointing(generator: Generator) -> Iterator[None]:
     check_repeatable(generator)
     with ExitStack() as stack:
         for model in _models(generator):
-            stack.enter_context(_enabled(model))
+            blocks = _blocks(model)
+            if not blocks:
+                model.enable_gradient_checkpointing(_repeatable)
+                stack.callback(model.disable_gradient_checkpointing)
+            for block in blocks:
+                block.forward = partial(_repeatable, block, run=block.forward)
+                stack.callback(delattr, block, "forward")
         yield
 
 
@@ -64,22 +70,6 @@ def _blocks(model: nn.Module) -> tuple[nn.Module, ...]:
         return ()
     decoder: Any = model.get_submodule("decoder")
     return tuple(decoder.up_blocks)
-
-
-@contextmanager
-def _enabled(model: Any) -> Iterator[None]:
-    blocks = _blocks(model)
-    if not blocks:
-        model.enable_gradient_checkpointing(_repeatable)
-    for block in blocks:
-        block.forward = partial(_repeatable, block, run=block.forward)
-    try:
-        yield
-    finally:
-        if not blocks:
-            model.disable_gradient_checkpointing()
-        for block in blocks:
-            del block.forward
 
 
 def _repeatable(block: nn.Module, *inputs: Any, run: Callable[..., Any] | None = None) -> Any:

@@ -147,7 +147,13 @@ class Run:
         self.rows: list[Row] = []
         self.checkpoint: Path | None = None
         self.parameters = objective.parameters()
-        self.optimizer = _optimizer(self.parameters, options)
+        self.optimizer: torch.optim.Optimizer
+        if options.optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(
+                self.parameters, lr=options.learning_rate, momentum=0.9
+            )
+        else:
+            self.optimizer = torch.optim.AdamW(self.parameters, lr=options.learning_rate)
         self._device = self.parameters[0].device
         self._unread: list[_Unread] = []
         self._read_at = time.perf_counter()
@@ -179,7 +185,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        means = _mean_of([self._micro_batch(step, part) for part in range(options.accumulation)])
+        parts = [self._micro_batch(step, part) for part in range(options.accumulation)]
+        means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         processes.sum(list(means.values()))
         processes.sum([p.grad for p in self.parameters if p.grad is not None])
         means["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, options.grad_clip).float()
@@ -351,18 +358,6 @@ class _Order:
             self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
             self._epoch = epoch
         return self._permutation[position]
-
-
-def _mean_of(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-
-
-def _optimizer(
-    parameters: Sequence[nn.Parameter], options: TrainingOptions
-) -> torch.optim.Optimizer:
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=0.9)
-    return torch.optim.AdamW(parameters, lr=options.learning_rate)
 
 
 def _check(training: Training) -> None:

@@ -84,22 +84,18 @@ def joined() -> Iterator[Processes]:
     if launched() == 1:
         yield ALONE
         return
-    device = _own_gpu()
+    device: torch.device | None = None
+    if torch.cuda.is_available():
+        local_rank, n_gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local_rank >= n_gpus:
+            raise ValueError(
+                f"process {local_rank} of this machine has no GPU of its own: there are {n_gpus}. "
+                "Start no more processes than GPUs"
+            )
+        torch.cuda.set_device(local_rank)
+        device = torch.device("cuda", local_rank)
     dist.init_process_group("gloo" if device is None else "nccl", device_id=device)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
-
-
-def _own_gpu() -> torch.device | None:
-    if not torch.cuda.is_available():
-        return None
-    local_rank, n_gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if local_rank >= n_gpus:
-        raise ValueError(
-            f"process {local_rank} of this machine has no GPU of its own: there are {n_gpus}. "
-            "Start no more processes than GPUs"
-        )
-    torch.cuda.set_device(local_rank)
-    return torch.device("cuda", local_rank)

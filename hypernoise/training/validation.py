@@ -98,11 +98,13 @@ class Validator:
         sums = {name: self._by_prompt(torch.cat(values)) for name, values in collected.items()}
         self._processes.sum(list(sums.values()))
         means = {name: value.sum().item() / self._n_images for name, value in sums.items()}
-        errors = {
-            f"{name}{STANDARD_ERROR}": _standard_error(sums[name]) / self._n_images
-            for name in self._rewards
-            if self._n_prompts > 1
-        }
+        n, errors = self._n_prompts, {}
+        if n > 1:
+            # Of the sum over prompts, which are what was sampled.
+            for name in self._rewards:
+                squares = (sums[name] - sums[name].mean()).double().square()
+                error = math.sqrt(n / (n - 1) * float(squares.sum()))
+                errors[f"{name}{STANDARD_ERROR}"] = error / self._n_images
         n_dimensions = math.prod(self._objective.generator.noise_shape)
         return readable(means | errors, n_dimensions)
 
@@ -128,9 +130,3 @@ class Validator:
         """Values of this process's images, summed over those of each prompt: [prompts]."""
         sums = torch.zeros(self._n_prompts, device=values.device)
         return sums.index_add_(0, torch.tensor(self._rows, device=values.device), values.float())
-
-
-def _standard_error(sums: Tensor) -> float:
-    """The standard error of the sum of ``sums`` [prompts]: prompts are what was sampled."""
-    n = len(sums)
-    return math.sqrt(n / (n - 1) * float((sums - sums.mean()).double().square().sum()))

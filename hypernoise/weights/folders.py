@@ -69,13 +69,11 @@ def check_component(folder: Path) -> None:
         )
     if (folder / "config.json").is_file():
         check_safetensors(str(folder), (path.name for path in sorted(folder.iterdir())))
-    for path in sorted({*folder.glob("*.safetensors"), *_shards(folder)}):
-        check_file(path)
-
-
-def _shards(folder: Path) -> Iterator[Path]:
+    files = set(folder.glob("*.safetensors"))
     for index in folder.glob(_SHARDS):
-        yield from (folder / name for name in json.loads(index.read_text())["weight_map"].values())
+        files |= {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
+    for path in sorted(files):
+        check_file(path)
 
 
 def check_file(path: Path) -> None:

@@ -43,8 +43,15 @@ def check_repository(repository: str, revision: str, variant: str = "") -> None:
     try:
         # The index is cached in the snapshot's own folder.
         check_folder(str(index.parent))
+        return
     except FileNotFoundError:
-        _check_listing(repository, index, _listing(repository, revision), variant)
+        files = _listing(repository, revision)
+    for name in component_names(json.loads(index.read_text(encoding="utf-8"))):
+        inside = [file for file in files if file.startswith(f"{name}/")]
+        if f"{name}/config.json" in inside:
+            check_safetensors(f"{repository}/{name}", inside)
+    if variant and not any(f".{variant}." in file for file in files):
+        raise ValueError(f"{repository} has no files of the variant {variant!r}")
 
 
 @cache
@@ -168,15 +175,6 @@ def _fetch(repository: str, revision: str, file: str) -> Path:
 def _listing(repository: str, revision: str) -> list[str]:
     with explained(repository, revision):
         return hub.HfApi().list_repo_files(repository, revision=revision)
-
-
-def _check_listing(repository: str, index: Path, files: list[str], variant: str) -> None:
-    for name in component_names(json.loads(index.read_text(encoding="utf-8"))):
-        inside = [file for file in files if file.startswith(f"{name}/")]
-        if f"{name}/config.json" in inside:
-            check_safetensors(f"{repository}/{name}", inside)
-    if variant and not any(f".{variant}." in file for file in files):
-        raise ValueError(f"{repository} has no files of the variant {variant!r}")
 
 
 @contextmanager

@@ -98,7 +98,16 @@ class PinnedFile:
             self.check()
             return self._checked(Path(self.place))
         if found := HUB_FILE.fullmatch(self.place):
-            return self._checked(_of_hub(**found.groupdict()))
+            # Lazy import: local files are read without the hub's client.
+            from huggingface_hub import hf_hub_download
+
+            from hypernoise.weights.hub import explained
+
+            with explained(found["repository"], found["revision"], found["path"]):
+                path = Path(
+                    hf_hub_download(found["repository"], found["path"], revision=found["revision"])
+                )
+            return self._checked(path)
         return self._of_web(path or self._cached)
 
     @property
@@ -144,8 +153,17 @@ def first_fetched(address: str) -> tuple[PinnedFile, int]:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{os.getpid()}.partial"
     try:
-        _download_whole(address, partial)
-        pinned, size_bytes = PinnedFile(address, sha256_of(partial)), partial.stat().st_size
+        try:
+            with urlopen(address, timeout=_TIMEOUT_S) as reply, partial.open("wb") as file:
+                shutil.copyfileobj(reply, file)
+                announced = reply.headers.get("Content-Length")
+        except (OSError, HTTPException) as error:
+            raise FileNotFoundError(f"{address} cannot be had ({error})") from error
+        size_bytes = partial.stat().st_size
+        # Nothing but the server's announcement can tell the file's length.
+        if announced is not None and int(announced) != size_bytes:
+            raise ValueError(f"{address} ended after {size_bytes} of {announced} bytes: try again")
+        pinned = PinnedFile(address, sha256_of(partial))
         pinned._cached.parent.mkdir(exist_ok=True)
         partial.replace(pinned._cached)
     finally:
@@ -213,28 +231,6 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None
     floats = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
     network.load_state_dict(floats, assign=True)
     network.requires_grad_(False).eval()
-
-
-def _of_hub(repository: str, revision: str, path: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    from hypernoise.weights.hub import explained
-
-    with explained(repository, revision, path):
-        return Path(hf_hub_download(repository, path, revision=revision))
-
-
-def _download_whole(address: str, path: Path) -> None:
-    """Download a file whose length nothing but the server's announcement can tell."""
-    try:
-        with urlopen(address, timeout=_TIMEOUT_S) as reply, path.open("wb") as file:
-            shutil.copyfileobj(reply, file)
-            announced = reply.headers.get("Content-Length")
-    except (OSError, HTTPException) as error:
-        raise FileNotFoundError(f"{address} cannot be had ({error})") from error
-    found = path.stat().st_size
-    if announced is not None and int(announced) != found:
-        raise ValueError(f"{address} ended after {found} of {announced} bytes: try again")
 
 
 def _some(names: list[str]) -> str:
