@@ -214,11 +214,7 @@ class Endpoint:
         if key_variable and not os.environ.get(key_variable):
             raise ValueError(f"the endpoint's key: environment variable {key_variable} is not set")
         self._url = f"{url.rstrip('/')}/chat/completions"
-        self._options = {
-            "model": model,
-            "max_tokens": max_new_tokens,
-            "temperature": temperature,
-        }
+        self._options = {"model": model, "max_tokens": max_new_tokens, "temperature": temperature}
         self._key_variable = key_variable
         # A question may be asked twice, so POST is repeated like other methods.
         again = Retry(

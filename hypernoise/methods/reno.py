@@ -144,8 +144,5 @@ def _better(
         return torch.where(improved.view(-1, *[1] * (new.ndim - 1)), new, old)
 
     return Generated(
-        choose(images, best.images),
-        choose(noise, best.noise),
-        spent,
-        choose(rewards, best.rewards),
+        choose(images, best.images), choose(noise, best.noise), spent, choose(rewards, best.rewards)
     )

@@ -27,10 +27,7 @@ class WarmStart:
     words_prompts: ClassVar[bool] = False
 
     def __init__(
-        self,
-        network: NoiseMover,
-        search: Method,
-        merged: Annotated[bool | str, SPEED_ONLY] = False,
+        self, network: NoiseMover, search: Method, merged: Annotated[bool | str, SPEED_ONLY] = False
     ) -> None:
         self._network = inference_network(network, merged)
         self._search = search

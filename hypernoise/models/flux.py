@@ -13,6 +13,7 @@ from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
     Packing,
+    Seeds,
     check_steps,
     latent_side,
     stock_call,
@@ -24,12 +25,9 @@ class FluxSchnell:
     """FLUX.1-schnell, without guidance. Noise is packed: [tokens, 4 x latent channels].
 
     Args:
-        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
         max_tokens: length of the T5 prompt in tokens (published: 256).
-        pipeline: an already built pipeline, used instead of ``weights``.
-        loading: where weights come from and how networks run
-            (:class:`hypernoise.models.loading.Loading`).
+        weights, pipeline, loading: as of :func:`hypernoise.models.loading.load_pipeline`.
     """
 
     pipeline_class: ClassVar[Any] = FluxPipeline
@@ -84,22 +82,16 @@ class FluxSchnell:
         return self
 
     def grid(self, tokens: Tensor) -> Tensor:
-        """Packed latents [B, tokens, 4C] as a grid [B, C, H, W]."""
         scale = self.pipeline.vae_scale_factor
         grid: Tensor = self.pipeline._unpack_latents(tokens, self.size_px, self.size_px, scale)
         return grid
 
     def pack(self, grid: Tensor) -> Tensor:
-        """A latent grid [B, C, H, W] as packed tokens [B, tokens, 4C]."""
         tokens: Tensor = self.pipeline._pack_latents(grid, *grid.shape)
         return tokens
 
     def sample(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors

@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DMod
 from torch import Tensor
 
 from hypernoise.models.loading import DTYPE, RANDOM, Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
 from hypernoise.weights.hub import check_network
 
 
@@ -21,15 +21,12 @@ class PixartDmd:
     that of the model it was distilled from.
 
     Args:
-        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
         max_tokens: prompt length in tokens (published: 120).
         timestep: the timestep that noise is denoised from (published: 400).
         distilled: hub repository of transformer and scheduler; without one, those of ``weights``.
         distilled_revision: its commit, 40 hexadecimal digits.
-        pipeline: an already built pipeline, used instead of ``weights``.
-        loading: where weights come from and how networks run
-            (:class:`hypernoise.models.loading.Loading`).
+        weights, pipeline, loading: as of :func:`hypernoise.models.loading.load_pipeline`.
     """
 
     pipeline_class: ClassVar[Any] = PixArtAlphaPipeline
@@ -99,11 +96,7 @@ class PixartDmd:
         return out.chunk(2, dim=1)[0]
 
     def sample(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         check_steps(steps)
         if steps > 1:

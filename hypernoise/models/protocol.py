@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from hypernoise.transfers import on_device
 
+#: One per image, for samplers that draw noise of their own after the first step.
+Seeds = Sequence[int] | None
 _ENCODE_BATCH = 64
 
 
@@ -91,11 +93,7 @@ class Generator(Protocol):
         ...
 
     def sample(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         """Images from noise, differentiable in the noise.
 
@@ -179,7 +177,7 @@ def check_steps(steps: int) -> None:
 
 
 def image_generators(
-    seeds: Sequence[int] | None, device: torch.device, stochastic: bool, n_images: int
+    seeds: Seeds, device: torch.device, stochastic: bool, n_images: int
 ) -> list[torch.Generator] | None:
     """One random generator per image for a sampler's own noise, or None where it draws none.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
+    Seeds,
     check_steps,
     image_generators,
     latent_side,
@@ -24,7 +25,6 @@ class SanaSprint:
     """SANA-Sprint with embedded guidance.
 
     Args:
-        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
         guidance: guidance scale that the transformer embeds (published: 4.5).
         max_tokens: prompt length in tokens (published: 300).
@@ -32,10 +32,8 @@ class SanaSprint:
             as it does by default; the authors of HyperNoise trained without.
         intermediate_timestep: the second timestep of two-step sampling, in radians
             (published: 1.3); None spaces the steps evenly.
-        pipeline: an already built pipeline, used instead of ``weights``.
-        loading: where weights come from and how networks run
-            (:class:`hypernoise.models.loading.Loading`); float16 overflows, use bfloat16 or
-            float32.
+        weights, pipeline, loading: as of :func:`hypernoise.models.loading.load_pipeline`; float16
+            overflows, use bfloat16 or float32.
     """
 
     pipeline_class: ClassVar[Any] = SanaSprintPipeline
@@ -96,11 +94,7 @@ class SanaSprint:
         return out
 
     def sample(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors

@@ -12,6 +12,7 @@ from torch import Tensor
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
+    Seeds,
     check_steps,
     image_generators,
     latent_side,
@@ -24,11 +25,9 @@ class SdxlTurbo:
     """A one- or few-step SDXL, run without guidance.
 
     Args:
-        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
-        pipeline: an already built pipeline, used instead of ``weights``.
-        loading: where weights come from and how networks run
-            (:class:`hypernoise.models.loading.Loading`); the VAE overflows in float16.
+        weights, pipeline, loading: as of :func:`hypernoise.models.loading.load_pipeline`; the VAE
+            overflows in float16.
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusionXLPipeline
@@ -80,11 +79,7 @@ class SdxlTurbo:
         return on_device(ids, pooled.device).expand(len(pooled), -1)
 
     def sample(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
 from hypernoise.transfers import on_device
 
 
@@ -17,11 +17,8 @@ class SdTurbo:
     """A one- or few-step Stable Diffusion, run without guidance.
 
     Args:
-        weights: diffusers folder, hub repository (with ``revision``), or ``"random"``.
         size_px: image size.
-        pipeline: an already built pipeline, used instead of ``weights``.
-        loading: where weights come from and how networks run
-            (:class:`hypernoise.models.loading.Loading`).
+        weights, pipeline, loading: as of :func:`hypernoise.models.loading.load_pipeline`.
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusionPipeline
@@ -66,11 +63,7 @@ class SdTurbo:
         return out
 
     def sample(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
 from torch import Tensor
 
-from hypernoise.models.protocol import Conditioning
+from hypernoise.models.protocol import Conditioning, Seeds
 from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.protocol import Drawn
 
@@ -16,7 +16,7 @@ from hypernoise.networks.protocol import Drawn
 class FineTuner(LoraNetwork):
     """A generator with a trained LoRA; unchanged outside :meth:`active` and :meth:`draw`.
 
-    Arguments: :class:`hypernoise.networks.lora_network.LoraNetwork`.
+    Noise is not moved. Arguments: :class:`hypernoise.networks.lora_network.LoraNetwork`.
     """
 
     kind: ClassVar[str] = "lora_finetune"
@@ -28,12 +28,7 @@ class FineTuner(LoraNetwork):
             yield
 
     def draw(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Drawn:
-        """Images of the fine-tuned generator; the noise is not moved."""
         with self.active():
             return Drawn(self.generator.sample(noise, conditioning, steps, seeds), None)

@@ -278,10 +278,7 @@ def _lanczos(
         betas.append(length * alive)
         basis.append(moved / length.clamp_min(_TINY)[:, None] * alive[:, None])
     empty = start.new_empty(len(start), 0)
-    return (
-        torch.stack(alphas, 1).double(),
-        (torch.stack(betas, 1) if betas else empty).double(),
-    )
+    return (torch.stack(alphas, 1).double(), (torch.stack(betas, 1) if betas else empty).double())
 
 
 def _mean_and_error(values: Tensor) -> tuple[float, float]:

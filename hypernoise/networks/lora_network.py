@@ -81,7 +81,6 @@ class LoraNetwork:
 
     @property
     def shape(self) -> dict[str, float]:
-        """Rank and alpha of the LoRA."""
         return self.adapter.shape
 
     def parameters(self) -> list[nn.Parameter]:
@@ -92,5 +91,4 @@ class LoraNetwork:
         self.adapter.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read a LoRA of the same shape; raises as :meth:`Adapter.load`."""
         self.adapter.load(folder)

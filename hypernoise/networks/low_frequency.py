@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from torch.func import jacfwd, vmap
 from torch.nn import functional
 
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.protocol import Drawn
 from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.folders import check_file
@@ -241,16 +240,11 @@ class LowFrequencyNetwork:
         return list(self.network.parameters())
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """The displacement of noise [B, *noise_shape]: same shape, float32."""
         coefficients, prompt = self.inputs(noise, conditioning)
         return self.basis.field(self.network(coefficients, prompt))
 
     def draw(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Drawn:
         """Images of the frozen generator from the moved noise, and the exact KL of that noise."""
         with torch.autocast(noise.device.type, enabled=False):

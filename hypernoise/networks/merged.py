@@ -5,7 +5,7 @@ LoRA is merged into the weights, once or layer by layer, or kept next to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, linear
 from torch.utils.hooks import RemovableHandle
 
 from hypernoise.errors import check_choice
-from hypernoise.models.protocol import Conditioning
+from hypernoise.models.protocol import Conditioning, Seeds
 from hypernoise.networks.adapter import Adapter
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.grouped_lora import GroupedLora
@@ -46,7 +46,6 @@ class MergedNoiseNetwork:
         self._weights = _SecondWeights(network.adapter, network.generator.last_layer)
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """As :meth:`NoiseNetwork.delta`."""
         with self._weights.in_place():
             return displacement(self.generator, noise, conditioning)
 
@@ -66,13 +65,8 @@ class MergedFineTuner:
         self._weights = _SecondWeights(tuner.adapter)
 
     def draw(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Drawn:
-        """As :meth:`FineTuner.draw`."""
         with self._weights.in_place():
             return Drawn(self.generator.sample(noise, conditioning, steps, seeds), None)
 
@@ -84,6 +78,8 @@ class LayerwiseNoiseNetwork:
     the layer and dropped behind it. That costs 2 rank operations for each weight and no work on
     activations: less than LoRA's branch wherever an image has more tokens than half the layer's
     width. LoRA is rounded to the backbone's dtype.
+
+    There are no gradients.
 
     Args:
         network: the noise network; it cannot be used afterwards.
@@ -108,7 +104,6 @@ class LayerwiseNoiseNetwork:
                 self._forwards.append((base, make(base, change, name == self.generator.last_layer)))
 
     def delta(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
-        """As :meth:`NoiseNetwork.delta`, without gradients."""
         with torch.no_grad(), ExitStack() as stack:
             for layer, branch in self._branches:
                 stack.enter_context(_added(layer, branch))

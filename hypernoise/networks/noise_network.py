@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.protocol import Drawn
 
@@ -59,11 +58,7 @@ class NoiseNetwork(LoraNetwork):
             return displacement(self.generator, noise, conditioning)
 
     def draw(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Drawn:
         """Images of the frozen generator from the moved noise x0 + f(x0, c)."""
         delta = self.delta(noise, conditioning)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, Generator, Seeds
 
 
 class Drawn(NamedTuple):
@@ -71,11 +71,7 @@ class Trainable(Protocol):
         ...
 
     def draw(
-        self,
-        noise: Tensor,
-        conditioning: Conditioning,
-        steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Drawn:
         """Images from noise [B, *noise_shape], differentiable in the adapter's parameters."""
         ...

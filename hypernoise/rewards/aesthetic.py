@@ -52,11 +52,9 @@ class Aesthetic:
         self.preprocessing = Preprocessing(self.clip.size_px)
 
     def encode(self, prompts: Sequence[str]) -> Features:
-        """Nothing: the score depends on the image alone."""
         return Features({}, tuple(prompts))
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Scores [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
         return self._score(self.preprocessing.from_tensors(images))
 
     def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:

@@ -36,11 +36,9 @@ class ClipScore:
         self.preprocessing = Preprocessing(self.clip.size_px)
 
     def encode(self, prompts: Sequence[str]) -> Features:
-        """Text vectors, once per prompt."""
         return Features({"text": self.clip.texts(prompts)}, tuple(prompts))
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Scaled cosines [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
         return self._score(self.preprocessing.from_tensors(images), features)
 
     def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:

@@ -39,7 +39,6 @@ class Ensemble:
         return Features(tensors, tuple(prompts))
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Weighted sums [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
         scores = [
             weight * shaped_score(reward, images, _part(features, position))
             for position, (weight, reward) in enumerate(self.parts)

@@ -46,11 +46,9 @@ class HPSv2:
         )
 
     def encode(self, prompts: Sequence[str]) -> Features:
-        """Text vectors, once per prompt."""
         return Features({"text": self.clip.texts(prompts)}, tuple(prompts))
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Cosines [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
         return self._score(self.preprocessing.from_tensors(images), features)
 
     def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:

@@ -117,7 +117,6 @@ class ImageReward:
         return Features(tensors, tuple(prompts))
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Scores [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
         return self._score(self.preprocessing.from_tensors(images), features)
 
     def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:
@@ -144,9 +143,7 @@ class _Network(nn.Module):
         """Raw scores [B] of normalised pixels and tokenised prompts."""
         seen = self.vision(pixels.to(self.vision.dtype)).last_hidden_state
         read_out = self.text(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            encoder_hidden_states=seen,
+            input_ids=input_ids, attention_mask=attention_mask, encoder_hidden_states=seen
         ).last_hidden_state
         scores: Tensor = self.head(read_out[:, 0].float()).squeeze(-1)
         return scores

@@ -30,7 +30,6 @@ class ShapeMatcher:
         self.network = load_matcher(Path(weights)).to(device)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Word ids of the captions."""
         device = next(self.network.parameters()).device
         return Conditioning({"words": word_ids(prompts).to(device)}, tuple(prompts))
 

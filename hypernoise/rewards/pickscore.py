@@ -76,13 +76,11 @@ class PickScore:
         self.preprocessing = Preprocessing(size_px, resizes="rgb", offset="down")
 
     def encode(self, prompts: Sequence[str]) -> Features:
-        """Text vectors, once per prompt."""
         tokens = self.tokenizer(list(prompts)).to(self.network.device)
         vectors = self.network.get_text_features(input_ids=tokens).pooler_output
         return Features({"text": normalize(vectors.float(), dim=-1)}, tuple(prompts))
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Scaled cosines [B] of images [B, 3, H, W] in [0, 1]; differentiable."""
         return self._score(self.preprocessing.from_tensors(images), features)
 
     def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:

@@ -75,13 +75,7 @@ class Caption:
 def vocabulary() -> tuple[str, ...]:
     """Every word that a caption can hold, in a fixed order."""
     small = ("a", "an", "photo", "of", "and", "left", "right", "above", "below")
-    return (
-        *small,
-        *NUMBERS.values(),
-        *COLORS,
-        *SHAPES,
-        *(plural(shape) for shape in SHAPES),
-    )
+    return (*small, *NUMBERS.values(), *COLORS, *SHAPES, *(plural(shape) for shape in SHAPES))
 
 
 def plural(shape: str) -> str:

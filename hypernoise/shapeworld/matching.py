@@ -92,10 +92,7 @@ class Pool:
 
 
 def train_matcher(
-    recipe: MatcherRecipe,
-    generators: Sequence[Any],
-    decide: Decide,
-    path: Path,
+    recipe: MatcherRecipe, generators: Sequence[Any], decide: Decide, path: Path
 ) -> None:
     """Train one matcher and save it.
 
