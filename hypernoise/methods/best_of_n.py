@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from hypernoise.networks.protocol import NoiseMover
 from hypernoise.noise import image_seed, seeded_noise
 
 
+@dataclass(eq=False)
 class BestOfN:
     """The best of N candidates per image; the first is the given noise itself.
 
@@ -27,13 +29,15 @@ class BestOfN:
     """
 
     words_prompts: ClassVar[bool] = False
+    n: int = 50
+    batch_size: Annotated[int, SPEED_ONLY] = 64
 
-    def __init__(self, n: int = 50, batch_size: Annotated[int, SPEED_ONLY] = 64) -> None:
-        if n < 1 or batch_size < 1:
-            raise ValueError(f"best-of-n needs n >= 1 and batch_size >= 1, got {n}, {batch_size}")
-        self.n = n
-        self.batch_size = batch_size
-        self._batches = candidate_batches(batch_size)
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"best-of-n needs n >= 1 and batch_size >= 1, got {self.n}, {self.batch_size}"
+            )
+        self._batches = candidate_batches(self.batch_size)
         self._network: NoiseMover | None = None
 
     def moved_by(self, network: NoiseMover) -> BestOfN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.noise import image_seed, seeded_noise
 
 
+@dataclass(eq=False)
 class LocalSearch:
     """Zero-order search: score a pivot's neighbours, move to the best of them, and again.
 
@@ -39,25 +41,20 @@ class LocalSearch:
     """
 
     words_prompts: ClassVar[bool] = False
+    neighbors: int = 7
+    rounds: int = 7
+    similarity: float = 0.95
+    restart: bool = False
+    batch_size: Annotated[int, SPEED_ONLY] = 64
 
-    def __init__(
-        self,
-        neighbors: int = 7,
-        rounds: int = 7,
-        similarity: float = 0.95,
-        restart: bool = False,
-        batch_size: Annotated[int, SPEED_ONLY] = 64,
-    ) -> None:
-        if min(neighbors, rounds, batch_size) < 1 or not 0 < similarity < 1:
+    def __post_init__(self) -> None:
+        counts = self.neighbors, self.rounds, self.batch_size
+        if min(counts) < 1 or not 0 < self.similarity < 1:
             raise ValueError(
                 "local search needs neighbors, rounds and batch_size >= 1 and similarity in "
-                f"(0, 1), got {neighbors}, {rounds}, {batch_size}, {similarity}"
+                f"(0, 1), got {', '.join(map(str, counts))}, {self.similarity}"
             )
-        self.neighbors = neighbors
-        self.rounds = rounds
-        self.similarity = similarity
-        self.restart = restart
-        self._batches = candidate_batches(batch_size)
+        self._batches = candidate_batches(self.batch_size)
 
     @torch.no_grad()
     def run(self, request: Request) -> Generated:

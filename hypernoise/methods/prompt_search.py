@@ -5,6 +5,7 @@ arXiv 2501.18096).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -42,6 +43,7 @@ class Proposer(Protocol):
         ...
 
 
+@dataclass(eq=False)
 class PromptSearch:
     """The best image of a prompt and its rewordings, all from the given noise.
 
@@ -62,25 +64,20 @@ class PromptSearch:
     """
 
     words_prompts: ClassVar[bool] = True
+    proposer: Proposer
+    proposals: int = 5
+    rounds: int = 10
+    keep: int = 20
+    batch_size: Annotated[int, SPEED_ONLY] = 64
 
-    def __init__(
-        self,
-        proposer: Proposer,
-        proposals: int = 5,
-        rounds: int = 10,
-        keep: int = 20,
-        batch_size: Annotated[int, SPEED_ONLY] = 64,
-    ) -> None:
-        if min(proposals, rounds, keep, batch_size) < 1:
+    def __post_init__(self) -> None:
+        counts = self.proposals, self.rounds, self.keep, self.batch_size
+        if min(counts) < 1:
             raise ValueError(
                 "prompt search needs proposals, rounds, keep and batch_size >= 1, got "
-                f"{proposals}, {rounds}, {keep}, {batch_size}"
+                f"{', '.join(map(str, counts))}"
             )
-        self.proposer = proposer
-        self.proposals = proposals
-        self.rounds = rounds
-        self.keep = keep
-        self._batches = candidate_batches(batch_size)
+        self._batches = candidate_batches(self.batch_size)
 
     def check(self) -> None:
         if isinstance(self.proposer, Checked):

@@ -5,6 +5,7 @@ Also with the reward's gradient projected to white noise first (arXiv 2602.08646
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -18,6 +19,7 @@ from hypernoise.rewards.protocol import check_values, differentiable_score, shap
 
 
 @depends_on_batch_size
+@dataclass(frozen=True)
 class Reno:
     """Optimise the noise of each image with Nesterov SGD and keep the best image on the way.
 
@@ -46,30 +48,23 @@ class Reno:
     """
 
     words_prompts: ClassVar[bool] = False
+    iterations: int = 50
+    learning_rate: float = 5.0
+    momentum: float = 0.9
+    grad_clip: float = 0.1
+    regularization: float = 0.01
+    white_gradient: bool = False
 
-    def __init__(
-        self,
-        iterations: int = 50,
-        learning_rate: float = 5.0,
-        momentum: float = 0.9,
-        grad_clip: float = 0.1,
-        regularization: float = 0.01,
-        white_gradient: bool = False,
-    ) -> None:
-        if iterations < 1:
-            raise ValueError(f"ReNO needs iterations >= 1, got {iterations}")
-        are_positive = learning_rate > 0 and grad_clip > 0
-        if not (are_positive and regularization >= 0 and 0 < momentum < 1):
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ValueError(f"ReNO needs iterations >= 1, got {self.iterations}")
+        are_positive = self.learning_rate > 0 and self.grad_clip > 0
+        if not (are_positive and self.regularization >= 0 and 0 < self.momentum < 1):
             raise ValueError(
                 "ReNO needs learning_rate > 0, grad_clip > 0, regularization >= 0 and momentum "
-                f"in (0, 1), got {learning_rate}, {grad_clip}, {regularization}, {momentum}"
+                f"in (0, 1), got {self.learning_rate}, {self.grad_clip}, {self.regularization}, "
+                f"{self.momentum}"
             )
-        self.iterations = iterations
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.grad_clip = grad_clip
-        self.regularization = regularization
-        self.white_gradient = white_gradient
 
     def run(self, request: Request) -> Generated:
         reward, features = request.searched("ReNO")
