@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors import safe_open
@@ -34,15 +33,21 @@ def peft_key(layer: str, half: str) -> str:
     return f"{PEFT_PREFIX}{layer}.{half}.weight"
 
 
-def by_peft_key(keys: Iterable[str], path: Path) -> dict[str, str]:
-    """The keys of a LoRA's file by the names that PEFT gives them today.
+def saved_keys(folder: Path) -> dict[str, str]:
+    """The keys of a saved LoRA's file by the names that PEFT gives them today.
 
     Raises:
-        ValueError: a key is no LoRA weight's, or has another prefix or adapter than those before.
+        FileNotFoundError: there is no such file.
+        ValueError: it is truncated, or a key is no LoRA weight's, or has another prefix or adapter
+            than those before.
     """
+    path = folder / WEIGHTS_FILE
+    check_file(path)
+    with safe_open(path, framework="pt") as handle:
+        keys = sorted(handle.keys())
     found: dict[str, str] = {}
     layout = None
-    for key in sorted(keys):
+    for key in keys:
         match = _KEY.fullmatch(key)
         if match is None:
             raise ValueError(
@@ -77,14 +82,6 @@ def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
         if config.get(option):
             raise ValueError(f"{path} has {option} {config[option]!r}; only plain LoRA is known")
     return rank, alpha
-
-
-def saved_keys(folder: Path) -> dict[str, str]:
-    """The keys of a saved LoRA's file by PEFT's names for them."""
-    path = folder / WEIGHTS_FILE
-    check_file(path)
-    with safe_open(path, framework="pt") as handle:
-        return by_peft_key(handle.keys(), path)
 
 
 def saved_n_parameters(folder: Path) -> int:

@@ -8,6 +8,7 @@ below 6 MB in half precision.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from string import ascii_lowercase
 from typing import Any
 
 from diffusers import (
@@ -256,11 +257,9 @@ def clip_tokenizer() -> CLIPTokenizer:
         for word in words
         for cut in range(1, len(word))
     )
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     tokens = _unique(
-        ["<|startoftext|>", "!", ",", "<|endoftext|>"]
-        + letters
-        + [letter + "</w>" for letter in letters]
+        ["<|startoftext|>", "!", ",", "<|endoftext|>", *ascii_lowercase]
+        + [letter + "</w>" for letter in ascii_lowercase]
         + [left + right for left, right in merges]
     )
     return CLIPTokenizer(vocab=_numbered(tokens), merges=merges, model_max_length=MAX_TOKENS)
@@ -270,10 +269,8 @@ def gemma_tokenizer() -> GemmaTokenizer:
     """Gemma's byte-pair tokenizer with one token for every word of the captions."""
     words = ["▁" + word for word in vocabulary()]
     merges = _unique((word[:cut], word[cut]) for word in words for cut in range(1, len(word)))
-    letters = ["▁"] + [chr(code) for code in range(ord("a"), ord("z") + 1)]
     tokens = _unique(
-        ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-        + letters
+        ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *ascii_lowercase]
         + [left + right for left, right in merges]
     )
     return GemmaTokenizer(vocab=_numbered(tokens), merges=merges, model_max_length=MAX_TOKENS)
@@ -281,11 +278,10 @@ def gemma_tokenizer() -> GemmaTokenizer:
 
 def t5_tokenizer() -> T5Tokenizer:
     """T5's unigram tokenizer with one token for every word of the captions."""
-    letters = ["▁"] + [chr(code) for code in range(ord("a"), ord("z") + 1)]
     scored = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     scored += [("▁" + word, -1.0) for word in vocabulary()]
     known = {token for token, _ in scored}
-    scored += [(letter, -10.0) for letter in letters if letter not in known]
+    scored += [(letter, -10.0) for letter in ("▁", *ascii_lowercase) if letter not in known]
     return T5Tokenizer(vocab=scored, extra_ids=0, model_max_length=MAX_TOKENS)
 
 

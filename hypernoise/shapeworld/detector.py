@@ -92,19 +92,13 @@ def _describe(
     coverage = np.where(own, np.clip(distance / max(contrast, 1e-6), 0.0, 1.0), 0.0)
     shape, overlap = _best_shape(coverage.astype(np.float32), window)
     near, far = COLOR_DISTANCE_RANGE
-    color, color_distance = nearest_color(mean)
-    score = _ramp(overlap, *IOU_RANGE) * _ramp(-color_distance, -far, -near)
+    named = np.asarray(list(RGB.values()), dtype=np.float32)
+    distances = np.sqrt(np.square(named - mean).sum(axis=1))
+    nearest = int(distances.argmin())
+    score = _ramp(overlap, *IOU_RANGE) * _ramp(-float(distances[nearest]), -far, -near)
     rows, cols = window
     box = (float(cols.start), float(rows.start), float(cols.stop), float(rows.stop))
-    return Detection(shape, color, box, score)
-
-
-def nearest_color(rgb: Array) -> tuple[str, float]:
-    """The named colour nearest to an RGB triple in [0, 1], and its distance."""
-    values = np.asarray(list(RGB.values()), dtype=np.float32)
-    distances = np.sqrt(np.square(values - rgb).sum(axis=1))
-    nearest = int(distances.argmin())
-    return list(RGB)[nearest], float(distances[nearest])
+    return Detection(shape, list(RGB)[nearest], box, score)
 
 
 def _ramp(value: float, low: float, high: float) -> float:

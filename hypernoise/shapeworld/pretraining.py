@@ -249,14 +249,6 @@ def encode_latents(vae: Any, images: Tensor) -> Tensor:
     return latents
 
 
-def normalised_latents(vae: Any, images: Tensor) -> Tensor:
-    """Latents as the stock pipelines expect them before decoding, from images in [0, 1]."""
-    with torch.no_grad():
-        latents = encode_latents(vae, images * 2 - 1)
-    shift = vae.config.get("shift_factor") or 0.0
-    return (latents - shift) * float(vae.config.scaling_factor)
-
-
 def train_generator(pipeline: Any, recipe: Recipe, data: Data) -> float:
     """Fit backbone and text encoders to the world's map; returns the last latent error."""
     loss = math.nan
@@ -325,12 +317,19 @@ def _generator_loss(generator: Any, recipe: Recipe, phase: Phase, data: Data) ->
 
 
 def scene_latents(generator: Any, chosen: Sequence[Caption], noise: Tensor) -> Tensor:
-    """What the world's map shows for captions from noise, as latents in noise shape."""
+    """What the world's map shows for captions from noise, as latents in noise shape.
+
+    They are normalised as the stock pipelines expect them before decoding.
+    """
+    vae = generator.pipeline.vae
     packed = isinstance(generator, FluxSchnell)
     grid = generator.grid(noise) if packed else noise
     features = noise_features(grid).numpy()
     scenes = [lay_out(c, f) for c, f in zip(chosen, features, strict=True)]
-    latents = normalised_latents(generator.pipeline.vae, render_batch(scenes))
+    with torch.no_grad():
+        latents = encode_latents(vae, render_batch(scenes) * 2 - 1)
+    shift = vae.config.get("shift_factor") or 0.0
+    latents = (latents - shift) * float(vae.config.scaling_factor)
     return generator.pack(latents) if packed else latents
 
 
