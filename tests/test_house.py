@@ -255,3 +255,11 @@ def test_a_table_is_declared_in_six_lines_and_has_no_rule() -> None:
 
 def test_at_most_18_methods_are_declared() -> None:
     assert len(declared(REPOSITORY / "workflows").methods) <= 18
+
+
+def test_tests_stand_in_the_folders_of_what_they_test_and_use_no_other_test() -> None:
+    tests = REPOSITORY / "tests"
+    for path in tests.rglob("test_*.py"):
+        assert (REPOSITORY / path.parent.relative_to(tests)).is_dir(), path
+        assert not [name for name in imports(path) if "test_" in name], path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, path
