@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
 from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.results import frames, provenance
+from harness.results.image_files import open_image
 
 #: Provenance of a folder of files that have no place for it themselves.
 SIDECAR = "provenance.json"
@@ -181,6 +180,6 @@ def _record(path: Path) -> dict[str, Any]:
         return frames.read_provenance(path)
     if path.name == SIDECAR:
         return provenance.parse(path.read_text(encoding="utf-8"))
-    with Image.open(path) as image:
+    with open_image(path) as image:
         text = image.info.get("Description", "")
     return provenance.parse(text if text.startswith("{") else "")

@@ -15,7 +15,8 @@ _ROWS_FILE = "rows.jsonl"
 class Work:
     """A folder of partial results.
 
-    Opening it for another job than the one that filled it empties it.
+    Opening it for another job than the one that filled it empties it, and so does a link in it:
+    nothing here makes links, and through one, files outside would be changed or published.
 
     Args:
         folder: made if missing.
@@ -24,7 +25,8 @@ class Work:
 
     def __init__(self, folder: str | Path, identity: str) -> None:
         self.folder = Path(folder)
-        if self.folder.exists() and _identity_in(self.folder) != identity:
+        has_links = any(path.is_symlink() for path in self.folder.rglob("*"))
+        if self.folder.exists() and (has_links or _identity_in(self.folder) != identity):
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / _JOB_FILE).write_text(json.dumps({"identity": identity}), encoding="utf-8")
