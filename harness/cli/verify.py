@@ -1,7 +1,7 @@
 """``python -m harness verify RESULTS``: does every number follow from the rows it claims?
 
 Tables are recomputed from the frames that their provenance names, and every format is compared
-cell by cell; the rows beside them are compared with the frames. Figures are redrawn, and their PNG
+cell by cell; the rows next to them are compared with the frames. Figures are redrawn, and their PNG
 is compared (:mod:`harness.report.figure_diff`). Frames, tables, figures, matched networks and the
 gallery are checked against the hashes of what they were made from, and image frames against their
 files. What cannot be traced is named: file, row, column.
@@ -127,7 +127,7 @@ def notes(found: Survey) -> list[str]:
 
 
 def _origin(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
-    """Whether the file says where it comes from, and whether that is still the same."""
+    """Whether the file says where it comes from, and whether all of that is still the same."""
     file, read = str(made.path), _read_by(made)
     lacking = [name for name in REQUIRED if not made.record.get(name)]
     if made.record.get("commit") == "unknown":
@@ -140,8 +140,8 @@ def _origin(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
     try:
         outputs = below(made.path.parent, made.outputs, file)
         inputs = {name: made.locate(name) for name in read}
-        for path in [*outputs, *inputs.values()]:
-            _check_links(Path(path))
+        for path in [*map(Path, outputs), *inputs.values()]:
+            _check_links(path)
     except (ValueError, OSError) as error:
         yield Finding(file, f"cannot be traced: {error}")
         return
@@ -167,15 +167,16 @@ def _check_links(path: Path) -> None:
 def _read_by(made: Made) -> list[str]:
     """What the job read of other jobs' results, whether or not it was hashed."""
     images = made.spec.get("images")
-    listed = [*_named(made), *(images if isinstance(images, list) else ())]
-    return [file for file in dict.fromkeys([*listed, *made.inputs]) if isinstance(file, str)]
+    listed = [*_named(made), *(images if isinstance(images, list) else ()), *made.inputs]
+    return list(dict.fromkeys(file for file in listed if isinstance(file, str)))
 
 
 def _named(made: Made) -> dict[str, str]:
     """The files that a table's or figure's job names -> their kind of frame."""
     groups = made.spec.get("inputs")
     named = groups.items() if isinstance(groups, dict) else ()
-    return {str(file): kind for kind, files in named for file in files}
+    listed = ((kind, files) for kind, files in named if isinstance(files, list))
+    return {str(file): kind for kind, files in listed for file in files}
 
 
 def _frame(made: Made) -> Iterator[Finding]:
@@ -267,7 +268,7 @@ def _orphans(found: Survey, broken: Iterable[Path]) -> Iterator[Finding]:
     texts = [path for folder in folders for path in folder.glob("*")]
     for path in sorted(texts):
         if path.suffix in table_diff.TEXTS and path.with_suffix("") not in known:
-            what = "no parquet with provenance beside it: none of its numbers can be traced"
+            what = "no parquet with provenance next to it: none of its numbers can be traced"
             yield Finding(str(path), what)
 
 

@@ -99,7 +99,7 @@ def n_workers(paths: Sequence[str | Path], threads: int) -> int:
         with open_image(paths[0]) as image:
             n_pixels = image.width * image.height
     except _FAULTS:
-        # Whoever reads it says so, beside what else is wrong.
+        # Whoever reads it says so, and what else is wrong.
         return 0
     pays = n_pixels >= _SMALLEST_PIXELS and n_pixels * len(paths) >= _FEWEST_PIXELS
     return min(threads - 1, _MOST_WORKERS) if pays else 0

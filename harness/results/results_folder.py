@@ -137,7 +137,11 @@ def survey(results: str | Path) -> Survey:
     if not folder.is_dir():
         raise FileNotFoundError(f"results folder {folder} is missing")
     found, faults = [], []
-    for path in _candidates(folder):
+    patterns = ("*.parquet", "figures/*.png", SIDECAR)
+    for path in sorted({path for pattern in patterns for path in folder.rglob(pattern)}):
+        parts = path.relative_to(folder).parts
+        if parts[0] in _SKIPPED or any(part.startswith(".") for part in parts):
+            continue
         try:
             below(folder, [str(path.relative_to(folder))], folder)
             found.append(Made(path, _record(path), folder))
@@ -163,16 +167,6 @@ def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -
 def frames_of(made: Iterable[Made], kind: str) -> list[Made]:
     """The files of one kind."""
     return [item for item in made if item.kind == kind]
-
-
-def _candidates(folder: Path) -> list[Path]:
-    patterns = ("*.parquet", "figures/*.png", SIDECAR)
-    found = {path for pattern in patterns for path in folder.rglob(pattern)}
-    return sorted(path for path in found if not _is_skipped(path.relative_to(folder)))
-
-
-def _is_skipped(path: Path) -> bool:
-    return path.parts[0] in _SKIPPED or any(part.startswith(".") for part in path.parts)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -42,7 +42,10 @@ class Work:
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Record finished rows; they are on disk when this returns."""
         path = self.folder / _ROWS_FILE
-        _end_last_line(path)
+        data = path.read_bytes() if path.is_file() else b""
+        if data and not data.endswith(b"\n"):
+            # A kill while a row was being written leaves a torn line; no other must be glued to it.
+            path.write_bytes(data[: data.rfind(b"\n") + 1])
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
             file.flush()
@@ -59,12 +62,3 @@ def _identity_in(folder: Path) -> str:
         return str(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _end_last_line(path: Path) -> None:
-    # A kill while a row was being written leaves a torn line; what follows must not be glued on.
-    if not path.is_file():
-        return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
