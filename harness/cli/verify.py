@@ -85,7 +85,7 @@ def verify(found: Survey, registry: Registry) -> list[Finding]:
     """
     if foreign := found.foreign():
         return [Finding(str(found.made[0].results), foreign)]
-    hashed = cache(provenance.digest)
+    hashed = cache(_digest)
     broken = {path for path, _ in found.unreadable}
     findings = [Finding(str(path), fault) for path, fault in found.unreadable]
     for made in found.made:
@@ -140,28 +140,30 @@ def _origin(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
     try:
         outputs = below(made.path.parent, made.outputs, file)
         inputs = {name: made.locate(name) for name in read}
-        for path in [*map(Path, outputs), *inputs.values()]:
-            _check_links(path)
+        for output, recorded in zip(outputs, made.outputs.values(), strict=True):
+            if not Path(output).exists() or hashed(Path(output)) != recorded:
+                yield Finding(output, "is missing or was changed after it was made")
+        for name, path in inputs.items():
+            if not path.exists():
+                yield Finding(file, f"was made from {name}, which is missing")
+            elif name in made.inputs and hashed(path) != made.inputs[name]:
+                yield Finding(file, f"was made from another state of {name}: its SHA-256 differs")
     except (ValueError, OSError) as error:
         yield Finding(file, f"cannot be traced: {error}")
         return
-    for output, recorded in zip(outputs, made.outputs.values(), strict=True):
-        if not Path(output).exists() or hashed(Path(output)) != recorded:
-            yield Finding(output, "is missing or was changed after it was made")
-    for name, path in inputs.items():
-        if not path.exists():
-            yield Finding(file, f"was made from {name}, which is missing")
-        elif name in made.inputs and hashed(path) != made.inputs[name]:
-            yield Finding(file, f"was made from another state of {name}: its SHA-256 differs")
     if unknown := [name for name in read if name not in made.inputs]:
         yield Finding(file, f"cannot be traced, for lack of a hash, to {examples(unknown)}")
 
 
-@cache
 def _check_links(path: Path) -> None:
     """Check that a file is no link out of its folder, and that a folder holds none."""
     below(path.parent, [path.name], path.parent)
     below(path, [str(file.relative_to(path)) for file in path.rglob("*")], path)
+
+
+def _digest(path: Path) -> str:
+    _check_links(path)
+    return provenance.digest(path)
 
 
 def _read_by(made: Made) -> list[str]:
