@@ -338,7 +338,8 @@ def test_a_work_folder_with_a_link_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_gallery_stays_in_its_folder_whatever_models_are_called(secret: Path) -> None:
     for file in (IMAGES, SCORES):
-        rewrite(file, lambda rows: rows.assign(model=".."))
+        first = frames.read_any(file)["model"].min()
+        rewrite(file, lambda rows, first=first: rows.assign(model=rows.model.replace(first, "..")))
     job = table_job("gallery", "images", "scores", out="out/gallery/index")
     make.run(job)
     inside = [path.parts[:3] for path in Path("out").rglob("*.png")]
