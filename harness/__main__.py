@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.base.import_strings import resolve
 from harness.cli.verbs import COMMANDS, JOB_VERBS
@@ -37,7 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[VARIABLE] = data
     try:
         if job is not None:
-            return _run_job(verb, job, options)
+            from harness.cli.job_files import job_of
+
+            job = job_of(verb, job)
+            if JOB_VERBS[verb].has_threads and options.get("threads") and verb not in COMMANDS:
+                job = replace(job, threads=options["threads"])
+            function = "check" if options.get("check") else "run"
+            resolve(f"harness.{JOB_VERBS[verb].module}:{function}")(job)
+            return 0
         options.pop("check", None)
         return resolve(COMMANDS[verb].target)(**options) or 0
     except Exception as error:
@@ -46,17 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {' '.join(f'{error}{remedy}'.split())}", file=sys.stderr)
         return 2
-
-
-def _run_job(verb: str, text: str, options: dict[str, Any]) -> int:
-    from harness.experiment.jobs import load_job
-
-    job = load_job(verb, text)
-    if JOB_VERBS[verb].has_threads and options.get("threads") and verb not in COMMANDS:
-        job = replace(job, threads=options["threads"])
-    function = "check" if options.get("check") else "run"
-    resolve(f"harness.{JOB_VERBS[verb].module}:{function}")(job)
-    return 0
 
 
 def _remedy(error: Exception) -> str | None:
@@ -101,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb, command in COMMANDS.items():
         own = verbs.choices.get(verb)
         own = own or verbs.add_parser(verb, help=command.help, description=command.help)
-        command.add_options(own)
+        for name, given in command.options:
+            own.add_argument(name, **given)
     for sub in verbs.choices.values():
         sub.add_argument("--data", metavar="FOLDER", help="published files, before HYPERNOISE_DATA")
         sub.add_argument("--traceback", action="store_true", help="show where an error was raised")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -63,7 +61,12 @@ def markdown(found: Comparison, a: str, b: str) -> str:
     parts += [pipes(found.causes) if len(found.causes) else "Nothing that provenance knows of."]
     if found.alone:
         parts += ["## In one run only", "\n".join(f"- {line}" for line in found.alone)]
-    lost = [f"- {side}: {line}" for side, files in found.missing.items() for line in _lost(files)]
+    lost = []
+    for side, files in found.missing.items():
+        for folder, of_folder in groupby(files, lambda file: file.parent):
+            # The JSON has them all.
+            names = [file.name for file in of_folder]
+            lost.append(f"- {side}: {folder}: {len(names)} files: {examples(names)}")
     if lost:
         parts += ["## Image files that frames name and that are missing", "\n".join(lost)]
     return "\n\n".join(parts) + "\n"
@@ -80,13 +83,6 @@ def _by_verdict(moved: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "Within noise": rows[~moved["moved"] & ~same],
         "The same, image by image": rows[same][[*KEY, "a", *PAIRED_COUNTS]],
     }
-
-
-def _lost(files: Sequence[Path]) -> list[str]:
-    """A line per folder, with the first of its missing files; the JSON has them all."""
-    folders = groupby(files, lambda file: file.parent)
-    names = [(folder, [file.name for file in of_folder]) for folder, of_folder in folders]
-    return [f"{folder}: {len(lost)} files: {examples(lost)}" for folder, lost in names]
 
 
 def _json(found: Comparison) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from harness.base.errors import unknown
 from harness.experiment import pins
@@ -17,6 +14,7 @@ from harness.experiment.components import Registry
 from harness.experiment.config import extended, read
 from harness.experiment.pins import Download, Pin
 from harness.experiment.plan import Experiment
+from harness.experiment.workflow import load_yaml
 from hypernoise.weights.pins import HUB_FILE, REPOSITORY
 
 _LISTED = (
@@ -45,7 +43,14 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
         ValueError: a publisher does not tell; what the others said is kept.
     """
     registry = declared(components)
-    wanted = _wanted(registry, names, configfile)
+    declared_names = {*registry.models, *registry.rewards, *registry.methods, *registry.benchmarks}
+    for name in names:
+        if name not in declared_names:
+            raise unknown("component", name, declared_names)
+    wanted = set(names) or declared_names
+    if configfile:
+        wanted &= _with_parts(registry, _needed(configfile, registry))
+    wanted = _with_parts(registry, wanted)
     lacking: dict[str, list[Download]] = {}
     for download in pins.downloads(registry):
         if download.lacks and download.name in wanted:
@@ -90,17 +95,6 @@ def look_up(place: str) -> Pin:
     )
 
 
-def _wanted(registry: Registry, names: Sequence[str], configfile: Path | None) -> set[str]:
-    declared_names = {*registry.models, *registry.rewards, *registry.methods, *registry.benchmarks}
-    for name in names:
-        if name not in declared_names:
-            raise unknown("component", name, declared_names)
-    wanted = set(names) or declared_names
-    if configfile:
-        wanted &= _with_parts(registry, _needed(configfile, registry))
-    return _with_parts(registry, wanted)
-
-
 def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
     """The components, and of sums of rewards the rewards."""
     rewards = [registry.reward(name) for name in names if name in registry.rewards]
@@ -109,7 +103,7 @@ def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
 
 def _needed(file: Path, registry: Registry) -> set[str]:
     """Names of the components that a config asks for."""
-    config = read(extended(_read(file), file.parent, _read), str(file))
+    config = read(extended(load_yaml(file), file.parent, load_yaml), str(file))
     experiment = Experiment(config, registry, str(file))
     check(experiment)
     found = {config.timing.benchmark}
@@ -119,10 +113,6 @@ def _needed(file: Path, registry: Registry) -> set[str]:
         found |= {m.name for m in methods} | {m.search for m in methods if m.search}
         found |= {chosen.benchmark, *chosen.models, *experiment.metrics(name).values()}
     return found
-
-
-def _read(file: Path) -> Any:
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def _write(registry: Registry, lacking: dict[str, list[Download]], file: Path) -> None:
@@ -137,7 +127,13 @@ def _write(registry: Registry, lacking: dict[str, list[Download]], file: Path) -
         except (ValueError, OSError) as error:
             failed.append(f"{place}: {error}")
         else:
-            print(_found(pin))
+            said = {
+                "commit": pin.commit,
+                "SHA-256": pin.sha256,
+                "size": f"{pin.size_bytes} bytes" if pin.sha256 else "",
+                "from": pin.source,
+            }
+            print("\n".join(f"  {name} {value}" for name, value in said.items() if value))
     if len(failed) < len(lacking):
         print(_TRUSTED.format(file=file))
     if failed:
@@ -149,13 +145,3 @@ def _lines(users: Sequence[Download]) -> str:
     lacks = " and ".join(_LACKING[name] for name in first.lacks)
     named = [f"    {user.component}{f', {user.file}' if user.file else ''}" for user in users]
     return "\n".join([f"{first.place}", f"  lacks {lacks}, needed by", *named])
-
-
-def _found(pin: Pin) -> str:
-    said = {
-        "commit": pin.commit,
-        "SHA-256": pin.sha256,
-        "size": f"{pin.size_bytes} bytes" if pin.sha256 else "",
-        "from": pin.source,
-    }
-    return "\n".join(f"  {name} {value}" for name, value in said.items() if value)

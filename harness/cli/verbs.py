@@ -5,9 +5,6 @@ Standard library only, so that ``--help`` is quick: what a verb does is named, n
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,20 +18,31 @@ class JobVerb(NamedTuple):
     has_check: bool = True
 
 
-@dataclass(frozen=True)
-class Command:
+class Option(NamedTuple):
+    """What ``add_argument`` of a parser gets."""
+
+    name: str
+    given: dict[str, Any]
+
+
+class Command(NamedTuple):
     """A verb with options of its own.
 
     Attributes:
         help: one line.
-        target: "package.module:function"; it gets what ``add_options`` declared by keyword and
-            returns None, or the exit code. ValueError and OSError become a one-line message.
-        add_options: declares the verb's arguments.
+        target: "package.module:function"; it gets the options by keyword and returns None, or the
+            exit code. ValueError and OSError become a one-line message.
+        options: in the order of the help.
     """
 
     help: str
     target: str
-    add_options: Callable[[ArgumentParser], None]
+    options: tuple[Option, ...]
+
+
+def option(name: str, help: str = "", **given: Any) -> Option:
+    """An option; ``given`` is what else ``add_argument`` knows."""
+    return Option(name, {"help": help, **given})
 
 
 def _of_frames(what: str) -> JobVerb:
@@ -42,112 +50,26 @@ def _of_frames(what: str) -> JobVerb:
     return JobVerb("report.make", what, has_threads=False, has_check=False)
 
 
-def _geneval(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "images", type=Path, help="folder in GenEval's layout, or a results.jsonl to summarise"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("results.jsonl"), help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--detector",
-        default="",
-        help="folder or hub name of Mask2Former (default: the published one); shapeworld; or "
-        "package.module:function that gives an Evaluator",
-    )
-    parser.add_argument("--revision", default="", help="commit of the detector's hub repository")
-    parser.add_argument("--clip", default="", help="file that tells colours, if not the published")
-    parser.add_argument("--prompts", type=int, help="how many prompts there must be")
-    parser.add_argument("--samples", type=int, help="how many images each prompt must have")
+def _numbers(name: str, help: str, default: tuple[int, ...] = ()) -> Option:
+    return option(name, help, nargs="+", type=int, metavar="N", default=default)
 
 
-def _export_geneval(parser: ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, help="images.parquet of one method")
-    parser.add_argument("out", type=Path, help="folder to make")
+def _words(name: str, help: str, default: tuple[str, ...] = (), **given: Any) -> Option:
+    return option(name, help, nargs="+", default=default, **given)
 
 
-def _pin(parser: ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="COMPONENT", help="only these (default: all)")
-    parser.add_argument(
-        "--write",
-        action="store_true",
-        help="ask the publishers what they serve now, and trust it from then on",
-    )
-    parser.add_argument("--configfile", type=Path, metavar="FILE", help="only what it needs")
-    _components_option(parser)
+def _number(name: str, help: str, default: int) -> Option:
+    return option(name, help, type=int, metavar="N", default=default)
 
 
-def _verify(parser: ArgumentParser) -> None:
-    parser.add_argument("results", metavar="RESULTS", help="a results folder")
-    _components_option(parser)
-
-
-def _compare(parser: ArgumentParser) -> None:
-    parser.add_argument("a", metavar="RESULTS_A", help="results folder of the earlier run")
-    parser.add_argument("b", metavar="RESULTS_B", help="results folder of the later run")
-    parser.add_argument("--out", metavar="PATH", help="write PATH.md, PATH.csv and PATH.json, too")
-
-
-def _profile_options(parser: ArgumentParser) -> None:
-    many: dict[str, Any] = {"nargs": "+", "default": ()}
-    numbers: dict[str, Any] = {**many, "type": int, "metavar": "N"}
-    parser.add_argument("--model", nargs="+", metavar="NAME", help="models, e.g. sd_turbo_random")
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        metavar="METHOD",
-        default=("base", "hypernoise"),
-        help="methods that take turns; with arguments as in hypernoise:merged=true",
-    )
-    parser.add_argument("--batch-sizes", **{**numbers, "default": (1,)}, help="images per call")
-    parser.add_argument("--steps", **numbers, help="sampling steps; the model's own without")
-    parser.add_argument("--sizes-px", **numbers, help="image sizes; the model's own without")
-    parser.add_argument("--precisions", **many, help="float32, bfloat16, float16; default: its own")
-    parser.add_argument(
-        "--modes", **{**many, "default": ("eager",)}, help="eager, compiled, cuda_graphs"
-    )
-    parser.add_argument("--reward", default="", metavar="NAME", help="what searches ask")
-    parser.add_argument("--benchmark", default="shapeworld", metavar="NAME", help="its prompts")
-    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="calls per method")
-    parser.add_argument("--rank", type=int, default=8, metavar="N", help="of untrained LoRA")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch's threads")
-    parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
-    folder = Path("results/timings/by_hand")
-    parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="gets the rows")
-    _components_option(parser)
-
-
-def _list(parser: ArgumentParser) -> None:
-    kinds = ("models", "rewards", "methods", "benchmarks", "tables")
-    parser.add_argument("kind", nargs="?", choices=kinds, help="only these; all without")
-    _components_option(parser)
-
-
-def _explain(parser: ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("method", metavar="METHOD", help="e.g. reno or hypernoise:rank=32")
-    parser.add_argument("reward", metavar="REWARD", help="what is trained on or searched")
-    parser.add_argument(
-        "--configfile", type=Path, default=Path("workflows/config/tiny.yaml"), metavar="FILE"
-    )
-
-
-def _preflight(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--processes", type=int, default=1, metavar="N", help="that will train together"
-    )
-
-
-def _components_option(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--components",
-        type=Path,
-        default=Path("workflows"),
-        metavar="FOLDER",
-        help="where components are declared",
-    )
-
-
+_CONFIG = Path("workflows/config/tiny.yaml")
+_COMPONENTS = option(
+    "--components",
+    "where components are declared",
+    type=Path,
+    default=Path("workflows"),
+    metavar="FOLDER",
+)
 #: Name of the verb -> what does its jobs (:data:`harness.experiment.jobs.JOBS` has their classes).
 JOB_VERBS: dict[str, JobVerb] = {
     "pretrain": JobVerb(
@@ -183,46 +105,117 @@ COMMANDS: dict[str, Command] = {
     "list": Command(
         "show every component that can be named, and its file",
         "harness.cli.list_components:run",
-        _list,
+        (
+            option(
+                "kind",
+                "only these; all without",
+                nargs="?",
+                choices=("models", "rewards", "methods", "benchmarks", "tables"),
+            ),
+            _COMPONENTS,
+        ),
     ),
     "explain": Command(
         "show every resolved option of a run, and what gives it",
         "harness.cli.explain:run",
-        _explain,
+        (
+            option("model", metavar="MODEL"),
+            option("method", "e.g. reno or hypernoise:rank=32", metavar="METHOD"),
+            option("reward", "what is trained on or searched", metavar="REWARD"),
+            option("--configfile", type=Path, default=_CONFIG, metavar="FILE"),
+        ),
     ),
     "preflight": Command(
         "check jobs, one a line on standard input, before the first of them starts",
         "harness.cli.preflight:command",
-        _preflight,
+        (_number("--processes", "that will train together", 1),),
     ),
     "geneval": Command(
         "score a folder of images in GenEval's layout, or summarise its results",
         "harness.cli.geneval:run",
-        _geneval,
+        (
+            option(
+                "images", "folder in GenEval's layout, or a results.jsonl to summarise", type=Path
+            ),
+            option("--out", "default: %(default)s", type=Path, default=Path("results.jsonl")),
+            option(
+                "--detector",
+                "folder or hub name of Mask2Former (default: the published one); shapeworld; or "
+                "package.module:function that gives an Evaluator",
+                default="",
+            ),
+            option("--revision", "commit of the detector's hub repository", default=""),
+            option("--clip", "file that tells colours, if not the published", default=""),
+            option("--prompts", "how many prompts there must be", type=int),
+            option("--samples", "how many images each prompt must have", type=int),
+        ),
     ),
     "export-geneval": Command(
         "write a method's images into GenEval's layout, for other tools",
         "harness.cli.geneval_folder:export",
-        _export_geneval,
+        (
+            option("images", "images.parquet of one method", type=Path),
+            option("out", "folder to make", type=Path),
+        ),
     ),
     "pin": Command(
         "list what would be downloaded without a hash or commit, and pin it",
         "harness.cli.pin:run",
-        _pin,
+        (
+            option("names", "only these (default: all)", nargs="*", metavar="COMPONENT"),
+            option(
+                "--write",
+                "ask the publishers what they serve now, and trust it from then on",
+                action="store_true",
+            ),
+            option("--configfile", "only what it needs", type=Path, metavar="FILE"),
+            _COMPONENTS,
+        ),
     ),
     "compare": Command(
         "say what moved between two runs, beyond noise or not, and what was done differently",
         "harness.cli.compare:run",
-        _compare,
+        (
+            option("a", "results folder of the earlier run", metavar="RESULTS_A"),
+            option("b", "results folder of the later run", metavar="RESULTS_B"),
+            option("--out", "write PATH.md, PATH.csv and PATH.json, too", metavar="PATH"),
+        ),
     ),
     "verify": Command(
         "recompute tables of a results folder, redraw figures, and say what cannot be traced",
         "harness.cli.verify:run",
-        _verify,
+        (option("results", "a results folder", metavar="RESULTS"), _COMPONENTS),
     ),
     "profile": Command(
         "measure what methods cost, stage by stage",
         "harness.cli.profile:run",
-        _profile_options,
+        (
+            option("--model", "models, e.g. sd_turbo_random", nargs="+", metavar="NAME"),
+            _words(
+                "--methods",
+                "methods that take turns; with arguments as in hypernoise:merged=true",
+                ("base", "hypernoise"),
+                metavar="METHOD",
+            ),
+            _numbers("--batch-sizes", "images per call", (1,)),
+            _numbers("--steps", "sampling steps; the model's own without"),
+            _numbers("--sizes-px", "image sizes; the model's own without"),
+            _words("--precisions", "float32, bfloat16, float16; default: its own"),
+            _words("--modes", "eager, compiled, cuda_graphs", ("eager",)),
+            option("--reward", "what searches ask", default="", metavar="NAME"),
+            option("--benchmark", "its prompts", default="shapeworld", metavar="NAME"),
+            _number("--repeats", "calls per method", 20),
+            _number("--rank", "of untrained LoRA", 8),
+            _number("--threads", "torch's threads", 1),
+            option("--device", "cpu or cuda; a GPU where there is one", default=""),
+            option(
+                "--out",
+                "gets the rows",
+                type=Path,
+                default=Path("results/timings/by_hand"),
+                metavar="FOLDER",
+            ),
+            _COMPONENTS,
+        ),
     ),
 }

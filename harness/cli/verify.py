@@ -1,7 +1,7 @@
 """``python -m harness verify RESULTS``: does every number follow from the rows it claims?
 
 Tables are recomputed from the frames that their provenance names, and every format is compared
-cell by cell; the rows beside them are compared with the frames. Figures are redrawn, and their PNG
+cell by cell; the rows next to them are compared with the frames. Figures are redrawn, and their PNG
 is compared (:mod:`harness.report.figure_diff`). Frames, tables, figures, matched networks and the
 gallery are checked against the hashes of what they were made from, and image frames against their
 files. What cannot be traced is named: file, row, column.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -85,19 +85,21 @@ def verify(found: Survey, registry: Registry) -> list[Finding]:
     """
     if foreign := found.foreign():
         return [Finding(str(found.made[0].results), foreign)]
-    hashed = cache(provenance.digest)
+    hashed = cache(_digest)
     broken = {path for path, _ in found.unreadable}
     findings = [Finding(str(path), fault) for path, fault in found.unreadable]
     for made in found.made:
-        findings += [*_provenance(made), *_inputs(made, hashed)]
+        findings += _origin(made, hashed)
         if made.kind in frames.SCHEMAS:
             findings += _frame(made)
-    for made in _of(found, "table"):
-        findings += [*_mixed(made, broken), *_table(made, registry)]
-    for made in _of(found, "rows"):
-        findings += _rows(made)
-    for made in _of(found, "figure"):
-        findings += _figure(made, registry)
+    anew = (("table", _table, "recomputed"), ("rows", _rows, "gathered"))
+    for sort, check, done in (*anew, ("figure", _figure, "redrawn")):
+        for made in _of(found, sort):
+            try:
+                for finding in check(made, registry, broken):
+                    findings.append(finding)
+            except (ValueError, OSError) as error:
+                findings.append(Finding(str(made.path), f"cannot be {done}: {error}"))
     return [*findings, *_orphans(found, broken)]
 
 
@@ -124,48 +126,59 @@ def notes(found: Survey) -> list[str]:
     return lines
 
 
-def _provenance(made: Made) -> Iterator[Finding]:
+def _origin(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
+    """Whether the file says where it comes from, and whether all of that is still the same."""
+    file, read = str(made.path), _read_by(made)
     lacking = [name for name in REQUIRED if not made.record.get(name)]
     if made.record.get("commit") == "unknown":
         lacking.append("commit")
     if not made.record:
-        yield Finding(str(made.path), "no provenance: none of its numbers can be traced")
+        yield Finding(file, "no provenance: none of its numbers can be traced")
     elif lacking:
         named = ", ".join(dict.fromkeys(lacking))
-        yield Finding(str(made.path), f"provenance lacks {named}: cannot be traced")
-
-
-def _inputs(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:
-    """Whether what the file was made from is still the same."""
-    file, read = str(made.path), _read_by(made)
+        yield Finding(file, f"provenance lacks {named}: cannot be traced")
     try:
         outputs = below(made.path.parent, made.outputs, file)
         inputs = {name: made.locate(name) for name in read}
-    except SpecError as error:
+        for output, recorded in zip(outputs, made.outputs.values(), strict=True):
+            if not Path(output).exists() or hashed(Path(output)) != recorded:
+                yield Finding(output, "is missing or was changed after it was made")
+        for name, path in inputs.items():
+            if not path.exists():
+                yield Finding(file, f"was made from {name}, which is missing")
+            elif name in made.inputs and hashed(path) != made.inputs[name]:
+                yield Finding(file, f"was made from another state of {name}: its SHA-256 differs")
+    except (ValueError, OSError) as error:
         yield Finding(file, f"cannot be traced: {error}")
         return
-    for output, recorded in zip(outputs, made.outputs.values(), strict=True):
-        if not Path(output).exists() or hashed(Path(output)) != recorded:
-            yield Finding(output, "is missing or was changed after it was made")
-    for name, path in inputs.items():
-        if not path.exists():
-            yield Finding(file, f"was made from {name}, which is missing")
-        elif name in made.inputs and hashed(path) != made.inputs[name]:
-            yield Finding(file, f"was made from another state of {name}: its SHA-256 differs")
     if unknown := [name for name in read if name not in made.inputs]:
         yield Finding(file, f"cannot be traced, for lack of a hash, to {examples(unknown)}")
 
 
+def _check_links(path: Path) -> None:
+    """Check that a file is no link out of its folder, and that a folder holds none."""
+    below(path.parent, [path.name], path.parent)
+    below(path, [str(file.relative_to(path)) for file in path.rglob("*")], path)
+
+
+def _digest(path: Path) -> str:
+    _check_links(path)
+    return provenance.digest(path)
+
+
 def _read_by(made: Made) -> list[str]:
     """What the job read of other jobs' results, whether or not it was hashed."""
-    listed = [file for files in _groups(made).values() for file in files]
-    return list(dict.fromkeys([*listed, *made.spec.get("images", []), *made.inputs]))
+    images = made.spec.get("images")
+    listed = [*_named(made), *(images if isinstance(images, list) else ()), *made.inputs]
+    return list(dict.fromkeys(file for file in listed if isinstance(file, str)))
 
 
-def _groups(made: Made) -> Mapping[str, Sequence[str]]:
-    """Kind of frame -> the files that a table's or figure's job names."""
+def _named(made: Made) -> dict[str, str]:
+    """The files that a table's or figure's job names -> their kind of frame."""
     groups = made.spec.get("inputs")
-    return groups if isinstance(groups, dict) else {}
+    named = groups.items() if isinstance(groups, dict) else ()
+    listed = ((kind, files) for kind, files in named if isinstance(files, list))
+    return {str(file): kind for kind, files in listed for file in files}
 
 
 def _frame(made: Made) -> Iterator[Finding]:
@@ -181,60 +194,47 @@ def _frame(made: Made) -> Iterator[Finding]:
         yield Finding(str(made.path), str(error))
 
 
-def _mixed(made: Made, broken: Container[Path]) -> Iterator[Finding]:
-    """Components that the table's frames have in two versions."""
+def _table(made: Made, registry: Registry, broken: Container[Path]) -> Iterator[Finding]:
+    """Components that a table has in two versions, and how it differs from one made anew."""
     try:
         paths = [made.locate(named) for named in _read_by(made)]
         # What is missing or broken is said of the frame itself.
         component_versions.check(path for path in paths if path.is_file() and path not in broken)
     except SpecError as error:
         yield Finding(str(made.path), str(error))
-
-
-def _table(made: Made, registry: Registry) -> Iterator[Finding]:
-    """A table made anew, and what of the stored one differs."""
-    file = str(made.path)
-    try:
-        job = _job(made, registry)
-        table = make(job, pd.DataFrame)
-    except (ValueError, OSError) as error:
-        yield Finding(file, f"cannot be recomputed: {error}")
-        return
+    job = _job(made, registry)
+    table = make(job, pd.DataFrame)
     with tempfile.TemporaryDirectory() as folder:
         for path in formats.write(table, Path(folder) / made.path.stem, job):
             stored = made.path.with_name(made.path.stem + path.suffix)
-            if stored.is_file():
-                yield from _limited(str(stored), table_diff.differences(stored, path))
-            else:
+            _check_links(stored)
+            if not stored.is_file():
                 yield Finding(str(stored), "is missing")
+                continue
+            lines = list(table_diff.differences(stored, path))
+            if (more := len(lines) - MOST_CELLS) > 0:
+                lines[MOST_CELLS:] = [f"and {more} more differences"]
+            yield from (Finding(str(stored), line) for line in lines)
 
 
-def _rows(made: Made) -> Iterator[Finding]:
-    """Whether the rows beside a table are those of the frames that it names."""
-    named = [(kind, file) for kind, files in _groups(made).items() for file in files]
-    try:
-        anew = table_rows.gather((kind, file, made.locate(file)) for kind, file in named)
-    except (ValueError, OSError) as error:
-        yield Finding(str(made.path), f"cannot be gathered: {error}")
-        return
-    if not frames.read_any(made.path).equals(anew.to_pandas()):
+def _rows(made: Made, registry: Registry, broken: Container[Path]) -> Iterator[Finding]:
+    """Whether the rows next to a table are those of the frames that it names."""
+    named = ((kind, file, made.locate(file)) for file, kind in _named(made).items())
+    if not frames.read_any(made.path).equals(table_rows.gather(named).to_pandas()):
         yield Finding(str(made.path), "holds other rows than the frames that it names")
 
 
-def _figure(made: Made, registry: Registry) -> Iterator[Finding]:
-    """A figure drawn anew, and how the stored one differs."""
+def _figure(made: Made, registry: Registry, broken: Container[Path]) -> Iterator[Finding]:
+    """How a figure differs from one that is drawn anew."""
     pdf = made.path.with_suffix(".pdf")
     if not pdf.is_file():
         yield Finding(str(pdf), "is missing")
-    # A note says so of the others.
+    # A note names those that are not comparable.
     if figure_diff.is_comparable(made.path):
-        try:
-            figure = make(_job(made, registry), Figure)
-            with tempfile.TemporaryDirectory() as folder:
-                for line in figure_diff.differences(made.path, figure, Path(folder)):
-                    yield Finding(str(made.path), line)
-        except (ValueError, OSError) as error:
-            yield Finding(str(made.path), f"cannot be redrawn: {error}")
+        figure = make(_job(made, registry), Figure)
+        with tempfile.TemporaryDirectory() as folder:
+            for line in figure_diff.differences(made.path, figure, Path(folder)):
+                yield Finding(str(made.path), line)
 
 
 def _job(made: Made, registry: Registry) -> TableJob:
@@ -259,13 +259,6 @@ def _job(made: Made, registry: Registry) -> TableJob:
     return replace(job, table=named, inputs=moved)
 
 
-def _limited(file: str, faults: Iterable[str]) -> list[Finding]:
-    lines = list(faults)
-    shown = [Finding(file, line) for line in lines[:MOST_CELLS]]
-    more = len(lines) - len(shown)
-    return shown + ([Finding(file, f"and {more} more differences")] if more else [])
-
-
 def _orphans(found: Survey, broken: Iterable[Path]) -> Iterator[Finding]:
     """Texts of tables without the parquet that would say where they come from."""
     made = [item.path for item in _of(found, "table")]
@@ -277,7 +270,7 @@ def _orphans(found: Survey, broken: Iterable[Path]) -> Iterator[Finding]:
     texts = [path for folder in folders for path in folder.glob("*")]
     for path in sorted(texts):
         if path.suffix in table_diff.TEXTS and path.with_suffix("") not in known:
-            what = "no parquet with provenance beside it: none of its numbers can be traced"
+            what = "no parquet with provenance next to it: none of its numbers can be traced"
             yield Finding(str(path), what)
 
 

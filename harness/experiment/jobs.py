@@ -366,19 +366,13 @@ JOBS: dict[str, type[Any]] = {
 
 
 def load_job(verb: str, text: str) -> Any:
-    """The job of a verb, from its JSON or from the path of a file that holds it.
+    """The job of a verb, from its JSON.
 
     Raises:
         SpecError: the verb or a field is unknown, or a field is missing or malformed.
-        FileNotFoundError: the text is no JSON object and no file either.
     """
     if verb not in JOBS:
         raise unknown("verb", verb, JOBS)
-    if not text.lstrip().startswith("{"):
-        path = Path(text)
-        if not path.is_file():
-            raise FileNotFoundError(f"job file {text} is missing")
-        text = path.read_text(encoding="utf-8")
     return from_json(text, JOBS[verb])
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from harness.report.figure_style import save
+from harness.results.image_files import open_image
 
 #: Levels of 255: another build of numpy may sum in another order, which moves an edge by less.
 TOLERANCE = 1
@@ -24,7 +24,7 @@ _DRAWN_BY = re.compile(r"Matplotlib version([^\s,]+)")
 
 def drawn_by(png: Path) -> str:
     """The version of matplotlib that a PNG names as its maker; empty if none."""
-    with Image.open(png) as image:
+    with open_image(png) as image:
         found = _DRAWN_BY.match(str(image.info.get("Software", "")))
     return found[1] if found else ""
 
@@ -54,7 +54,7 @@ def differences(png: Path, figure: Figure, folder: Path) -> Iterator[str]:
 
 def _pixels(png: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
     """[H, W, 4], signed, so that levels can be subtracted."""
-    with Image.open(png) as image:
+    with open_image(png) as image:
         return np.asarray(image.convert("RGBA")).astype(np.int16)
 
 

@@ -39,6 +39,7 @@ from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
 from harness.report.formats import describe
 from harness.report.pages import render
+from harness.results.image_files import open_image
 from harness.results.results_folder import write_sidecar
 
 #: Beside ``index.html``.
@@ -47,7 +48,7 @@ IMAGE_FOLDER = "images"
 THUMBNAIL_PX = 384
 #: Up to this size an image is drawn with crisp pixels.
 CRISP_PX = 128
-_UNSAFE = re.compile(r"[^\w.-]")
+_UNSAFE = re.compile(r"^\.+|[^\w.-]")
 
 
 class Gallery(NamedTuple):
@@ -210,7 +211,7 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
     """Copy an image or make its thumbnail; returns the suffix and the larger side in px."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with Image.open(source) as image:
+        with open_image(source) as image:
             image.load()
             if max(image.size) <= THUMBNAIL_PX:
                 shutil.copyfile(source, target.with_name(f"{target.name}{source.suffix}"))

@@ -15,7 +15,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import in_order
@@ -23,6 +22,7 @@ from harness.analysis.pairing import CELL, PICTURE, FrameError, rank, require, s
 from harness.base.errors import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.report.figure_style import GREEN, VERMILION, figure_style
+from harness.results.image_files import open_image
 
 YES, NO = "\N{CHECK MARK}", "\N{BALLOT X}"
 _TEXT_INCHES, _CELL_INCHES, _LINE_INCHES = 1.3, 1.05, 0.16
@@ -166,7 +166,7 @@ def read_pixels(path: str) -> Pixels:
         ValueError: it is truncated or no image.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is missing") from None

@@ -32,28 +32,27 @@ def origins(files: Sequence[str], *, config: Mapping[str, Any]) -> str:
     Raises:
         FileNotFoundError, ValueError: a frame is missing, broken or without provenance.
     """
-    found = [_origin(path) for path in files]
+    found = []
+    for path in files:
+        record = frames.read_provenance(path)
+        if not record:
+            raise FrameError(f"{path} has no provenance: none of its numbers can be traced")
+        found.append(Origin(path, provenance.digest(path), record))
+    code = Counter((str(o.record["commit"]), "yes" if o.record["dirty"] else "no") for o in found)
+    commits = [(*key, str(count)) for key, count in code.items()]
+    written = [
+        (o.path, o.record["kind"], o.record["written"], str(o.record["commit"])[:12], o.sha256)
+        for o in found
+    ]
     tables = [
-        plain("Code", ("commit", "uncommitted changes", "files made"), _commits(found)),
+        plain("Code", ("commit", "uncommitted changes", "files made"), commits),
         plain("Machines", ("what", "value", "files made"), _common(found, "hardware")),
         plain("Versions", ("package", "version", "files made"), _common(found, "packages")),
         plain("Components", ("kind", "name", "version", *_COMPONENT), _components(found)),
-        plain("Files", ("file", "what", "written", "commit", "SHA-256"), _files(found)),
+        plain("Files", ("file", "what", "written", "commit", "SHA-256"), written),
     ]
     settings = json.dumps(config, indent=2)
     return tables_page("Provenance", tables, heading="Provenance", settings=settings)
-
-
-def _origin(path: str) -> Origin:
-    record = frames.read_provenance(path)
-    if not record:
-        raise FrameError(f"{path} has no provenance: none of its numbers can be traced")
-    return Origin(path, provenance.digest(path), record)
-
-
-def _commits(found: Iterable[Origin]) -> list[tuple[str, ...]]:
-    made = Counter((str(o.record["commit"]), "yes" if o.record["dirty"] else "no") for o in found)
-    return [(*key, str(count)) for key, count in made.items()]
 
 
 def _common(found: Iterable[Origin], part: str) -> list[tuple[str, ...]]:
@@ -66,19 +65,7 @@ def _components(found: Iterable[Origin]) -> list[tuple[str, ...]]:
     rows: dict[tuple[str, ...], None] = {}
     for origin in found:
         for kind, spec in component_versions.declarations(origin.record.get("spec")):
-            details = (_word(spec.get(name)) for name in _COMPONENT)
+            values = [spec.get(name) or "" for name in _COMPONENT]
+            details = (v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values)
             rows[kind, str(spec["name"]), str(spec["version"]), *details] = None
     return sorted(rows)
-
-
-def _files(found: Iterable[Origin]) -> list[tuple[str, ...]]:
-    return [
-        (o.path, o.record["kind"], o.record["written"], str(o.record["commit"])[:12], o.sha256)
-        for o in found
-    ]
-
-
-def _word(value: Any) -> str:
-    if not value:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

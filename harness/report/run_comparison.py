@@ -19,7 +19,7 @@ import pandas as pd
 from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import columns_of, with_interval
 from harness.analysis.pairing import CELL, PICTURE, FrameError
-from harness.analysis.statistics import Difference, holm, paired_difference, unpaired_difference
+from harness.analysis.statistics import holm, paired_difference, unpaired_difference
 from harness.base.safe_paths import below
 from harness.results import frames
 from harness.results.earlier_names import method_today
@@ -80,7 +80,11 @@ def compare(a: Survey, b: Survey) -> Comparison:
         raise FrameError("the runs have no model, method and metric in common: nothing to compare")
     files = [_files(found) for found in sides.values()]
     both = scores[0].merge(scores[1], on=[*KEY, *_IMAGE], suffixes=("_a", "_b"))
-    redrawn = _redrawn(*files)
+    redrawn: dict[tuple[Any, ...], bool] = {}
+    for image in files[0].keys() & files[1].keys():
+        pair = files[0][image], files[1][image]
+        if all(file.is_file() for file in pair):
+            redrawn[image] = not cmp(*pair, shallow=False)
     both["is_redrawn"] = pd.Series([redrawn.get(image) for image in _images(both)], dtype="object")
     paired = dict(list(both.groupby(list(KEY))))
     moved = pd.DataFrame(
@@ -111,7 +115,15 @@ def causes(a: Survey, b: Survey) -> pd.DataFrame:
     Returns:
         where (``everywhere``, or what was made), what (a dotted name), a, b; nothing twice.
     """
-    records = [_by_subject(found) for found in (a, b)]
+    # What a file is about is told by its place, which is the same in both runs.
+    records = [
+        {
+            str(made.path.relative_to(made.results)): made
+            for made in found.made
+            if made.kind in frames.SCHEMAS and made.record
+        }
+        for found in (a, b)
+    ]
     subjects = sorted(records[0].keys() & records[1].keys())
     rows = []
     for subject in subjects:
@@ -164,11 +176,22 @@ def _row(
 ) -> dict[str, Any]:
     is_paired, by_task = len(both) > 0, key[-1] == CORRECT
     sides = [(both, "value_a"), (both, "value_b")] if is_paired else [(a, "value"), (b, "value")]
-    difference = _difference(sides, is_paired, by_task)
     means = [
         (rows.groupby("task")[value].mean() if by_task else rows[value]).mean()
         for rows, value in sides
     ]
+    before, after = [
+        (
+            rows[value].to_numpy(),
+            (rows["task"] if by_task else pd.Series(0, index=rows.index)).to_numpy(),
+            rows["prompt_id"].to_numpy(),
+        )
+        for rows, value in sides
+    ]
+    if is_paired:
+        difference = paired_difference(after[0], before[0], *after[1:], LEVEL)
+    else:
+        difference = unpaired_difference(after, before, LEVEL)
     return {
         **dict(zip(KEY, key, strict=True)),
         "a": means[0],
@@ -184,22 +207,6 @@ def _row(
     }
 
 
-def _difference(
-    sides: Sequence[tuple[pd.DataFrame, str]], is_paired: bool, by_task: bool
-) -> Difference:
-    before, after = [
-        (
-            rows[value].to_numpy(),
-            (rows["task"] if by_task else pd.Series(0, index=rows.index)).to_numpy(),
-            rows["prompt_id"].to_numpy(),
-        )
-        for rows, value in sides
-    ]
-    if is_paired:
-        return paired_difference(after[0], before[0], *after[1:], LEVEL)
-    return unpaired_difference(after, before, LEVEL)
-
-
 def _files(found: Survey) -> dict[tuple[Any, ...], Path]:
     """Every image that a run's frames name -> its file, there or not."""
     files: dict[tuple[Any, ...], Path] = {}
@@ -212,18 +219,6 @@ def _files(found: Survey) -> dict[tuple[Any, ...], Path]:
 
 def _images(rows: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     return rows[list(_DRAWN)].itertuples(index=False, name=None)
-
-
-def _redrawn(
-    a: Mapping[tuple[Any, ...], Path], b: Mapping[tuple[Any, ...], Path]
-) -> dict[tuple[Any, ...], bool]:
-    """Of the images whose files both runs have, whether the files differ."""
-    pairs = {image: (a[image], b[image]) for image in a.keys() & b.keys()}
-    return {
-        image: not cmp(*files, shallow=False)
-        for image, files in pairs.items()
-        if all(file.is_file() for file in files)
-    }
 
 
 def _times(a: Survey, b: Survey) -> pd.DataFrame:
@@ -245,15 +240,6 @@ def _generations(made: Made) -> pd.DataFrame:
     if "stage" in rows:
         return rows[rows["stage"] == "generation"]
     return rows.rename(columns={"latency_ms": "ms"}).assign(method=rows["method"].map(method_today))
-
-
-def _by_subject(found: Survey) -> dict[str, Made]:
-    """What a file is about, the same in both runs -> the file."""
-    return {
-        str(made.path.relative_to(made.results)): made
-        for made in found.made
-        if made.kind in frames.SCHEMAS and made.record
-    }
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

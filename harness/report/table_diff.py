@@ -24,14 +24,10 @@ _DESCRIBES = re.compile(r"version \d+; commit ")
 
 def differences(stored: Path, anew: Path) -> Iterator[str]:
     """A line per cell, or of a text that is no table per line, in which two files differ."""
-    if stored.suffix == ".parquet":
-        yield from _cells(frames.read_any(stored), frames.read_any(anew))
-    elif stored.suffix == ".csv":
-        yield from _cells(_csv(stored), _csv(anew))
-    else:
-        is_markdown = stored.suffix == ".md"
-        if is_markdown:
-            yield from _cells(_pipes(stored), _pipes(anew))
+    is_markdown = stored.suffix == ".md"
+    if read := {".parquet": frames.read_any, ".csv": _csv, ".md": _pipes}.get(stored.suffix):
+        yield from _cells(read(stored), read(anew))
+    if is_markdown or not read:
         rest = [
             [line for line in _lines(path) if not (is_markdown and line.startswith("|"))]
             for path in (stored, anew)
@@ -52,7 +48,10 @@ def _cells(stored: pd.DataFrame, anew: pd.DataFrame) -> Iterator[str]:
         for name in anew.columns:
             was, now = stored[name].iloc[row], anew[name].iloc[row]
             if not _same(was, now):
-                yield f"{_place(anew, row, name)}: {_word(was)}, recomputed {_word(now)}"
+                words = [value for value in anew.iloc[row] if isinstance(value, str) and value]
+                named = [word for word in words if not re.match(r"[-+\d.\N{EN DASH}*]", word)]
+                place = f"row {row + 1} ({' '.join(named)}), column {name}"
+                yield f"{place}: {_word(was)}, recomputed {_word(now)}"
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -68,13 +67,6 @@ def _same(one: Any, other: Any) -> bool:
 def _is_nothing(value: Any) -> bool:
     # NA first: it has no truth value when it is compared.
     return bool(pd.isna(value)) or bool(value == "")
-
-
-def _place(table: pd.DataFrame, row: int, column: str) -> str:
-    """Where a cell is: the row's number from 1 and its words, and the column."""
-    words = [str(value) for value in table.iloc[row] if isinstance(value, str) and value]
-    named = [word for word in words if not re.match(r"[-+\d.\N{EN DASH}*]", word)]
-    return f"row {row + 1} ({' '.join(named)}), column {column}"
 
 
 def _word(value: Any) -> str:

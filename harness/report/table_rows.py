@@ -1,4 +1,4 @@
-"""The rows that a table is made of, in one file beside it: ``<table>.rows.parquet``.
+"""The rows that a table is made of, in one file next to it: ``<table>.rows.parquet``.
 
 The frames that the table's job names lie under one another, whatever their kind. Two columns say
 where a row is from; a column that its kind of frame does not have is missing.

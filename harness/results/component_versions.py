@@ -59,7 +59,8 @@ def declarations(spec: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from declarations(item)
     elif isinstance(spec, dict):
         for kind, sign in _SIGNS.items():
-            if sign in spec and "version" in spec:
+            # A file may come from somebody else.
+            if sign in spec and {"name", "version"} <= spec.keys():
                 yield kind, spec
         for value in spec.values():
             yield from declarations(value)

@@ -20,11 +20,10 @@ def method_today(name: str) -> str:
     """The text that a method of old has today; a name that stayed is given back."""
     for pattern, text in _METHODS.items():
         if found := re.fullmatch(pattern, name):
-            parts = [_number(part) for part in found.groups()]
+            parts = [
+                f"{float(part.replace('_', '.')):g}" if part[0].isdigit() else part
+                for part in found.groups()
+            ]
             double = 2 * int(parts[0]) if parts[0].isdigit() else ""
             return text.format(*parts, double=double)
     return name
-
-
-def _number(part: str) -> str:
-    return f"{float(part.replace('_', '.')):g}" if part[0].isdigit() else part

@@ -21,11 +21,12 @@ from harness.base.safe_paths import below
 from harness.results import provenance
 
 Dtype = Literal["string", "int64", "float64", "bool"]
-_ARROW: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
+#: arrow's type, and whether a column of pandas can become one; every number can become a float.
+_TYPES: dict[Dtype, tuple[pa.DataType, Callable[[pd.Series[Any]], bool]]] = {
+    "string": (pa.string(), pd.api.types.is_string_dtype),
+    "int64": (pa.int64(), pd.api.types.is_integer_dtype),
+    "float64": (pa.float64(), pd.api.types.is_numeric_dtype),
+    "bool": (pa.bool_(), pd.api.types.is_bool_dtype),
 }
 _METADATA_KEY = b"hypernoise"
 
@@ -54,26 +55,38 @@ class Schema:
         return [column.name for column in self.columns]
 
 
+def _text(name: str, meaning: str) -> Column:
+    return Column(name, "string", "", meaning)
+
+
+def _whole(name: str, unit: str, meaning: str) -> Column:
+    return Column(name, "int64", unit, meaning)
+
+
+def _number(name: str, unit: str, meaning: str, missing: str = "") -> Column:
+    """A float; ``missing`` says when it may be missing, which it may not be without."""
+    told = f"{meaning}; missing {missing}" if missing else meaning
+    return Column(name, "float64", unit, told, may_be_missing=bool(missing))
+
+
 _WHO = (
-    Column("model", "string", "", "name of the generator"),
-    Column("method", "string", "", "name of the method"),
-    Column("reward", "string", "", "reward that was trained on or searched; empty for base"),
+    _text("model", "name of the generator"),
+    _text("method", "name of the method"),
+    _text("reward", "reward that was trained on or searched; empty for base"),
 )
-_SPENT = (
-    Column("nfe", "float64", "backbone passes per image", "noise network and generator alike"),
-    Column("reward_calls", "float64", "calls per image", "rewards computed while generating"),
-    Column("backward_passes", "float64", "passes per image", "gradients taken while generating"),
-)
+_STEPS = _whole("steps", "sampling steps", "of the generator")
+_SEED = _whole("seed", "", "experiment seed; same seed, prompt and index, same noise")
+_NFE = _number("nfe", "backbone passes per image", "noise network and generator alike")
 
 #: What says which image a row is about.
 IDENTITY = (
     *_WHO,
-    Column("benchmark", "string", "", "name of the benchmark"),
-    Column("prompt_id", "string", "", "identity of the prompt within the benchmark"),
-    Column("task", "string", "", "the benchmark's task that the prompt belongs to"),
-    Column("image_index", "int64", "", "number of the image among its prompt's, from 0"),
-    Column("seed", "int64", "", "experiment seed; same seed, prompt and index, same noise"),
-    Column("steps", "int64", "sampling steps", "of the generator"),
+    _text("benchmark", "name of the benchmark"),
+    _text("prompt_id", "identity of the prompt within the benchmark"),
+    _text("task", "the benchmark's task that the prompt belongs to"),
+    _whole("image_index", "", "number of the image among its prompt's, from 0"),
+    _SEED,
+    _STEPS,
 )
 _IDENTITY_NAMES = tuple(column.name for column in IDENTITY)
 
@@ -81,16 +94,17 @@ IMAGES = Schema(
     "images",
     (
         *IDENTITY,
-        Column("prompt", "string", "", "the prompt's text"),
-        Column("metadata", "string", "", "what the image is judged by: the prompt's, as JSON"),
-        Column("path", "string", "", "8-bit PNG, relative to the frame's folder"),
-        *_SPENT,
-        Column(
+        _text("prompt", "the prompt's text"),
+        _text("metadata", "what the image is judged by: the prompt's, as JSON"),
+        _text("path", "8-bit PNG, relative to the frame's folder"),
+        _NFE,
+        _number("reward_calls", "calls per image", "rewards computed while generating"),
+        _number("backward_passes", "passes per image", "gradients taken while generating"),
+        _number(
             "batch_size",
-            "float64",
             "images",
-            "made together with this one; missing where the image does not depend on it",
-            may_be_missing=True,
+            "made together with this one",
+            "where the image does not depend on it",
         ),
     ),
     _IDENTITY_NAMES,
@@ -99,10 +113,10 @@ SCORES = Schema(
     "scores",
     (
         *IDENTITY,
-        Column("metric", "string", "", "a metric of the benchmark, or the name of a judge"),
-        Column("meaning", "string", "", "of the metric, in words"),
-        Column("value", "float64", "the metric's", "higher is better"),
-        Column("detail", "string", "", "why, in words, where the metric says so"),
+        _text("metric", "a metric of the benchmark, or the name of a judge"),
+        _text("meaning", "of the metric, in words"),
+        _number("value", "the metric's", "higher is better"),
+        _text("detail", "why, in words, where the metric says so"),
     ),
     (*_IDENTITY_NAMES, "metric"),
 )
@@ -110,34 +124,32 @@ TIMINGS = Schema(
     "timings",
     (
         *_WHO,
-        Column("steps", "int64", "sampling steps", "of the generator"),
-        Column("batch_size", "int64", "images", "made by one call"),
-        Column("size_px", "int64", "pixels", "width and height of an image"),
-        Column("precision", "string", "", "dtype of the generator's networks"),
-        Column("mode", "string", "", "eager, compiled or cuda_graphs"),
-        Column("device", "string", "", "cpu or cuda"),
-        Column("stage", "string", "", "part of the call (harness.results.stage_names)"),
-        Column("repeat", "int64", "", "number of the method's call, from 0"),
-        Column("turn", "int64", "", "place of the call among all methods' calls, from 0"),
-        Column("ms", "float64", "ms per image", "wall time of the stage in the call / batch_size"),
-        Column(
+        _STEPS,
+        _whole("batch_size", "images", "made by one call"),
+        _whole("size_px", "pixels", "width and height of an image"),
+        _text("precision", "dtype of the generator's networks"),
+        _text("mode", "eager, compiled or cuda_graphs"),
+        _text("device", "cpu or cuda"),
+        _text("stage", "part of the call (harness.results.stage_names)"),
+        _whole("repeat", "", "number of the method's call, from 0"),
+        _whole("turn", "", "place of the call among all methods' calls, from 0"),
+        _number("ms", "ms per image", "wall time of the stage in the call / batch_size"),
+        _number(
             "gflops",
-            "float64",
             "10^9 per image",
-            "operations of the stage, 2 per multiply-add; missing where they were not counted",
-            may_be_missing=True,
+            "operations of the stage, 2 per multiply-add",
+            "where they were not counted",
         ),
-        Column("nfe", "float64", "backbone passes per image", "noise network and generator alike"),
-        Column("params_m", "float64", "millions", "parameters of the pipeline and the adapter"),
-        Column(
+        _NFE,
+        _number("params_m", "millions", "parameters of the pipeline and the adapter"),
+        _number(
             "peak_memory_mib",
-            "float64",
             "MiB",
             "most that one eager call held in tensors in addition to what was loaded and the "
-            "encoded prompts; missing where it was not measured",
-            may_be_missing=True,
+            "encoded prompts",
+            "where it was not measured",
         ),
-        Column("threads", "int64", "threads", "torch's, within an operator"),
+        _whole("threads", "threads", "torch's, within an operator"),
     ),
     (
         *("model", "method", "reward", "steps", "batch_size", "size_px"),
@@ -148,15 +160,10 @@ TRAINING = Schema(
     "training",
     (
         *_WHO,
-        Column(
-            "kind",
-            "string",
-            "",
-            "train: a batch; validation: fixed prompts and noise; kept: the result's",
-        ),
-        Column("step", "int64", "optimizer steps", "taken when the value was measured"),
-        Column("name", "string", "", "what was measured: loss, kl_nats, a reward's name, ..."),
-        Column("value", "float64", "the quantity's", "measured value"),
+        _text("kind", "train: a batch; validation: fixed prompts and noise; kept: the result's"),
+        _whole("step", "optimizer steps", "taken when the value was measured"),
+        _text("name", "what was measured: loss, kl_nats, a reward's name, ..."),
+        _number("value", "the quantity's", "measured value"),
     ),
     ("model", "method", "reward", "kind", "step", "name"),
 )
@@ -164,57 +171,43 @@ TRAJECTORIES = Schema(
     "trajectories",
     (
         *IDENTITY,
-        Column("iteration", "int64", "scored images", "of this image so far, from 1"),
-        Column("nfe", "float64", "backbone passes per image", "spent when it was scored"),
-        Column("prompt", "string", "", "what the scored image was drawn for"),
-        Column(
-            "value",
-            "float64",
-            "the reward's",
-            "searched reward of the iteration's image; missing where an attempt gave none",
-            may_be_missing=True,
-        ),
-        Column("best_value", "float64", "the reward's", "highest value so far"),
+        _whole("iteration", "scored images", "of this image so far, from 1"),
+        _number("nfe", "backbone passes per image", "spent when it was scored"),
+        _text("prompt", "what the scored image was drawn for"),
+        _number("value", "the reward's", "searched reward of the image", "where there is none"),
+        _number("best_value", "the reward's", "highest value so far"),
     ),
     (*_IDENTITY_NAMES, "iteration"),
 )
-_NATS = "nats"
+_SE = "standard error of the estimate"
 AUDITS = Schema(
     "audits",
     (
         *_WHO,
-        Column("step", "int64", "optimizer steps", "of the checkpoint"),
+        _whole("step", "optimizer steps", "of the checkpoint"),
         Column("is_kept", "bool", "", "whether the checkpoint became the training's result"),
-        Column("prompt_id", "string", "", "identity of the prompt"),
-        Column("task", "string", "", "the task that the prompt belongs to"),
-        Column("image_index", "int64", "", "number of the noise among its prompt's, from 0"),
-        Column("seed", "int64", "", "experiment seed; same seed, prompt and index, same noise"),
-        Column("n_dimensions", "int64", "", "of one image's noise"),
+        _text("prompt_id", "identity of the prompt"),
+        _text("task", "the task that the prompt belongs to"),
+        _whole("image_index", "", "number of the noise among its prompt's, from 0"),
+        _SEED,
+        _whole("n_dimensions", "", "of one image's noise"),
         Column("exact", "bool", "", "whether the whole Jacobian J was formed"),
-        Column("half_squared_norm_nats", "float64", _NATS, "half |f|^2: what training penalises"),
-        Column("inner_product_nats", "float64", _NATS, "<x0, f>; its mean is that of the trace"),
-        Column("trace_nats", "float64", _NATS, "Tr J"),
-        Column("trace_se_nats", "float64", _NATS, "standard error of the estimate; 0 if exact"),
-        Column("log_abs_det_nats", "float64", _NATS, "log|det(I + J)|"),
-        Column("log_abs_det_se_nats", "float64", _NATS, "standard error of the estimate"),
-        Column("dropped_nats", "float64", _NATS, "Tr J - log|det(I + J)|, which training drops"),
-        Column("dropped_se_nats", "float64", _NATS, "standard error of the estimate"),
-        Column("kl_nats", "float64", _NATS, "the KL's integrand: penalised plus dropped"),
-        Column(
-            "sign",
-            "float64",
-            "",
-            "of det(I + J): -1 turns space over, 0 is singular; missing without the Jacobian",
-            may_be_missing=True,
+        _number("half_squared_norm_nats", "nats", "half |f|^2: what training penalises"),
+        _number("inner_product_nats", "nats", "<x0, f>; its mean is that of the trace"),
+        _number("trace_nats", "nats", "Tr J"),
+        _number("trace_se_nats", "nats", f"{_SE}; 0 if exact"),
+        _number("log_abs_det_nats", "nats", "log|det(I + J)|"),
+        _number("log_abs_det_se_nats", "nats", _SE),
+        _number("dropped_nats", "nats", "Tr J - log|det(I + J)|, which training drops"),
+        _number("dropped_se_nats", "nats", _SE),
+        _number("kl_nats", "nats", "the KL's integrand: penalised plus dropped"),
+        _number(
+            "sign", "", "of det(I + J): -1 turns space over, 0 is singular", "without the Jacobian"
         ),
-        Column("largest_singular_value", "float64", "", "of J"),
-        Column("smallest_singular_value", "float64", "", "of I + J"),
-        Column(
-            "bound_nats",
-            "float64",
-            _NATS,
-            "theorem 1's bound on |dropped| for this J; missing where its L is 1 or more",
-            may_be_missing=True,
+        _number("largest_singular_value", "", "of J"),
+        _number("smallest_singular_value", "", "of I + J"),
+        _number(
+            "bound_nats", "nats", "theorem 1's bound on |dropped| for this J", "where its L >= 1"
         ),
     ),
     ("model", "method", "reward", "step", "prompt_id", "image_index", "seed"),
@@ -223,13 +216,10 @@ PAIRS = Schema(
     "pairs",
     (
         *IDENTITY,
-        Column("other_index", "int64", "", "number of the other image of the prompt, the larger"),
-        Column("metric", "string", "", "what was compared: ..._distance or ..._similarity"),
-        Column(
-            "value",
-            "float64",
-            "the metric's",
-            "of a distance, higher is more diverse; of a similarity, higher is less diverse",
+        _whole("other_index", "", "number of the other image of the prompt, the larger"),
+        _text("metric", "what was compared: ..._distance or ..._similarity"),
+        _number(
+            "value", "the metric's", "higher is more diverse of distances, less of similarities"
         ),
     ),
     (*_IDENTITY_NAMES, "other_index", "metric"),
@@ -267,9 +257,20 @@ def check(frame: pd.DataFrame, kind: str | Schema, where: str) -> pd.DataFrame:
             rows have the same key. The message starts with ``where``.
     """
     schema = schema_of(kind)
-    _check_names(frame, schema, where)
+    if lacking := [name for name in schema.names if name not in frame.columns]:
+        raise ValueError(f"{where}: {schema.kind} lack the columns {', '.join(lacking)}")
+    for name in frame.columns:
+        if name not in schema.names:
+            raise unknown(f"column of {schema.kind}", name, schema.names, where)
     for column in schema.columns:
-        _check_column(frame[column.name], column, where)
+        values = frame[column.name]
+        missing = values.isna()
+        said = f"{where}: column {column.name!r}"
+        if missing.any() and not column.may_be_missing:
+            raise ValueError(f"{said} has no value in row {int(missing.to_numpy().argmax())}")
+        # A column of missing values only may be of any type.
+        if not missing.all() and not _TYPES[column.dtype][1](values):
+            raise ValueError(f"{said} is {values.dtype}, must be {column.dtype}")
     _check_unique(frame, schema, where)
     checked: pd.DataFrame = _to_arrow(frame, schema, where).to_pandas()
     return checked
@@ -325,8 +326,6 @@ def read_arrow(path: str | Path, kind: str) -> Any:
 
 def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
     """Several frames of one kind under one another; rows with the same key are an error."""
-    if not paths:
-        raise ValueError(f"no files with {schema_of(kind).kind} given")
     return _joined([read(path, kind) for path in paths], schema_of(kind), paths)
 
 
@@ -338,12 +337,9 @@ def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
     Raises:
         SpecError: an image's path leads out of its frame's folder.
     """
-    if not paths:
-        raise ValueError("no image frames given")
-    parts = []
-    for path in paths:
-        rows = read(path, IMAGES)
-        parts.append(rows.assign(path=below(Path(path).parent, rows["path"], path)))
+    parts = [read(path, IMAGES) for path in paths]
+    for path, rows in zip(paths, parts, strict=True):
+        rows["path"] = below(Path(path).parent, rows["path"], path)
     return _joined(parts, IMAGES, paths)
 
 
@@ -351,6 +347,8 @@ def _joined(
     parts: Sequence[pd.DataFrame], schema: Schema, paths: Sequence[str | Path]
 ) -> pd.DataFrame:
     """Checked frames under one another; of several, rows may still have the same key."""
+    if not parts:
+        raise ValueError(f"no files with {schema.kind} given")
     frame = pd.concat(parts, ignore_index=True)
     if len(parts) > 1:
         _check_unique(frame, schema, ", ".join(map(str, paths)))
@@ -386,45 +384,14 @@ def _metadata(schema: pa.Schema) -> str:
     return metadata.get(_METADATA_KEY, b"").decode()
 
 
-def _check_names(frame: pd.DataFrame, schema: Schema, where: str) -> None:
-    missing = [name for name in schema.names if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{where}: {schema.kind} lack the columns {', '.join(missing)}")
-    for name in frame.columns:
-        if name not in schema.names:
-            raise unknown(f"column of {schema.kind}", name, schema.names, where)
-
-
-def _check_column(values: pd.Series[Any], column: Column, where: str) -> None:
-    missing = values.isna()
-    if missing.any() and not column.may_be_missing:
-        row = int(missing.to_numpy().argmax())
-        raise ValueError(f"{where}: column {column.name!r} has no value in row {row}")
-    if not len(values) or missing.all():
-        return
-    fits = {
-        "string": pd.api.types.is_string_dtype,
-        "int64": pd.api.types.is_integer_dtype,
-        "float64": pd.api.types.is_numeric_dtype,
-        "bool": pd.api.types.is_bool_dtype,
-    }[column.dtype](values)
-    if not fits:
-        raise ValueError(
-            f"{where}: column {column.name!r} is {values.dtype}, must be {column.dtype}"
-        )
-
-
 def _check_unique(frame: pd.DataFrame, schema: Schema, where: str) -> None:
-    if not schema.key:
-        return
-    twice = frame.duplicated(list(schema.key))
-    if twice.any():
+    if schema.key and (twice := frame.duplicated(list(schema.key))).any():
         row = frame.loc[twice, list(schema.key)].iloc[0].to_dict()
         raise ValueError(f"{where}: two rows of {schema.kind} are about the same thing: {row}")
 
 
 def _to_arrow(frame: pd.DataFrame, schema: Schema, where: str) -> pa.Table:
-    fields = [pa.field(column.name, _ARROW[column.dtype]) for column in schema.columns]
+    fields = [pa.field(column.name, _TYPES[column.dtype][0]) for column in schema.columns]
     try:
         return pa.Table.from_pandas(frame[schema.names], pa.schema(fields), preserve_index=False)
     except pa.ArrowException as error:

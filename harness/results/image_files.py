@@ -32,6 +32,18 @@ _AHEAD_PIXELS = 64 * 1024 * 1024
 _MOST_WORKERS = 8
 #: What Pillow raises over broken files, by format and by where the fault is.
 _FAULTS = (OSError, SyntaxError, ValueError, IndexError, EOFError, Image.DecompressionBombError)
+#: Pillow goes by a file's content, not by its name, and hands PostScript to another program.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """An image file, not decoded yet, of a format that Pillow decodes itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is no image of such a format.
+    """
+    return Image.open(path, formats=_FORMATS)
 
 
 def decoded(path: str) -> Bytes:
@@ -69,7 +81,7 @@ def _check(image: Image.Image) -> None:
 
 def _opened(path: str, use: Callable[[Image.Image], _T]) -> _T:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return use(image)
     except _FAULTS as error:
         raise ValueError(f"image {path} cannot be read: {error}") from error
@@ -84,10 +96,10 @@ def n_workers(paths: Sequence[str | Path], threads: int) -> int:
     if threads < 2 or not paths:
         return 0
     try:
-        with Image.open(paths[0]) as image:
+        with open_image(paths[0]) as image:
             n_pixels = image.width * image.height
     except _FAULTS:
-        # Whoever reads it says so, beside what else is wrong.
+        # Whoever reads it says so, and what else is wrong.
         return 0
     pays = n_pixels >= _SMALLEST_PIXELS and n_pixels * len(paths) >= _FEWEST_PIXELS
     return min(threads - 1, _MOST_WORKERS) if pays else 0

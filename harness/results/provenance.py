@@ -34,6 +34,8 @@ def collect(kind: str, spec: Any, **facts: Any) -> str:
             (:mod:`harness.experiment.jobs`) goes into ``inputs``, with its hash.
         facts: further entries, by their keys.
     """
+    is_instance = dataclasses.is_dataclass(spec) and not isinstance(spec, type)
+    plain = dataclasses.asdict(spec) if is_instance else spec
     return json.dumps(
         {
             "kind": kind,
@@ -42,7 +44,7 @@ def collect(kind: str, spec: Any, **facts: Any) -> str:
             "packages": packages(),
             "hardware": hardware(),
             **facts,
-            "spec": _plain(spec),
+            "spec": json.loads(plain) if isinstance(plain, str) else plain,
             "inputs": hashes(getattr(spec, "reads", ())),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -115,21 +117,18 @@ def packages() -> dict[str, str]:
 @cache
 def hardware() -> dict[str, Any]:
     """CPU model, usable cores, memory in GiB and GPU; a GPU is seen only where torch is loaded."""
+    # Not imported here: jobs of tables need no torch.
+    torch = sys.modules.get("torch")
+    has_gpu = torch is not None and torch.cuda.is_available()
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "memory_gib": _memory_gib(),
-        "gpu": _gpu(),
+        "gpu": str(torch.cuda.get_device_name(0)) if torch and has_gpu else "none",
         "system": platform.platform(),
     }
-
-
-def _plain(spec: Any) -> Any:
-    if dataclasses.is_dataclass(spec) and not isinstance(spec, type):
-        return dataclasses.asdict(spec)
-    return json.loads(spec) if isinstance(spec, str) else spec
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -161,10 +160,3 @@ def _memory_gib() -> float | None:
     except (ValueError, OSError, AttributeError):
         return None
     return round(n_bytes / 2**30, 1)
-
-
-def _gpu() -> str:
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return "none"
-    return str(torch.cuda.get_device_name(0))

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
 from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.results import frames, provenance
+from harness.results.image_files import open_image
 
 #: Provenance of a folder of files that have no place for it themselves.
 SIDECAR = "provenance.json"
@@ -138,7 +137,11 @@ def survey(results: str | Path) -> Survey:
     if not folder.is_dir():
         raise FileNotFoundError(f"results folder {folder} is missing")
     found, faults = [], []
-    for path in _candidates(folder):
+    patterns = ("*.parquet", "figures/*.png", SIDECAR)
+    for path in sorted({path for pattern in patterns for path in folder.rglob(pattern)}):
+        parts = path.relative_to(folder).parts
+        if parts[0] in _SKIPPED or any(part.startswith(".") for part in parts):
+            continue
         try:
             below(folder, [str(path.relative_to(folder))], folder)
             found.append(Made(path, _record(path), folder))
@@ -166,21 +169,11 @@ def frames_of(made: Iterable[Made], kind: str) -> list[Made]:
     return [item for item in made if item.kind == kind]
 
 
-def _candidates(folder: Path) -> list[Path]:
-    patterns = ("*.parquet", "figures/*.png", SIDECAR)
-    found = {path for pattern in patterns for path in folder.rglob(pattern)}
-    return sorted(path for path in found if not _is_skipped(path.relative_to(folder)))
-
-
-def _is_skipped(path: Path) -> bool:
-    return path.parts[0] in _SKIPPED or any(part.startswith(".") for part in path.parts)
-
-
 def _record(path: Path) -> dict[str, Any]:
     if path.suffix == ".parquet":
         return frames.read_provenance(path)
     if path.name == SIDECAR:
         return provenance.parse(path.read_text(encoding="utf-8"))
-    with Image.open(path) as image:
+    with open_image(path) as image:
         text = image.info.get("Description", "")
     return provenance.parse(text if text.startswith("{") else "")

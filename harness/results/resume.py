@@ -15,7 +15,8 @@ _ROWS_FILE = "rows.jsonl"
 class Work:
     """A folder of partial results.
 
-    Opening it for another job than the one that filled it empties it.
+    Opening it for another job than the one that filled it empties it, and so does a link in it:
+    nothing here makes links, and through one, files outside would be changed or published.
 
     Args:
         folder: made if missing.
@@ -24,7 +25,8 @@ class Work:
 
     def __init__(self, folder: str | Path, identity: str) -> None:
         self.folder = Path(folder)
-        if self.folder.exists() and _identity_in(self.folder) != identity:
+        has_links = any(path.is_symlink() for path in self.folder.rglob("*"))
+        if self.folder.exists() and (has_links or _identity_in(self.folder) != identity):
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / _JOB_FILE).write_text(json.dumps({"identity": identity}), encoding="utf-8")
@@ -40,7 +42,10 @@ class Work:
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Record finished rows; they are on disk when this returns."""
         path = self.folder / _ROWS_FILE
-        _end_last_line(path)
+        data = path.read_bytes() if path.is_file() else b""
+        if data and not data.endswith(b"\n"):
+            # A kill while a row was being written leaves a torn line; no other must be glued to it.
+            path.write_bytes(data[: data.rfind(b"\n") + 1])
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
             file.flush()
@@ -57,12 +62,3 @@ def _identity_in(folder: Path) -> str:
         return str(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _end_last_line(path: Path) -> None:
-    # A kill while a row was being written leaves a torn line; what follows must not be glued on.
-    if not path.is_file():
-        return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from harness.base.safe_paths import below
+
 #: Measurements of the training, as frames of the kind "training".
 STEPS_FILE = "steps.parquet"
 #: A trained network's files, as :mod:`hypernoise.networks.saved_lora` names them.
@@ -31,7 +33,12 @@ def network_files(training: str, checkpoint: int | None = None) -> tuple[str, ..
 
 
 def copy_network(source: Path, target: Path) -> None:
-    """Copy a trained network's two files into a folder, which is made."""
+    """Copy a trained network's two files into a folder, which is made.
+
+    Raises:
+        SpecError: a file is a link out of its folder.
+    """
+    files = below(source, NETWORK_FILES, source)
     target.mkdir(parents=True, exist_ok=True)
-    for name in NETWORK_FILES:
-        shutil.copyfile(source / name, target / name)
+    for file, name in zip(files, NETWORK_FILES, strict=True):
+        shutil.copyfile(file, target / name)

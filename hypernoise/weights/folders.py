@@ -36,10 +36,16 @@ def check_folder(weights: str) -> None:
 
 
 def component_names(index: Mapping[str, Any]) -> Iterator[str]:
-    """The components that a pipeline's ``model_index.json`` names."""
+    """The components that a pipeline's ``model_index.json`` names: folders next to it.
+
+    Raises:
+        ValueError: a name would lead elsewhere.
+    """
     for name, entry in index.items():
         # An optional component that the checkpoint lacks is recorded as [null, null].
         if not name.startswith("_") and isinstance(entry, list) and entry[0] is not None:
+            if not name.isidentifier():
+                raise ValueError(f"{INDEX} names a component {name!r}, which is no folder's name")
             yield name
 
 
@@ -71,7 +77,10 @@ def check_component(folder: Path) -> None:
         check_safetensors(str(folder), (path.name for path in sorted(folder.iterdir())))
     files = set(folder.glob("*.safetensors"))
     for index in folder.glob(_SHARDS):
-        files |= {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
+        for name in set(json.loads(index.read_text())["weight_map"].values()):
+            if Path(name).name != name:
+                raise ValueError(f"{index} names {name!r}, which is not in its folder")
+            files.add(folder / name)
     for path in sorted(files):
         check_file(path)
 

@@ -23,7 +23,7 @@ from paths import REPOSITORY, SUPPORT
 
 from harness.__main__ import main
 from harness.base.import_strings import resolve
-from harness.cli.verbs import COMMANDS, JOB_VERBS, Command
+from harness.cli.verbs import COMMANDS, JOB_VERBS, Command, option
 from harness.experiment.jobs import JOBS, ScoreJob, to_json
 from harness.results import frames
 from harness.stages import generate
@@ -60,7 +60,8 @@ def test_every_job_has_a_verb_whose_module_can_do_it() -> None:
 def test_every_command_names_a_function_that_takes_its_options() -> None:
     for verb, command in COMMANDS.items():
         parser = argparse.ArgumentParser()
-        command.add_options(parser)
+        for name, given in command.options:
+            parser.add_argument(name, **given)
         options = {action.dest for action in parser._actions} - {"help"}
         parameters = inspect.signature(resolve(command.target)).parameters.values()
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
@@ -99,19 +100,28 @@ def test_jobs_on_standard_input_are_checked_ahead(
     assert form.startswith("error: not a verb, a tab and a job: 'generate")
 
 
-def test_a_job_runs_from_json_and_from_a_file(tmp_path: Path) -> None:
-    job = generate_job(tmp_path)
+def test_a_job_runs_from_json_and_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = generate_job(Path())
     assert main(["generate", "--job", to_json(job)]) == 0
     assert len(frames.read(job.out, "images")) == 6
-    scoring = ScoreJob(BENCHMARK, {}, (job.out,), str(tmp_path / "scores.parquet"))
+    scoring = ScoreJob(BENCHMARK, {}, (job.out,), "scores.parquet")
     path = tmp_path / "job.json"
     path.write_text(to_json(scoring))
+    # A file names only code that the checkout's own files name.
+    toys = tmp_path / "workflows" / "config" / "toys.yaml"
+    toys.parent.mkdir(parents=True)
+    toys.write_text("")
+    assert main(["score", "--job", str(path)]) == 2
+    assert f"unknown target of workflows '{BENCHMARK.target}'" in capsys.readouterr().err
+    toys.write_text(f"[{BENCHMARK.target}, {BENCHMARK.prompts.target}]")
     assert main(["score", "--job", str(path)]) == 0
     assert len(frames.read(scoring.out, "scores")) == 6
 
 
-def _with_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path)
+PATH = (option("path", type=Path),)
 
 
 def test_a_command_gets_its_own_options_and_tells_faults_in_a_line(
@@ -123,7 +133,7 @@ def test_a_command_gets_its_own_options_and_tells_faults_in_a_line(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     for verb, function in (("where", "code"), ("missing", "missing")):
-        command = Command("look at a folder", f"commands_of_test:{function}", _with_path)
+        command = Command("look at a folder", f"commands_of_test:{function}", PATH)
         monkeypatch.setitem(COMMANDS, verb, command)
     assert main(["where", "here"]) == 4
     assert main(["missing", "here"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,7 +27,12 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import SpecError
 from harness.experiment.jobs import ScoreJob, TableJob, to_json
 from harness.report import make
+from harness.report.grids import read_pixels
 from harness.results import frames, provenance
+from harness.results.image_files import check_intact, decoded, upright
+from harness.results.resume import Work
+from harness.results.training_folder import NETWORK_FILES, copy_network
+from hypernoise.weights.folders import check_folder
 
 WORKFLOWS = REPOSITORY / "workflows"
 COMPONENTS = ("--components", str(WORKFLOWS))
@@ -229,3 +235,125 @@ def test_paths_below_a_folder_may_be_reached_by_links_that_stay_inside(tmp_path:
     for name in ("..", "real/../..", "/", str(tmp_path / "real" / "a.png")):
         with pytest.raises(SpecError, match="which is outside"):
             below(tmp_path, [name], "f")
+
+
+def test_a_job_from_a_file_names_declared_code_and_places_below_the_folder_only(
+    secret: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("workflows").symlink_to(WORKFLOWS)
+    honest = table_job("table1", "scores", "images", "timings")
+    hostile = {
+        "subprocess:getoutput": replace(
+            honest, table=replace(honest.table, target="subprocess:getoutput", arguments={})
+        ),
+        "os:system": replace(
+            honest, table=replace(honest.table, arguments={"of": "os:system", "command": "touch"})
+        ),
+        str(secret): replace(honest, out=str(secret)),
+        "../x": replace(honest, out="../x"),
+        "results/../../scores.parquet": replace(
+            honest, inputs={"scores": ("results/../../scores.parquet",)}
+        ),
+    }
+    for word, job in hostile.items():
+        Path("job.json").write_text(to_json(job))
+        assert main(["table", "--job", "job.json"]) == 2
+        said = capsys.readouterr().err
+        assert repr(word) in said
+        assert "job.json" in said
+    Path("job.json").write_text(to_json(honest))
+    assert main(["table", "--job", "job.json"]) == 0
+    assert main(["table", "--job", "nowhere.json"]) == 2
+    assert "job file nowhere.json is missing" in capsys.readouterr().err
+
+
+def test_an_image_in_postscript_reaches_no_interpreter(
+    secret: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bin").mkdir()
+    Path("bin/gs").write_text("#!/bin/sh\ntouch ran\n")
+    Path("bin/gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}:{os.environ['PATH']}")
+    Image.new("RGB", (8, 8)).save(IMAGES.parent / "png" / "000.png", "EPS")
+    capsys.readouterr()
+    assert main(READERS["gallery"]()) == 2
+    assert "000.png" in capsys.readouterr().err
+    for read in (read_pixels, decoded, upright, check_intact):
+        with pytest.raises(ValueError, match=r"000\.png (is truncated|cannot be read)"):
+            read(str(IMAGES.parent / "png" / "000.png"))
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("suffix", [".md", ".csv", ".tex", ".html"])
+def test_verify_shows_no_line_of_a_file_that_a_text_of_a_table_links_to(
+    secret: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (secret.parent / "secret.txt").write_text("the key\nis this,and that\n")
+    stored = TABLE.with_suffix(suffix)
+    stored.unlink()
+    stored.symlink_to(secret.parent / "secret.txt")
+    assert main(["verify", "results", *COMPONENTS]) == 1
+    said = capsys.readouterr().out
+    assert "a link to" in said
+    assert "the key" not in said
+    assert "is this" not in said
+
+
+def test_verify_hashes_no_folder_with_a_link_out_of_it(
+    secret: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = RESULTS / "models" / "net"
+    network.mkdir(parents=True)
+    (network / "weights").symlink_to(secret)
+    say(SCORES, lambda record: record["inputs"].update({str(network): "0" * 64}))
+    assert main(["verify", "results", *COMPONENTS]) == 1
+    assert f"{SCORES}: cannot be traced: {network} names 'weights'" in capsys.readouterr().out
+
+
+def test_no_link_in_a_trained_network_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("the key")
+    network = tmp_path / "net"
+    network.mkdir()
+    (network / NETWORK_FILES[0]).symlink_to(tmp_path / "secret")
+    (network / NETWORK_FILES[1]).touch()
+    with pytest.raises(SpecError, match="a link to"):
+        copy_network(network, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_work_folder_with_a_link_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("the key\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    for name, place in (("rows.jsonl", "secret"), ("png", "elsewhere")):
+        Work(tmp_path / "work", "same")
+        (tmp_path / "work" / name).symlink_to(tmp_path / place)
+        work = Work(tmp_path / "work", "same")
+        work.add([{"path": "a"}])
+        assert work.rows() == [{"path": "a"}]
+        assert not (tmp_path / "work" / "png").exists()
+    assert (tmp_path / "secret").read_text() == "the key\n"
+    assert (tmp_path / "elsewhere" / "kept").exists()
+
+
+def test_a_gallery_stays_in_its_folder_whatever_models_are_called(secret: Path) -> None:
+    for file in (IMAGES, SCORES):
+        first = frames.read_any(file)["model"].min()
+        rewrite(file, lambda rows, first=first: rows.assign(model=rows.model.replace(first, "..")))
+    job = table_job("gallery", "images", "scores", out="out/gallery/index")
+    make.run(job)
+    inside = [path.parts[:3] for path in Path("out").rglob("*.png")]
+    assert set(inside) == {("out", "gallery", "images")}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc"])
+def test_no_index_of_weights_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({name: ["diffusers", "UNet"]}))
+    with pytest.raises(ValueError, match="which is no folder's name"):
+        check_folder(str(tmp_path))
+    (tmp_path / "model_index.json").write_text(json.dumps({"unet": ["diffusers", "UNet"]}))
+    (tmp_path / "unet").mkdir()
+    index = tmp_path / "unet" / "x.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": f"{name}/x.safetensors"}}))
+    with pytest.raises(ValueError, match="which is not in its folder"):
+        check_folder(str(tmp_path))

@@ -321,7 +321,7 @@ def test_an_image_is_not_judged_by_a_prompt_that_has_changed_since_it_was_made(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": ()}, "no image frames"),
+        ({"images": ()}, "no files with images"),
         (
             {"benchmark": dataclasses.replace(BENCHMARK, name="toy2")},
             "images of benchmark 'toy_benchmark' cannot be scored as 'toy2'",
