@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.base.import_strings import resolve
 from harness.build.devices import GIB, default_device, dtype_of, free_memory_bytes
 from harness.build.targets import call_target, check_target
-from harness.experiment.components import ModelSpec, resolve
+from harness.experiment.components import ModelSpec
 from hypernoise.models.protocol import ChecksSources, Generator
 from hypernoise.weights.pipelines import check_pipeline
 

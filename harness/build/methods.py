@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.base.errors import SpecError, prefix
+from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
-from harness.experiment.components import MethodSpec, RewardSpec, resolve
+from harness.experiment.components import MethodSpec, RewardSpec
 from harness.results.training_folder import checkpoints_of
 from hypernoise.methods.protocol import Checked, Method
 from hypernoise.models.protocol import Generator

@@ -30,7 +30,8 @@ from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
-from harness.experiment.jobs import TableJob, from_json
+from harness.experiment.jobs import TableJob
+from harness.experiment.validation import from_json
 from harness.report import figure_diff, formats, table_diff, table_rows
 from harness.report.frame_inputs import make
 from harness.results import component_versions, frames, provenance

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 
 from harness.base.errors import SpecError, unknown
 from harness.base.signatures import check_call
-from harness.experiment.config import DEFAULT, MAIN, Called
+from harness.experiment.config import DEFAULT, MAIN
 from harness.experiment.plan import Experiment
 from harness.experiment.variants import Variant
 
@@ -20,18 +20,28 @@ def check(experiment: Experiment) -> None:
     Raises:
         SpecError: names the file, the word and the nearest valid one.
     """
-    experiment.registry.check_rewards()
-    _check_names(experiment)
+    registry, config, file = experiment.registry, experiment.config, experiment.file
+    registry.check_rewards()
+    _known(experiment, registry.rewards, "reward", config.judges.values())
+    _known(experiment, registry.models, "model in steps", config.steps)
+    _known(experiment, registry.benchmarks, "benchmark in timing", [config.timing.benchmark])
+    _known(experiment, registry.models, "model in pretrain", config.pretrain.generators)
+    _known(experiment, registry.rewards, "reward in pretrain", config.pretrain.matchers)
     _check_sets(experiment)
     _check_searches(experiment)
-    for section in ("training", "arguments", "prompts"):
-        _check_layers(experiment, section)
-    _check_arguments(experiment)
-    _check_matching(experiment)
-    config = experiment.config
+    _check_layers(experiment)
+    for model, reward, training in experiment.trainings():
+        options = experiment.options(model, reward, training)
+        validated, kept = options["validate_every"], options["checkpoint_every"]
+        if experiment.declared(training).state == "matched" and kept % validated:
+            raise SpecError(
+                f"{file}: {training} on {model} has a checkpoint every {kept} steps, "
+                f"but is validated every {validated}; only a validated checkpoint can be matched"
+            )
     layers = [called for layer in config.prompts.values() for _, called in layer if called]
     for called in (*layers, config.audit.prompts, *config.similarities.values()):
-        _check_target(experiment, called)
+        what = f"argument of {called.target}:"
+        check_call(called.target, called.arguments, file=file, what=what)
 
 
 def check_tables(experiment: Experiment) -> None:
@@ -49,15 +59,6 @@ def _known(experiment: Experiment, valid: Collection[str], what: str, names: Ite
     for name in names:
         if name not in valid:
             raise unknown(what, name, valid, experiment.file)
-
-
-def _check_names(experiment: Experiment) -> None:
-    registry, config = experiment.registry, experiment.config
-    _known(experiment, registry.rewards, "reward", config.judges.values())
-    _known(experiment, registry.models, "model in steps", config.steps)
-    _known(experiment, registry.benchmarks, "benchmark in timing", [config.timing.benchmark])
-    _known(experiment, registry.models, "model in pretrain", config.pretrain.generators)
-    _known(experiment, registry.rewards, "reward in pretrain", config.pretrain.matchers)
 
 
 def _check_sets(experiment: Experiment) -> None:
@@ -92,43 +93,24 @@ def _check_searches(experiment: Experiment) -> None:
             )
 
 
-def _check_layers(experiment: Experiment, section: str) -> None:
-    registry = experiment.registry
+def _check_layers(experiment: Experiment) -> None:
+    registry, config, file = experiment.registry, experiment.config, experiment.file
     kinds = {method.trains for method in registry.methods.values() if method.trains}
     valid = {DEFAULT, *registry.models, *registry.rewards, *registry.methods, *kinds}
-    for key in getattr(experiment.config, section):
-        for word in (Variant.parse(word, experiment.file) for word in key.split()):
+    sections = {name: getattr(config, name) for name in ("training", "arguments", "prompts")}
+    for section, key in ((name, key) for name, layers in sections.items() for key in layers):
+        for word in (Variant.parse(word, file) for word in key.split()):
             _known(experiment, valid, f"name in config section {section!r}:", [word.name])
             if word.arguments:
                 experiment.parts(str(word))
-
-
-def _check_arguments(experiment: Experiment) -> None:
-    methods = experiment.registry.methods
-    for key, given in experiment.config.arguments.items():
+    for key, given in config.arguments.items():
         words = (Variant.parse(word).name for word in key.split())
-        named = [name for name in words if name in methods]
+        named = [name for name in words if name in registry.methods]
         if len(named) != 1:
             raise SpecError(
-                f"{experiment.file}: {key!r} in config section 'arguments' must name one method, "
+                f"{file}: {key!r} in config section 'arguments' must name one method, "
                 "and may name a model or a reward too, as in 'tiny_sd reno'"
             )
-        where, file = f"method {named[0]!r} in config section 'arguments'", experiment.file
-        target = methods[named[0]].target
-        check_call(target, given, file=file, what=f"argument of {where}:", where=where)
-
-
-def _check_matching(experiment: Experiment) -> None:
-    for model, reward, training in experiment.trainings():
-        options = experiment.options(model, reward, training)
-        validated, kept = options["validate_every"], options["checkpoint_every"]
-        if experiment.declared(training).state == "matched" and kept % validated:
-            raise SpecError(
-                f"{experiment.file}: {training} on {model} has a checkpoint every {kept} steps, "
-                f"but is validated every {validated}; only a validated checkpoint can be matched"
-            )
-
-
-def _check_target(experiment: Experiment, called: Called) -> None:
-    what = f"argument of {called.target}:"
-    check_call(called.target, called.arguments, file=experiment.file, what=what)
+        where = f"method {named[0]!r} in config section 'arguments'"
+        target, what = registry.methods[named[0]].target, f"argument of {where}:"
+        check_call(target, given, file=file, what=what, where=where)

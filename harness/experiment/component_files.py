@@ -7,9 +7,8 @@ in ``models``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from harness.base.errors import SpecError
 from harness.experiment import pins
@@ -34,20 +33,15 @@ def declared(folder: Path) -> Registry:
     for kind in KINDS:
         # Sorted, so that their order is everywhere the same.
         for file in sorted((folder / kind).glob("*.smk")):
-            _read(file, kind.removesuffix("s"), registry)
+            add = f"add_{kind.removesuffix('s')}"
+            text = file.read_text(encoding="utf-8")
+            try:
+                code = compile(text, str(file), "exec")
+                exec(code, {add: partial(getattr(registry, add), file=str(file))})
+            except (SyntaxError, NameError, TypeError) as error:
+                has_rule = re.search(r"^\s*(rule|checkpoint)\b.*:", text, re.MULTILINE)
+                advice = "a rule belongs in workflows/rules: " if has_rule else ""
+                raise SpecError(f"{file}: {advice}{error}") from error
     registry.check_rewards()
     pins.use(registry, folder)
     return registry
-
-
-def _read(file: Path, kind: str, registry: Registry) -> None:
-    text = file.read_text(encoding="utf-8")
-    add: Callable[..., Any] = getattr(registry, f"add_{kind}")
-    names = {f"add_{kind}": lambda name, **given: add(name, file=str(file), **given)}
-    try:
-        exec(compile(text, str(file), "exec"), names)
-    except (SyntaxError, NameError, TypeError) as error:
-        has_rule = re.search(r"^\s*(rule|checkpoint)\b.*:", text, re.MULTILINE)
-        raise SpecError(
-            f"{file}: {'a rule belongs in workflows/rules: ' if has_rule else ''}{error}"
-        ) from error

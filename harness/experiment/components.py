@@ -17,36 +17,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic.dataclasses import dataclass
 
 from harness.base.errors import SpecError, prefix, unknown
-from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.experiment.identity import Place
-from harness.experiment.validation import STRICT, Count, checked, from_json, to_json
+from harness.experiment.validation import STRICT, Count, checked
 from hypernoise.identity import SCORES_ONLY
 from hypernoise.weights.pins import COMMIT, REPOSITORY
 
-__all__ = [
-    "TRAINABLE",
-    "WEIGHT_ARGUMENTS",
-    "BenchmarkSpec",
-    "MethodSpec",
-    "ModelSpec",
-    "PromptsSpec",
-    "Registry",
-    "RewardSpec",
-    "SimilaritySpec",
-    "SpecError",
-    "TableSpec",
-    "from_json",
-    "resolve",
-    "to_json",
-    "unknown",
-]
-
 Arguments = Mapping[str, Any]
-Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
-
 #: What a method can have trained before it runs.
-TRAINABLE: tuple[Trainable, ...] = ("hypernoise", "lora_finetune", "low_frequency")
+Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
 #: Arguments of a reward that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: In place of weights: the declared architecture with random ones.
@@ -56,38 +35,46 @@ _RANDOM_ENDING = "_random"
 
 
 @dataclass(frozen=True, config=STRICT)
-class ModelSpec:
-    """A generator: ``target(weights=..., size_px=..., **arguments)`` is a Generator.
+class Component:
+    """What every declaration says.
 
     Attributes:
         name: its name in config, tables and paths.
-        target: ``"package.module:Class"``.
+        target: ``"package.module:Class"``, or a function of a table.
+        version: raise it when a change of code changes numbers.
+        arguments: further arguments of the target; a ``dtype`` is given by name.
+        file: the .smk file that declares it, for messages.
+    """
+
+    name: str
+    target: Place
+    version: Count
+    arguments: Arguments = field(default_factory=dict)
+    file: Place = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelSpec(Component):
+    """A generator: ``target(weights=..., size_px=..., **arguments)`` is a Generator.
+
+    Attributes:
         weights: diffusers folder, hub repository (with ``revision``), or ``"random"`` (with
             ``architecture``).
         revision: commit of the hub repository; passed on only where given.
         architecture: what to build where weights are random; passed on only there. A model that has
             one gets a twin with random weights, ``<name>_random``.
         encodings: folder that keeps the encodings of prompts (:mod:`harness.build.encodings`), for
-        models
-            whose text encoders are large; without one, nothing is kept.
+            models whose text encoders are large; without one, nothing is kept.
         size_px: width and height of an image.
         steps: sampling steps unless the config says otherwise.
-        arguments: further constructor arguments; a ``dtype`` is given by name.
-        version: raise it when a change of code changes numbers.
-        file: the .smk file that declares it, for messages.
     """
 
-    name: str
-    target: Place
     weights: str
     size_px: Count
-    version: Count
     revision: str = ""
     steps: Count = 1
-    arguments: Arguments = field(default_factory=dict)
     architecture: str = ""
     encodings: Place = ""
-    file: Place = ""
 
     @property
     def is_random(self) -> bool:
@@ -98,9 +85,9 @@ class ModelSpec:
         return not self.is_random and not self.revision
 
 
-@dataclass(frozen=True, config=STRICT)
-class RewardSpec:
-    """A reward: ``target(**arguments)`` is a Reward. Attributes as in :class:`ModelSpec`.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RewardSpec(Component):
+    """A reward: ``target(**arguments)`` is a Reward.
 
     Attributes:
         weights_of: the parts of a sum: name of another reward -> its weight. The target then
@@ -109,11 +96,6 @@ class RewardSpec:
             carries all that it needs.
     """
 
-    name: str
-    target: Place
-    version: Count
-    arguments: Arguments = field(default_factory=dict)
-    file: Place = ""
     weights_of: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, RewardSpec] = field(default_factory=dict)
 
@@ -129,8 +111,8 @@ class RewardSpec:
         return list({single.name: single for single in found or [self]}.values())
 
 
-@dataclass(frozen=True, config=STRICT)
-class MethodSpec:
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MethodSpec(Component):
     """A way of spending compute: ``target(**arguments)`` is a Method.
 
     Attributes:
@@ -145,10 +127,6 @@ class MethodSpec:
         searcher: that method, with the config's arguments; a declaration leaves it out.
     """
 
-    name: str
-    target: Place
-    version: Count
-    arguments: Arguments = field(default_factory=dict)
     trains: Trainable | None = None
     state: Literal["final", "matched"] = "final"
     checkpoint: Count | None = None
@@ -177,8 +155,8 @@ class SimilaritySpec:
     arguments: Arguments = field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=STRICT)
-class BenchmarkSpec:
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BenchmarkSpec(Component):
     """``target(**arguments)`` is a :class:`harness.benchmarks.protocol.Benchmark`.
 
     Attributes:
@@ -187,13 +165,8 @@ class BenchmarkSpec:
         n_images: images per prompt.
     """
 
-    name: str
-    target: Place
-    version: Count
     metric: Annotated[str, SCORES_ONLY] = ""
     n_images: Count = 4
-    arguments: Arguments = field(default_factory=dict)
-    file: Place = ""
 
     @property
     def prompts(self) -> PromptsSpec:
@@ -203,8 +176,8 @@ class BenchmarkSpec:
         )
 
 
-@dataclass(frozen=True, config=STRICT)
-class TableSpec:
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TableSpec(Component):
     """A table, figure or page: ``target`` makes it of frames, with ``arguments``.
 
     The target says by the names of its parameters which frames it needs and what else
@@ -225,11 +198,6 @@ class TableSpec:
         per_model: there is one for every model, under its name and the model's.
     """
 
-    name: str
-    target: Place
-    version: Count
-    arguments: Arguments = field(default_factory=dict)
-    file: Place = ""
     sets: tuple[str, ...] = ("main",)
     makes: Literal["table", "figure", "gallery", "page"] = "table"
     label: str = ""
@@ -273,17 +241,13 @@ class Registry:
     def add_model(self, name: str, *, file: str = "", **given: Any) -> ModelSpec:
         """Declare a generator; see :class:`ModelSpec`."""
         passed = {key for key in ("weights", "size_px", "revision", "architecture") if key in given}
-        spec = _declared(ModelSpec, "model", name, file, given, passed)
+        spec = _declared(ModelSpec, name, file, given, passed)
         _check_model_weights(spec)
-        added = _add(self.models, "model", spec)
+        _add(self.models, spec)
         if spec.architecture and not spec.is_random:
-            self._add_random_twin(spec)
-        return added
-
-    def _add_random_twin(self, spec: ModelSpec) -> None:
-        name = spec.name + _RANDOM_ENDING
-        twin = replace(spec, name=name, weights=RANDOM_WEIGHTS, revision="")
-        _add(self.models, "model", twin)
+            twin = name + _RANDOM_ENDING
+            _add(self.models, replace(spec, name=twin, weights=RANDOM_WEIGHTS, revision=""))
+        return spec
 
     def add_reward(
         self, name: str, *, file: str = "", parts: Mapping[str, float] | None = None, **given: Any
@@ -295,13 +259,21 @@ class Registry:
                 :meth:`check_rewards` looks for them.
         """
         if parts is not None:
-            _check_part_weights(name, parts, file)
+            if not parts:
+                raise SpecError(f"{prefix(file)}reward {name!r} is a sum of no parts")
+            for part, weight in parts.items():
+                is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+                if not is_number or not math.isfinite(weight):
+                    raise SpecError(
+                        f"{prefix(file)}weight of part {part!r} in reward {name!r} is {weight!r}, "
+                        "must be a finite number"
+                    )
             given = {**given, "weights_of": parts}
         passed = set() if parts is None else {"parts"}
-        spec = _declared(RewardSpec, "reward", name, file, given, passed)
+        spec = _declared(RewardSpec, name, file, given, passed)
         if spec.is_random:
             _check_random_name(name, file)
-        return _add(self.rewards, "reward", spec)
+        return _add(self.rewards, spec)
 
     def reward(self, name: str) -> RewardSpec:
         """A reward by its name, with the declarations of its parts.
@@ -309,17 +281,17 @@ class Registry:
         Raises:
             SpecError: it or a part is unknown, or it is a part of itself.
         """
-        return self._with_parts(self.find(self.rewards, "reward", name), ())
+        return self._with_parts(self.find(self.rewards, "reward", name))
 
     def check_rewards(self) -> None:
         """Check that the parts of every sum exist; raises as :meth:`reward`."""
         for name in self.rewards:
             self.reward(name)
 
-    def _with_parts(self, spec: RewardSpec, above: tuple[str, ...]) -> RewardSpec:
+    def _with_parts(self, spec: RewardSpec, above: tuple[str, ...] = ()) -> RewardSpec:
         if spec.name in above:
-            chain = " -> ".join([*above, spec.name])
-            raise SpecError(f"{prefix(spec.file)}a reward cannot be a part of itself: {chain}")
+            fault = f"a reward cannot be a part of itself: {' -> '.join([*above, spec.name])}"
+            raise SpecError(f"{prefix(spec.file)}{fault}")
         parts = {}
         for name in spec.weights_of:
             part = self.find(self.rewards, f"part of reward {spec.name!r}:", name, spec.file)
@@ -331,18 +303,15 @@ class Registry:
     def add_method(self, name: str, *, file: str = "", **given: Any) -> MethodSpec:
         """Declare a method; see :class:`MethodSpec`."""
         passed = {"search"} if given.get("search") else set()
-        return _add(
-            self.methods, "method", _declared(MethodSpec, "method", name, file, given, passed)
-        )
+        return _add(self.methods, _declared(MethodSpec, name, file, given, passed))
 
     def add_benchmark(self, name: str, *, file: str = "", **given: Any) -> BenchmarkSpec:
         """Declare a benchmark; see :class:`BenchmarkSpec`."""
-        spec = _declared(BenchmarkSpec, "benchmark", name, file, given)
-        return _add(self.benchmarks, "benchmark", spec)
+        return _add(self.benchmarks, _declared(BenchmarkSpec, name, file, given))
 
     def add_table(self, name: str, *, file: str = "", **given: Any) -> TableSpec:
         """Declare a table or figure; see :class:`TableSpec`."""
-        return _add(self.tables, "table", _declared(TableSpec, "table", name, file, given))
+        return _add(self.tables, _declared(TableSpec, name, file, given))
 
     @staticmethod
     def find(specs: Mapping[str, Spec], what: str, name: str, file: str = "") -> Spec:
@@ -357,42 +326,38 @@ class Registry:
 
 
 def _declared(
-    kind: type[Spec],
-    what: str,
-    name: str,
-    file: str,
-    given: Arguments,
-    passed: Collection[str] = (),
+    kind: type[Spec], name: str, file: str, given: Arguments, passed: Collection[str] = ()
 ) -> Spec:
     """A component; keywords that are no fields of its kind are arguments of its target.
 
     Args:
         passed: fields that its target is called with too.
     """
-    what = f"{what} {name!r}"
-    filled_in = {
-        "name",
-        "file",
-        "arguments",
-        "searcher",
-        *({"parts"} if kind is RewardSpec else ()),
-    }
+    what = f"{_word(kind)} {name!r}"
+    filled_in = {"name", "file", "arguments", "searcher"}
+    if kind is RewardSpec:
+        filled_in.add("parts")
     own = {entry.name for entry in fields(kind)} - filled_in
     arguments = {key: value for key, value in given.items() if key not in own}
     made = {key: value for key, value in given.items() if key in own}
     try:
         json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise SpecError(
-            f"{prefix(file)}arguments of {what} must be JSON values: {error}"
-        ) from error
+        fault = f"arguments of {what} must be JSON values: {error}"
+        raise SpecError(f"{prefix(file)}{fault}") from error
     if "target" in made:
         called = {name: made.get(name, ()) for name in passed} | arguments
         check_call(made["target"], called, file=file, valid=own)
     return checked({**made, "name": name, "file": file, "arguments": arguments}, kind, what, file)
 
 
-def _add(specs: dict[str, Spec], what: str, spec: Spec) -> Spec:
+def _word(kind: type[Any]) -> str:
+    """What messages call a kind of component: ``model``."""
+    return kind.__name__.removesuffix("Spec").lower()
+
+
+def _add(specs: dict[str, Spec], spec: Spec) -> Spec:
+    what = _word(type(spec))
     # Names become folders, and Snakemake wildcards that a slash or dot would break.
     if not spec.name.isidentifier():
         raise SpecError(
@@ -430,19 +395,5 @@ def _check_model_weights(spec: ModelSpec) -> None:
 
 def _check_random_name(reward: str, file: str) -> None:
     if not reward.endswith(_RANDOM_ENDING):
-        raise SpecError(
-            f"{prefix(file)}weights of reward {reward!r}: random ones need a reward name that "
-            f"ends in {_RANDOM_ENDING!r}"
-        )
-
-
-def _check_part_weights(name: str, parts: Mapping[str, float], file: str) -> None:
-    if not parts:
-        raise SpecError(f"{prefix(file)}reward {name!r} is a sum of no parts")
-    for part, weight in parts.items():
-        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not is_number or not math.isfinite(weight):
-            raise SpecError(
-                f"{prefix(file)}weight of part {part!r} in reward {name!r} is {weight!r}, "
-                "must be a finite number"
-            )
+        fault = f"random ones need a reward name that ends in {_RANDOM_ENDING!r}"
+        raise SpecError(f"{prefix(file)}weights of reward {reward!r}: {fault}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic.fields import FieldInfo
 
 from harness.base.errors import SpecError
 from harness.experiment.validation import checked
@@ -34,15 +35,15 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _canonical(methods: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(str(Variant.parse(text)) for text in methods)
-
-
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Names = Annotated[tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 UniqueNames = Annotated[Names, AfterValidator(_unique)]
 #: ``name`` or ``name:argument=value,...`` each.
-Methods = Annotated[Names, AfterValidator(_canonical), AfterValidator(_unique)]
+Methods = Annotated[
+    Names,
+    AfterValidator(lambda methods: tuple(str(Variant.parse(text)) for text in methods)),
+    AfterValidator(_unique),
+]
 Arguments = dict[str, Any]
 
 
@@ -162,22 +163,26 @@ class Pretrain(Section):
     """Name -> fields of its recipe to change, for a try."""
 
 
-def _layer() -> type[Section]:
-    """A class with the options of all kinds of networks, none of them required."""
-    fields: dict[str, Any] = {}
-    for kind in KINDS.values():
-        for name, option in kind.options.model_fields.items():
-            optional = copy(option)
-            if option.is_required():
-                optional.default = None
-            fields[name] = (option.annotation, optional)
-    return create_model("TrainingLayer", __base__=Section, __doc__="Training options.", **fields)
+def _optional(option: FieldInfo) -> FieldInfo:
+    found = copy(option)
+    found.default = None if option.is_required() else option.default
+    return found
 
 
 if TYPE_CHECKING:
     TrainingLayer: TypeAlias = Section
 else:
-    TrainingLayer = _layer()
+    # The options of all kinds of networks, none of them required.
+    TrainingLayer = create_model(
+        "TrainingLayer",
+        __base__=Section,
+        __doc__="Training options.",
+        **{
+            name: (option.annotation, _optional(option))
+            for kind in KINDS.values()
+            for name, option in kind.options.model_fields.items()
+        },
+    )
 
 
 def _has_default(layers: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -104,23 +104,15 @@ def _reduced(value: Any, dropped: frozenset[Mark]) -> Any:
         # Prompts have no name but their target's, and an argument may name a target, too.
         found = _TARGET.fullmatch(value)
         return found[1] if found else value
-    names = _fields_of(type(value))
-    return _of_fields(value, names, dropped) if names else value
-
-
-def _of_fields(item: Any, names: Iterable[str], dropped: frozenset[Mark]) -> dict[str, Any]:
-    kind: Any = type(item)
-    kept = [name for name in names if not dropped & marks_of(kind)[name]]
-    found = {name: getattr(item, name) for name in kept}
-    for name, target in _targets(item).items():
+    kind: Any = type(value)
+    if not _fields_of(kind):
+        return value
+    kept = {k: getattr(value, k) for k, marks in marks_of(kind).items() if not dropped & marks}
+    # Fields of a job or component that hold arguments -> what these are arguments of.
+    targets = {"arguments": value.target} if hasattr(value, "target") else {}
+    for name, target in {**targets, **getattr(value, "targets", {})}.items():
         without = _marked(target, dropped)
-        found[name] = {key: given for key, given in found[name].items() if key not in without}
-    if "batch_size" in found and "method" in found and not batch_size_counts(item.method):
-        del found["batch_size"]
-    return {name: _reduced(given, dropped) for name, given in found.items()}
-
-
-def _targets(item: Any) -> dict[str, str]:
-    """Fields of a job or component that hold arguments -> what these are arguments of."""
-    targets: Mapping[str, str] = getattr(item, "targets", {})
-    return {"arguments": item.target, **targets} if hasattr(item, "target") else dict(targets)
+        kept[name] = {key: given for key, given in kept[name].items() if key not in without}
+    if "batch_size" in kept and "method" in kept and not batch_size_counts(value.method):
+        del kept["batch_size"]
+    return {name: _reduced(given, dropped) for name, given in kept.items()}

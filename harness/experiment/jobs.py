@@ -26,16 +26,8 @@ from harness.experiment.components import (
     SimilaritySpec,
     TableSpec,
 )
-from harness.experiment.identity import (
-    Place,
-    Places,
-    Threads,
-    fingerprint,
-    identity_of,
-    job_hash,
-    marks_of,
-)
-from harness.experiment.validation import STRICT, Count, from_json, to_json
+from harness.experiment.identity import Place, Places, Threads, marks_of
+from harness.experiment.validation import STRICT, Count, from_json
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
 from hypernoise.identity import PLACE, SCORES_ONLY, SPEED_ONLY, Mark
 from hypernoise.training.kinds import kind_of
@@ -385,27 +377,3 @@ def place_names() -> set[str]:
 def _with_pictures(frames: Sequence[str]) -> tuple[str, ...]:
     """Frames of images, and the folders of the images that they name."""
     return (*frames, *(str(Path(frame).with_name(PNG_FOLDER)) for frame in frames))
-
-
-__all__ = [
-    "JOBS",
-    "AuditJob",
-    "GenerateJob",
-    "Job",
-    "MatchJob",
-    "OverlapJob",
-    "PairsJob",
-    "PretrainJob",
-    "ScoreJob",
-    "TableJob",
-    "Timed",
-    "TimingJob",
-    "TrainJob",
-    "fingerprint",
-    "from_json",
-    "identity_of",
-    "job_hash",
-    "load_job",
-    "place_names",
-    "to_json",
-]

@@ -33,13 +33,13 @@ def layered(
     fitting = []
     for place, (key, layer) in enumerate(layers.items()):
         words = [Variant.parse(word) for word in key.split() if word != DEFAULT]
-        if all(_applies(word, names, method) for word in words):
+        # A variant in the key applies to every variant that has its arguments.
+        if all(
+            word.name == method.name and word.arguments.items() <= method.arguments.items()
+            if word.arguments
+            else word.name in names
+            for word in words
+        ):
             fitting.append((sum(1 + len(word.arguments) for word in words), place, key, layer))
     ordered = sorted(fitting, key=lambda found: found[:2])
     return {name: Given(value, key) for *_, key, layer in ordered for name, value in layer.items()}
-
-
-def _applies(word: Variant, names: Collection[str], method: Variant) -> bool:
-    if not word.arguments:
-        return word.name in names
-    return word.name == method.name and word.arguments.items() <= method.arguments.items()

@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,12 +118,18 @@ def downloads(registry: Registry) -> list[Download]:
     Raises:
         SpecError: the target of an answerer does not exist.
     """
-    return [
-        Download(place, declared, kind, spec.name, spec.file, keys, revision)
-        for kind in _KINDS
-        for spec in getattr(registry, kind).values()
-        for keys, place, declared, revision in _of_spec(spec)
-    ]
+    found = []
+    specs = [(kind, spec) for kind in _KINDS for spec in getattr(registry, kind).values()]
+    for kind, spec in specs:
+        named = list(_named(spec.target, spec.arguments, spec.file, ("arguments",)))
+        if getattr(spec, "revision", ""):
+            pin = Pin(commit=spec.revision)
+            named.insert(0, _Named(("weights",), spec.weights, pin, "revision"))
+        found += [
+            Download(place, declared, kind, spec.name, spec.file, keys, revision)
+            for keys, place, declared, revision in named
+        ]
+    return found
 
 
 def read(file: Path) -> dict[str, Pin]:
@@ -147,7 +154,12 @@ def add(file: Path, pins: Mapping[str, Pin]) -> None:
         SpecError: as :func:`read`; the file is left alone.
     """
     there = file.read_text(encoding="utf-8") if file.is_file() else _HEADER
-    text = there + "".join(_entry(place, pin) for place, pin in pins.items())
+    # A JSON string is one of TOML, too.
+    said = partial(json.dumps, ensure_ascii=False)
+    text = there
+    for place, pin in pins.items():
+        lines = [f"{name} = {said(value)}" for name, value in asdict(pin).items() if value]
+        text += "\n".join(["", f"[{said(place)}]", *lines, ""])
     try:
         entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -181,8 +193,16 @@ def apply(registry: Registry, pins: Mapping[str, Pin], file: str) -> None:
             raise unknown("place of a pin", place, places, file)
     for download in known:
         if download.place in pins:
-            _check_agreement(download, pins[download.place], file)
-            _give(registry, download, pins[download.place])
+            pin = pins[download.place]
+            for name in needed(download.place):
+                declared, kept = getattr(download.declared, name), getattr(pin, name)
+                if declared and declared != kept:
+                    where = f" in {download.file}" if download.file else ""
+                    raise SpecError(
+                        f"{file}: {name} of {download.place} is {kept}, but {download.component} "
+                        f"declares {declared}{where}: delete the wrong one"
+                    )
+            _give(registry, download, pin)
 
 
 def commit_of(repository: str, folder: Path = FOLDER) -> str:
@@ -199,64 +219,42 @@ def advice(error: BaseException | None) -> str:
     return ""
 
 
-def _of_spec(spec: Any) -> Iterator[_Named]:
-    if getattr(spec, "revision", ""):
-        yield _Named(("weights",), spec.weights, Pin(commit=spec.revision), "revision")
-    yield from _below("arguments", _named(spec.target, spec.arguments, spec.file))
-
-
-def _below(key: str, found: Iterator[_Named]) -> Iterator[_Named]:
-    return (named._replace(keys=(key, *named.keys)) for named in found)
-
-
-def _named(target: str, given: Mapping[str, Any], file: str) -> Iterator[_Named]:
+def _named(
+    target: str, given: Mapping[str, Any], file: str, above: tuple[str, ...]
+) -> Iterator[_Named]:
     signature = (target and signature_of(target, file)) or Signature()
     arguments = {**signature.texts, **given}
     for name, value in arguments.items():
         revision = "revision" if name in _MAIN_REPOSITORIES else f"{name}_revision"
         if isinstance(value, Mapping):
-            yield from _below(name, _named(str(value.get("target", "")), value, file))
+            yield from _named(str(value.get("target", "")), value, file, (*above, name))
         elif name in _FILE_ARGUMENTS and is_remote(str(value)):
             place, _, sha256 = str(value).partition(HASH_MARK)
-            yield _Named((name,), place, Pin(sha256=sha256))
-        elif revision in signature.parameters and _is_repository(str(value)):
+            yield _Named((*above, name), place, Pin(sha256=sha256))
+        elif (
+            revision in signature.parameters
+            and REPOSITORY.fullmatch(str(value))
+            and not Path(str(value)).is_dir()
+        ):
             commit = Pin(commit=str(arguments.get(revision, "")))
-            yield _Named((name,), str(value), commit, revision)
-
-
-def _is_repository(text: str) -> bool:
-    return bool(REPOSITORY.fullmatch(text)) and not Path(text).is_dir()
-
-
-def _check_agreement(download: Download, pin: Pin, file: str) -> None:
-    for name in needed(download.place):
-        declared, kept = getattr(download.declared, name), getattr(pin, name)
-        if declared and declared != kept:
-            raise SpecError(
-                f"{file}: {name} of {download.place} is {kept}, but {download.component} declares "
-                f"{declared}{f' in {download.file}' if download.file else ''}: delete the wrong one"
-            )
+            yield _Named((*above, name), str(value), commit, revision)
 
 
 def _give(registry: Registry, download: Download, pin: Pin) -> None:
     if not download.lacks:
         return
-    specs = getattr(registry, download.kind)
     values = {download.keys: download.place}
     if download.revision:
         values[*download.keys[:-1], download.revision] = pin.commit
     else:
-        values[download.keys] = _pinned(download.place, pin)
+        place, hub = download.place, HUB_FILE.fullmatch(download.place)
+        if hub and not hub["revision"]:
+            place = f"hf://{hub['repository']}@{pin.commit}/{hub['path']}"
+        values[download.keys] = f"{place}{HASH_MARK}{pin.sha256}"
+    specs = getattr(registry, download.kind)
     for (field, *keys), value in values.items():
         spec = specs[download.name]
         specs[download.name] = replace(spec, **{field: _with(getattr(spec, field), keys, value)})
-
-
-def _pinned(place: str, pin: Pin) -> str:
-    hub = HUB_FILE.fullmatch(place)
-    if hub and not hub["revision"]:
-        place = f"hf://{hub['repository']}@{pin.commit}/{hub['path']}"
-    return f"{place}{HASH_MARK}{pin.sha256}"
 
 
 def _with(arguments: Mapping[str, Any], keys: list[str], value: str) -> dict[str, Any]:
@@ -275,11 +273,6 @@ def _pin(place: str, entry: Any, file: str) -> Pin:
             raise SpecError(
                 f"{prefix(file)}{name} of {place} is {value!r}, must be {types[name].__name__}"
             )
-    _check_digits(place, entry, file)
-    return Pin(**entry)
-
-
-def _check_digits(place: str, entry: Mapping[str, Any], file: str) -> None:
     wanted = needed(place)
     for name, (form, n_digits) in _DIGITS.items():
         value = entry.get(name, "")
@@ -291,13 +284,4 @@ def _check_digits(place: str, entry: Mapping[str, Any], file: str) -> None:
                 f"{prefix(file)}{place} takes no {name}, only {' and '.join(wanted)}: its place, "
                 "or its commit, says it already"
             )
-
-
-def _entry(place: str, pin: Pin) -> str:
-    lines = [f"{name} = {_toml(value)}" for name, value in asdict(pin).items() if value]
-    return "\n".join(["", f"[{_toml(place)}]", *lines, ""])
-
-
-def _toml(value: str | int) -> str:
-    # A JSON string is one of TOML, too.
-    return json.dumps(value, ensure_ascii=False)
+    return Pin(**entry)

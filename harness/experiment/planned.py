@@ -34,6 +34,7 @@ from harness.experiment.places import (
 from harness.experiment.plan import NO_REWARD, Experiment, Run, prompts_of
 from hypernoise.weights.pins import HASH_MARK, is_remote
 
+_MODEL_FILES = ("*.json", "*.safetensors")
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
 
 
@@ -248,9 +249,18 @@ class Planned:
         places = [model.weights for model in models if model.is_local]
         rewards = [registry.reward(name) for name in names if name in registry.rewards]
         for single in (s for reward in rewards for s in reward.singles() if not s.is_random):
-            named = [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
-            places += [_pinned_place(text) for text in named if text]
-        return [file for found in places if found for file in _local_files(found)]
+            given = [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
+            places += [text.partition(HASH_MARK)[0] for text in given if _is_local(text)]
+        files: list[str] = []
+        for named in filter(None, places):
+            path = Path(named)
+            index = str(path / "model_index.json")
+            if path.is_dir():
+                found = sorted(str(f) for kind in _MODEL_FILES for f in path.rglob(kind))
+                files += dict.fromkeys([index, *found])
+            else:
+                files.append(named if path.suffix else index)
+        return files
 
 
 def _work(stage: str, **fields: Any) -> str:
@@ -263,18 +273,9 @@ def _add_first(found: dict[str, PromptsSpec], name: str, spec: PromptsSpec) -> N
         found[name] = spec
 
 
-def _pinned_place(text: str) -> str:
-    """The place on this machine that a reward's weights name, or "" where they are elsewhere."""
+def _is_local(text: str) -> bool:
+    """Whether a reward's weights are on this machine, or would be."""
     found = text.partition(HASH_MARK)[0]
     # A hub name has one slash; what has more of them can only be a local place.
     shaped = Path(found).suffix in _WEIGHT_SUFFIXES or found.count("/") > 1
-    return found if not is_remote(found) and (shaped or Path(found).is_dir()) else ""
-
-
-def _local_files(place: str) -> list[str]:
-    path = Path(place)
-    if path.is_dir():
-        kinds = ("*.json", "*.safetensors")
-        found = sorted(str(file) for kind in kinds for file in path.rglob(kind))
-        return list(dict.fromkeys([str(path / "model_index.json"), *found]))
-    return [place if path.suffix else str(path / "model_index.json")]
+    return bool(found) and not is_remote(found) and (shaped or Path(found).is_dir())

@@ -19,8 +19,7 @@ from harness.experiment.jobs import TableJob
 from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
 from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
 from harness.experiment.variants import Variant
-
-STEPS_FILE = "steps.parquet"
+from harness.results.training_folder import STEPS_FILE
 
 
 @dataclass(frozen=True)
@@ -133,68 +132,66 @@ class Table:
         return [method for method in self.first.methods if self.experiment.declared(method).trains]
 
 
-def _per_model(pattern: str) -> Callable[[Table], list[str]]:
-    return lambda table: [
-        place(pattern, image_set=name, model=model)
-        for name in table.spec.sets
-        for model in table.models
-    ]
+def _of_models(table: Table, pattern: str) -> list[str]:
+    models = table.models
+    return [place(pattern, image_set=name, model=m) for name in table.spec.sets for m in models]
 
 
-def _images(table: Table) -> list[str]:
+def images(table: Table) -> list[str]:
+    """Frames of images."""
     return [frame_of(run) for run in table.runs()]
 
 
-def _trajectories(table: Table) -> list[str]:
-    declared = table.experiment.declared
-    return [
-        frame_of(run, "trajectories") for run in table.runs() if declared(run.method).needs_reward
-    ]
+def trajectories(table: Table) -> list[str]:
+    """Frames of what searches saw."""
+    found = (run for run in table.runs() if table.experiment.declared(run.method).needs_reward)
+    return [frame_of(run, "trajectories") for run in found]
 
 
-def _pairs(table: Table) -> list[str]:
-    return _per_model(PAIRS)(table) if table.experiment.config.similarities else []
-
-
-def _training(table: Table) -> list[str]:
+def training(table: Table) -> list[str]:
+    """Folders of trainings."""
     found = (names for each in table.spec.sets for names in table.experiment.trainings(each))
     return [place(TRAINING, model=m, reward=r, training=training) for m, r, training in found]
 
 
-def _audits(table: Table) -> list[str]:
-    reward = table.first.reward
+def audits(table: Table) -> list[str]:
+    """Frames of KL audits; a SpecError where no network moves noise."""
     methods = table.experiment.moving_noise(table.first.methods)
     if not methods:
         raise SpecError(
             f"{table.experiment.file}: no method of image set {table.spec.sets[0]!r} trains a "
             "network that moves noise"
         )
+    reward = table.first.reward
     return [place(AUDITS, model=m, reward=reward, method=t) for m in table.models for t in methods]
 
 
 #: Kind of frame -> the files of a table.
 FRAMES: Mapping[str, Callable[[Table], list[str]]] = {
-    "scores": _per_model(SCORES),
-    "images": _images,
-    "timings": _per_model(TIMINGS),
-    "trajectories": _trajectories,
-    "pairs": _pairs,
-    "training": _training,
-    "audits": _audits,
+    "scores": lambda table: _of_models(table, SCORES),
+    "images": images,
+    "timings": lambda table: _of_models(table, TIMINGS),
+    "trajectories": trajectories,
+    "pairs": lambda t: _of_models(t, PAIRS) if t.experiment.config.similarities else [],
+    "training": training,
+    "audits": audits,
 }
 
 
-def _ranks(table: Table) -> dict[str, dict[str, int]]:
+def ranks(table: Table) -> dict[str, dict[str, int]]:
     """Model -> method -> LoRA rank of what is trained for it."""
     methods = [m for m in table.shown() if table.experiment.declared(m).trains]
-    given = {model: {m: table.options(model, m) for m in methods} for model in table.models}
     return {
-        model: {m: int(options["rank"]) for m, options in found.items() if "rank" in options}
-        for model, found in given.items()
+        model: {
+            method: int(options["rank"])
+            for method in methods
+            if "rank" in (options := table.options(model, method))
+        }
+        for model in table.models
     }
 
 
-def _columns(table: Table) -> list[dict[str, Any]]:
+def columns(table: Table) -> list[dict[str, Any]]:
     """Columns of a grid: models, within them noises, within them methods."""
     return [
         {"model": model, "method": method, "steps": steps, "image_index": index}
@@ -205,11 +202,17 @@ def _columns(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _settings(table: Table) -> Mapping[str, Any]:
-    """Method -> its arguments in words, by model where models differ; of trainings what tells them
-    apart."""
+def settings(table: Table) -> Mapping[str, Any]:
+    """Method -> its arguments in words, by model where models differ.
+
+    Of trainings: model -> trained method -> what tells it from the others, which is the training
+    that it draws on and the checkpoint of it, None for the kept one; for noise networks reduction
+    and temperature of the L2 term too.
+    """
     if "training" in table.parameters:
-        return _trained_settings(table)
+        return {
+            m: {t: _trained_setting(table, m, t) for t in table.trained()} for m in table.models
+        }
     found = {}
     for name in table.first.methods:
         words = [table.experiment.in_words(name, m, table.first.reward) for m in table.models]
@@ -218,32 +221,21 @@ def _settings(table: Table) -> Mapping[str, Any]:
     return found
 
 
-def _starts(table: Table) -> dict[str, str]:
+def starts(table: Table) -> dict[str, str]:
     """Of a set's methods, those that start a search of the set warm -> that search."""
     methods = table.first.methods
     pairs = {method: table.experiment.declared(method).search for method in methods}
     return {warm: cold for warm, cold in pairs.items() if cold in methods}
 
 
-def _temperatures(table: Table) -> dict[str, dict[str, tuple[float, str]]]:
+def temperatures(table: Table) -> dict[str, dict[str, tuple[float, str]]]:
     """Model -> audited method -> (temperature, L2 reduction) of its training, if given."""
-    given = {model: {m: table.options(model, m) for m in table.methods()} for model in table.models}
     return {
         model: {
             method: (options["temperature"], options.get("l2_reduction", "sum"))
-            for method, options in found.items()
-            if "temperature" in options
+            for method in table.methods()
+            if "temperature" in (options := table.options(model, method))
         }
-        for model, found in given.items()
-    }
-
-
-def _trained_settings(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
-    """Model -> trained method -> what tells it from the others: the training that it draws on, and
-    of that the checkpoint, None for the kept one; for noise networks reduction and temperature of
-    the L2 term too."""
-    return {
-        model: {method: _trained_setting(table, model, method) for method in table.trained()}
         for model in table.models
     }
 
@@ -270,28 +262,30 @@ def _trained_setting(table: Table, model: str, method: str) -> dict[str, Any]:
     return {**found, **{name: options[name] for name in ("l2_reduction", "temperature")}}
 
 
-def _parameter(table: Table) -> str:
+def parameter(table: Table) -> str:
     """The argument in which the variants of a set differ, if it is one."""
     names = {name for text in table.first.methods for name in Variant.parse(text).arguments}
     return names.pop() if len(names) == 1 else ""
 
 
-def _values(table: Table) -> dict[str, Any] | None:
+def values(table: Table) -> dict[str, Any] | None:
     """Method -> its value of the parameter. Of a grid: metric -> what it is called below images,
     where no benchmark's verdict frames them."""
     if "columns" in table.parameters:
         judges = table.experiment.config.judges
         said = {name: "judge" if len(judges) == 1 else name.replace("_", " ") for name in judges}
-        return None if _metric(table) else {TRAIN_METRIC: table.first.reward, **said}
-    name = _parameter(table)
+        return None if metric(table) else {TRAIN_METRIC: table.first.reward, **said}
+    name = parameter(table)
     return {text: Variant.parse(text).arguments.get(name) for text in table.first.methods}
 
 
-def _metric(table: Table) -> str | None:
+def metric(table: Table) -> str | None:
+    """The metric of the benchmark that tables show, if it has one."""
     return table.experiment.registry.benchmarks[table.first.benchmark].metric or None
 
 
-def _swapped_reward(table: Table) -> str:
+def swapped_reward(table: Table) -> str:
+    """The other reward of a set's controls; a SpecError where the set has none."""
     swapped = table.first.swapped
     if swapped is None:
         raise SpecError(
@@ -307,17 +301,17 @@ PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
     "model": lambda table: table.models[0],
     "methods": Table.methods,
     "runs": Table.shown,
-    "ranks": _ranks,
-    "columns": _columns,
-    "settings": _settings,
-    "starts": _starts,
-    "temperatures": _temperatures,
-    "parameter": _parameter,
-    "values": _values,
-    "swapped_reward": _swapped_reward,
+    "ranks": ranks,
+    "columns": columns,
+    "settings": settings,
+    "starts": starts,
+    "temperatures": temperatures,
+    "parameter": parameter,
+    "values": values,
+    "swapped_reward": swapped_reward,
     "reward": lambda table: table.first.reward,
     "judges": lambda table: list(table.experiment.config.judges),
-    "metric": _metric,
+    "metric": metric,
     "batch_size": lambda table: max(table.experiment.timing(table.spec.sets[0]).batch_sizes),
     "config": lambda table: table.experiment.config.model_dump(mode="json", exclude_unset=True),
 }

@@ -85,7 +85,10 @@ def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[
             valid = re.findall(r"'(.*?)'", fault["ctx"]["expected"])
             yield str(unknown(f"value of {what} key {where!r}:", value, valid))
         else:
-            wrong.setdefault(where, (value, []))[1].append(_said(fault["msg"]))
+            message = fault["msg"]
+            for theirs, ours in _INSTEAD.items():
+                message = re.sub(rf"^{theirs}", ours, message)
+            wrong.setdefault(where, (value, []))[1].append(message)
     for where, (value, said) in wrong.items():
         key = f"{what} key {where!r}" if where else what
         yield f"{key} is {value!r}, {' or '.join(dict.fromkeys(said))}"
@@ -103,12 +106,6 @@ def _place(location: Sequence[int | str], data: Any) -> tuple[list[int | str], A
         data = data[key]  # type: ignore[index]
         path.append(key)
     return path, data
-
-
-def _said(message: str) -> str:
-    for theirs, ours in _INSTEAD.items():
-        message = re.sub(rf"^{theirs}", ours, message)
-    return message
 
 
 def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:

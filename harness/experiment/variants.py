@@ -34,7 +34,11 @@ class Variant:
 
     def __post_init__(self) -> None:
         given = sorted(self.arguments.items())
-        object.__setattr__(self, "arguments", {key: _whole(value) for key, value in given})
+        object.__setattr__(
+            self,
+            "arguments",
+            {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in given},
+        )
 
     def __hash__(self) -> int:
         return hash(str(self))
@@ -82,10 +86,6 @@ class Variant:
         """A name for files and folders: ``hypernoise+rank=32``, other signs as in URLs."""
         name, colon, rest = str(self).partition(":")
         return name + ("+" if colon else "") + quote(rest, safe="=,.-_")
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _value(text: str) -> Any:

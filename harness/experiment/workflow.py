@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
@@ -21,11 +21,11 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import TableSpec
 from harness.experiment.config import extended, read
 from harness.experiment.identity import identity_of
-from harness.experiment.jobs import to_json
 from harness.experiment.places import fields
 from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
+from harness.experiment.validation import to_json
 
 _T = TypeVar("_T")
 
@@ -282,9 +282,10 @@ def faults(snakemake_logs: Iterable[str]) -> str:
     named = re.findall(r"log: (\S+) \(check log", account)
     logs = [Path(file) for file in dict.fromkeys(named) if Path(file).is_file()]
     lines = {file: file.read_text(encoding="utf-8").strip().splitlines() for file in logs}
-    return "\n".join(f"{file}: {_fault(found)}" for file, found in lines.items() if found)
-
-
-def _fault(lines: Sequence[str]) -> str:
-    # Launchers of several processes add an account of their own.
-    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
+    # An error is not always the last line: launchers of several processes add their own account.
+    said = {
+        file: next((line for line in reversed(found) if line.startswith("error: ")), found[-1])
+        for file, found in lines.items()
+        if found
+    }
+    return "\n".join(f"{file}: {line}" for file, line in said.items())

@@ -20,7 +20,7 @@ class Work:
 
     Args:
         folder: made if missing.
-        identity: :func:`harness.experiment.jobs.job_hash` of the job.
+        identity: :func:`harness.experiment.identity.job_hash` of the job.
     """
 
     def __init__(self, folder: str | Path, identity: str) -> None:

@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from harness.base.errors import SpecError
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.methods import check_adapter, check_arguments
 from harness.build.prompts import load_prompts, prompt_texts
-from harness.experiment.components import SpecError
-from harness.experiment.jobs import AuditJob, job_hash
+from harness.experiment.identity import job_hash
+from harness.experiment.jobs import AuditJob
 from harness.results import frames
 from harness.results.resume import Work
 from harness.results.training_folder import STEPS_FILE, checkpoints_of

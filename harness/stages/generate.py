@@ -28,8 +28,8 @@ from harness.build.methods import build_method, check_adapter, check_method, wor
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
 from harness.experiment.components import RewardSpec
-from harness.experiment.identity import batch_size_counts
-from harness.experiment.jobs import PNG_FOLDER, GenerateJob, job_hash
+from harness.experiment.identity import batch_size_counts, job_hash
+from harness.experiment.jobs import PNG_FOLDER, GenerateJob
 from harness.results import frames
 from harness.results.resume import Work
 from hypernoise.batches import Batches

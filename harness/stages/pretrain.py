@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import torch
 
+from harness.base.errors import SpecError, unknown
 from harness.benchmarks.geneval import decide
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator
-from harness.experiment.components import SpecError, unknown
 from harness.experiment.jobs import PretrainJob
 from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
 from hypernoise.shapeworld.pretraining import RECIPES, Recipe, pretrain

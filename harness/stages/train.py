@@ -11,14 +11,15 @@ from typing import Any
 import pandas as pd
 import torch
 
+from harness.base.errors import SpecError
 from harness.build.devices import default_device, free_memory_bytes
 from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.memory_peaks import check_step
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
-from harness.experiment.components import SpecError
-from harness.experiment.jobs import TrainJob, job_hash
+from harness.experiment.identity import job_hash
+from harness.experiment.jobs import TrainJob
 from harness.results import frames
 from harness.results.resume import Work
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, copy_network

@@ -232,7 +232,9 @@ def reset() -> None:
     ToyBenchmark.seen = []
 
 
-MODEL = ModelSpec("toy_model", "harness_toys:ToyGenerator", "random", SIZE_PX, version=1)
+MODEL = ModelSpec(
+    "toy_model", "harness_toys:ToyGenerator", weights="random", size_px=SIZE_PX, version=1
+)
 METHOD = MethodSpec("toy_method", "harness_toys:ToyMethod", version=1)
 REWARD = RewardSpec("toy_reward", "harness_toys:Redness", version=1)
 BENCHMARK = BenchmarkSpec(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from paths import REPOSITORY
 
-from harness.experiment.components import ModelSpec, Registry, resolve
+from harness.base.import_strings import resolve
+from harness.experiment.components import ModelSpec, Registry
 from hypernoise.models.loading import freeze
 from hypernoise.models.protocol import Generator
 from hypernoise.models.random_weights import build, parts_of

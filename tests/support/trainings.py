@@ -41,7 +41,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     folder = tmp_path_factory.mktemp("weights") / "tiny_sd"
     generator: Any = build_generator("tiny_sd")
     generator.pipeline.save_pretrained(folder)
-    return ModelSpec("tiny_sd", "hypernoise.models.unet:SdTurbo", str(folder), 32, version=1)
+    return ModelSpec(
+        "tiny_sd", "hypernoise.models.unet:SdTurbo", weights=str(folder), size_px=32, version=1
+    )
 
 
 def train_job(folder: Path, model: ModelSpec, **changes: Any) -> TrainJob:

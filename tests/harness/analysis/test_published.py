@@ -12,9 +12,11 @@ import torch
 from published import SIZE_PX, published, registered, small_generator, small_parts
 from toys import encode, noise_for
 
+from harness.base.errors import SpecError
+from harness.base.import_strings import resolve
 from harness.build import generators
 from harness.build.generators import build_generator, check_generator, check_memory
-from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, SpecError, resolve
+from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec
 from hypernoise.models import loading, random_weights
 from hypernoise.models.random_weights import architectures, build, n_parameters
 from hypernoise.models.unet import SdTurbo

@@ -14,13 +14,13 @@ import pytest
 from harness_toys import BENCHMARK, made_images
 from scipy import stats
 
+from harness.base.errors import SpecError
 from harness.benchmarks import geneval2
 from harness.benchmarks import shapeworld_questions as world
 from harness.benchmarks.geneval2 import GenEval2
 from harness.benchmarks.protocol import Images, Prompt
 from harness.benchmarks.questions import Probabilities
 from harness.build import data_files
-from harness.experiment.components import SpecError
 from harness.experiment.jobs import ScoreJob
 from harness.stages import score
 from hypernoise.shapeworld.captions import captions

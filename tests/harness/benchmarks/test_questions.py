@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.base.errors import SpecError
 from harness.benchmarks import compbench
 from harness.benchmarks import shapeworld_questions as world
 from harness.benchmarks.build import check_benchmark
@@ -16,7 +17,7 @@ from harness.benchmarks.compbench import CompBench
 from harness.benchmarks.dpg import DpgBench
 from harness.benchmarks.protocol import Images, Prompt
 from harness.benchmarks.questions import Probabilities, ask, build_answerer
-from harness.experiment.components import BenchmarkSpec, SpecError
+from harness.experiment.components import BenchmarkSpec
 from hypernoise.shapeworld.captions import NUMBERS, captions
 from hypernoise.shapeworld.detector import Detection, detect
 from hypernoise.shapeworld.scenes import Placed, Scene, render

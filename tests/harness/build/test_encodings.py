@@ -18,7 +18,7 @@ from harness.build import encodings
 from harness.build.encodings import EncodedOnce, encoded_once, prepare
 from harness.build.generators import build_generator
 from harness.experiment.components import MethodSpec
-from harness.experiment.jobs import job_hash
+from harness.experiment.identity import job_hash
 from harness.results import frames
 from harness.stages import generate
 from hypernoise.models.protocol import encode_all

@@ -12,9 +12,11 @@ from harness_toys import BENCHMARK, made_images
 from parity import small
 from recorded_scorers import TARGETS, build
 
+from harness.base.errors import SpecError
 from harness.build.rewards import build_reward, check_reward, reward_files
-from harness.experiment.components import BenchmarkSpec, Registry, RewardSpec, SpecError
-from harness.experiment.jobs import ScoreJob, job_hash
+from harness.experiment.components import BenchmarkSpec, Registry, RewardSpec
+from harness.experiment.identity import job_hash
+from harness.experiment.jobs import ScoreJob
 from harness.experiment.validation import from_json, to_json
 from harness.results import frames
 from harness.stages import score

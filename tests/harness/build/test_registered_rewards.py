@@ -10,9 +10,11 @@ import torch
 from parity.small import OPEN_CLIP
 from paths import REPOSITORY
 
+from harness.base.errors import SpecError
+from harness.base.import_strings import resolve
 from harness.benchmarks import geneval_coco
 from harness.build.rewards import check_reward
-from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec, SpecError, resolve
+from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec
 
 FOLDER = REPOSITORY / "workflows" / "rewards"
 

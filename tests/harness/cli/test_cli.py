@@ -24,7 +24,8 @@ from paths import REPOSITORY, SUPPORT
 from harness.__main__ import main
 from harness.base.import_strings import resolve
 from harness.cli.verbs import COMMANDS, JOB_VERBS, Command, option
-from harness.experiment.jobs import JOBS, ScoreJob, to_json
+from harness.experiment.jobs import JOBS, ScoreJob
+from harness.experiment.validation import to_json
 from harness.results import frames
 from harness.stages import generate
 

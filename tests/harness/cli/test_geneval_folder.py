@@ -46,7 +46,7 @@ BASE = MethodSpec("base", "hypernoise.methods.base:Base", version=1)
 TINY = ModelSpec(
     "tiny_sd",
     "hypernoise.models.unet:SdTurbo",
-    "hypernoise/shapeworld/weights/tiny_sd",
+    weights="hypernoise/shapeworld/weights/tiny_sd",
     size_px=32,
     version=1,
 )

@@ -22,10 +22,11 @@ from PIL import Image
 
 from harness.__main__ import main
 from harness.analysis.notebook import load
+from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.experiment.component_files import declared
-from harness.experiment.components import SpecError
-from harness.experiment.jobs import ScoreJob, TableJob, to_json
+from harness.experiment.jobs import ScoreJob, TableJob
+from harness.experiment.validation import to_json
 from harness.report import make
 from harness.report.grids import read_pixels
 from harness.results import frames, provenance

@@ -20,8 +20,8 @@ from harness.experiment.jobs import (
     PretrainJob,
     ScoreJob,
     TableJob,
-    to_json,
 )
+from harness.experiment.validation import to_json
 
 TRAINED = MethodSpec("hyper", "hypernoise.methods.hypernoise:HyperNoise", 1, trains="hypernoise")
 PROMPTS = PromptsSpec("harness_toys:prompts")

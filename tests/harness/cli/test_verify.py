@@ -21,9 +21,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from harness.__main__ import main
+from harness.base.errors import SpecError
 from harness.cli.verify import verify
 from harness.experiment.component_files import declared
-from harness.experiment.components import Registry, SpecError, TableSpec
+from harness.experiment.components import Registry, TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.report import figure_diff, make
 from harness.report.frame_inputs import call

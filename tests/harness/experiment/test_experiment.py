@@ -9,12 +9,13 @@ import pytest
 from experiments import FILE, STEPS, SWAPPED, WARM, experiment, load, make_registry
 from shared_data import SHARED, needs
 
+from harness.base.errors import SpecError
 from harness.experiment.checks import check, check_tables
-from harness.experiment.components import PromptsSpec, Registry, SpecError
+from harness.experiment.components import PromptsSpec, Registry
 from harness.experiment.config import read
-from harness.experiment.jobs import from_json, to_json
 from harness.experiment.plan import NO_REWARD, Experiment, Run
 from harness.experiment.planned import Planned
+from harness.experiment.validation import from_json, to_json
 
 HYPERPARAMETERS = "paper/hyperparameters.csv"
 

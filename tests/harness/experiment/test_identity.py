@@ -15,7 +15,7 @@ from harness.experiment.identity import identity_of, job_hash
 from harness.experiment.jobs import GenerateJob, ScoreJob, Timed, TimingJob, TrainJob
 
 METHODS = "hypernoise.methods"
-MODEL = ModelSpec("sd", "hypernoise.models.unet:SdTurbo", "weights", 64, 1)
+MODEL = ModelSpec("sd", "hypernoise.models.unet:SdTurbo", 1, weights="weights", size_px=64)
 BENCHMARK = BenchmarkSpec("shapes", "harness_toys:prompts", 1)
 REDNESS = RewardSpec("redness", "hypernoise.rewards.redness:Redness", 1)
 HYPERNOISE = MethodSpec("hypernoise", f"{METHODS}.hypernoise:HyperNoise", 1, trains="hypernoise")

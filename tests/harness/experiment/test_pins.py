@@ -16,6 +16,7 @@ from local_hub import COMMIT, GATED, LocalHub, Repository, sha256
 from safetensors.torch import save
 
 from harness.__main__ import main
+from harness.base.errors import SpecError
 from harness.benchmarks import dpg, geneval_coco
 from harness.benchmarks.build import check_benchmark
 from harness.build.data_files import VARIABLE
@@ -23,9 +24,10 @@ from harness.build.rewards import build_reward, check_reward
 from harness.cli import pin as pin_command
 from harness.experiment import pins
 from harness.experiment.component_files import declared
-from harness.experiment.components import Registry, SpecError
-from harness.experiment.jobs import ScoreJob, to_json
+from harness.experiment.components import Registry
+from harness.experiment.jobs import ScoreJob
 from harness.experiment.pins import FILE, Pin
+from harness.experiment.validation import to_json
 from harness.results import frames
 from hypernoise.weights import hub
 from hypernoise.weights.pinned_files import PinnedFile

@@ -176,7 +176,7 @@ def test_controls_need_a_set_with_swapped_methods(registry: Registry) -> None:
 
 def test_a_table_of_one_model_reads_that_models_frames(registry: Registry) -> None:
     made = experiment(registry)
-    spec = TableSpec("grid", "harness.report.figures:grid", 1, makes="figure", per_model=True)
+    spec = TableSpec("grid", "harness.report.grids:grid", 1, makes="figure", per_model=True)
     job = Table(made, spec, "tiny_sana").job()
     assert job.out == "results/figures/grid_tiny_sana"
     assert job.inputs["scores"] == ("results/scores/main/tiny_sana.parquet",)

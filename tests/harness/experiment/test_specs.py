@@ -15,14 +15,10 @@ import pytest
 from harness_toys import BENCHMARK, METHOD, MODEL, REWARD, generate_job
 from paths import REPOSITORY
 
-from harness.experiment.components import (
-    PromptsSpec,
-    Registry,
-    SimilaritySpec,
-    SpecError,
-    TableSpec,
-    resolve,
-)
+from harness.base.errors import SpecError
+from harness.base.import_strings import resolve
+from harness.experiment.components import PromptsSpec, Registry, SimilaritySpec, TableSpec
+from harness.experiment.identity import job_hash
 from harness.experiment.jobs import (
     JOBS,
     AuditJob,
@@ -35,11 +31,9 @@ from harness.experiment.jobs import (
     Timed,
     TimingJob,
     TrainJob,
-    from_json,
-    job_hash,
     load_job,
-    to_json,
 )
+from harness.experiment.validation import from_json, to_json
 
 ROOT = REPOSITORY
 SD = "hypernoise.models.unet:SdTurbo"

@@ -18,7 +18,8 @@ from pandas.testing import assert_frame_equal
 
 from harness.analysis.pairing import FrameError
 from harness.analysis.tables import table1
-from harness.experiment.components import SpecError, TableSpec
+from harness.base.errors import SpecError
+from harness.experiment.components import TableSpec
 from harness.experiment.jobs import TableJob
 from harness.report.formats import PAGE_CHARACTERS, for_people, latex, markdown, page, write
 from harness.report.make import run

@@ -17,7 +17,7 @@ from PIL import Image
 from harness.__main__ import main
 from harness.cli.verify import verify
 from harness.experiment.components import Registry
-from harness.experiment.jobs import to_json
+from harness.experiment.validation import to_json
 from harness.report import gallery, make
 from harness.results.results_folder import survey
 

@@ -12,7 +12,8 @@ from harness_toys import BENCHMARK, REWARD
 
 from harness.__main__ import main
 from harness.experiment.components import TableSpec
-from harness.experiment.jobs import ScoreJob, TableJob, to_json
+from harness.experiment.jobs import ScoreJob, TableJob
+from harness.experiment.validation import to_json
 from harness.results import frames, provenance
 
 

@@ -11,7 +11,8 @@ import measured
 import pytest
 
 from harness.analysis.notebook import LOADED, load
-from harness.experiment.components import RewardSpec, SpecError, TableSpec
+from harness.base.errors import SpecError
+from harness.experiment.components import RewardSpec, TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.report.make import run
 from harness.results import component_versions, frames

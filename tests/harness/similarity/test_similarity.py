@@ -22,7 +22,8 @@ from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
 from harness.__main__ import main
 from harness.experiment.components import SimilaritySpec
-from harness.experiment.jobs import PairsJob, to_json
+from harness.experiment.jobs import PairsJob
+from harness.experiment.validation import to_json
 from harness.results import frames
 from harness.similarity.dinov2 import DinoV2, prepare
 from harness.similarity.lpips import Lpips

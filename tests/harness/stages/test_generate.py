@@ -387,7 +387,7 @@ def best_of(n: Any) -> MethodSpec:
                     "hypernoise.methods.reno:Reno",
                     1,
                     {"learning_rate": "5e-2"},
-                    None,
+                    trains=None,
                     needs_reward=True,
                     file="reno.smk",
                 ),
@@ -474,7 +474,11 @@ def tiny_sd_job(tiny_folder: Path) -> dict[str, Any]:
     """52 prompts, an image each, of an untrained SD-Turbo."""
     return {
         "model": ModelSpec(
-            "tiny_sd", "hypernoise.models.unet:SdTurbo", str(tiny_folder), 32, version=1
+            "tiny_sd",
+            "hypernoise.models.unet:SdTurbo",
+            weights=str(tiny_folder),
+            size_px=32,
+            version=1,
         ),
         "benchmark": BenchmarkSpec(
             "shapes",

@@ -7,7 +7,8 @@ import pytest
 from harness.benchmarks.prompts import normalised
 from harness.cli import preflight
 from harness.experiment.components import PromptsSpec
-from harness.experiment.jobs import OverlapJob, to_json
+from harness.experiment.jobs import OverlapJob
+from harness.experiment.validation import to_json
 from harness.stages import overlap
 
 

@@ -25,7 +25,8 @@ from harness.build.generators import build_generator as load_generator
 from harness.build.methods import build_method
 from harness.cli.verify import verify
 from harness.experiment.components import ModelSpec, PromptsSpec, Registry
-from harness.experiment.jobs import MatchJob, PretrainJob, Timed, TrainJob, to_json
+from harness.experiment.jobs import MatchJob, PretrainJob, Timed, TrainJob
+from harness.experiment.validation import to_json
 from harness.results import frames
 from harness.results.results_folder import survey
 from harness.results.training_folder import NETWORK_FILES, network_files
@@ -309,7 +310,7 @@ def test_a_tiny_generator_is_pretrained_to_a_folder_that_loads(tmp_path: Path) -
     changes = {"steps": 2, "vae_steps": 2, "batch_size": 4, "vae_batch_size": 4}
     out = tmp_path / "deep" / "tiny_sd"
     pretrain.run(PretrainJob("generator", "tiny_sd", str(out), changes=changes))
-    spec = ModelSpec("tiny_sd", "hypernoise.models.unet:SdTurbo", str(out), 32, version=1)
+    spec = ModelSpec("tiny_sd", "hypernoise.models.unet:SdTurbo", 1, weights=str(out), size_px=32)
     generator = load_generator(spec, "cpu")
     images = generator.sample(torch.zeros(1, *generator.noise_shape), generator.encode(["a ring"]))
     assert torch.isfinite(images).all()

@@ -178,7 +178,9 @@ def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parame
     )
     table = timed(
         tmp_path,
-        model=ModelSpec("tiny_sd", target, str(tmp_path / "tiny_sd"), 32, version=1),
+        model=ModelSpec(
+            "tiny_sd", target, weights=str(tmp_path / "tiny_sd"), size_px=32, version=1
+        ),
         methods=(Timed(noise, str(tmp_path / "adapter")), Timed(base)),
         repeats=3,
         batch_sizes=(2,),

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from harness.cli import preflight
 from harness.experiment.components import Registry
-from harness.experiment.jobs import to_json
+from harness.experiment.validation import to_json
 from hypernoise.weights import hub
 from hypernoise.weights.hub import check_network, check_repository
 
