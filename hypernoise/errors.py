@@ -32,8 +32,8 @@ def unknown_word(what: str, value: object, valid: Iterable[str]) -> str:
     """A sentence that names a word outside a closed set, the nearest valid one and all of them."""
     words = sorted(valid)
     nearest = difflib.get_close_matches(str(value), words, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {what} {value!r}.{hint} Valid: {', '.join(words)}"
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {what} {value!r}{hint} (valid: {', '.join(words) or 'none'})"
 
 
 def checked(model: type[_Model], values: Mapping[str, Any], what: str) -> _Model:

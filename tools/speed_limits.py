@@ -79,25 +79,19 @@ def targets(table: pd.DataFrame | None, steps: pd.DataFrame) -> list[Check]:
         table: of :func:`harness.analysis.latency_table.latency`; None where nothing was timed.
         steps: parts of training steps, with ``stage`` and ``share``; may be empty.
     """
-    found = [*_of_steps(steps)]
-    if table is not None:
-        found += [*_of_networks(table), *_of_searches(search_costs(table)), *_of_sana(table)]
-    return found
-
-
-def _of_steps(steps: pd.DataFrame) -> Iterator[Check]:
-    if steps.empty:
-        return
-    inside = steps[steps["stage"] == "stages"]
-    for key, own in inside.groupby(["model", "method"], sort=False):
-        model, method = cast(tuple[str, str], key)
-        outside = f"{method}: share of a training step outside networks, batch 1"
-        yield Check(model, outside, 1 - float(own["share"].median()), _OUTSIDE)
-
-
-def _of_networks(table: pd.DataFrame) -> Iterator[Check]:
+    found = []
+    if not steps.empty:
+        inside = steps[steps["stage"] == "stages"]
+        for key, own in inside.groupby(["model", "method"], sort=False):
+            model, method = cast(tuple[str, str], key)
+            outside = f"{method}: share of a training step outside networks, batch 1"
+            found.append(Check(model, outside, 1 - float(own["share"].median()), _OUTSIDE))
+    if table is None:
+        return found
     for row in table[table["ratio_to_budget"].notna()].to_dict("records"):
-        yield Check(row["model"], f"{_called(row)}: of its budget", row["ratio_to_budget"], _BUDGET)
+        what = f"{_called(row)}: of its budget"
+        found.append(Check(row["model"], what, row["ratio_to_budget"], _BUDGET))
+    return [*found, *_of_searches(search_costs(table)), *_of_sana(table)]
 
 
 def _called(row: dict[Any, Any]) -> str:

@@ -152,9 +152,8 @@ class Snapshot:
         """Time contenders; calls count even where time is up before the last."""
         rows: list[dict[str, Any]] = []
         try:
-            for row in profile.rows_of(
-                job, models_of(job)[0], contenders, self.task(size), self._no_room, limit_s
-            ):
+            task, model = self.task(size), models_of(job)[0]
+            for row in profile.rows_of(job, model, contenders, task, self._no_room, limit_s):
                 rows.append(row)
         finally:
             # Of the call that was cut, the last row is missing.
@@ -215,11 +214,12 @@ def run(
     for job in jobs:
         profile.check(replace(job, modes=tuple(modes)))
     torch.set_num_threads(jobs[0].threads)
-    found, folder = Found(), out / _slug(device)
+    name = str(torch.cuda.get_device_name(0)) if device.startswith("cuda") else "cpu"
+    folder = out / re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    found = Found()
     begin = time.monotonic()
-    for parts, share, is_shared in _phases(
-        [Snapshot(j, found) for j in jobs], modes, largest_batch
-    ):
+    snapshots = [Snapshot(job, found) for job in jobs]
+    for parts, share, is_shared in _phases(snapshots, modes, largest_batch):
         for index, part in enumerate(parts):
             left = begin + share * 60 * minutes - time.monotonic()
             found.attempt(part, time.monotonic() + left / (len(parts) - index if is_shared else 1))
@@ -264,7 +264,12 @@ def _eager(snapshot: Snapshot, largest_batch: int, until: float) -> None:
     good = tuple(images.shape) == (1, 3, *2 * (job.model.size_px,))
     good = good and bool(torch.isfinite(images).all())
     snapshot.check("image is finite and of the model's size", float(not good), 0.0)
-    best = best_batch_size(lambda size: _seconds(base, snapshot.task(size)), largest_batch)
+
+    def seconds(size: int) -> float:
+        call = base.timer(snapshot.task(size))
+        return min(call()[END_TO_END] for _ in range(3))
+
+    best = best_batch_size(seconds, largest_batch)
     sizes = sorted({1, min(EIGHT, largest_batch), best})
     for group, names in enumerate(GROUPS):
         grouped = snapshot.named(names)
@@ -294,11 +299,6 @@ def best_batch_size(seconds: Callable[[int], float], largest: int) -> int:
             break
         best, rate = 2 * best, doubled
     return best
-
-
-def _seconds(contender: Contender, task: Task) -> float:
-    call = contender.timer(task)
-    return min(call()[END_TO_END] for _ in range(3))
 
 
 def _mode(snapshot: Snapshot, mode: str, names: Sequence[str], until: float) -> None:
@@ -332,26 +332,16 @@ def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
     spans = Spans(stopwatch(job.device))
 
     def on_row(row: Row) -> None:
-        snapshot.found.steps.extend(_step_rows(job, kind, row, spans.take()))
+        taken, whole = spans.take(), row.values["seconds"]
+        who = {"model": job.model.name, "method": kind, "batch_size": 1, "step": row.step}
+        for stage, seconds in {**taken, "step": whole, "stages": sum(taken.values())}.items():
+            cost = {"stage": stage, "ms": 1000 * seconds, "share": seconds / whole}
+            snapshot.found.steps.append(who | cost)
 
     run = Run(Training(objective, reward, prompts, options, on_row=on_row))
     with watched(spans, generator, reward), run.recomputed():
         for _ in range(_TRAINING_STEPS):
             run.advance()
-
-
-def _step_rows(
-    job: TimingJob, kind: str, row: Row, spans: dict[str, float]
-) -> Iterator[dict[str, Any]]:
-    who = {"model": job.model.name, "method": kind, "batch_size": 1, "step": row.step}
-    whole = row.values["seconds"]
-    for stage, seconds in {**spans, "step": whole, "stages": sum(spans.values())}.items():
-        yield who | {"stage": stage, "ms": 1000 * seconds, "share": seconds / whole}
-
-
-def _slug(device: str) -> str:
-    name = str(torch.cuda.get_device_name(0)) if device.startswith("cuda") else "cpu"
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _write(found: Found, folder: Path, jobs: Sequence[TimingJob]) -> None:

@@ -34,8 +34,6 @@ REDNESS = RewardSpec("redness", "hypernoise.rewards.redness:Redness", version=1)
 _TEXT = "a photo of a bench"
 #: More steps than are taken, so that none is the last, which would read values.
 _NEVER = 1000
-
-
 #: Models whose steps are recorded, and how their VAE saves memory.
 _RECORDED = (
     ("sd_turbo", ""),
@@ -67,11 +65,7 @@ class Peak(NamedTuple):
 
 
 def count(
-    model: ModelSpec,
-    reward: RewardSpec,
-    trains: str,
-    options: TrainingOptions,
-    gpu: bool = True,
+    model: ModelSpec, reward: RewardSpec, trains: str, options: TrainingOptions, gpu: bool = True
 ) -> Peak:
     """The peak of a training step, in bytes, with nothing allocated.
 
@@ -118,8 +112,8 @@ def step_peak(
     count_steps = options.changed(**never, keep="last")
     prompts = [(str(row), _TEXT) for row in range(options.batch_size)]
     run = Run(Training(objective, reward, prompts, count_steps))
-    weights = (p for n in networks_of(generator, reward) for p in (*n.parameters(), *n.buffers()))
-    memory.assign(weights, NETWORKS)
+    for network in (generator.backbone, generator.pipeline.vae, *_networks_in(reward)):
+        memory.assign((*network.parameters(), *network.buffers()), NETWORKS)
     memory.assign(run.parameters, TRAINED)
     hooks = [
         p.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
@@ -127,7 +121,11 @@ def step_peak(
         )
         for p in run.parameters
     ]
-    _make_moments(run.optimizer)
+    # A step without gradients to speak of makes the moments.
+    for parameter in run.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
     moments = run.optimizer.state.values()
     memory.assign((m for s in moments for m in s.values() if isinstance(m, Tensor)), TRAINED)
     memory.forget_peak()
@@ -136,19 +134,6 @@ def step_peak(
     for hook in hooks:
         hook.remove()
     return Peak(**memory.peak)
-
-
-def _make_moments(optimizer: torch.optim.Optimizer) -> None:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
-def networks_of(generator: Generator, reward: Reward) -> tuple[nn.Module, ...]:
-    """The networks that a training step runs."""
-    return (generator.backbone, generator.pipeline.vae, *_networks_in(reward))
 
 
 def _networks_in(value: Any) -> Iterator[nn.Module]:
@@ -201,33 +186,25 @@ def recorded_peak(model: ModelSpec, recompute: bool) -> StepPeak:
     )
 
 
-def settings() -> Iterator[tuple[ModelSpec, bool]]:
-    """Models and whether to recompute, in the order of the recorded file."""
+def run(out: Path) -> None:
+    """Count everything that is recorded again, and write the file."""
     models = declared(Path("workflows")).models
+    peaks = []
     for name, savings in _RECORDED:
         declared_as = models[f"{name}_random"]
         arguments = {**declared_as.arguments, "vae_savings": [savings] if savings else []}
-        model = replace(declared_as, arguments=arguments)
-        yield from ((model, recompute) for recompute in (True, False))
-
-
-def run(out: Path) -> None:
-    """Count everything that is recorded again, and write the file."""
-    peaks = []
-    for model, recompute in settings():
-        peaks.append(recorded_peak(model, recompute))
-        # Each takes minutes: what is counted is kept.
-        write(peaks, out)
-        print(peaks[-1], flush=True)
+        for recompute in (True, False):
+            peaks.append(recorded_peak(replace(declared_as, arguments=arguments), recompute))
+            # Each takes minutes: what is counted is kept.
+            write(peaks, out)
+            print(peaks[-1], flush=True)
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = command.parser_of("step_memory", __doc__)
     file = Path("harness/build/memory_peaks.csv")
-    parser.add_argument(
-        "--out", type=Path, default=file, metavar="CSV", help="default: %(default)s"
-    )
+    parser.add_argument("--out", type=Path, default=file, help="CSV; default: %(default)s")
     return command.main(parser, run, given)
 
 

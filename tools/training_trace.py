@@ -11,7 +11,7 @@ import gzip
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,20 @@ def stages_of(trace: Path) -> pd.DataFrame:
     with gzip.open(trace, "rt", encoding="utf-8") as file:
         events = json.load(file)["traceEvents"]
     noted = [event for event in events if event.get("cat") == "user_annotation"]
-    return pd.DataFrame(_rows(noted), columns=["step", "part", "ms", "share"])
+    rows = []
+    for step in noted:
+        if not step["name"].startswith(_STEP_RANGE):
+            continue
+        number = int(step["name"].removeprefix(_STEP_RANGE))
+        us = dict.fromkeys(PARTS, 0.0)
+        for event in noted:
+            name = event["name"]
+            part = OPTIMIZER if name.startswith(_OPTIMIZER_RANGE) else name
+            if part in PARTS and 0 <= event["ts"] - step["ts"] < step["dur"]:
+                us[part] += event["dur"]
+        us[OTHER] = step["dur"] - sum(us.values())
+        rows += [(number, part, us[part] / 1000, us[part] / step["dur"]) for part in PARTS]
+    return pd.DataFrame(rows, columns=["step", "part", "ms", "share"])
 
 
 def median_shares(parts: pd.DataFrame) -> pd.DataFrame:
@@ -126,26 +139,6 @@ def in_stages(parts: pd.DataFrame) -> float:
     """Median share of a step in noise network, backbone, VAE and reward, forward and backward."""
     of_stages = parts[parts["part"].isin(STAGES)]
     return float(of_stages.groupby("step")["share"].sum().median())
-
-
-def _rows(noted: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str, float, float]]:
-    for step in noted:
-        if not step["name"].startswith(_STEP_RANGE):
-            continue
-        number = int(step["name"].removeprefix(_STEP_RANGE))
-        us = dict.fromkeys(PARTS, 0.0)
-        for event in noted:
-            part = _part(event["name"])
-            if part and 0 <= event["ts"] - step["ts"] < step["dur"]:
-                us[part] += event["dur"]
-        us[OTHER] = step["dur"] - sum(us.values())
-        yield from ((number, part, us[part] / 1000, us[part] / step["dur"]) for part in PARTS)
-
-
-def _part(name: str) -> str:
-    if name.startswith(_OPTIMIZER_RANGE):
-        return OPTIMIZER
-    return name if name in PARTS else ""
 
 
 def _trace(job: TimingJob, kind: str, reward: Reward, batch_size: int, trace: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from hypernoise.errors import unknown_word
 
 
 class SpecError(ValueError):
@@ -11,12 +12,8 @@ class SpecError(ValueError):
 
 
 def unknown(what: str, word: object, valid: Iterable[str], file: str = "") -> SpecError:
-    """The error for a word outside a closed set: names the word, the nearest and all valid ones."""
-    words = sorted(valid)
-    close = difflib.get_close_matches(str(word), words, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    choices = ", ".join(words) or "none"
-    return SpecError(f"{prefix(file)}unknown {what} {word!r}{hint} (valid: {choices})")
+    """The error for a word outside a closed set, as :func:`unknown_word` says it."""
+    return SpecError(prefix(file) + unknown_word(what, word, valid))
 
 
 def prefix(file: str) -> str:

@@ -23,13 +23,8 @@ _DEPENDS_ON_BATCH_SIZE = "depends_on_batch_size"
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline", "name"}
 #: Types whose values are checked, and what messages call them.
-_SAID = {
-    "int": "a whole number",
-    "bool": "true or false",
-    "float": "a number",
-    "str": "a text",
-    "None": "null",
-}
+_SAID = {"int": "a whole number", "bool": "true or false", "float": "a number"}
+_SAID |= {"str": "a text", "None": "null"}
 #: Base classes that bring no constructor of their own.
 _BARE_BASES = {"object", "ABC", "Protocol", "Generic"}
 #: Base classes whose annotated fields are what the constructor takes.
@@ -193,6 +188,12 @@ def _find(source: Path, name: str) -> _Definition | None:
     return _find(file, original) if file is not None and file.suffix == ".py" else None
 
 
+def _find_class(source: Path, name: str) -> tuple[ast.ClassDef, Path] | None:
+    """As :func:`_find`, for a class."""
+    found = _find(source, name)
+    return (found.node, found.source) if found and isinstance(found.node, ast.ClassDef) else None
+
+
 @cache
 def _signature(source: Path, name: str) -> Signature | None:
     found = _find(source, name)
@@ -232,23 +233,19 @@ def _has_fields(node: ast.ClassDef, source: Path) -> bool:
     """Whether a class takes its annotated fields: a dataclass, a model, a named tuple."""
     if any("dataclass" in _names(decorator) for decorator in node.decorator_list):
         return True
-    return any(
-        base in _FIELD_BASES
-        or (
-            (above := _find(source, base)) is not None
-            and isinstance(above.node, ast.ClassDef)
-            and _has_fields(above.node, above.source)
-        )
-        for base in _bases(node)
-    )
+    for base in _bases(node):
+        above = _find_class(source, base)
+        if base in _FIELD_BASES or (above is not None and _has_fields(*above)):
+            return True
+    return False
 
 
 def _fields(node: ast.ClassDef, source: Path) -> Iterator[Parameter]:
     """The annotated fields of a dataclass, named tuple, model or typed dictionary, in order."""
     for base in node.bases:
-        found = _find(source, base.id) if isinstance(base, ast.Name) else None
-        if found is not None and isinstance(found.node, ast.ClassDef):
-            yield from _fields(found.node, found.source)
+        found = _find_class(source, base.id) if isinstance(base, ast.Name) else None
+        if found is not None:
+            yield from _fields(*found)
     for member in node.body:
         match member:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=hint, value=default):
@@ -266,41 +263,41 @@ def _of_function(arguments: ast.arguments, skip: int, source: Path) -> Signature
     found = {arg.arg: _parameter(arg.arg, arg.annotation, given, source) for arg, given in pairs}
     if arguments.kwarg is None:
         return Signature(found)
-    unpacked = {one.name: one for one in _unpacked(arguments.kwarg.annotation, source)}
-    return Signature(found | unpacked, any_keyword=not unpacked)
-
-
-def _unpacked(annotation: ast.expr | None, source: Path) -> Iterator[Parameter]:
-    """The keywords that ``**keywords: Unpack[SomeTypedDict]`` stands for: none is required."""
-    match annotation:
+    # The keywords that ``**keywords: Unpack[SomeTypedDict]`` stands for: none is required.
+    unpacked = {}
+    match arguments.kwarg.annotation:
         case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
-            found = _find(source, name)
-            if found is not None and isinstance(found.node, ast.ClassDef):
-                for one in _fields(found.node, found.source):
-                    yield Parameter(one.name, one.types, marks=one.marks)
+            typed = _find_class(source, name)
+            for one in _fields(*typed) if typed else ():
+                unpacked[one.name] = Parameter(one.name, one.types, marks=one.marks)
+    return Signature(found | unpacked, any_keyword=not unpacked)
 
 
 def _parameter(
     name: str, annotation: ast.expr | None, default: ast.expr | None, source: Path
 ) -> Parameter:
+    marks: list[ast.expr] = []
+    match annotation:
+        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[_, *marks])):
+            pass
+    text = None
+    value = default
+    if isinstance(value, ast.Name):
+        assigned = _definitions(source).get(value.id)
+        value = assigned.value if isinstance(assigned, (ast.Assign, ast.AnnAssign)) else None
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        text = value.value
     return Parameter(
         name,
         types=_types(annotation),
         is_required=default is None,
-        text=_text(default, source),
-        marks=_marks(annotation),
+        text=text,
+        marks=frozenset(mark.id for mark in marks if isinstance(mark, ast.Name)),
     )
 
 
 def _names(node: ast.expr | None) -> set[str]:
     return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if node else set()
-
-
-def _marks(annotation: ast.expr | None) -> frozenset[str]:
-    match annotation:
-        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[_, *marks])):
-            return frozenset(mark.id for mark in marks if isinstance(mark, ast.Name))
-    return frozenset()
 
 
 def _types(annotation: ast.expr | None) -> frozenset[str]:
@@ -315,12 +312,3 @@ def _types(annotation: ast.expr | None) -> frozenset[str]:
             both = _types(left), _types(right)
             return both[0] | both[1] if all(both) else frozenset()
     return frozenset()
-
-
-def _text(node: ast.expr | None, source: Path) -> str | None:
-    if isinstance(node, ast.Name):
-        assigned = _definitions(source).get(node.id)
-        node = assigned.value if isinstance(assigned, (ast.Assign, ast.AnnAssign)) else None
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    return None

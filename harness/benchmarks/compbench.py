@@ -11,51 +11,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from typing import Annotated
 
 from harness.base.errors import unknown
-from harness.benchmarks.build import Declaration, declared_prompts
-from harness.benchmarks.noun_chunks import Chunker, check_chunker, noun_chunks
+from harness.benchmarks.noun_chunks import Chunker, noun_chunks
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
-from harness.benchmarks.questions import ask, build_answerer, detail
+from harness.benchmarks.questions import Questions, ask, detail
 from harness.benchmarks.training_prompts import SPLITS, compbench_file
-from harness.build import data_files
-from hypernoise.identity import SCORES_ONLY
 
 #: The categories that the paper reports and BLIP-VQA judges.
 CATEGORIES = ("color", "shape", "texture")
 
 
-class CompBench:
+class CompBench(Questions):
     """T2I-CompBench's score: every noun chunk of a prompt is asked about.
 
-    Args:
-        prompts: declares a list of prompts whose metadata have ``chunks``.
-        answerer: declares who answers (:class:`harness.benchmarks.questions.Answerer`).
+    Prompts have ``chunks`` in their metadata; an
+    :class:`~harness.benchmarks.questions.Answerer` answers.
     """
 
     metrics = (
         Metric("t2i_compbench", "product of the probabilities of yes to a prompt's noun chunks"),
     )
 
-    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
-        self._prompts = prompts
-        # It is built once, when it is first needed.
-        self._answerer = cache(lambda: build_answerer(answerer))
-
-    def prompts(self) -> list[Prompt]:
-        """The prompts of the declared list."""
-        return declared_prompts(self._prompts)
-
-    def check(self, prompts: Sequence[Prompt] = ()) -> None:
-        """Build the answerer; raises as :func:`harness.benchmarks.questions.build_answerer`."""
-        self._answerer()
-
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         """The product of the yes-probabilities of each prompt's chunks, in [0, 1]."""
         questions = [[f"{chunk}?" for chunk in prompt.metadata["chunks"]] for prompt in prompts]
-        answers = ask(self._answerer(), images, questions)
+        answers = ask(self.answerer, images, questions)
         scored = []
         for those, said in zip(questions, answers, strict=True):
             # A chunk that a prompt has twice counts twice, as in the original.
@@ -79,22 +60,16 @@ def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[Prompt, ...
     """
     if split not in SPLITS:
         raise unknown("split of T2I-CompBench", split, SPLITS)
-    check_chunker(chunker)
-    return tuple(
-        _prompt(text, f"{category}_{split}_{number:05}", category, chunker)
-        for category in CATEGORIES
-        for number, text in enumerate(_lines(category, split))
-    )
-
-
-def _prompt(text: str, prompt_id: str, category: str, chunker: Chunker) -> Prompt:
-    chunks = noun_chunks(text, chunker)
-    if not chunks:
-        raise ValueError(f"prompt {prompt_id} has no noun chunk to ask about: {text!r}")
-    return Prompt(prompt_id, text, category, {"chunks": chunks})
-
-
-def _lines(category: str, split: str) -> list[str]:
-    path = data_files.locate(compbench_file(category, split))
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    # What is wrong with the chunker is said before any file is downloaded.
+    noun_chunks("a cat", chunker)
+    found = []
+    for category in CATEGORIES:
+        lines = compbench_file(category, split).read_text(encoding="utf-8").splitlines()
+        texts = [line.strip() for line in lines if line.strip()]
+        for number, text in enumerate(texts):
+            prompt_id = f"{category}_{split}_{number:05}"
+            chunks = noun_chunks(text, chunker)
+            if not chunks:
+                raise ValueError(f"prompt {prompt_id} has no noun chunk to ask about: {text!r}")
+            found.append(Prompt(prompt_id, text, category, {"chunks": chunks}))
+    return tuple(found)

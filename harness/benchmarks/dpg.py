@@ -29,15 +29,12 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from harness.benchmarks.build import Declaration, declared_prompts
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
-from harness.benchmarks.questions import ask, build_answerer, detail
-from harness.build.data_files import locate_named
-from hypernoise.identity import SCORES_ONLY
+from harness.benchmarks.questions import Questions, ask, detail
+from harness.build.data_files import locate
 
 Variant: TypeAlias = Literal["published", "corrected"]
 #: What each variant's score is.
@@ -81,28 +78,14 @@ class Proposition:
     question: str
 
 
-class DpgBench:
+class DpgBench(Questions):
     """DPG-Bench's score in both variants.
 
-    Args:
-        prompts: declares a list of prompts whose metadata are as :func:`graph` gives them.
-        answerer: declares who answers (:class:`harness.benchmarks.questions.Answerer`).
+    Prompts have metadata as :func:`graph` gives them; an
+    :class:`~harness.benchmarks.questions.Answerer` answers.
     """
 
     metrics = tuple(METRICS.values())
-
-    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
-        self._prompts = prompts
-        # It is built once, when it is first needed.
-        self._answerer = cache(lambda: build_answerer(answerer))
-
-    def prompts(self) -> list[Prompt]:
-        """The prompts of the declared list."""
-        return declared_prompts(self._prompts)
-
-    def check(self, prompts: Sequence[Prompt] = ()) -> None:
-        """Build the answerer; raises as :func:`harness.benchmarks.questions.build_answerer`."""
-        self._answerer()
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         """For each image and variant the share of propositions that hold, and every answer."""
@@ -111,7 +94,7 @@ class DpgBench:
             for p in prompts
         ]
         questions = [[proposition.question for proposition in those] for those in graphs]
-        answers = ask(self._answerer(), images, questions)
+        answers = ask(self.answerer, images, questions)
         return [
             {
                 METRICS["published"].name: _published(prompt.metadata, those, said),
@@ -126,14 +109,13 @@ def prompts(questions: str = QUESTIONS) -> tuple[Prompt, ...]:
 
     Args:
         questions: the question table (:mod:`hypernoise.weights.pinned_files`); without a hash,
-        only a local
-            file is taken.
+            only a local file is taken.
 
     Raises:
         ValueError: another file than the one that the hash is of, or as :func:`read_prompts`.
         FileNotFoundError: the question table cannot be had; see :mod:`harness.build.data_files`.
     """
-    return tuple(read_prompts(locate_named(NAME, questions)))
+    return tuple(read_prompts(locate(NAME, questions)))
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -145,7 +127,12 @@ def read_prompts(path: Path) -> list[Prompt]:
         ValueError: a column is missing or a row is faulty, or a proposition depends on one that
             its prompt has not.
     """
-    rows = _rows(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        missing_columns = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing_columns:
+            raise ValueError(f"{path} lacks the columns {', '.join(missing_columns)}")
+        rows = list(reader)
     texts = {row["item_id"]: row["text"] for row in reversed(rows)}
     tables, read = _tables(rows, path), _tables(rows[1:], path)
     found = []
@@ -165,8 +152,14 @@ def _tables(rows: Iterable[Mapping[str, str]], path: Path) -> dict[str, dict[int
     """Prompt -> number -> proposition."""
     tables: dict[str, dict[int, Proposition]] = {}
     for row in rows:
-        said = _proposition(row, path)
-        tables.setdefault(row["item_id"], {})[said.number] = said
+        try:
+            parents = [int(number) for number in row["dependency"].split(",")]
+            number = int(row["proposition_id"])
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path}: faulty row of prompt {row['item_id']!r}: {error}") from error
+        known = tuple(parent for parent in parents if parent != _NO_PARENT)
+        said = Proposition(number, known, row["tuple"], row["question_natural_language"])
+        tables.setdefault(row["item_id"], {})[number] = said
     return tables
 
 
@@ -235,22 +228,3 @@ def holds(
             if not all(held[parent] for parent in proposition.parents):
                 held[proposition.number] = False
     return held
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(missing)}")
-        return list(reader)
-
-
-def _proposition(row: Mapping[str, str], path: Path) -> Proposition:
-    try:
-        parents = [int(number) for number in row["dependency"].split(",")]
-        number = int(row["proposition_id"])
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: faulty row of prompt {row['item_id']!r}: {error}") from error
-    known = tuple(parent for parent in parents if parent != _NO_PARENT)
-    return Proposition(number, known, row["tuple"], row["question_natural_language"])

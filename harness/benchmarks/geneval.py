@@ -24,7 +24,7 @@ CORRECT = Metric("geneval_correct", "1 where the image shows what the prompt ask
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 RELATIONS = ("left of", "right of", "above", "below")
 
-#: The labels a colour classifier chooses from, in the order in which reasons list them.
+#: The labels that a colour classifier chooses from, in the order in which reasons list them.
 COLORS = tuple(
     ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"]
 )
@@ -196,7 +196,12 @@ def judge(
     if max_objects < 0:
         raise ValueError(f"max_objects is {max_objects}, must be at least 0")
     floor = counting_threshold if _get(metadata, "tag", "metadata") == "counting" else threshold
-    objects = _keep_all(detections, floor, max_objects, max_overlap)
+    # The floor is rounded as the scores are: a score of 0.3 must not beat a threshold of 0.3.
+    floor32 = float(np.float32(floor))
+    objects = {}
+    for classname, boxes in detections.items():
+        if best := _best(_rows(classname, boxes), floor32, max_objects, max_overlap):
+            objects[classname] = best
     evidence = _Evidence(objects, classify_colors, position_threshold)
     faults = [_included(clause, evidence) for clause in metadata.get("include", ())]
     faults += [_excluded(clause, objects) for clause in metadata.get("exclude", ())]
@@ -229,21 +234,6 @@ def relations(
     return tuple(relation for relation, held in zip(RELATIONS, holds, strict=True) if held)
 
 
-def _keep_all(
-    detections: Detections, floor: float, max_objects: int, max_overlap: float
-) -> dict[str, list[_Kept]]:
-    # The floor is rounded as the scores are: a score of 0.3 must not beat a threshold of 0.3.
-    floor32 = float(np.float32(floor))
-    objects = {}
-    for classname, boxes in detections.items():
-        best = _best(_rows(classname, boxes), floor32, max_objects)
-        if max_overlap != 1:
-            best = _thin_out(best, max_overlap)
-        if best:
-            objects[classname] = best
-    return objects
-
-
 def _rows(classname: str, boxes: npt.ArrayLike) -> list[list[float]]:
     try:
         table = np.asarray(boxes, dtype=np.float32)
@@ -263,18 +253,17 @@ def _rows(classname: str, boxes: npt.ArrayLike) -> list[list[float]]:
     return rows
 
 
-def _best(rows: list[list[float]], floor: float, max_objects: int) -> list[_Kept]:
+def _best(
+    rows: list[list[float]], floor: float, max_objects: int, max_overlap: float
+) -> list[_Kept]:
     ranked = [(row[4], index) for index, row in enumerate(rows) if row[4] > floor]
     ranked.sort(reverse=True)
-    return [_Kept(index, rows[index]) for _, index in ranked[:max_objects]]
-
-
-def _thin_out(ranked: list[_Kept], max_overlap: float) -> list[_Kept]:
     limit = np.float32(max_overlap)
     stay: list[_Kept] = []
-    for kept in ranked:
-        if all(_overlap(better.row, kept.row) < limit for better in stay):
-            stay.append(kept)
+    for _, index in ranked[:max_objects]:
+        row = rows[index]
+        if max_overlap == 1 or all(_overlap(better.row, row) < limit for better in stay):
+            stay.append(_Kept(index, row))
     return stay
 
 
@@ -326,7 +315,13 @@ def _color_fault(clause: Mapping[str, Any], found: list[_Kept], evidence: _Evide
 
 def _position_fault(clause: Mapping[str, Any], found: list[_Kept], evidence: _Evidence) -> str:
     classname, (expected, reference) = clause["class"], clause["position"]
-    targets = _targets(evidence.groups, reference, classname)
+    try:
+        targets = evidence.groups[reference]
+    except IndexError:
+        raise IndexError(
+            f"position of {classname!r} refers to include clause {reference}, but only "
+            f"{len(evidence.groups)} clauses come before it"
+        ) from None
     if targets is None:
         return f"no target for {classname} to be {expected}"
     for kept in found:
@@ -335,18 +330,6 @@ def _position_fault(clause: Mapping[str, Any], found: list[_Kept], evidence: _Ev
             if expected not in held:
                 return f"expected {classname} {expected} target, found {' and '.join(held)} target"
     return ""
-
-
-def _targets(
-    groups: list[list[_Kept] | None], reference: int, classname: str
-) -> list[_Kept] | None:
-    try:
-        return groups[reference]
-    except IndexError:
-        raise IndexError(
-            f"position of {classname!r} refers to include clause {reference}, but only "
-            f"{len(groups)} clauses come before it"
-        ) from None
 
 
 def _excluded(clause: Mapping[str, Any], objects: Mapping[str, list[_Kept]]) -> str:

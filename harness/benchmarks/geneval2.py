@@ -19,35 +19,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
 
 from harness.base.errors import SpecError
-from harness.benchmarks.build import Declaration, declared_prompts
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
-from harness.benchmarks.questions import AnswerJudge, ask_answers, build_answerer, detail
+from harness.benchmarks.questions import AnswerJudge, Questions, ask_answers, detail
 from harness.benchmarks.surface_forms import surface_forms
-from harness.build.data_files import DataFile, locate
-from hypernoise.identity import SCORES_ONLY
+from harness.build.data_files import locate
 
-DATA = DataFile(
-    name="geneval2/geneval2_data.jsonl",
-    repository="facebookresearch/GenEval2",
-    commit="a6e82d2289e8d418f27f0adee77908b07060eea3",
-    path="geneval2_data.jsonl",
-    sha256="09233adbc9f877fba205f1a20efa4a8640e7e62a91dfd55893562bed8a928e43",
-)
+DATA = "geneval2/geneval2_data.jsonl"
 _FIELDS = ("prompt", "atom_count", "vqa_list", "skills")
 
 
-class GenEval2:
+class GenEval2(Questions):
     """GenEval 2's Soft-TIFA.
 
-    Args:
-        prompts: declares a list of prompts whose metadata have ``vqa_list``, pairs (question,
-            answer), and as many ``skills``.
-        answerer: declares who answers (:class:`harness.benchmarks.questions.AnswerJudge`).
+    Prompts have ``vqa_list`` in their metadata, pairs (question, answer), and as many ``skills``;
+    an :class:`~harness.benchmarks.questions.AnswerJudge` answers.
     """
 
     metrics = (
@@ -57,15 +45,6 @@ class GenEval2:
         ),
     )
 
-    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
-        self._prompts = prompts
-        # It is built once, when it is first needed.
-        self._answerer = cache(lambda: build_answerer(answerer))
-
-    def prompts(self) -> list[Prompt]:
-        """The prompts of the declared list."""
-        return declared_prompts(self._prompts)
-
     def check(self, prompts: Sequence[Prompt] = ()) -> None:
         """Check the answerer, and that it can judge every answer to the given prompts.
 
@@ -74,7 +53,7 @@ class GenEval2:
             ValueError: an answer cannot be judged; prompt, question and answer are named. Or as
                 :func:`harness.benchmarks.questions.build_answerer`.
         """
-        judge = self._answerer()
+        judge = self.answerer
         if not isinstance(judge, AnswerJudge):
             raise SpecError(
                 "Soft-TIFA needs an answerer with answer_probability and check_answer, not "
@@ -93,7 +72,7 @@ class GenEval2:
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         """Soft-TIFA GM of each image, in [0, 1]; AM and every answer's probability as details."""
         asked = [[(pair[0], pair[1]) for pair in p.metadata["vqa_list"]] for p in prompts]
-        answers = ask_answers(self._answerer(), images, asked)
+        answers = ask_answers(self.answerer, images, asked)
         scored = []
         for prompt, those, said in zip(prompts, asked, answers, strict=True):
             soft = [said[pair] for pair in those]
@@ -122,8 +101,39 @@ def read_prompts(path: Path) -> list[Prompt]:
         ValueError: a line is no JSON, lacks a field, has other than one skill per question, or an
             answer of other than one word.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [_prompt(line, n, path) for n, line in enumerate(lines) if line.strip()]
+    prompts = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number + 1}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{where}: not JSON: {error}") from error
+        missing = [name for name in _FIELDS if name not in record]
+        if missing:
+            raise ValueError(f"{where} lacks {', '.join(missing)}")
+        asked, skills = record["vqa_list"], record["skills"]
+        if not asked or len(asked) != len(skills):
+            raise ValueError(
+                f"{where}: vqa_list and skills must be as long as each other, and not empty"
+            )
+        _check_pairs(asked, f"{where}, prompt {record['prompt']!r}")
+        metadata = {"vqa_list": asked, "skills": skills}
+        task = f"atoms_{record['atom_count']}"
+        prompts.append(Prompt(f"{number:05}", record["prompt"], task, metadata))
+    return prompts
+
+
+def _check_pairs(pairs: list[list[str]], where: str) -> None:
+    for pair in pairs:
+        if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
+            raise ValueError(f"{where}: needs a question and its answer, two texts, got {pair!r}")
+        question, answer = pair
+        try:
+            surface_forms(answer)
+        except ValueError as error:
+            raise ValueError(f"{where}, question {question!r}: {error}") from error
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -131,33 +141,3 @@ def geometric_mean(values: Sequence[float]) -> float:
     if min(values) == 0:
         return 0.0
     return math.exp(sum(map(math.log, values)) / len(values))
-
-
-def _prompt(line: str, number: int, path: Path) -> Prompt:
-    where = f"{path}, line {number + 1}"
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
-    missing = [name for name in _FIELDS if name not in record]
-    if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
-    if not record["vqa_list"] or len(record["vqa_list"]) != len(record["skills"]):
-        raise ValueError(
-            f"{where}: vqa_list and skills must be as long as each other, and not empty"
-        )
-    for pair in record["vqa_list"]:
-        _check_pair(pair, f"{where}, prompt {record['prompt']!r}")
-    metadata = {"vqa_list": record["vqa_list"], "skills": record["skills"]}
-    task = f"atoms_{record['atom_count']}"
-    return Prompt(f"{number:05}", record["prompt"], task, metadata)
-
-
-def _check_pair(pair: Any, where: str) -> None:
-    if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
-        raise ValueError(f"{where}: needs a question and its answer, two texts, got {pair!r}")
-    question, answer = pair
-    try:
-        surface_forms(answer)
-    except ValueError as error:
-        raise ValueError(f"{where}, question {question!r}: {error}") from error

@@ -23,7 +23,7 @@ from harness.benchmarks.mask2former import (
 )
 from harness.benchmarks.neighbours import runs
 from harness.benchmarks.protocol import Images, Prompt, Score
-from harness.build.data_files import DataFile, locate
+from harness.build.data_files import locate
 from harness.build.devices import default_device
 from harness.experiment import pins
 from hypernoise.errors import check_choice
@@ -37,13 +37,7 @@ CLIP = (
     "open_clip_model.safetensors"
     "#sha256=9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e"
 )
-METADATA = DataFile(
-    name="geneval/evaluation_metadata.jsonl",
-    repository="djghosh13/geneval",
-    commit="af4902f",
-    path="prompts/evaluation_metadata.jsonl",
-    sha256="5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13",
-)
+METADATA = "geneval/evaluation_metadata.jsonl"
 
 
 def prompts() -> tuple[Prompt, ...]:

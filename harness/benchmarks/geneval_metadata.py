@@ -33,7 +33,10 @@ def check_metadata(
     _check_keys(metadata, _METADATA_KEYS, "metadata")
     check_word(metadata.get("tag"), TASKS, "tag")
     _check_text(metadata.get("prompt"), "prompt")
-    include, exclude = (_clauses(metadata, key) for key in ("include", "exclude"))
+    include, exclude = (metadata.get(key, []) for key in ("include", "exclude"))
+    for key, clauses in (("include", include), ("exclude", exclude)):
+        if not isinstance(clauses, list | tuple):
+            raise ValueError(f"{key} is {clauses!r}, must be a list of clauses")
     if not include and not exclude:
         raise ValueError("metadata has neither an include nor an exclude clause")
     for index, clause in enumerate(include):
@@ -69,27 +72,16 @@ def load_metadata(
         if not line.strip():
             continue
         try:
-            prompts.append(_parse(line, classes, colors))
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError(f"expected a JSON object, got {line[:60]!r}")
+            check_metadata(record, classes=classes, colors=colors)
+            prompts.append(record)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
     if not prompts:
         raise ValueError(f"{path}: holds no prompt")
     return prompts
-
-
-def _parse(line: str, classes: Collection[str] | None, colors: Collection[str]) -> dict[str, Any]:
-    record = json.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, got {line[:60]!r}")
-    check_metadata(record, classes=classes, colors=colors)
-    return record
-
-
-def _clauses(metadata: Mapping[str, Any], key: str) -> Sequence[Any]:
-    clauses = metadata.get(key, [])
-    if not isinstance(clauses, list | tuple):
-        raise ValueError(f"{key} is {clauses!r}, must be a list of clauses")
-    return clauses
 
 
 def _check_clause(

@@ -38,11 +38,7 @@ CLASSES = (
 )
 # fmt: on
 #: GenEval's name -> COCO's, where they differ.
-COCO_NAMES = {
-    "computer mouse": "mouse",
-    "tv remote": "remote",
-    "computer keyboard": "keyboard",
-}
+COCO_NAMES = {"computer mouse": "mouse", "tv remote": "remote", "computer keyboard": "keyboard"}
 #: GenEval's name -> what Darknet calls it. transformers' converter of these weights takes the names
 #: of "coco-detection-mmdet-id2label.json", which calls the couch so, as other models of it show.
 DARKNET_NAMES = {
@@ -112,14 +108,26 @@ def instances(
     Raises:
         ValueError: shapes that do not fit one another, or ``top_k`` < 1.
     """
-    _check_shapes(class_logits, mask_logits, padded_size, resized_size, top_k)
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}")
+    if class_logits.ndim != 2 or mask_logits.ndim != 3 or len(class_logits) != len(mask_logits):
+        raise ValueError(
+            "need class_logits [Q, C + 1] and mask_logits [Q, h, w], got "
+            f"{tuple(class_logits.shape)} and {tuple(mask_logits.shape)}"
+        )
+    height, width = resized_size
+    if height > padded_size[0] or width > padded_size[1]:
+        raise ValueError(
+            f"the resized image {resized_size} does not fit into the input {padded_size}"
+        )
     probabilities = class_logits.float().softmax(dim=-1)[:, :-1]
     n_classes = probabilities.shape[1]
     flat = probabilities.flatten()
     class_scores, chosen = flat.topk(min(top_k, flat.numel()))
-    masks = _upsampled(
-        mask_logits.float()[chosen // n_classes], padded_size, resized_size, image_size
-    )
+    masks = mask_logits.float()[chosen // n_classes]
+    masks = functional.interpolate(masks[:, None], padded_size, mode="bilinear")
+    masks = masks[..., :height, :width]
+    masks = functional.interpolate(masks, image_size, mode="bilinear")[:, 0]
     inside = masks > 0
     mass = (masks.sigmoid() * inside).flatten(1).sum(1)
     mask_scores = mass / (inside.flatten(1).sum(1) + _TINY)
@@ -135,26 +143,6 @@ def boxes_around(masks: Tensor) -> Tensor:
             corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
             box.copy_(torch.cat(corners))
     return boxes
-
-
-def _check_shapes(
-    class_logits: Tensor, mask_logits: Tensor, padded: Size, resized: Size, top_k: int
-) -> None:
-    if top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}")
-    if class_logits.ndim != 2 or mask_logits.ndim != 3 or len(class_logits) != len(mask_logits):
-        raise ValueError(
-            "need class_logits [Q, C + 1] and mask_logits [Q, h, w], got "
-            f"{tuple(class_logits.shape)} and {tuple(mask_logits.shape)}"
-        )
-    if resized[0] > padded[0] or resized[1] > padded[1]:
-        raise ValueError(f"the resized image {resized} does not fit into the input {padded}")
-
-
-def _upsampled(masks: Tensor, padded: Size, resized: Size, image: Size) -> Tensor:
-    masks = functional.interpolate(masks[:, None], padded, mode="bilinear")
-    masks = masks[..., : resized[0], : resized[1]]
-    return functional.interpolate(masks, image, mode="bilinear")[:, 0]
 
 
 class Prepared(NamedTuple):
@@ -224,13 +212,7 @@ class Mask2Former:
         out = self.model(pixel_values=prepared.pixels.to(self.device))
         if self.postprocessing == "transformers":
             return _of_transformers(out, prepared.image_size)
-        found = instances(
-            out.class_queries_logits[0],
-            out.masks_queries_logits[0],
-            prepared.padded_size,
-            prepared.resized_size,
-            prepared.image_size,
-        )
+        found = instances(out.class_queries_logits[0], out.masks_queries_logits[0], *prepared[1:])
         return Instances(*(tensor.cpu() for tensor in found))
 
 
@@ -274,10 +256,7 @@ def _of_transformers(out: Any, image_size: Size) -> Instances:
     from transformers import Mask2FormerImageProcessor
 
     (found,) = Mask2FormerImageProcessor().post_process_instance_segmentation(
-        out,
-        threshold=_KEPT_SCORE,
-        target_sizes=[image_size],
-        return_binary_maps=True,
+        out, threshold=_KEPT_SCORE, target_sizes=[image_size], return_binary_maps=True
     )
     segments: Sequence[dict[str, Any]] = found["segments_info"]
     height, width = image_size

@@ -22,8 +22,6 @@ SPACY_MODEL = "en_core_web_sm"
 IGNORED = ("top", "the side", "the left", "the right")
 #: The original asks about no more.
 MAX_CHUNKS = 8
-
-
 #: Kinds of words that describe.
 _DESCRIBING = ("adjectives", "nominal_adjectives")
 _WORDS_FILE = Path(__file__).with_suffix(".toml")
@@ -38,13 +36,11 @@ def noun_chunks(prompt: str, chunker: Chunker = "rules") -> list[str]:
         ValueError: an unknown chunker, or spaCy or its model is not installed.
     """
     check_choice("chunker", chunker, get_args(Chunker))
-    found = _by_spacy(prompt) if chunker == "spacy" else _by_rules(prompt)
+    if chunker == "spacy":
+        found = [chunk.text for chunk in _spacy()(prompt).noun_chunks]
+    else:
+        found = _by_rules(prompt)
     return [chunk for chunk in found if chunk not in IGNORED][:MAX_CHUNKS]
-
-
-def check_chunker(chunker: Chunker) -> None:
-    """Check that a chunker can be used; raises as :func:`noun_chunks`."""
-    noun_chunks("a cat", chunker)
 
 
 @cache
@@ -52,10 +48,6 @@ def _words(*kinds: str) -> frozenset[str]:
     """All words of some kinds."""
     lists = tomllib.loads(_WORDS_FILE.read_text(encoding="utf-8"))
     return frozenset(word for kind in kinds for word in lists[kind].split())
-
-
-def _by_spacy(prompt: str) -> list[str]:
-    return [chunk.text for chunk in _spacy()(prompt).noun_chunks]
 
 
 @cache
@@ -79,10 +71,12 @@ def _by_rules(prompt: str) -> list[str]:
     for end in range(len(words) + 1):
         if end < len(words) and not _ends(words, start, end):
             continue
-        if _is_chunk(words[start:end]):
+        chunk = words[start:end]
+        is_chunk = bool(chunk) and chunk[-1] not in _words("determiners", "adjectives")
+        if is_chunk and any(w not in _words("determiners") and w[0].isalpha() for w in chunk):
             found.append(prompt[tokens[start].start() : tokens[end - 1].end()])
         # What ends a chunk starts one if it can.
-        start = end if end < len(words) and _starts(words, end) else end + 1
+        start = end if end < len(words) and words[end] in _words("determiners") else end + 1
         if end < len(words) and words[end] in _words("pronouns"):
             found.append(prompt[tokens[end].start() : tokens[end].end()])
     return found
@@ -100,10 +94,6 @@ def _ends(words: list[str], start: int, place: int) -> bool:
     return word in _words("verbs") and _is_verb(words, chunk, place)
 
 
-def _starts(words: list[str], place: int) -> bool:
-    return words[place] in _words("determiners")
-
-
 def _joins(words: list[str], chunk: list[str], place: int) -> bool:
     """Whether "and" or a comma stands between words that describe the same noun."""
     following = words[place + 1 : place + 3]
@@ -119,24 +109,18 @@ def _joins(words: list[str], chunk: list[str], place: int) -> bool:
 
 
 def _is_verb(words: list[str], chunk: list[str], place: int) -> bool:
-    if chunk and not _has_head(chunk):
-        # "a triangular slice", "the wooden cutting board": a noun or its description is due.
-        return False
+    if chunk:
+        last = chunk[-1]
+        if last in _words("nominal_adjectives"):
+            has_head = any(word in _words(*_DESCRIBING) for word in chunk[:-1])
+        else:
+            is_head = last not in _words("determiners", "adjectives")
+            has_head = is_head and not _PARTICIPLE.fullmatch(last)
+        if not has_head:
+            # "a triangular slice", "the wooden cutting board": a noun or its description is due.
+            return False
     word = words[place]
     if word not in _words("verbs_or_nouns"):
         return True
     following = words[place + 1] if place + 1 < len(words) else ""
     return following in _words("determiners", "prepositions", *_DESCRIBING) and following != "of"
-
-
-def _has_head(chunk: list[str]) -> bool:
-    last = chunk[-1]
-    if last in _words("nominal_adjectives"):
-        return any(word in _words(*_DESCRIBING) for word in chunk[:-1])
-    return last not in _words("determiners", "adjectives") and not _PARTICIPLE.fullmatch(last)
-
-
-def _is_chunk(words: list[str]) -> bool:
-    if not words or words[-1] in _words("determiners", "adjectives"):
-        return False
-    return any(word not in _words("determiners") and word[0].isalpha() for word in words)

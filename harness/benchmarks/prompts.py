@@ -94,11 +94,15 @@ def balanced(of: str, per_task: int, **arguments: Any) -> tuple[Any, ...]:
     """
     if per_task < 1:
         raise ValueError(f"balanced prompts of {of} need per_task >= 1, got {per_task}")
-    return tuple(
-        _repeated(prompts[number % len(prompts)], number // len(prompts))
-        for prompts in _by_task(resolve(of)(**arguments)).values()
-        for number in range(per_task)
-    )
+    found = []
+    for prompts in _by_task(resolve(of)(**arguments)).values():
+        for number in range(per_task):
+            times, place = divmod(number, len(prompts))
+            prompt = prompts[place]
+            # A prompt id stands for one draw of noise, so a repetition has an id of its own.
+            again = replace(prompt, prompt_id=f"{prompt.prompt_id}.{times}") if times else prompt
+            found.append(again)
+    return tuple(found)
 
 
 def _by_task(prompts: Iterable[Listed]) -> dict[str, list[Listed]]:
@@ -106,8 +110,3 @@ def _by_task(prompts: Iterable[Listed]) -> dict[str, list[Listed]]:
     for prompt in prompts:
         found[prompt.task].append(prompt)
     return found
-
-
-def _repeated(prompt: Any, times: int) -> Any:
-    # A prompt id stands for one draw of noise, so a repetition has an id of its own.
-    return replace(prompt, prompt_id=f"{prompt.prompt_id}.{times}") if times else prompt

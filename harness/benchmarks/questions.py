@@ -8,16 +8,17 @@ can make one before any image exists.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
-from harness.benchmarks.build import Declaration, build_declared
+from harness.benchmarks.build import Declaration, build_declared, declared_prompts
 from harness.benchmarks.neighbours import runs
-from harness.benchmarks.protocol import Images
+from harness.benchmarks.protocol import Images, Prompt
+from hypernoise.identity import SCORES_ONLY
 
 #: The same for every image: as many values as it was asked questions, in their order.
 Probabilities: TypeAlias = list[list[float]]
@@ -64,6 +65,32 @@ def build_answerer(declaration: Declaration) -> Any:
         ValueError, FileNotFoundError: as its constructor.
     """
     return build_declared(declaration, "an answerer")
+
+
+class Questions:
+    """What benchmarks that ask questions have in common; a benchmark adds metrics and score.
+
+    Args:
+        prompts: declares the list of prompts.
+        answerer: declares who answers their questions.
+    """
+
+    def __init__(self, prompts: Declaration, answerer: Annotated[Declaration, SCORES_ONLY]) -> None:
+        self._prompts = prompts
+        self._declared = answerer
+
+    @cached_property
+    def answerer(self) -> Any:
+        """The answerer, built when it is first needed; raises as :func:`build_answerer`."""
+        return build_answerer(self._declared)
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the declared list."""
+        return declared_prompts(self._prompts)
+
+    def check(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Build the answerer; raises as :func:`build_answerer`."""
+        _ = self.answerer
 
 
 def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> list[dict[str, float]]:
@@ -124,23 +151,19 @@ def _asked(
         list(dict.fromkeys(question for place in run for question in asked[place])) for run in alike
     ]
     answers = answer(images[[run.start for run in alike]], different)
-    _check(by, answers, different)
+    name = type(by).__name__
+    if [len(those) for those in answers] != [len(those) for those in different]:
+        raise ValueError(f"{name} does not give one probability per image and question")
     said = [dict(zip(*pair, strict=True)) for pair in zip(different, answers, strict=True)]
+    for question, value in (pair for of_run in said for pair in of_run.items()):
+        # A NaN is not within any limits, either.
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} answers {question!r} with {value}, not in [0, 1]")
     return [
         {question: of_run[question] for question in asked[place]}
         for run, of_run in zip(alike, said, strict=True)
         for place in run
     ]
-
-
-def _check(by: Any, answers: Probabilities, asked: Sequence[Sequence[Any]]) -> None:
-    name = type(by).__name__
-    if [len(those) for those in answers] != [len(those) for those in asked]:
-        raise ValueError(f"{name} does not give one probability per image and question")
-    for values, those in zip(answers, asked, strict=True):
-        for value, question in zip(values, those, strict=True):
-            if not 0 <= value <= 1 or math.isnan(value):
-                raise ValueError(f"{name} answers {question!r} with {value}, not in [0, 1]")
 
 
 def _rounded(item: Any) -> Any:

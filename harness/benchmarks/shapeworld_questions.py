@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from harness.benchmarks.dpg import Proposition, graph
 from harness.benchmarks.geneval import relations
@@ -22,7 +21,6 @@ from hypernoise.shapeworld.captions import (
     RELATIONS,
     SHAPES,
     Caption,
-    Subject,
     captions,
     plural,
 )
@@ -30,10 +28,7 @@ from hypernoise.shapeworld.detector import Detection, detect
 
 #: Captions about colours and about shapes alone: the categories that the world has. Counting is
 #: another one of T2I-CompBench's, and textures are not drawn.
-CATEGORIES = {
-    "color": ("colors", "color_attr"),
-    "shape": ("single_object", "two_object"),
-}
+CATEGORIES = {"color": ("colors", "color_attr"), "shape": ("single_object", "two_object")}
 #: Kinds of propositions -> what GenEval 2 calls them; it asks for numbers in another form.
 _SKILLS = {"entity": "object", "attribute": "attribute", "relation": "position"}
 _START = "a photo of "
@@ -108,54 +103,41 @@ def compbench(split: str = "evaluation") -> tuple[Prompt, ...]:
         ValueError: the split is unknown.
     """
     category_of = {task: name for name, tasks in CATEGORIES.items() for task in tasks}
-    return tuple(
-        Prompt(
-            f"compbench_{caption.prompt_id}",
-            caption.text,
-            category_of[caption.task],
-            {"chunks": noun_chunks(caption.text.removeprefix(_START))},
-        )
-        for caption in captions(split)
-        if caption.task in category_of
-    )
+    found = []
+    for caption in captions(split):
+        if caption.task in category_of:
+            chunks = {"chunks": noun_chunks(caption.text.removeprefix(_START))}
+            name, category = f"compbench_{caption.prompt_id}", category_of[caption.task]
+            found.append(Prompt(name, caption.text, category, chunks))
+    return tuple(found)
 
 
 def dpg(split: str = "evaluation") -> tuple[Prompt, ...]:
     """Captions as DPG-Bench's prompts: objects exist, then have a colour, a number, a place.
 
-    Raises:
-        ValueError: the split is unknown.
+    Raises: as :func:`compbench`.
     """
     return tuple(
-        Prompt(
-            f"dpg_{caption.prompt_id}",
-            caption.text,
-            caption.task,
-            graph(propositions(caption)),
-        )
-        for caption in captions(split)
+        Prompt(f"dpg_{c.prompt_id}", c.text, c.task, graph(propositions(c)))
+        for c in captions(split)
     )
 
 
 def geneval2(split: str = "evaluation") -> tuple[Prompt, ...]:
     """Captions as GenEval 2's prompts: every proposition, and one of what is named once.
 
-    Raises:
-        ValueError: the split is unknown.
+    Raises: as :func:`compbench`.
     """
-    return tuple(
-        Prompt(f"geneval2_{caption.prompt_id}", caption.text, caption.task, _atoms(caption))
-        for caption in captions(split)
-    )
-
-
-def _atoms(caption: Caption) -> dict[str, Any]:
-    kinds = [(p.question, p.what.split(" ")[0]) for p in propositions(caption)]
-    said = [(question, "Yes", _SKILLS[kind]) for question, kind in kinds if kind in _SKILLS]
-    for subject in caption.subjects:
-        question = f"How many {plural(subject.shape)} are in the image?"
-        said.append((question, NUMBERS.get(subject.count, "one"), "count"))
-    return {"vqa_list": [atom[:2] for atom in said], "skills": [atom[2] for atom in said]}
+    found = []
+    for caption in captions(split):
+        kinds = [(p.question, p.what.split(" ")[0]) for p in propositions(caption)]
+        said = [(question, "Yes", _SKILLS[kind]) for question, kind in kinds if kind in _SKILLS]
+        for subject in caption.subjects:
+            question = f"How many {plural(subject.shape)} are in the image?"
+            said.append((question, NUMBERS.get(subject.count, "one"), "count"))
+        atoms = {"vqa_list": [atom[:2] for atom in said], "skills": [atom[2] for atom in said]}
+        found.append(Prompt(f"geneval2_{caption.prompt_id}", caption.text, caption.task, atoms))
+    return tuple(found)
 
 
 def propositions(caption: Caption) -> list[Proposition]:
@@ -163,11 +145,13 @@ def propositions(caption: Caption) -> list[Proposition]:
     said: list[Proposition] = []
     roots: list[int] = []
     for subject in caption.subjects:
-        roots.append(_say(said, (), f"entity - whole ({subject.shape})", _existence(subject)))
+        shape, several = subject.shape, subject.count > 1
+        exists = f"Are there any {plural(shape)}?" if several else f"Is there a {shape}?"
+        roots.append(_say(said, (), f"entity - whole ({subject.shape})", exists))
         if subject.color is not None:
             what = f"attribute - color ({subject.shape}, {subject.color})"
             _say(said, roots[-1:], what, f"Is the {subject.shape} {subject.color}?")
-        if subject.count > 1:
+        if several:
             what = f"other - count ({subject.shape}, =={subject.count})"
             counted = f"{NUMBERS[subject.count]} {plural(subject.shape)}"
             _say(said, roots[-1:], what, f"Are there {counted}?")
@@ -181,12 +165,6 @@ def propositions(caption: Caption) -> list[Proposition]:
 def _say(said: list[Proposition], parents: Sequence[int], what: str, question: str) -> int:
     said.append(Proposition(len(said) + 1, tuple(parents), what, question))
     return len(said)
-
-
-def _existence(subject: Subject) -> str:
-    if subject.count > 1:
-        return f"Are there any {plural(subject.shape)}?"
-    return f"Is there a {subject.shape}?"
 
 
 def _scores(found: Iterable[Detection], shape: str, color: str | None) -> list[float]:

@@ -14,32 +14,10 @@ from harness.base.import_strings import resolve
 from harness.benchmarks.prompts import normalised
 from harness.benchmarks.protocol import Prompt
 from harness.build import data_files
-from harness.build.data_files import DataFile
 
-_COMPBENCH_SHA256 = {
-    "color_train": "db5d3287027d453f8c977f0c7315f8a01a770f02f61fa54ae19406762982393f",
-    "color_val": "1634259756dbc77d13093d907d414480080ec9790a8c97ad09efaea7b2534f2d",
-    "complex_train": "d214ac45cb3c5307dd14a144c8c69aa5ffdcc7be74ff71b5dac989f8ca9f924b",
-    "complex_val": "1b808018b8d9916db3d47d5aa2ef18377a3549a56901a474156f799824cdf3b4",
-    "non_spatial_train": "dbac5a9ec83204dcd0c3538a12d3212e2ce66db6f7ba45b49a1d869b2d3f2430",
-    "non_spatial_val": "04c56cc9ac441dc9ea6c5157652058bd1635b5308526dd31bb29a1caab9a758d",
-    "shape_train": "451bdfccd330d4cf979d45664817be7959e89250b93d5c591cc562b858175a87",
-    "shape_val": "37e1a276906c7ea9516cbd7ac8501be896006c0c17ca7344f260562834455bae",
-    "spatial_train": "af14cdf2320057d98f94077e6211c2ddfaabfbb9e3842873657baabb17e00de6",
-    "spatial_val": "8707a1d7e42ce3002d95363cf55f74bd043c843ae27108f5125aaaa7840ca988",
-    "texture_train": "4846315c5972f9e9cc82e4833099e8ec2c28b999ca77269512715f3f56bde54f",
-    "texture_val": "fbb5363515b4a28009e360afaaaf389d2dd2289e50dbb0c6ef4ea0c7fe4f3d4f",
-}
 #: T2I-CompBench's six categories; those that it gained later are not in the paper.
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
 SPLITS = ("train", "val")
-ABC_6K = DataFile(
-    name="abc6k/ABC-6K.txt",
-    repository="weixi-feng/Structured-Diffusion-Guidance",
-    commit="773b2ba",
-    path="dataset/ABC-6K.txt",
-    sha256="47fa3ec1a839e6b74bb4f8e3746b454c8a8fb469cef66effddd172473f0f507b",
-)
 #: One prompt per line, to be made from the data set yuvalkirstain/pickapic_v2: too large to pin.
 PICK_A_PIC = "pick_a_pic/prompts.txt"
 
@@ -53,18 +31,15 @@ def t2i_compbench(split: str = "train") -> tuple[Prompt, ...]:
     """
     if split not in SPLITS:
         raise unknown("split of T2I-CompBench", split, SPLITS)
-    return tuple(
-        prompt
-        for category in CATEGORIES
-        for prompt in _lines(
-            data_files.locate(compbench_file(category, split)), f"compbench_{category}_{split}"
-        )
-    )
+    found: list[Prompt] = []
+    for category in CATEGORIES:
+        found += _lines(compbench_file(category, split), f"compbench_{category}_{split}")
+    return tuple(found)
 
 
 def abc_6k() -> tuple[Prompt, ...]:
     """ABC-6K's prompts; raises as :func:`t2i_compbench`."""
-    return tuple(_lines(data_files.locate(ABC_6K), "abc6k"))
+    return tuple(_lines(data_files.locate("abc6k/ABC-6K.txt"), "abc6k"))
 
 
 def pick_a_pic() -> tuple[Prompt, ...]:
@@ -114,16 +89,13 @@ def preference(n: int, apart_from: str | Sequence[str]) -> tuple[Prompt, ...]:
     return tuple(chosen.values())[:n]
 
 
-def compbench_file(category: str, split: str) -> DataFile:
-    """The published prompts of one of T2I-CompBench's categories."""
-    name = f"{category}_{split}"
-    return DataFile(
-        name=f"t2i_compbench/{name}.txt",
-        repository="Karine-Huang/T2I-CompBench",
-        commit="1b70949",
-        path=f"examples/dataset/{name}.txt",
-        sha256=_COMPBENCH_SHA256[name],
-    )
+def compbench_file(category: str, split: str) -> Path:
+    """The published prompts of one of T2I-CompBench's categories.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`harness.build.data_files.locate`.
+    """
+    return data_files.locate(f"t2i_compbench/{category}_{split}.txt")
 
 
 def _lines(path: Path, task: str) -> Iterator[Prompt]:

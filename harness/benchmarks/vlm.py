@@ -79,12 +79,11 @@ class Vlm:
 
     def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
         """As :class:`harness.benchmarks.questions.Answerer` says."""
-        sizes = [len(those) for those in questions]
         first = self._first_tokens(images, questions)
         tokens = distinct({word: self._token_ids(word) for word in (_YES, _NO)})
         yes, no = (first[:, tokens[word]].sum(dim=-1).tolist() for word in (_YES, _NO))
         shares = [share_of_yes(y, n, self._weights) for y, n in zip(yes, no, strict=True)]
-        return grouped(shares, sizes)
+        return grouped(shares, [len(those) for those in questions])
 
     def answer_probability(
         self, images: Images, asked: Sequence[Sequence[tuple[str, str]]]
@@ -247,7 +246,11 @@ class VlmEndpoint:
     def _asked(
         self, images: Images, asked: Sequence[Sequence[tuple[str, str]]], read: Any
     ) -> Probabilities:
-        urls = [_data_url(picture) for picture in _pictures(images)]
+        urls = []
+        for picture in _pictures(images):
+            buffer = io.BytesIO()
+            picture.save(buffer, "PNG")
+            urls.append(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
         return [
             [read(self._first_tokens(url, question), expected) for question, expected in those]
             for url, those in zip(urls, asked, strict=True)
@@ -266,7 +269,11 @@ class VlmEndpoint:
             if not self._options:
                 return {choice["message"]["content"].split()[0].strip(".,!"): 1.0}
             top = choice["logprobs"]["content"][0]["top_logprobs"]
-            return _summed((entry["token"], math.exp(entry["logprob"])) for entry in top)
+            # A server may list tokens that look alike, each with its own share.
+            found: dict[str, float] = {}
+            for token, share in ((each["token"], math.exp(each["logprob"])) for each in top):
+                found[token] = found.get(token, 0.0) + share
+            return found
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self._url} gives no {'probabilities' if self._options else 'answer'} "
@@ -275,23 +282,9 @@ class VlmEndpoint:
             ) from error
 
 
-def _summed(entries: Any) -> dict[str, float]:
-    # A server may list tokens that look alike, each with its own share.
-    found: dict[str, float] = {}
-    for token, probability in entries:
-        found[token] = found.get(token, 0.0) + probability
-    return found
-
-
 def _chat(image: Mapping[str, Any], text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [dict(image), {"type": "text", "text": text}]}]
 
 
 def _pictures(images: Images) -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in to_uint8(torch.from_numpy(images))]
-
-
-def _data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

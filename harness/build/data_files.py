@@ -7,9 +7,9 @@ The folder is ``data`` in the working directory, or the one that the environment
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import tomllib
+from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from harness.experiment.pins import ADVICE
 from hypernoise.weights.pinned_files import PinnedFile
@@ -17,37 +17,12 @@ from hypernoise.weights.pins import HASH_MARK, is_remote
 
 VARIABLE = "HYPERNOISE_DATA"
 DEFAULT_FOLDER = Path("data")
-Host = Literal["github", "hub_dataset"]
-#: Where a repository's file is.
-HOSTS: dict[Host, str] = {
-    "github": "https://github.com/{repository}/raw/{commit}/{path}",
-    "hub_dataset": "https://huggingface.co/datasets/{repository}/resolve/{commit}/{path}",
-}
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """A published file.
-
-    Attributes:
-        name: its path in a data folder.
-        repository: owner/name.
-        commit: where its path in the repository is looked up.
-        path: its path in the repository.
-        sha256: of its contents, which no repository can change.
-        host: which site has the repository, one of :data:`HOSTS`.
-    """
-
-    name: str
-    repository: str
-    commit: str
-    path: str
-    sha256: str
-    host: Host = "github"
-
-    @property
-    def url(self) -> str:
-        return HOSTS[self.host].format(**vars(self))
+@cache
+def places() -> dict[str, str]:
+    """A published file's name in a data folder -> its place and hash, from ``data_files.toml``."""
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def folder() -> Path:
@@ -55,27 +30,21 @@ def folder() -> Path:
     return Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER)
 
 
-def locate(file: DataFile) -> Path:
+def locate(name: str, place: str = "") -> Path:
     """Where a data file is, checked, and downloaded if the folder does not have it.
-
-    Raises:
-        ValueError: the file, or what was downloaded, is another one: both hashes are named.
-        FileNotFoundError: it is neither here nor to be downloaded.
-    """
-    return locate_named(file.name, f"{file.url}{HASH_MARK}{file.sha256}")
-
-
-def locate_named(name: str, text: str) -> Path:
-    """As :func:`locate`, of a file that a declaration names.
 
     Args:
         name: its path in a data folder.
-        text: in the form of :mod:`hypernoise.weights.pinned_files`. A remote file without a hash is
-            taken from the folder as it is, and never downloaded. A file of this machine is taken
-            from where it is.
+        place: in the form of :mod:`hypernoise.weights.pinned_files`; that of :func:`places` if
+            empty. A remote file without a hash is taken from the folder as it is, and never
+            downloaded. A file of this machine is taken from where it is.
 
-    Raises: as :func:`locate`, and ValueError for a text of another form.
+    Raises:
+        ValueError: the file, or what was downloaded, is another one (both hashes are named), or
+            ``place`` has another form.
+        FileNotFoundError: it is neither here nor to be downloaded.
     """
+    text = place or places()[name]
     path, instead = folder() / name, f"name a folder that has {name} in {VARIABLE}"
     if HASH_MARK not in text and is_remote(text):
         if path.is_file():

@@ -146,7 +146,11 @@ def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generato
     """The generator with encodings in the folder that its declaration names, if it names one."""
     if not spec.encodings:
         return generator
-    folder = Path(spec.encodings) / spec.name / _identity(spec, device)
+    # What encodings depend on, and more: generator, local files, whose arithmetic it is.
+    inputs = [spec.weights] if spec.is_local else []
+    on = torch.device(device).type
+    identity = job_hash({"generator": spec, "device": on}, inputs)[:16]
+    folder = Path(spec.encodings) / spec.name / identity
     return cast(Generator, EncodedOnce(generator, folder))
 
 
@@ -166,9 +170,3 @@ def prepare(
         generator.on_disk(processes.share(prompts))
     processes.wait()
     generator.prepare(prompts, keep_encoders)
-
-
-def _identity(spec: ModelSpec, device: str) -> str:
-    """What encodings depend on, and more: generator, local files, whose arithmetic it is."""
-    inputs = [spec.weights] if spec.is_local else []
-    return job_hash({"generator": spec, "device": torch.device(device).type}, inputs)[:16]

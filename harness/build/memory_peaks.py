@@ -12,17 +12,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from harness.experiment.components import ModelSpec
-from hypernoise.training.options import LoraOptions, NoiseNetworkOptions, TrainingOptions
+from hypernoise.training.options import NoiseNetworkOptions, TrainingOptions
 
 FILE = Path(__file__).with_name("memory_peaks.csv")
 #: What the recorded trainings have in common.
 RECORDED = NoiseNetworkOptions(
-    steps=1,
-    optimizer="sgd",
-    rank=128,
-    alpha=256,
-    l2_reduction="mean",
-    precision="bf16",
+    steps=1, optimizer="sgd", rank=128, alpha=256, l2_reduction="mean", precision="bf16"
 )
 TRAINS = "hypernoise"
 _TRUE = "true"
@@ -83,13 +78,13 @@ def write(peaks: Sequence[StepPeak], file: Path = FILE) -> None:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(field.name for field in fields(StepPeak))
         for peak in peaks:
-            writer.writerow(_cell(getattr(peak, field.name)) for field in fields(StepPeak))
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+            row: list[object] = []
+            for value in vars(peak).values():
+                if isinstance(value, bool):
+                    row.append(str(value).lower())
+                else:
+                    row.append(f"{value:.3f}" if isinstance(value, float) else value)
+            writer.writerow(row)
 
 
 def check_step(
@@ -113,10 +108,22 @@ def check_step(
     free_gib = free_bytes / GIB
     if peak is None or peak.gib(n_images, options.rank) <= free_gib:
         return
+    n_fitting = peak.n_images(free_gib, options.rank)
+    ways = []
+    if n_fitting:
+        ways.append(
+            f"there is room for {n_fitting}, so make batch_size smaller and accumulation larger, "
+            "or take more processes"
+        )
+    if not options.gradient_checkpointing:
+        ways.append("set gradient_checkpointing: true")
+    if not peak.vae_savings:
+        ways.append('declare the model with vae_savings=["slicing"] or ["tiling"]')
+    ways.append("or take a GPU with more memory")
     raise ValueError(
         f"a training step of {model.name!r} with {n_images} images in a process takes "
         f"{peak.gib(n_images, options.rank):.1f} GiB at least, and the GPU has {free_gib:.1f} GiB "
-        f"free: {_advice(peak, options, free_gib)}"
+        f"free: {'; '.join(ways)}"
     )
 
 
@@ -137,18 +144,3 @@ def find(model: ModelSpec, options: TrainingOptions) -> StepPeak | None:
         ):
             return peak
     return None
-
-
-def _advice(peak: StepPeak, options: LoraOptions, free_gib: float) -> str:
-    n_images = peak.n_images(free_gib, options.rank)
-    ways = []
-    if n_images:
-        ways.append(
-            f"there is room for {n_images}, so make batch_size smaller and accumulation larger, or "
-            "take more processes"
-        )
-    if not options.gradient_checkpointing:
-        ways.append("set gradient_checkpointing: true")
-    if not peak.vae_savings:
-        ways.append('declare the model with vae_savings=["slicing"] or ["tiling"]')
-    return "; ".join([*ways, "or take a GPU with more memory"])

@@ -34,7 +34,8 @@ class Lpips:
 
     Args:
         weights: AlexNet's checkpoint in torchvision's names
-        (:mod:`hypernoise.weights.pinned_files`). device: torch device.
+            (:mod:`hypernoise.weights.pinned_files`).
+        device: torch device.
 
     Raises:
         ValueError: a weight is missing, or a linear weight is negative.
@@ -47,7 +48,15 @@ class Lpips:
             # The package still asks torchvision for no weights in the old way.
             warnings.simplefilter("ignore", UserWarning)
             network = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
-        _fill(network.net, tensors, weights)
+        state = {}
+        for name, value in network.net.state_dict().items():
+            # The package cuts torchvision's features into slices, and keeps their numbers.
+            found = tensors.get(f"features.{name.partition('.')[2]}")
+            if found is None or found.shape != value.shape:
+                shape = tuple(value.shape)
+                raise ValueError(f"weights {weights} have no {name} of the shape {shape}")
+            state[name] = found.float()
+        network.net.load_state_dict(state)
         linear = Path(lpips.__file__).parent / _LINEAR
         given = {name.partition(".")[0]: value for name, value in read(linear).items()}
         self._scales = [given[f"lin{layer}"].to(device) for layer in range(network.L)]
@@ -70,14 +79,3 @@ class Lpips:
     def compare(self, vector: Tensor, others: Tensor) -> Tensor:
         """LPIPS [N] of one image and N others; higher is more different."""
         return squared_distances(vector, others)
-
-
-def _fill(network: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    state = {}
-    for name, value in network.state_dict().items():
-        # The package cuts torchvision's features into slices, and keeps their numbers.
-        found = tensors.get(f"features.{name.partition('.')[2]}")
-        if found is None or found.shape != value.shape:
-            raise ValueError(f"weights {source} have no {name} of the shape {tuple(value.shape)}")
-        state[name] = found.float()
-    network.load_state_dict(state)

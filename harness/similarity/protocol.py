@@ -25,7 +25,7 @@ class Comparison(Protocol):
 
 def squared_distances(vector: Tensor, others: Tensor) -> Tensor:
     """Squared Euclidean distances [N] of a vector [D] to others [N, D]."""
-    # Not at the top: tables ask for the endings only.
+    # torch takes seconds to import, and tables ask for the endings only.
     import torch
 
     # One by one: a difference with all of them at once would need their memory again.

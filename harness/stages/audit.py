@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +23,9 @@ from harness.results import frames
 from harness.results.resume import Work
 from harness.results.training_folder import STEPS_FILE, checkpoints_of
 from hypernoise.errors import checked
-from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
+from hypernoise.models.protocol import Conditioning, encode_in_chunks
 from hypernoise.networks.audit_options import AuditOptions
-from hypernoise.networks.kl_audit import Audit, audit
+from hypernoise.networks.kl_audit import audit
 from hypernoise.networks.protocol import NoiseMover
 from hypernoise.noise import image_noise, image_seed
 from hypernoise.progress import Progress
@@ -61,8 +61,8 @@ def run(job: AuditJob) -> None:
     total = len(plan.checkpoints) * len(plan.prompts) * job.n_images
     name = f"audit {job.model.name} {job.method.name}"
     with Progress(name, total, "noises", len(done)) as progress:
-        for step, folder in plan.checkpoints.items():
-            for row in _audit_checkpoint(job, plan, step, folder, done):
+        for step in plan.checkpoints:
+            for row in _audit_checkpoint(job, plan, step, done):
                 work.add([row])
                 done[row["step"], row["prompt_id"], row["image_index"]] = row
                 progress.update()
@@ -109,8 +109,9 @@ def spread(items: Sequence[int], n: int) -> list[int]:
 
 
 def _audit_checkpoint(
-    job: AuditJob, plan: Plan, step: int, folder: Path, done: Mapping[tuple[Any, ...], Any]
-) -> Any:
+    job: AuditJob, plan: Plan, step: int, done: Mapping[tuple[Any, ...], Any]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a checkpoint that are not done yet."""
     wanted = [
         (row, prompt, index)
         for row, prompt in enumerate(plan.prompts)
@@ -119,63 +120,42 @@ def _audit_checkpoint(
     ]
     if not wanted:
         return
-    generator = build_generator(job.model, default_device())
-    network = cast(NoiseMover, kind_of(str(job.method.trains)).load(generator, folder))
-    conditioning = _in_precision(job, generator, plan)
-    for row, prompt, index in wanted:
-        measured = _audit_noise(job, plan, network, conditioning.rows([row]), prompt, index)
-        yield _row(job, step, step == plan.kept, prompt, index, measured)
-
-
-def _in_precision(job: AuditJob, generator: Generator, plan: Plan) -> Conditioning:
-    """Encoded prompts, and the network, LoRA included, in the job's precision."""
+    device = default_device()
+    generator = build_generator(job.model, device)
+    trained = kind_of(str(job.method.trains)).load(generator, plan.checkpoints[step])
+    network = cast(NoiseMover, trained)
     texts = [text for _, text in prompt_texts(plan.prompts)]
-    conditioning = encode_in_chunks(generator.encode, texts).to(default_device())
-    if job.precision == "float32":
-        return conditioning
-    generator.backbone.double()
-    tensors = conditioning.tensors.items()
-    doubled = {n: t.double() if t.is_floating_point() else t for n, t in tensors}
-    return replace(conditioning, tensors=doubled)
+    encoded = encode_in_chunks(generator.encode, texts).to(device)
+    if job.precision != "float32":
+        # The network's LoRA is among the backbone's modules.
+        generator.backbone.double()
+        tensors = encoded.tensors.items()
+        doubled = {n: t.double() if t.is_floating_point() else t for n, t in tensors}
+        encoded = replace(encoded, tensors=doubled)
+    for row, prompt, index in wanted:
+        own = encoded.rows([row])
 
+        def displacement(noise: Tensor, own: Conditioning = own) -> Tensor:
+            return network.delta(noise, own.rows([0] * len(noise)))
 
-def _audit_noise(
-    job: AuditJob,
-    plan: Plan,
-    network: NoiseMover,
-    conditioning: Conditioning,
-    prompt: Any,
-    index: int,
-) -> Audit:
-    def displacement(noise: Tensor) -> Tensor:
-        return network.delta(noise, conditioning.rows([0] * len(noise)))
-
-    who = (job.seed, prompt.prompt_id, index)
-    noise = image_noise(*who, network.generator.noise_shape).to(
-        default_device(), getattr(torch, job.precision)
-    )
-    return audit(displacement, noise, plan.options, image_seed(*who, "audit"))
-
-
-def _row(
-    job: AuditJob, step: int, is_kept: bool, prompt: Any, index: int, measured: Audit
-) -> dict[str, Any]:
-    nats = {f"{name}_nats": getattr(measured, name) for name in (*_TERMS, *_ERRORS)}
-    return {
-        "model": job.model.name,
-        "method": job.method.name,
-        "reward": job.reward,
-        "step": step,
-        "is_kept": is_kept,
-        "prompt_id": prompt.prompt_id,
-        "task": prompt.task,
-        "image_index": index,
-        "seed": job.seed,
-        "n_dimensions": measured.n_dimensions,
-        "exact": measured.exact,
-        **nats,
-        "sign": measured.sign,
-        "largest_singular_value": measured.largest_singular_value,
-        "smallest_singular_value": measured.smallest_singular_value,
-        "bound_nats": measured.bound,
-    }
+        who = (job.seed, prompt.prompt_id, index)
+        noise = image_noise(*who, generator.noise_shape).to(device, getattr(torch, job.precision))
+        measured = audit(displacement, noise, plan.options, image_seed(*who, "audit"))
+        yield {
+            "model": job.model.name,
+            "method": job.method.name,
+            "reward": job.reward,
+            "step": step,
+            "is_kept": step == plan.kept,
+            "prompt_id": prompt.prompt_id,
+            "task": prompt.task,
+            "image_index": index,
+            "seed": job.seed,
+            "n_dimensions": measured.n_dimensions,
+            "exact": measured.exact,
+            **{f"{name}_nats": getattr(measured, name) for name in (*_TERMS, *_ERRORS)},
+            "sign": measured.sign,
+            "largest_singular_value": measured.largest_singular_value,
+            "smallest_singular_value": measured.smallest_singular_value,
+            "bound_nats": measured.bound,
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -47,7 +46,17 @@ def run(job: PairsJob) -> None:
         # The table is sorted by prompt.
         for _, images in table.groupby(_PROMPT, sort=False):
             pixels = torch.from_numpy(reader.batch(int(images.index[0]), len(images)))
-            parts += _compared(images, pixels, comparisons, job.batch_size, device)
+            first, other = np.array(list(combinations(range(len(images)), 2))).T
+            rows = images.iloc[first][_IDENTITY].reset_index(drop=True)
+            rows["other_index"] = images["image_index"].to_numpy()[other]
+            for metric, comparison in comparisons.items():
+                starts = range(0, len(pixels), job.batch_size)
+                batches = [pixels[start : start + job.batch_size] for start in starts]
+                vectors = [comparison.embed(batch.to(device)) for batch in batches]
+                values = all_pairs(comparison, torch.cat(vectors)).double().cpu().numpy()
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{metric} of prompt {rows['prompt_id'][0]!r} is not finite")
+                parts.append(rows.assign(metric=metric, value=values))
             progress.update(len(images))
     frames.write(pd.concat(parts, ignore_index=True), job.out, frames.PAIRS, job)
 
@@ -74,27 +83,6 @@ def check_ahead(job: PairsJob) -> None:
         raise ValueError("no comparisons: at least one is needed")
     for metric, spec in job.comparisons.items():
         check_comparison(metric, spec)
-
-
-def _compared(
-    images: pd.DataFrame,
-    pixels: Tensor,
-    comparisons: Mapping[str, Comparison],
-    batch_size: int,
-    device: str,
-) -> list[pd.DataFrame]:
-    first, other = np.array(list(combinations(range(len(images)), 2))).T
-    rows = images.iloc[first][_IDENTITY].reset_index(drop=True)
-    rows["other_index"] = images["image_index"].to_numpy()[other]
-    parts = []
-    for metric, comparison in comparisons.items():
-        batches = [pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size)]
-        vectors = [comparison.embed(batch.to(device)) for batch in batches]
-        values = all_pairs(comparison, torch.cat(vectors)).double().cpu().numpy()
-        if not np.isfinite(values).all():
-            raise ValueError(f"{metric} of prompt {rows['prompt_id'][0]!r} is not finite")
-        parts.append(rows.assign(metric=metric, value=values))
-    return parts
 
 
 def all_pairs(comparison: Comparison, vectors: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,10 @@ def run(job: GenerateJob) -> None:
     torch.set_num_threads(job.threads)
     items = check(job)
     texts = prompt_texts(item.prompt for item in items if item.image_index == 0)
-    work = Work(job.work, job_hash(job, _inputs(job), texts))
+    searched = _searched(job)
+    inputs = [*generator_files(job.model), *(reward_files(searched) if searched else ())]
+    inputs += [job.adapter] if job.adapter else []
+    work = Work(job.work, job_hash(job, inputs, texts))
     (work.folder / PNG_FOLDER).mkdir(exist_ok=True)
     names = {entry.name for entry in fields(Made)}
     # Another version of this module may have kept something else.
@@ -176,19 +178,16 @@ def _searched(job: GenerateJob) -> RewardSpec | None:
     return job.reward if job.method.needs_reward else None
 
 
-def _inputs(job: GenerateJob) -> list[str]:
-    searched = _searched(job)
-    paths = [*generator_files(job.model), *(reward_files(searched) if searched else ())]
-    return [*paths, job.adapter] if job.adapter else paths
-
-
 def _generate(
     job: GenerateJob, setup: Setup, items: Sequence[Item], work: Work, done: int
 ) -> Iterator[Made]:
     name = f"generate {job.benchmark.name} with {job.model.name} {job.method.name}"
+
+    def make(batch: Sequence[Item]) -> Generated:
+        return setup.method.run(setup.request(batch, job.seed, job.steps))
+
     with Progress(name, done + len(items), "images", done) as progress:
-        batches = Batches(job.batch_size, name)
-        for batch, made in batches.run(items, partial(_make, job, setup)):
+        for batch, made in Batches(job.batch_size, name).run(items, make):
             try:
                 pixels = to_uint8(made.images)
             except ValueError as error:
@@ -203,10 +202,6 @@ def _generate(
             progress.update(len(batch))
             # The next batch needs its memory.
             del made
-
-
-def _make(job: GenerateJob, setup: Setup, batch: Sequence[Item]) -> Generated:
-    return setup.method.run(setup.request(batch, job.seed, job.steps))
 
 
 def _finished(items: Sequence[Item], made: Generated) -> list[Made]:
@@ -275,16 +270,12 @@ def _publish(job: GenerateJob, images: Sequence[tuple[Item, Made]], made: Path) 
     folder.mkdir(parents=True)
     rows, attempts = [], []
     for item, one in images:
-        _link(made / item.path, out.parent / item.path)
+        try:
+            os.link(made / item.path, out.parent / item.path)
+        except OSError:
+            shutil.copyfile(made / item.path, out.parent / item.path)
         rows.append(_row(job, item, one))
         attempts += trajectory_rows(rows[-1], one.scored)
     trajectories = pd.DataFrame(attempts, columns=frames.TRAJECTORIES.names)
     frames.write(trajectories, out.with_name(TRAJECTORIES_FILE), frames.TRAJECTORIES, job)
     frames.write(pd.DataFrame(rows), out, frames.IMAGES, job)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

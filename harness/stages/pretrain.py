@@ -38,7 +38,7 @@ def run(job: PretrainJob) -> None:
     else:
         device = default_device()
         generators = [build_generator(model, device) for model in job.models]
-        train_matcher(recipe, generators, _holds, partial)
+        train_matcher(recipe, generators, lambda *given: decide(*given).correct, partial)
     _remove(out)
     partial.rename(out)
 
@@ -77,12 +77,6 @@ def _changed(recipes: Mapping[str, R], job: PretrainJob) -> R:
     # JSON has no tuples.
     changes: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in job.changes.items()}
     return replace(recipe, **changes)
-
-
-def _holds(
-    metadata: Mapping[str, Any], detections: Mapping[str, Any], colors: Mapping[str, Any]
-) -> bool:
-    return decide(metadata, detections, colors).correct
 
 
 def _remove(path: Path) -> None:

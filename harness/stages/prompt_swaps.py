@@ -47,7 +47,8 @@ def swapped(how: str, prompts: Mapping[str, Asked], seed: int) -> dict[str, str]
     """
     check_swap(how)
     by_task: dict[str, list[str]] = {}
-    for prompt_id in sorted(prompts, key=lambda name: _place(name, seed)):
+    places = {name: hashlib.sha256(f"{seed}|swap|{name}".encode()).hexdigest() for name in prompts}
+    for prompt_id in sorted(prompts, key=places.__getitem__):
         by_task.setdefault(prompts[prompt_id].task, []).append(prompt_id)
     words = {name: sorted(re.findall(r"\w+", asked.text)) for name, asked in prompts.items()}
     if how == "within_task":
@@ -59,10 +60,6 @@ def swapped(how: str, prompts: Mapping[str, Asked], seed: int) -> dict[str, str]
     names = [name for task in sorted(by_task) for name in by_task[task]]
     longest = max(map(len, by_task.values()))
     return _shifted(names, range(longest, len(names) - longest + 1), words, "the benchmark")
-
-
-def _place(prompt_id: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}|swap|{prompt_id}".encode()).hexdigest()
 
 
 def _shifted(

@@ -79,7 +79,7 @@ def run(job: ScoreJob) -> None:
     """
     torch.set_num_threads(job.threads)
     plan = check(job)
-    judges = _judges(job, plan)
+    judges = build_judges(job, plan.prompts)
     parts: list[pd.DataFrame] = []
     name = f"score {job.benchmark.name} of {' and '.join(plan.table['model'].unique())}"
     paths = list(plan.table["path"])
@@ -191,10 +191,11 @@ def _shown(prompt: Prompt) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _judges(job: ScoreJob, plan: Plan) -> list[Judge]:
+def build_judges(job: ScoreJob, prompts: Mapping[str, Prompt]) -> list[Judge]:
+    """Load the job's rewards, and encode all prompts (by their id) for each of them."""
     device = default_device()
-    row_of = {prompt_id: row for row, prompt_id in enumerate(plan.prompts)}
-    texts = [prompt.text for prompt in plan.prompts.values()]
+    row_of = {prompt_id: row for row, prompt_id in enumerate(prompts)}
+    texts = [prompt.text for prompt in prompts.values()]
     judges = []
     for name, spec in job.rewards.items():
         reward = build_reward(spec, device)

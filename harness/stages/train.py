@@ -24,7 +24,7 @@ from harness.results import frames
 from harness.results.resume import Work
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, copy_network
 from hypernoise.training.kinds import Kind, kind_of
-from hypernoise.training.loop import Trained, Training, train
+from hypernoise.training.loop import Training, train
 from hypernoise.training.measurements import Prompt, Row, check_finite
 from hypernoise.training.options import TrainingOptions
 from hypernoise.training.processes import Processes, joined
@@ -63,7 +63,12 @@ def run(job: TrainJob) -> None:
 def _train(job: TrainJob, processes: Processes) -> None:
     torch.set_num_threads(max(1, job.threads // processes.count))
     plan = check(job, processes.count)
-    work = _open_work(job, plan) if processes.is_first else None
+    work = None
+    if processes.is_first:
+        rewards = [job.reward, *job.extra_rewards.values()]
+        inputs = generator_files(job.model)
+        inputs += [file for reward in rewards for file in reward_files(reward)]
+        work = Work(job.work, job_hash(job, inputs, plan.all_prompts))
     processes.wait()
     folder = Path(job.work)
     device = default_device()
@@ -85,15 +90,14 @@ def _train(job: TrainJob, processes: Processes) -> None:
         # The last steps may have ruined the network without another loss to show it.
         check_finite(row.values, row.step, f" of the {row.kind}")
     if work:
-        _publish(job, trained, folder)
+        # The frame comes last: where it exists, the adapters do.
+        out = Path(job.out)
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        copy_network(folder, out)
+        for checkpoint in trained.checkpoints:
+            copy_network(checkpoint, out / CHECKPOINTS / checkpoint.name)
+        frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job)
         work.remove()
-
-
-def _open_work(job: TrainJob, plan: Plan) -> Work:
-    rewards = [job.reward, *job.extra_rewards.values()]
-    files = [file for reward in rewards for file in reward_files(reward)]
-    inputs = [*generator_files(job.model), *files]
-    return Work(job.work, job_hash(job, inputs, plan.all_prompts))
 
 
 def check(job: TrainJob, n_processes: int = 1) -> Plan:
@@ -138,13 +142,3 @@ def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:
         for name, value in row.values.items()
     ]
     return pd.DataFrame(records, columns=frames.TRAINING.names)
-
-
-def _publish(job: TrainJob, trained: Trained, folder: Path) -> None:
-    # The frame comes last: where it exists, the adapters do.
-    out = Path(job.out)
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    copy_network(folder, out)
-    for checkpoint in trained.checkpoints:
-        copy_network(checkpoint, out / CHECKPOINTS / checkpoint.name)
-    frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job)

@@ -190,7 +190,12 @@ def _built(
     spec = timed.method
     # Merged networks leave the backbone as it is.
     is_plain = spec.trains is None or bool(spec.arguments.get("merged"))
-    generator = plain if is_plain else _with_own_backbone(plain)
+    generator = plain
+    if not is_plain:
+        # A copy that shares everything but the backbone.
+        parts = plain.pipeline.components.values()
+        shared = {id(part): part for part in parts if part is not plain.backbone}
+        generator = copy.deepcopy(plain, shared)
     if timed.adapter or spec.trains is None:
         method = build_method(spec, generator, timed.adapter)
         # From the file, since a method may merge its adapter into the backbone.
@@ -199,10 +204,3 @@ def _built(
     # On the device: hundreds of millions of random weights take the CPU seconds.
     with torch.device(device):
         return generator, *build_untrained_method(spec, generator, job.rank)
-
-
-def _with_own_backbone(generator: Generator) -> Generator:
-    """A copy that shares everything but the backbone."""
-    parts = generator.pipeline.components.values()
-    shared = {id(part): part for part in parts if part is not generator.backbone}
-    return copy.deepcopy(generator, shared)

@@ -131,17 +131,16 @@ class _RealValues(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _in_float32(plain: Any) -> Any:
     """A function as a GPU's autocast runs it, where the CPU's is on."""
 
+    def single(tensor: Tensor) -> Tensor:
+        return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
     @wraps(plain)
     def run(*args: Any, **kwargs: Any) -> Any:
         if torch.is_autocast_enabled("cpu"):
-            args, kwargs = tree_map_only(Tensor, _single, (args, kwargs))
+            args, kwargs = tree_map_only(Tensor, single, (args, kwargs))
         return plain(*args, **kwargs)
 
     return run
-
-
-def _single(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 @contextmanager

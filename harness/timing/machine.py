@@ -7,7 +7,6 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,20 +33,17 @@ def state() -> dict[str, Any]:
         GPU with nvidia-smi's names and units) and, where torch is loaded, ``cuda`` and ``cudnn``.
     """
     frequency = psutil.cpu_freq()
+    torch = sys.modules.get("torch")
+    libraries = {}
+    if torch is not None:
+        libraries = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "cpu_mhz": round(frequency.current) if frequency else None,
         "gpus": _gpus(),
-        **_libraries(),
+        **libraries,
     }
-
-
-def _libraries() -> Mapping[str, Any]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
-    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
 def _gpus() -> list[dict[str, str]]:

@@ -9,10 +9,11 @@ repeats is the backward pass's. What is left, samplers and bookkeeping, is no st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch.profiler import record_function
@@ -43,7 +44,13 @@ def stopwatch(device: str) -> Meter:
     """Seconds: CUDA events on a GPU, which the host does not wait for; a monotonic clock else."""
     if not device.startswith("cuda"):
         return Meter(time.perf_counter, lambda start, end: float(end - start))
-    return Meter(_event, lambda start, end: start.elapsed_time(end) / 1000, torch.cuda.synchronize)
+
+    def mark() -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    return Meter(mark, lambda start, end: start.elapsed_time(end) / 1000, torch.cuda.synchronize)
 
 
 def ranges(device: str) -> Meter:
@@ -53,21 +60,15 @@ def ranges(device: str) -> Meter:
     """
     if not device.startswith("cuda"):
         return stopwatch(device)._replace(around=record_function)
-    return stopwatch(device)._replace(around=_waited_for)
 
-
-@contextmanager
-def _waited_for(name: str) -> Iterator[None]:
-    torch.cuda.synchronize()
-    with record_function(name):
-        yield
+    @contextmanager
+    def waited_for(name: str) -> Iterator[None]:
         torch.cuda.synchronize()
+        with record_function(name):
+            yield
+            torch.cuda.synchronize()
 
-
-def _event() -> torch.cuda.Event:
-    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    event.record()
-    return event
+    return stopwatch(device)._replace(around=waited_for)
 
 
 def flop_counter() -> FlopCounterMode:
@@ -153,7 +154,9 @@ def watched(spans: Spans, generator: Generator, reward: Reward | None = None) ->
         places += [(reward, "encode", TEXT), (reward, "score", REWARD)]
     with ExitStack() as stack:
         for owner, name, stage in places:
-            stack.enter_context(_replaced(owner, name, _noted(spans, stage, getattr(owner, name))))
+            noted = _noted(spans, stage, getattr(owner, name))
+            # An instance's own attribute is put back, or taken away where its class has it.
+            stack.enter_context(patch.object(owner, name, noted))
         yield
 
 
@@ -164,17 +167,3 @@ def _noted(spans: Spans, stage: str, function: Callable[..., Any]) -> Callable[.
             return function(*arguments, **keywords)
 
     return call
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    own: Mapping[str, Any] = vars(owner)
-    was_own, before = name in own, own.get(name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if was_own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)

@@ -113,13 +113,45 @@ def _precision(model: ModelSpec) -> str:
 
 
 class _Lane(NamedTuple):
-    """A contender on one task: how to make a call, its last warm call, and what all calls cost."""
+    """A contender on one task, warmed up.
 
-    contender: Contender
+    Attributes:
+        call: makes a call; gives seconds by stage.
+        warm: those of the last call of the warm-up.
+        gflops: operations by stage.
+        constant: what all rows have in common.
+    """
+
     call: Callable[[], Mapping[str, float]]
     warm: Mapping[str, float]
     gflops: Mapping[str, float]
-    peak_memory_mib: float
+    constant: Mapping[str, Any]
+
+
+def _warm(job: TimingJob, model: ModelSpec, contender: Contender, task: Task) -> _Lane:
+    call = contender.timer(task)
+    if contender.mode != "eager":
+        # Compiles for the shapes of this task; one image was made before all tasks.
+        call()
+    warm = warm_up(call)
+    gflops = contender.gflops(task) if job.operations else {}
+    rewarded = contender.spec.needs_reward or contender.spec.trains is not None
+    constant = {
+        "model": job.model.name,
+        "method": contender.spec.name,
+        "reward": job.reward.name if job.reward and rewarded else "",
+        "steps": task.steps,
+        "batch_size": len(task.items),
+        "size_px": model.size_px,
+        "precision": _precision(model),
+        "mode": contender.mode,
+        "device": torch.device(contender.device).type,
+        "nfe": contender.nfe,
+        "params_m": contender.params_m,
+        "peak_memory_mib": contender.peak_memory_mib(task) if job.peak_memory else math.nan,
+        "threads": torch.get_num_threads(),
+    }
+    return _Lane(call, warm, gflops, constant)
 
 
 def rows_of(
@@ -150,7 +182,7 @@ def rows_of(
     progress = Progress(f"{label}, warm-up", len(contenders), "methods")
     for contender in progress.each(contenders):
         try:
-            lanes.append(_warm(job, contender, task))
+            lanes.append(_warm(job, model, contender, task))
         except torch.OutOfMemoryError as error:
             no_room(f"{contender.spec.name}, batch {len(task.items)}", error)
     wanted = repeats_of([lane.warm[GENERATION] for lane in lanes], job.repeats)
@@ -163,9 +195,8 @@ def rows_of(
     timed = ((i, lanes[i].call()) for i in progress.each(order))
     counts: Counter[int] = Counter()
     for turn, (i, spans) in enumerate(chain(((i, lanes[i].warm) for i in done), timed)):
-        constant = _constant(job, model, lanes[i], task)
         for stage in (name for name in (*STAGES, GENERATION, END_TO_END) if name in spans):
-            yield constant | {
+            yield dict(lanes[i].constant) | {
                 "stage": stage,
                 "repeat": counts[i],
                 "turn": turn,
@@ -173,35 +204,3 @@ def rows_of(
                 "gflops": lanes[i].gflops.get(stage, math.nan),
             }
         counts[i] += 1
-
-
-def _warm(job: TimingJob, contender: Contender, task: Task) -> _Lane:
-    call = contender.timer(task)
-    if contender.mode != "eager":
-        # Compiles for the shapes of this task; one image was made before all tasks.
-        call()
-    warm = warm_up(call)
-    gflops = contender.gflops(task) if job.operations else {}
-    peak = contender.peak_memory_mib(task) if job.peak_memory else math.nan
-    return _Lane(contender, call, warm, gflops, peak)
-
-
-def _constant(job: TimingJob, model: ModelSpec, lane: _Lane, task: Task) -> dict[str, Any]:
-    """What all rows of a contender on a task have in common."""
-    contender = lane.contender
-    rewarded = contender.spec.needs_reward or contender.spec.trains is not None
-    return {
-        "model": job.model.name,
-        "method": contender.spec.name,
-        "reward": job.reward.name if job.reward and rewarded else "",
-        "steps": task.steps,
-        "batch_size": len(task.items),
-        "size_px": model.size_px,
-        "precision": _precision(model),
-        "mode": contender.mode,
-        "device": torch.device(contender.device).type,
-        "nfe": contender.nfe,
-        "params_m": contender.params_m,
-        "peak_memory_mib": lane.peak_memory_mib,
-        "threads": torch.get_num_threads(),
-    }

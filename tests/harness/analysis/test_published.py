@@ -151,7 +151,7 @@ def test_the_declared_word_for_random_weights_is_the_methods() -> None:
 
 
 def test_an_unknown_architecture_is_named_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"'sd_trubo'.*Did you mean 'sd_turbo'"):
+    with pytest.raises(ValueError, match=r"'sd_trubo'.*did you mean 'sd_turbo'"):
         SdTurbo(weights=RANDOM_WEIGHTS, architecture="sd_trubo")
 
 
@@ -180,7 +180,7 @@ def test_vae_savings_are_switched_on_and_checked(monkeypatch: pytest.MonkeyPatch
     assert vae.use_slicing and vae.use_tiling
     plain = SdTurbo(**make).pipeline.vae
     assert not plain.use_slicing and not plain.use_tiling
-    with pytest.raises(ValueError, match=r"'tilling'.*Did you mean 'tiling'"):
+    with pytest.raises(ValueError, match=r"'tilling'.*did you mean 'tiling'"):
         SdTurbo(**make, vae_savings=["tilling"])
 
 

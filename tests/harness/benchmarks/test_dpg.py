@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.benchmarks import dpg
+from harness.benchmarks import dpg, questions
 from harness.benchmarks.dpg import DpgBench, Proposition, Variant, holds, read_prompts
 from harness.benchmarks.protocol import Images, Prompt, Score
 from harness.benchmarks.questions import Probabilities
@@ -116,7 +116,7 @@ def scores_of(
 ) -> tuple[list[dict[str, Score]], Told]:
     """The scores of one image per prompt, all different, and who was asked."""
     answerer = Told(told)
-    patch.setattr(dpg, "build_answerer", lambda _: answerer)
+    patch.setattr(questions, "build_answerer", lambda _: answerer)
     images = np.arange(len(prompts) * 48, dtype=np.float32).reshape(-1, 3, 4, 4)
     benchmark = DpgBench({"target": "harness.benchmarks.dpg:prompts"}, {"target": "x:Y"})
     return benchmark.score(images, prompts), answerer

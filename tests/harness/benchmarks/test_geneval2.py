@@ -15,7 +15,7 @@ from harness_toys import BENCHMARK, made_images
 from scipy import stats
 
 from harness.base.errors import SpecError
-from harness.benchmarks import geneval2
+from harness.benchmarks import geneval2, questions
 from harness.benchmarks import shapeworld_questions as world
 from harness.benchmarks.geneval2 import GenEval2
 from harness.benchmarks.protocol import Images, Prompt
@@ -57,7 +57,7 @@ class Told:
 
 
 def scored(monkeypatch: pytest.MonkeyPatch, *values: float) -> tuple[float, dict[str, Any]]:
-    monkeypatch.setattr(geneval2, "build_answerer", lambda _: Told(*values))
+    monkeypatch.setattr(questions, "build_answerer", lambda _: Told(*values))
     benchmark = GenEval2(PUBLISHED, {"target": "x:Y"})
     (found,) = benchmark.score(np.zeros((1, 3, 4, 4), np.float32), [asked(RECORD)])
     return found["geneval2"].value, json.loads(found["geneval2"].detail)
@@ -124,19 +124,18 @@ def test_another_file_stops_with_both_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
-    path = tmp_path / geneval2.DATA.name
+    path = tmp_path / geneval2.DATA
     path.parent.mkdir()
     path.write_text(json.dumps(RECORD))
-    with pytest.raises(
-        ValueError, match=f"SHA-256 [0-9a-f]{{64}}, expected {geneval2.DATA.sha256}"
-    ):
+    expected = data_files.places()[geneval2.DATA].partition("#sha256=")[2]
+    with pytest.raises(ValueError, match=f"SHA-256 [0-9a-f]{{64}}, expected {expected}"):
         geneval2.prompts()
 
 
 def test_an_answerer_that_knows_only_yes_and_no_is_refused_before_any_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(geneval2, "build_answerer", lambda _: object())
+    monkeypatch.setattr(questions, "build_answerer", lambda _: object())
     with pytest.raises(SpecError, match="answer_probability"):
         GenEval2(PUBLISHED, {"target": "x:Y"}).check()
 

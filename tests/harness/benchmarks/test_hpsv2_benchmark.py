@@ -17,16 +17,21 @@ from harness.experiment.components import PromptsSpec
 SPEC = PromptsSpec("harness.benchmarks.hpsv2:prompts")
 
 
+def place_of(contents: bytes) -> str:
+    """Where a published file of such contents could be."""
+    return f"https://example.org/file.json#sha256={hashlib.sha256(contents).hexdigest()}"
+
+
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Two prompts of each style in the published form, under their own hashes."""
     (tmp_path / "hpsv2").mkdir()
-    hashes = {}
+    places = {}
     for style in STYLES:
         contents = json.dumps([f"{style} of a fox", "the same in all"]).encode()
         (tmp_path / "hpsv2" / f"{style}.json").write_bytes(contents)
-        hashes[style] = hashlib.sha256(contents).hexdigest()
-    monkeypatch.setattr(hpsv2, "_SHA256", hashes)
+        places[f"hpsv2/{style}.json"] = place_of(contents)
+    monkeypatch.setattr(data_files, "places", lambda: places)
     monkeypatch.setattr(hpsv2, "N_PROMPTS", 2)
     monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
     return tmp_path
@@ -43,7 +48,8 @@ def test_a_file_with_other_prompts_is_refused_with_both_hashes(folder: Path) -> 
     path = folder / "hpsv2" / "photo.json"
     path.write_text('["another"]')
     found = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(ValueError, match=f"{found}.*{hpsv2._SHA256['photo']}"):
+    expected = data_files.places()["hpsv2/photo.json"].partition("#sha256=")[2]
+    with pytest.raises(ValueError, match=f"{found}.*{expected}"):
         load_prompts(SPEC)
 
 
@@ -55,14 +61,13 @@ def test_a_file_of_another_form_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, contents: str, message: str
 ) -> None:
     (folder / "hpsv2" / "anime.json").write_text(contents)
-    monkeypatch.setitem(hpsv2._SHA256, "anime", hashlib.sha256(contents.encode()).hexdigest())
+    monkeypatch.setitem(data_files.places(), "hpsv2/anime.json", place_of(contents.encode()))
     with pytest.raises(ValueError, match=message):
         load_prompts(SPEC)
 
 
 def test_the_published_files_are_pinned_to_the_hubs_data_set() -> None:
-    file = hpsv2._file("photo")
-    assert file.url == (
+    assert data_files.places()["hpsv2/photo.json"].startswith(
         "https://huggingface.co/datasets/zhwang/HPDv2/resolve/"
-        "b9517430f34b1080d4f741118d2a440155a165cd/benchmark/photo.json"
+        "b9517430f34b1080d4f741118d2a440155a165cd/benchmark/photo.json#sha256="
     )

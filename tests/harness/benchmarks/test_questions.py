@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from harness.base.errors import SpecError
-from harness.benchmarks import compbench
 from harness.benchmarks import shapeworld_questions as world
 from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.compbench import CompBench
@@ -189,7 +188,7 @@ def test_compbench_multiplies_and_says_every_answer() -> None:
 
 
 def test_compbench_counts_a_chunk_that_occurs_twice_twice(monkeypatch: Any) -> None:
-    monkeypatch.setattr(compbench, "build_answerer", lambda _: Fixed(0.5))
+    monkeypatch.setattr("harness.benchmarks.questions.build_answerer", lambda _: Fixed(0.5))
     chunks = ["a white goat", "a white goat", "a field"]
     prompt = Prompt("toy", "goats", "color", {"chunks": chunks})
     (scored,) = CompBench(CHUNKED, {}).score(np.zeros((1, 3, 4, 4), np.float32), [prompt])

@@ -132,7 +132,7 @@ def test_a_killed_training_continues_and_a_changed_one_starts_afresh(
     for changes in ({}, {"options": OPTIONS | {"learning_rate": 0.01}}):
         folder = tmp_path / f"killed{len(changes)}"
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(train, "_publish", kill)
+            patched.setattr(train, "copy_network", kill)
             train.run(train_job(folder, model))
         assert not (folder / "out").exists()
         started.clear()

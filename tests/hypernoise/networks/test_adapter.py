@@ -292,7 +292,7 @@ def test_loading_names_what_is_wrong(
     with pytest.raises(ValueError, match="another backbone"):
         NoiseNetwork.trained(tiny_sana, tmp_path)
     assert not lora_layers(tiny_sana.backbone)
-    with pytest.raises(ValueError, match=r"'hypernoize'.*Did you mean 'hypernoise'"):
+    with pytest.raises(ValueError, match=r"'hypernoize'.*did you mean 'hypernoise'"):
         kind_of("hypernoize")
     weights = tmp_path / WEIGHTS_FILE
     weights.write_bytes(weights.read_bytes()[:-100])

@@ -560,7 +560,7 @@ def test_gradient_checkpointing_is_refused(tmp_path: Path) -> None:
         ({"l2_reduction": "means"}, "'l2_reduction' must be 'sum' or 'mean'"),
         ({"precision": "fp16"}, "'precision' must be 'fp32' or 'bf16', got 'fp16'"),
         ({"frequencies": 3}, "unknown training option 'frequencies'.*temperature"),
-        ({"temperatur": 3.0}, "'temperatur'. Did you mean 'temperature'"),
+        ({"temperatur": 3.0}, "'temperatur'; did you mean 'temperature'"),
     ],
 )
 def test_impossible_options_are_named(changed: dict[str, Any], message: str) -> None:
