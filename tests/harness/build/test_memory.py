@@ -106,7 +106,7 @@ def test_moments_count_as_what_is_trained() -> None:
 
 
 @pytest.mark.full_size
-@pytest.mark.parametrize("peak", recorded(), ids=str)
+@pytest.mark.parametrize("peak", list(recorded()), ids=str)
 def test_the_recorded_peaks_are_what_is_counted(peak: StepPeak) -> None:
     model = registered().models[peak.model]
     savings = {"vae_savings": peak.vae_savings.split()}
