@@ -64,7 +64,8 @@ def test_every_make_command_that_the_documents_name_exists() -> None:
 
 def documents() -> dict[str, str]:
     """README and docs by their path."""
-    paths = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    pages = [REPOSITORY / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING")]
+    paths = [*pages, *sorted((REPOSITORY / "docs").glob("*.md"))]
     return {str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8") for path in paths}
 
 

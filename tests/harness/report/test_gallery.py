@@ -79,7 +79,8 @@ def test_large_images_become_thumbnails(tmp_path: Path, monkeypatch: pytest.Monk
     data = data_of(folder)
     assert (data["suffix"], data["side_px"], data["crisp"]) == (".webp", 24, False)
     shown = folder / "images" / data["models"][0]["columns"][0]["folder"] / "0.webp"
-    assert Image.open(shown).size == (24, 24)
+    with Image.open(shown) as thumbnail:
+        assert thumbnail.size == (24, 24)
 
 
 def test_a_gallery_made_again_keeps_nothing_of_the_old_one(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_killed_audit_goes_on_where_it_was(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"options": {"probs": 3}}, "unknown audit option 'probs'. Did you mean 'probes'"),
+        ({"options": {"probs": 3}}, "unknown audit option 'probs'; did you mean 'probes'"),
         ({"options": {"probes": 1}}, "'probes' must be .* or equal to 2, got 1"),
         ({"method": FINETUNE}, "does not move noise"),
     ],
