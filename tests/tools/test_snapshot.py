@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import measured
@@ -137,7 +138,7 @@ def test_a_method_without_room_is_named_and_the_others_are_measured(
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
         return real_call(self, *arguments)
 
-    def no_copy(generator: Any) -> Any:
+    def no_copy(*_: Any) -> Any:
         raise torch.OutOfMemoryError("no second backbone")
 
     only_eager(monkeypatch)
@@ -145,7 +146,7 @@ def test_a_method_without_room_is_named_and_the_others_are_measured(
         speed_snapshot, "GROUPS", (speed_snapshot.NETWORKS[2:], speed_snapshot.SEARCHES[2:])
     )
     monkeypatch.setattr(contenders.Contender, "call", call)
-    monkeypatch.setattr(contenders, "_with_own_backbone", no_copy)
+    monkeypatch.setattr(contenders, "copy", SimpleNamespace(deepcopy=no_copy))
     folder = taken(tmp_path, "--modes", "eager")
     assert provenance(folder)["spec"]["skipped"] == [
         "tiny_sd hypernoise: no second backbone",
