@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic.dataclasses import dataclass
 
@@ -21,11 +21,15 @@ from harness.base.signatures import check_call
 from harness.experiment.identity import Place
 from harness.experiment.validation import STRICT, Count, checked
 from hypernoise.identity import SCORES_ONLY
+from hypernoise.training.kinds import KINDS
 from hypernoise.weights.pins import COMMIT, REPOSITORY
 
 Arguments = Mapping[str, Any]
-#: What a method can have trained before it runs.
-Trainable = Literal["hypernoise", "lora_finetune", "low_frequency"]
+#: What a method can have trained before it runs: the registry's kinds, which mypy cannot read.
+if TYPE_CHECKING:
+    Trainable = str
+else:
+    Trainable = Literal[tuple(KINDS)]
 #: Arguments of a reward that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
 WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
 #: In place of weights: the declared architecture with random ones.
@@ -227,8 +231,7 @@ class Registry:
 
     Every ``add_`` function raises SpecError, naming the file and the nearest valid word, for a
     duplicate name, a target that does not exist, or a keyword that neither the declaration nor
-    the target knows. The dictionaries are read with ordinary subscripts, or with :meth:`find`
-    where the name comes from a user.
+    the target knows. Read the dictionaries with :meth:`find` where the name comes from a user.
     """
 
     def __init__(self) -> None:
@@ -262,15 +265,13 @@ class Registry:
             if not parts:
                 raise SpecError(f"{prefix(file)}reward {name!r} is a sum of no parts")
             for part, weight in parts.items():
-                is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-                if not is_number or not math.isfinite(weight):
+                if type(weight) not in (int, float) or not math.isfinite(weight):
                     raise SpecError(
                         f"{prefix(file)}weight of part {part!r} in reward {name!r} is {weight!r}, "
                         "must be a finite number"
                     )
-            given = {**given, "weights_of": parts}
-        passed = set() if parts is None else {"parts"}
-        spec = _declared(RewardSpec, name, file, given, passed)
+            given["weights_of"] = parts
+        spec = _declared(RewardSpec, name, file, given, set() if parts is None else {"parts"})
         if spec.is_random:
             _check_random_name(name, file)
         return _add(self.rewards, spec)
@@ -290,8 +291,8 @@ class Registry:
 
     def _with_parts(self, spec: RewardSpec, above: tuple[str, ...] = ()) -> RewardSpec:
         if spec.name in above:
-            fault = f"a reward cannot be a part of itself: {' -> '.join([*above, spec.name])}"
-            raise SpecError(f"{prefix(spec.file)}{fault}")
+            chain = " -> ".join([*above, spec.name])
+            raise SpecError(f"{prefix(spec.file)}a reward cannot be a part of itself: {chain}")
         parts = {}
         for name in spec.weights_of:
             part = self.find(self.rewards, f"part of reward {spec.name!r}:", name, spec.file)
