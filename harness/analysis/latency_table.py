@@ -5,7 +5,7 @@ A pure function of frames, like those of :mod:`harness.analysis.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -86,29 +86,26 @@ def latency(
         groups = setting.groupby(["method", "reward"], sort=False)
         calls = {who: _Calls(own) for who, own in groups}
         base = next((own for who, own in calls.items() if who[0] == baseline), None)
+        named = {(str(Variant.parse(name)), reward): c for (name, reward), c in calls.items()}
         for who, own in calls.items():
             identity = dict(zip(CONTENDER, (*key, *who), strict=True))
-            rows.append(identity | _measures(own, base, _beside(calls, who)))
+            # Of a merged network, the budget is that of its LoRA beside the weights.
+            separate = _unmerged(who[0])
+            in_place = Variant(separate.name, {**separate.arguments, "merged": "in_place"})
+            forms = (named.get((str(form), who[1])) for form in (separate, in_place))
+            beside = next((found for found in forms if found is not None), own)
+            rows.append(identity | _measures(own, base, beside))
     table = choose(pd.DataFrame(rows), None, methods)
     table = in_order(table, CONTENDER, models, methods or [baseline])
     # How a network is merged changes no method, and random weights change no time.
     plain = [str(_unmerged(method)) for method in table["method"]]
     sizes = table["model"].str.removesuffix("_random")
-    named = table[["steps", GENERATION_MS]].assign(model=sizes, method=plain)
-    printed = joined(named, "table1", "geneval").set_index("row")["published"]
+    shown = table[["steps", GENERATION_MS]].assign(model=sizes, method=plain)
+    printed = joined(shown, "table1", "geneval").set_index("row")["published"]
     table["paper_ms"] = printed.astype("float64").reindex(table.index)
     table = table[list(COLUMNS)]
     table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
     return table
-
-
-def _beside(calls: Mapping[Any, _Calls], who: Any) -> _Calls:
-    """Of a merged network, the budget is that of its LoRA beside the weights."""
-    plain = _unmerged(who[0])
-    in_place = Variant(plain.name, {**plain.arguments, "merged": "in_place"})
-    named = {(str(Variant.parse(name)), reward): own for (name, reward), own in calls.items()}
-    forms = (named.get((str(form), who[1])) for form in (plain, in_place))
-    return next((found for found in forms if found is not None), calls[who])
 
 
 def _unmerged(method: str) -> Variant:
@@ -145,7 +142,14 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
         near = np.abs(own.turns[:, None] - base.turns[None]).argmin(axis=1)
         ratio = median_interval(times / base.times(END_TO_END)[near])
         if NOISE_NETWORK in own.ms:
-            budget = median_interval(times / _budget(beside, base)[near])
+            # What each of the base's calls would have taken with a noise network's work.
+            passes = max(1.0, float(base.rows["steps"].iloc[0]))
+            one_pass_ms = base.times(BACKBONE) / passes
+            one_pass_gflops = float(base.gflops[BACKBONE]) / passes
+            more = float(beside.gflops[NOISE_NETWORK]) - one_pass_gflops
+            further_ms = one_pass_ms * max(0.0, more / one_pass_gflops)
+            with_network_ms = base.times(END_TO_END) + one_pass_ms + further_ms
+            budget = median_interval(times / with_network_ms[near])
     return {
         "n_timings": len(own),
         **columns_of(median_interval(own.times(GENERATION)), GENERATION_MS),
@@ -159,13 +163,3 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
         **{name: first[name] for name in ("nfe", "peak_memory_mib", "params_m", "threads")},
         "gflops": float(own.gflops[END_TO_END]),
     }
-
-
-def _budget(beside: _Calls, base: _Calls) -> Floats:
-    """What each of the base's calls would have taken with a noise network's work, ms."""
-    passes = max(1.0, float(base.rows["steps"].iloc[0]))
-    one_pass_ms = base.times(BACKBONE) / passes
-    one_pass_gflops = float(base.gflops[BACKBONE]) / passes
-    more = float(beside.gflops[NOISE_NETWORK]) - one_pass_gflops
-    further = one_pass_ms * max(0.0, more / one_pass_gflops)
-    return np.asarray(base.times(END_TO_END) + one_pass_ms + further)

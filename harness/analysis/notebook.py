@@ -36,12 +36,11 @@ def load(results: str | Path = "results") -> pd.DataFrame:
     if not paths:
         raise FileNotFoundError(f"there are no scores in {Path(results, 'scores')}")
     component_versions.check(paths)
-    return pd.concat([_loaded(path) for path in paths], ignore_index=True)
-
-
-def _loaded(path: Path) -> pd.DataFrame:
-    origin = frames.read_provenance(path)
-    version = origin.get("spec", {}).get("benchmark", {}).get("version")
-    values = (path.parent.name, str(path), version, origin.get("commit"), origin.get("written"))
-    added = dict(zip(LOADED, values, strict=True))
-    return frames.read(path, frames.SCORES).assign(**added)
+    loaded = []
+    for path in paths:
+        origin = frames.read_provenance(path)
+        version = origin.get("spec", {}).get("benchmark", {}).get("version")
+        values = (path.parent.name, str(path), version, origin.get("commit"), origin.get("written"))
+        added = dict(zip(LOADED, values, strict=True))
+        loaded.append(frames.read(path, frames.SCORES).assign(**added))
+    return pd.concat(loaded, ignore_index=True)

@@ -137,7 +137,13 @@ def _table(
 ) -> pd.DataFrame:
     require(scores, (*CELL, "metric"), "scores")
     require(images, (*CELL, "nfe"), "images")
-    chosen, made = (_of_runs(frame, runs, models) for frame in (scores, images))
+    named = {(method, count) for method, counts in runs.items() for count in counts}
+    of_runs = []
+    for frame in (scores, images):
+        is_run = [run in named for run in zip(frame["method"], frame["steps"], strict=True)]
+        is_shown = frame["model"].isin(list(models)) & np.array(is_run, dtype=bool)
+        of_runs.append(frame[is_shown])
+    chosen, made = of_runs
     faults = _missing(chosen[list(CELL)].drop_duplicates(), runs, models)
     if chosen.empty:
         raise FrameError("\n- ".join(["scores hold none of the runs:", *faults]))
@@ -160,12 +166,6 @@ def _table(
     by = ("model", rank(pd.Series(names), known), table["lora_rank"].fillna(0), "method", "steps")
     table = in_order(table, by, models, list(runs))
     return published.finished(table, printed_as, paired.benchmark, whole)
-
-
-def _of_runs(frame: pd.DataFrame, runs: Runs, models: Sequence[str]) -> pd.DataFrame:
-    named = {(method, count) for method, counts in runs.items() for count in counts}
-    is_run = [run in named for run in zip(frame["method"], frame["steps"], strict=True)]
-    return frame[frame["model"].isin(list(models)) & np.array(is_run, dtype=bool)]
 
 
 def _missing(cells: pd.DataFrame, runs: Runs, models: Sequence[str]) -> list[str]:

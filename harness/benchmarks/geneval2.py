@@ -118,22 +118,21 @@ def read_prompts(path: Path) -> list[Prompt]:
             raise ValueError(
                 f"{where}: vqa_list and skills must be as long as each other, and not empty"
             )
-        _check_pairs(asked, f"{where}, prompt {record['prompt']!r}")
+        where = f"{where}, prompt {record['prompt']!r}"
+        for pair in asked:
+            if not isinstance(pair, list) or list(map(type, pair)) != [str, str]:
+                raise ValueError(
+                    f"{where}: needs a question and its answer, two texts, got {pair!r}"
+                )
+            question, answer = pair
+            try:
+                surface_forms(answer)
+            except ValueError as error:
+                raise ValueError(f"{where}, question {question!r}: {error}") from error
         metadata = {"vqa_list": asked, "skills": skills}
         task = f"atoms_{record['atom_count']}"
         prompts.append(Prompt(f"{number:05}", record["prompt"], task, metadata))
     return prompts
-
-
-def _check_pairs(pairs: list[list[str]], where: str) -> None:
-    for pair in pairs:
-        if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
-            raise ValueError(f"{where}: needs a question and its answer, two texts, got {pair!r}")
-        question, answer = pair
-        try:
-            surface_forms(answer)
-        except ValueError as error:
-            raise ValueError(f"{where}, question {question!r}: {error}") from error
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -45,7 +45,16 @@ def check_metadata(
         if "color" in clause:
             check_word(clause["color"], colors, f"{where} color")
         if "position" in clause:
-            _check_position(clause["position"], index, where)
+            position = clause["position"]
+            if not isinstance(position, list | tuple) or len(position) != 2:
+                raise ValueError(
+                    f"{where} position is {position!r}, must be [relation, clause index]"
+                )
+            relation, reference = position
+            check_word(relation, RELATIONS, f"{where} relation")
+            if type(reference) is not int or not 0 <= reference < index:
+                valid = f"0 to {index - 1}" if index else "none, it is the first clause"
+                raise ValueError(f"{where} position refers to clause {reference!r}; valid: {valid}")
     for index, clause in enumerate(exclude):
         _check_clause(clause, _EXCLUDE_KEYS, f"exclude[{index}]", classes)
 
@@ -96,16 +105,6 @@ def _check_clause(
     count = clause.get("count")
     if type(count) is not int or count < 1:
         raise ValueError(f"{where} count is {count!r}, must be a whole number, at least 1")
-
-
-def _check_position(position: Any, index: int, where: str) -> None:
-    if not isinstance(position, list | tuple) or len(position) != 2:
-        raise ValueError(f"{where} position is {position!r}, must be [relation, clause index]")
-    relation, reference = position
-    check_word(relation, RELATIONS, f"{where} relation")
-    if type(reference) is not int or not 0 <= reference < index:
-        valid = f"0 to {index - 1}" if index else "none, it is the first clause"
-        raise ValueError(f"{where} position refers to clause {reference!r}; valid: {valid}")
 
 
 def _check_keys(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> None:

@@ -6,8 +6,6 @@ import json
 from itertools import groupby
 from typing import Any
 
-import pandas as pd
-
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import examples
 from harness.base.atomic_files import write_text
@@ -34,10 +32,22 @@ def run(a: str, b: str, out: str | None) -> None:
     text = markdown(found, a, b)
     print(text, end="")
     if out is not None:
+        tables = {"moved": found.moved, "times": found.times, "causes": found.causes}
+        # Through pandas, which writes what is missing as null.
+        parts: dict[str, Any] = {
+            name: json.loads(table.to_json(orient="records", double_precision=15))
+            for name, table in tables.items()
+        }
+        parts["alone"] = found.alone
+        parts["missing"] = [
+            {"side": side, "file": str(file)}
+            for side, files in found.missing.items()
+            for file in files
+        ]
         texts = {
             "md": text,
             "csv": found.moved.to_csv(index=False, lineterminator="\n"),
-            "json": _json(found),
+            "json": json.dumps(parts, indent=1, allow_nan=False) + "\n",
         }
         for suffix, words in texts.items():
             write_text(f"{out}.{suffix}", words)
@@ -52,7 +62,16 @@ def markdown(found: Comparison, a: str, b: str) -> str:
         f"{n_moved} of {len(found.moved)} differences are beyond noise (95 %, Holm).",
         _LEGEND,
     ]
-    for title, rows in _by_verdict(found.moved).items():
+    # Bounds and mean are all 0 only where no image's score differs.
+    bounds = found.moved[list(with_interval("difference"))]
+    same = (bounds == 0).all(axis=1) & (found.moved["noise"] == PAIRED)
+    measured = found.moved.drop(columns="moved")
+    by_verdict = {
+        "Moved beyond noise": measured[found.moved["moved"]],
+        "Within noise": measured[~found.moved["moved"] & ~same],
+        "The same, image by image": measured[same][[*KEY, "a", *PAIRED_COUNTS]],
+    }
+    for title, rows in by_verdict.items():
         parts += [f"## {title}", pipes(rows) if len(rows) else "Nothing."]
     if len(found.times):
         note = "Medians of repeats on one machine each: no interval would cover another machine."
@@ -70,30 +89,3 @@ def markdown(found: Comparison, a: str, b: str) -> str:
     if lost:
         parts += ["## Image files that frames name and that are missing", "\n".join(lost)]
     return "\n\n".join(parts) + "\n"
-
-
-def _by_verdict(moved: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows under a title each: what moved, what did not, what is the very same."""
-    # Bounds and mean are all 0 only where no image's score differs.
-    bounds = moved[list(with_interval("difference"))]
-    same = (bounds == 0).all(axis=1) & (moved["noise"] == PAIRED)
-    rows = moved.drop(columns="moved")
-    return {
-        "Moved beyond noise": rows[moved["moved"]],
-        "Within noise": rows[~moved["moved"] & ~same],
-        "The same, image by image": rows[same][[*KEY, "a", *PAIRED_COUNTS]],
-    }
-
-
-def _json(found: Comparison) -> str:
-    tables = {"moved": found.moved, "times": found.times, "causes": found.causes}
-    # Through pandas, which writes what is missing as null.
-    parts: dict[str, Any] = {
-        name: json.loads(table.to_json(orient="records", double_precision=15))
-        for name, table in tables.items()
-    }
-    parts["alone"] = found.alone
-    parts["missing"] = [
-        {"side": side, "file": str(file)} for side, files in found.missing.items() for file in files
-    ]
-    return json.dumps(parts, indent=1, allow_nan=False) + "\n"

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import pandas as pd
-
 from harness.analysis.pairing import CELL
 from harness.base.safe_paths import below
 from harness.benchmarks.geneval import Evaluator
@@ -94,7 +92,16 @@ def export(images: Path, out: Path) -> None:
     if len(methods) != 1:
         named = "; ".join(" ".join(map(str, row)) for row in methods.itertuples(index=False))
         raise ValueError(f"{images} has images of {len(methods)} methods, not of one: {named}")
-    records = _records(table, images)
+    prompts = table[["benchmark", "prompt_id", "metadata"]].drop_duplicates("prompt_id")
+    records: dict[str, dict[str, Any]] = {}
+    for benchmark, name, fields in prompts.itertuples(index=False):
+        records[name] = json.loads(fields)
+        try:
+            check_metadata(records[name])
+        except ValueError as error:
+            raise ValueError(
+                f"{images}: benchmark {benchmark!r} is not in GenEval's fields: {error}"
+            ) from error
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; give a folder that does not exist yet")
     lost = [path for path in table["path"] if not Path(path).is_file()]
@@ -152,18 +159,3 @@ def _metadata(folder: Path, path: Path, evaluator: Evaluator) -> tuple[dict[str,
     except ValueError as error:
         return {}, [f"{path}: {error}"]
     return record, []
-
-
-def _records(table: pd.DataFrame, images: Path) -> dict[str, dict[str, Any]]:
-    """prompt_id -> GenEval fields of every prompt that a frame has images of."""
-    prompts = table[["benchmark", "prompt_id", "metadata"]].drop_duplicates("prompt_id")
-    records = {}
-    for benchmark, name, metadata in prompts.itertuples(index=False):
-        records[name] = json.loads(metadata)
-        try:
-            check_metadata(records[name])
-        except ValueError as error:
-            raise ValueError(
-                f"{images}: benchmark {benchmark!r} is not in GenEval's fields: {error}"
-            ) from error
-    return records

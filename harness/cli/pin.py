@@ -49,7 +49,18 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
             raise unknown("component", name, declared_names)
     wanted = set(names) or declared_names
     if configfile:
-        wanted &= _with_parts(registry, _needed(configfile, registry))
+        config = read(
+            extended(load_yaml(configfile), configfile.parent, load_yaml), str(configfile)
+        )
+        experiment = Experiment(config, registry, str(configfile))
+        check(experiment)
+        needed = {config.timing.benchmark}
+        for name, chosen in experiment.image_sets.items():
+            named = [run.method for model in chosen.models for run in experiment.runs(name, model)]
+            methods = [experiment.declared(method) for method in named]
+            needed |= {m.name for m in methods} | {m.search for m in methods if m.search}
+            needed |= {chosen.benchmark, *chosen.models, *experiment.metrics(name).values()}
+        wanted &= _with_parts(registry, needed)
     wanted = _with_parts(registry, wanted)
     lacking: dict[str, list[Download]] = {}
     for download in pins.downloads(registry):
@@ -99,20 +110,6 @@ def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
     """The components, and of sums of rewards the rewards."""
     rewards = [registry.reward(name) for name in names if name in registry.rewards]
     return {*names, *(single.name for reward in rewards for single in reward.singles())}
-
-
-def _needed(file: Path, registry: Registry) -> set[str]:
-    """Names of the components that a config asks for."""
-    config = read(extended(load_yaml(file), file.parent, load_yaml), str(file))
-    experiment = Experiment(config, registry, str(file))
-    check(experiment)
-    found = {config.timing.benchmark}
-    for name, chosen in experiment.image_sets.items():
-        named = [run.method for model in chosen.models for run in experiment.runs(name, model)]
-        methods = [experiment.declared(method) for method in named]
-        found |= {m.name for m in methods} | {m.search for m in methods if m.search}
-        found |= {chosen.benchmark, *chosen.models, *experiment.metrics(name).values()}
-    return found
 
 
 def _write(registry: Registry, lacking: dict[str, list[Download]], file: Path) -> None:

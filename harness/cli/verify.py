@@ -86,7 +86,12 @@ def verify(found: Survey, registry: Registry) -> list[Finding]:
     """
     if foreign := found.foreign():
         return [Finding(str(found.made[0].results), foreign)]
-    hashed = cache(_digest)
+
+    @cache
+    def hashed(path: Path) -> str:
+        _check_links(path)
+        return provenance.digest(path)
+
     broken = {path for path, _ in found.unreadable}
     findings = [Finding(str(path), fault) for path, fault in found.unreadable]
     for made in found.made:
@@ -160,11 +165,6 @@ def _check_links(path: Path) -> None:
     """Check that a file is no link out of its folder, and that a folder holds none."""
     below(path.parent, [path.name], path.parent)
     below(path, [str(file.relative_to(path)) for file in path.rglob("*")], path)
-
-
-def _digest(path: Path) -> str:
-    _check_links(path)
-    return provenance.digest(path)
 
 
 def _read_by(made: Made) -> list[str]:

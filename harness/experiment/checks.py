@@ -28,7 +28,16 @@ def check(experiment: Experiment) -> None:
     _known(experiment, registry.models, "model in pretrain", config.pretrain.generators)
     _known(experiment, registry.rewards, "reward in pretrain", config.pretrain.matchers)
     _check_sets(experiment)
-    _check_searches(experiment)
+    methods = registry.methods
+    for method in (method for method in methods.values() if method.search):
+        _known(experiment, methods, f"search of method {method.name}:", [method.search])
+        search = methods[method.search]
+        if search.trains or search.search or search.needs_reward != method.needs_reward:
+            raise SpecError(
+                f"{method.file}: {method.name!r} goes on with {search.name!r}, which must be a "
+                "plain search: it trains nothing, has no search of its own, and needs_reward "
+                f"is the same, here {method.needs_reward}"
+            )
     _check_layers(experiment)
     for model, reward, training in experiment.trainings():
         options = experiment.options(model, reward, training)
@@ -78,19 +87,6 @@ def _check_sets(experiment: Experiment) -> None:
         for method in (*chosen.methods, *(swapped.methods if swapped else ())):
             _known(experiment, registry.methods, f"method{of}", [Variant.parse(method).name])
             experiment.parts(method)
-
-
-def _check_searches(experiment: Experiment) -> None:
-    methods = experiment.registry.methods
-    for method in (method for method in methods.values() if method.search):
-        _known(experiment, methods, f"search of method {method.name}:", [method.search])
-        search = methods[method.search]
-        if search.trains or search.search or search.needs_reward != method.needs_reward:
-            raise SpecError(
-                f"{method.file}: {method.name!r} goes on with {search.name!r}, which must be a "
-                "plain search: it trains nothing, has no search of its own, and needs_reward "
-                f"is the same, here {method.needs_reward}"
-            )
 
 
 def _check_layers(experiment: Experiment) -> None:

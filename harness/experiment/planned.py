@@ -249,8 +249,12 @@ class Planned:
         places = [model.weights for model in models if model.is_local]
         rewards = [registry.reward(name) for name in names if name in registry.rewards]
         for single in (s for reward in rewards for s in reward.singles() if not s.is_random):
-            given = [str(single.arguments.get(name, "")) for name in WEIGHT_ARGUMENTS]
-            places += [text.partition(HASH_MARK)[0] for text in given if _is_local(text)]
+            for name in WEIGHT_ARGUMENTS:
+                given = str(single.arguments.get(name, "")).partition(HASH_MARK)[0]
+                # A hub name has one slash; what has more of them can only be a local place.
+                shaped = Path(given).suffix in _WEIGHT_SUFFIXES or given.count("/") > 1
+                if given and not is_remote(given) and (shaped or Path(given).is_dir()):
+                    places.append(given)
         files: list[str] = []
         for named in filter(None, places):
             path = Path(named)
@@ -271,11 +275,3 @@ def _add_first(found: dict[str, PromptsSpec], name: str, spec: PromptsSpec) -> N
     """Add prompts under a name, unless they are there: most trainings share theirs."""
     if spec not in found.values():
         found[name] = spec
-
-
-def _is_local(text: str) -> bool:
-    """Whether a reward's weights are on this machine, or would be."""
-    found = text.partition(HASH_MARK)[0]
-    # A hub name has one slash; what has more of them can only be a local place.
-    shaped = Path(found).suffix in _WEIGHT_SUFFIXES or found.count("/") > 1
-    return bool(found) and not is_remote(found) and (shaped or Path(found).is_dir())

@@ -79,7 +79,12 @@ def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[
         elif fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             *above, key = path
             inside = f" in {'.'.join(map(str, above))!r}" if above else ""
-            valid = _keys(kind, above)
+            # The keys of the class that the path above leads to.
+            inner = kind
+            for name in map(str, above):
+                fields = _fields(inner) or {}
+                inner = fields[name] if name in fields else (get_args(inner) or (inner,))[-1]
+            valid = list(_fields(inner) or ())
             yield str(unknown(f"{what} key", key, valid)).replace(f"{key!r}", f"{key!r}{inside}", 1)
         elif fault["type"] == "literal_error" and len(path) == len(fault["loc"]):
             valid = re.findall(r"'(.*?)'", fault["ctx"]["expected"])
@@ -106,16 +111,6 @@ def _place(location: Sequence[int | str], data: Any) -> tuple[list[int | str], A
         data = data[key]  # type: ignore[index]
         path.append(key)
     return path, data
-
-
-def _keys(kind: Any, path: Sequence[int | str]) -> list[str]:
-    """The keys of the class that a path of keys leads to."""
-    for key in path:
-        fields = _fields(kind)
-        kind = (
-            fields[str(key)] if fields and str(key) in fields else (get_args(kind) or (kind,))[-1]
-        )
-    return list(_fields(kind) or ())
 
 
 def _fields(kind: Any) -> dict[str, Any] | None:

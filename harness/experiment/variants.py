@@ -78,8 +78,13 @@ class Variant:
         return cls.parse(name + (":" if plus else "") + unquote(rest))
 
     def __str__(self) -> str:
-        pairs = ",".join(f"{key}={_text(value)}" for key, value in self.arguments.items())
-        return f"{self.name}:{pairs}" if pairs else self.name
+        pairs = []
+        for key, value in self.arguments.items():
+            # A text is quoted unless :func:`_value` gives it back as it is.
+            is_text = isinstance(value, str) and value and not re.search(r'[,"\s]', value)
+            is_plain = is_text and _value(value) == value
+            pairs.append(f"{key}={value if is_plain else json.dumps(value, allow_nan=False)}")
+        return f"{self.name}:{','.join(pairs)}" if pairs else self.name
 
     @property
     def path(self) -> str:
@@ -94,11 +99,3 @@ def _value(text: str) -> Any:
     except json.JSONDecodeError:
         return text
     return text if isinstance(value, list | dict) else value
-
-
-def _text(value: Any) -> str:
-    """A value so that :func:`_value` gives it back."""
-    if isinstance(value, str):
-        is_plain = value and not re.search(r'[,"\s]', value) and _value(value) == value
-        return value if is_plain else json.dumps(value)
-    return json.dumps(value, allow_nan=False)

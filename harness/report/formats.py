@@ -229,18 +229,16 @@ def _three_digits(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _as_printed(value: float) -> str:
-    # Printed shares have two digits or more: further ones would be feigned.
-    return max(f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len)
-
-
 #: Of :data:`harness.analysis.columns.FORMS`, how a number is written.
 _FORMS: Mapping[str, Callable[[Any], str]] = {
     "measured": lambda value: f"{value:z.3f}",
     "signed": lambda value: f"{value:+z.3f}" if value else "0.000",
     "p_value": lambda value: "<0.001" if value < 0.001 else f"{value:.3f}",
     "three_digits": _three_digits,
-    "as_printed": _as_printed,
+    # Printed shares have two digits or more: further ones would be feigned.
+    "as_printed": lambda value: max(
+        f"{value:.6g}", f"{value:.2f}" if abs(value) <= 1 else "", key=len
+    ),
 }
 
 

@@ -100,8 +100,12 @@ def gallery(
     faults += [f"{verdict} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
     stop_on(faults, "a gallery")
     columns = _columns(paired.cells, models, methods or [baseline])
-    places = _places(paired, images, columns)
-    return Gallery(_data(paired, images, scores, columns, verdict, baseline), places)
+    # An image's place is its column's folder and its picture's number.
+    numbered = paired.pictures.assign(number=range(len(paired.pictures)))
+    rows = images.merge(numbered, on=list(PICTURE)).merge(columns[[*CELL, "folder"]], on=list(CELL))
+    placed = zip(rows["path"], rows["folder"], rows["number"], strict=True)
+    files = {path: f"{folder}/{number}" for path, folder, number in placed}
+    return Gallery(_data(paired, images, scores, columns, verdict, baseline), files)
 
 
 def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
@@ -143,15 +147,6 @@ def _columns(
     return shown.assign(label=labels, folder=folders)
 
 
-def _places(paired: Paired, images: pd.DataFrame, columns: pd.DataFrame) -> dict[str, str]:
-    """Each image file's place: its column's folder and its picture's number."""
-    numbered = paired.pictures.assign(number=range(len(paired.pictures)))
-    rows = images.merge(numbered, on=list(PICTURE))
-    rows = rows.merge(columns[[*CELL, "folder"]], on=list(CELL))
-    places = zip(rows["path"], rows["folder"], rows["number"], strict=True)
-    return {path: f"{folder}/{number}" for path, folder, number in places}
-
-
 def _data(
     paired: Paired,
     images: pd.DataFrame,
@@ -164,7 +159,15 @@ def _data(
     prompts = images.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     tasks = pictures["task"].drop_duplicates()
     ordered = tasks.iloc[rank(tasks, TASKS).argsort()].to_list()
-    details = _details(paired, scores)
+    cells = paired.cells.assign(cell=range(len(paired.cells)))
+    numbered = pictures.assign(number=range(len(pictures)))
+    told = scores[scores["detail"] != ""].merge(cells, on=list(CELL))
+    told = told.merge(numbered, on=list(PICTURE))
+    # Cell -> picture -> what its metrics say in words, where they do.
+    details: dict[int, dict[int, str]] = {}
+    for cell, number, words in zip(told["cell"], told["number"], told["detail"], strict=True):
+        said = details.setdefault(cell, {})
+        said[number] = f"{said[number]}; {words}" if number in said else words
     # Each has one: else a fault has been raised.
     against = [int(base or 0) for base in baselines(paired.cells, baseline)]
     folders = dict(zip(columns["number"], columns["folder"], strict=True))
@@ -192,19 +195,6 @@ def _data(
         ],
         "models": [{"name": name, "columns": of_model} for name, of_model in models.items()],
     }
-
-
-def _details(paired: Paired, scores: pd.DataFrame) -> dict[int, dict[int, str]]:
-    """Cell -> picture -> what its metrics say in words, where they do."""
-    told = scores[scores["detail"] != ""]
-    cells = paired.cells.assign(cell=range(len(paired.cells)))
-    numbered = paired.pictures.assign(number=range(len(paired.pictures)))
-    rows = told.merge(cells, on=list(CELL)).merge(numbered, on=list(PICTURE))
-    details: dict[int, dict[int, str]] = {}
-    for cell, number, words in zip(rows["cell"], rows["number"], rows["detail"], strict=True):
-        said = details.setdefault(cell, {})
-        said[number] = f"{said[number]}; {words}" if number in said else words
-    return details
 
 
 def _copy(source: Path, target: Path) -> tuple[str, int]:

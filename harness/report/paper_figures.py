@@ -81,7 +81,13 @@ def ranks(
         method: geneval(scores, images, printed_as=printed_as, **asked)
         for method, printed_as in families.items()
     }
-    ranked = pd.concat(_family(table, method) for method, table in tables.items())
+    of_families = []
+    for method, table in tables.items():
+        printed = published.printed_method(method)
+        alike = [name for name in table["method"] if published.printed_method(name) == printed]
+        rows = table[table["method"].isin(alike) & table["lora_rank"].notna()]
+        of_families.append(rows.assign(family=method))
+    ranked = pd.concat(of_families)
     of_base = next(iter(tables.values())).query("method == @baseline")
     several = ranked.groupby("steps")["lora_rank"].nunique()
     counts = [int(count) for count in several.index[several > 1]]
@@ -106,14 +112,6 @@ def ranks(
         axes[0, 0].set_ylabel("GenEval mean, 95 % interval")
         draw_legend(figure, drawn, _hollow(ranked))
     return figure
-
-
-def _family(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows of a method and of its variants in rank."""
-    printed = published.printed_method(method)
-    alike = [name for name in table["method"] if published.printed_method(name) == printed]
-    rows = table[table["method"].isin(alike) & table["lora_rank"].notna()]
-    return rows.assign(family=method)
 
 
 def _against(panel: Axes, line: pd.DataFrame, x: str, look: Look, nudge: float) -> None:

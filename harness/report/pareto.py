@@ -148,7 +148,14 @@ def frontier(
 
     def draw(panel: Axes, model: str, y: str) -> None:
         for branch in _branches(table[table["model"] == model], baseline):
-            _draw_branch(panel, branch, y)
+            points, x = branch.rows, f"{TRAIN}_mean"
+            style = {"ls": branch.line, "ms": 4, "lw": 1.2, "elinewidth": 0.6, "capsize": 1.5}
+            draw_points(panel, points, x, y, branch.look, **style)
+            numbers = points["temperature"].fillna(points["training_steps"])
+            for number, at_x, at_y in zip(numbers, points[x], points[y], strict=True):
+                words: dict[str, Any] = {"textcoords": "offset points", "color": branch.look.color}
+                if branch.line:
+                    panel.annotate(f"{number:g}", (at_x, at_y), xytext=(3, 3), fontsize=6, **words)
         panel.margins(0.1)
 
     labels = _qualities(scores, metric, judges)
@@ -176,14 +183,3 @@ def _branches(table: pd.DataFrame, baseline: str) -> list[_Branch]:
         _Branch(tuned, looks[2], "-", "fine-tuning; steps"),
     ]
     return [branch for branch in found if len(branch.rows)]
-
-
-def _draw_branch(panel: Axes, branch: _Branch, y: str) -> None:
-    rows, x = branch.rows, f"{TRAIN}_mean"
-    style = {"ls": branch.line, "ms": 4, "lw": 1.2, "elinewidth": 0.6, "capsize": 1.5}
-    draw_points(panel, rows, x, y, branch.look, **style)
-    numbers = rows["temperature"].fillna(rows["training_steps"])
-    for number, at_x, at_y in zip(numbers, rows[x], rows[y], strict=True):
-        words: dict[str, Any] = {"textcoords": "offset points", "color": branch.look.color}
-        if branch.line:
-            panel.annotate(f"{number:g}", (at_x, at_y), xytext=(3, 3), fontsize=6, **words)

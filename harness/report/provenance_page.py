@@ -44,11 +44,17 @@ def origins(files: Sequence[str], *, config: Mapping[str, Any]) -> str:
         (o.path, o.record["kind"], o.record["written"], str(o.record["commit"])[:12], o.sha256)
         for o in found
     ]
+    components: dict[tuple[str, ...], None] = {}
+    for origin in found:
+        for kind, spec in component_versions.declarations(origin.record.get("spec")):
+            values = [spec.get(name) or "" for name in _COMPONENT]
+            details = (v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values)
+            components[kind, str(spec["name"]), str(spec["version"]), *details] = None
     tables = [
         plain("Code", ("commit", "uncommitted changes", "files made"), commits),
         plain("Machines", ("what", "value", "files made"), _common(found, "hardware")),
         plain("Versions", ("package", "version", "files made"), _common(found, "packages")),
-        plain("Components", ("kind", "name", "version", *_COMPONENT), _components(found)),
+        plain("Components", ("kind", "name", "version", *_COMPONENT), sorted(components)),
         plain("Files", ("file", "what", "written", "commit", "SHA-256"), written),
     ]
     settings = json.dumps(config, indent=2)
@@ -59,13 +65,3 @@ def _common(found: Iterable[Origin], part: str) -> list[tuple[str, ...]]:
     """What was the same for all files, and where it was not, how many files had which."""
     made = Counter((name, str(v)) for o in found for name, v in o.record[part].items())
     return [(*key, str(count)) for key, count in made.items()]
-
-
-def _components(found: Iterable[Origin]) -> list[tuple[str, ...]]:
-    rows: dict[tuple[str, ...], None] = {}
-    for origin in found:
-        for kind, spec in component_versions.declarations(origin.record.get("spec")):
-            values = [spec.get(name) or "" for name in _COMPONENT]
-            details = (v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values)
-            rows[kind, str(spec["name"]), str(spec["version"]), *details] = None
-    return sorted(rows)

@@ -225,21 +225,21 @@ def _times(a: Survey, b: Survey) -> pd.DataFrame:
     key = [*CELL, "batch_size"]
     sides = []
     for found in (a, b):
-        timed = [_generations(made) for made in frames_of(found.made, frames.TIMINGS.kind)]
+        timed = []
+        for made in frames_of(found.made, frames.TIMINGS.kind):
+            rows = frames.read_any(made.path)
+            if "stage" in rows:
+                timed.append(rows[rows["stage"] == "generation"])
+            else:
+                # Runs of before there were stages timed nothing but this, from encoded prompts.
+                today = rows["method"].map(method_today)
+                timed.append(rows.rename(columns={"latency_ms": "ms"}).assign(method=today))
         if not timed:
             return pd.DataFrame()
         sides.append(pd.concat(timed).groupby(key, as_index=False)["ms"].median())
     both: pd.DataFrame = sides[0].merge(sides[1], on=key, suffixes=("_a", "_b"))
     both = both.rename(columns={"ms_a": "a_ms", "ms_b": "b_ms"})
     return both.assign(ratio=both["b_ms"] / both["a_ms"])
-
-
-def _generations(made: Made) -> pd.DataFrame:
-    """Times from encoded prompts; runs of before there were stages timed nothing else."""
-    rows = frames.read_any(made.path)
-    if "stage" in rows:
-        return rows[rows["stage"] == "generation"]
-    return rows.rename(columns={"latency_ms": "ms"}).assign(method=rows["method"].map(method_today))
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -69,14 +69,7 @@ def check_intact(path: str) -> None:
     Raises:
         ValueError: the file is no readable image.
     """
-    _opened(path, _check)
-
-
-def _check(image: Image.Image) -> None:
-    if image.format == "PNG":
-        image.verify()
-    else:
-        image.load()
+    _opened(path, lambda image: image.verify() if image.format == "PNG" else image.load())
 
 
 def _opened(path: str, use: Callable[[Image.Image], _T]) -> _T:
@@ -185,18 +178,15 @@ class ImageReader:
         self._begin(pool, rows)
         images = [self._found[row].result() for row in rows]
         # Only what is decoded tells how much memory the next ones take.
-        self._begin(pool, range(rows.stop, rows.stop + _n_ahead(images[-1])))
+        height, width, _ = images[-1].shape
+        n_ahead = max(1, _AHEAD_PIXELS // int(height * width))
+        self._begin(pool, range(rows.stop, rows.stop + n_ahead))
         return images
 
     def _begin(self, pool: ProcessPoolExecutor, rows: range) -> None:
         for row in rows[: len(self._paths) - rows.start]:
             if row not in self._found:
                 self._found[row] = pool.submit(self._decode, self._paths[row])
-
-
-def _n_ahead(image: Bytes) -> int:
-    height, width, _ = image.shape
-    return max(1, _AHEAD_PIXELS // int(height * width))
 
 
 def _end_with_parent() -> None:

@@ -120,12 +120,22 @@ def hardware() -> dict[str, Any]:
     # Not imported here: jobs of tables need no torch.
     torch = sys.modules.get("torch")
     has_gpu = torch is not None and torch.cuda.is_available()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    cpus = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    try:
+        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory_gib = round(n_bytes / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        memory_gib = None
     return {
-        "cpu": _cpu(),
+        "cpu": cpus[0] if cpus else platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": memory_gib,
         "gpu": str(torch.cuda.get_device_name(0)) if torch and has_gpu else "none",
         "system": platform.platform(),
     }
@@ -143,20 +153,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    try:
-        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
-    return round(n_bytes / 2**30, 1)

@@ -144,7 +144,15 @@ def survey(results: str | Path) -> Survey:
             continue
         try:
             below(folder, [str(path.relative_to(folder))], folder)
-            found.append(Made(path, _record(path), folder))
+            if path.suffix == ".parquet":
+                record = frames.read_provenance(path)
+            elif path.name == SIDECAR:
+                record = provenance.parse(path.read_text(encoding="utf-8"))
+            else:
+                with open_image(path) as image:
+                    text = image.info.get("Description", "")
+                record = provenance.parse(text if text.startswith("{") else "")
+            found.append(Made(path, record, folder))
         except (ValueError, OSError) as error:
             faults.append((path, str(error)))
     if not found and not faults:
@@ -167,13 +175,3 @@ def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -
 def frames_of(made: Iterable[Made], kind: str) -> list[Made]:
     """The files of one kind."""
     return [item for item in made if item.kind == kind]
-
-
-def _record(path: Path) -> dict[str, Any]:
-    if path.suffix == ".parquet":
-        return frames.read_provenance(path)
-    if path.name == SIDECAR:
-        return provenance.parse(path.read_text(encoding="utf-8"))
-    with open_image(path) as image:
-        text = image.info.get("Description", "")
-    return provenance.parse(text if text.startswith("{") else "")
