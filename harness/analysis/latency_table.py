@@ -86,11 +86,11 @@ def latency(
         groups = setting.groupby(["method", "reward"], sort=False)
         calls = {who: _Calls(own) for who, own in groups}
         base = next((own for who, own in calls.items() if who[0] == baseline), None)
-        named = {(str(Variant.parse(name)), reward): c for (name, reward), c in calls.items()}
+        named = {(str(Variant.parse(str(name))), reward): c for (name, reward), c in calls.items()}
         for who, own in calls.items():
             identity = dict(zip(CONTENDER, (*key, *who), strict=True))
             # Of a merged network, the budget is that of its LoRA beside the weights.
-            separate = _unmerged(who[0])
+            separate = _unmerged(str(who[0]))
             in_place = Variant(separate.name, {**separate.arguments, "merged": "in_place"})
             forms = (named.get((str(form), who[1])) for form in (separate, in_place))
             beside = next((found for found in forms if found is not None), own)
