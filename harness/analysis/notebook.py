@@ -10,7 +10,7 @@ from harness.base.safe_paths import below
 from harness.results import component_versions, frames
 
 #: Columns of score rows that :func:`load` adds to those of a frame.
-LOADED = ("selection", "file", "benchmark_version", "commit", "written")
+LOADED = ("image_set", "file", "benchmark_version", "commit", "written")
 
 
 def load(results: str | Path = "results") -> pd.DataFrame:
@@ -20,9 +20,9 @@ def load(results: str | Path = "results") -> pd.DataFrame:
         results: the folder that the workflow wrote.
 
     Returns:
-        The columns of :data:`harness.results.frames.SCORES`, and :data:`LOADED`: the selection and
+        The columns of :data:`harness.results.frames.SCORES`, and :data:`LOADED`: the image set and
         the file that a row is from, the version of its benchmark, and commit and time of scoring.
-        An image of several selections has a row in each.
+        An image of several image sets has a row in each.
 
     Raises:
         FileNotFoundError: there are no scores.

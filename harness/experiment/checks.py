@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from harness.base.errors import SpecError, unknown
 from harness.base.signatures import check_call
 from harness.experiment.config import DEFAULT, MAIN
-from harness.experiment.plan import Experiment
+from harness.experiment.plan import TRAIN_METRIC, Experiment
 from harness.experiment.variants import Variant
 
 
@@ -23,6 +23,11 @@ def check(experiment: Experiment) -> None:
     registry, config, file = experiment.registry, experiment.config, experiment.file
     registry.check_rewards()
     _known(experiment, registry.rewards, "reward", config.judges.values())
+    if TRAIN_METRIC in config.judges:
+        raise SpecError(
+            f"{file}: config key 'judges' names {TRAIN_METRIC!r}, the metric of the reward "
+            "that methods see; give the judge another name"
+        )
     _known(experiment, registry.models, "model in steps", config.steps)
     _known(experiment, registry.benchmarks, "benchmark in timing", [config.timing.benchmark])
     _known(experiment, registry.models, "model in pretrain", config.pretrain.generators)

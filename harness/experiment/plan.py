@@ -22,8 +22,7 @@ from hypernoise.training.kinds import KINDS
 
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
-#: Score of the reward that methods are trained on or search
-#: (:data:`harness.results.frames.METRICS`).
+#: Metric of the reward that methods are trained on or search.
 TRAIN_METRIC = "train_reward"
 #: Instead of a layer, where explanations say what gives a value.
 OWN = "the method's own arguments"

@@ -156,7 +156,7 @@ def _read(made: Made, kind: str, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _scores(found: Survey) -> pd.DataFrame:
-    """All scores of a run; an image of several selections is there once."""
+    """All scores of a run; an image of several image sets is there once."""
     made = frames_of(found.made, frames.SCORES.kind)
     if not made:
         raise FileNotFoundError(f"{found.made[0].results} holds no {frames.SCORES.kind}")

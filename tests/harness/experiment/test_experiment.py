@@ -40,6 +40,7 @@ def called(target: str, **arguments: Any) -> dict[str, Any]:
         ({"methods": ["hypernoise:ranck=5"]}, ["'ranck'", "'rank'"]),
         ({"reward": "machter"}, ["reward 'machter'", "'matcher'"]),
         ({"judges": {"judge_reward": "judge"}}, ["reward 'judge'"]),
+        ({"judges": {"train_reward": "redness"}}, ["'judges' names 'train_reward'"]),
         ({"benchmark": "shapewrld"}, ["benchmark 'shapewrld'", "'shapeworld'"]),
         ({"tables": ["tabel1"]}, ["table 'tabel1'", "'table1'"]),
         ({"steps": {"tiny_flx": 2}}, ["'tiny_flx'"]),

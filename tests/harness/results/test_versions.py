@@ -60,7 +60,7 @@ def test_load_gives_all_rows_with_what_they_come_from(tmp_path: Path) -> None:
     rows = load(tmp_path)
     assert list(rows.columns) == [*frames.SCORES.names, *LOADED]
     assert len(rows) == 1.5 * len(measured.scores())
-    assert rows["selection"].value_counts()["shapes"] == len(measured.scores())
+    assert rows["image_set"].value_counts()["shapes"] == len(measured.scores())
     assert set(rows["benchmark_version"]) == {1}
     assert set(rows["file"]) == {str(path) for path in tmp_path.rglob("*.parquet")}
     assert rows["commit"].notna().all() and rows["written"].notna().all()
