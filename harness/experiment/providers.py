@@ -202,17 +202,15 @@ def columns(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def settings(table: Table) -> Mapping[str, Any]:
-    """Method -> its arguments in words, by model where models differ.
+def settings(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
+    """Model -> trained method -> what tells it from the others: the training that it draws on and
+    the checkpoint of it, None for the kept one; for noise networks reduction and temperature of the
+    L2 term too."""
+    return {m: {t: _setting(table, m, t) for t in table.trained()} for m in table.models}
 
-    Of trainings: model -> trained method -> what tells it from the others, which is the training
-    that it draws on and the checkpoint of it, None for the kept one; for noise networks reduction
-    and temperature of the L2 term too.
-    """
-    if "training" in table.parameters:
-        return {
-            m: {t: _trained_setting(table, m, t) for t in table.trained()} for m in table.models
-        }
+
+def legend(table: Table) -> dict[str, str]:
+    """Method -> its arguments in words, by model where models differ."""
     found = {}
     for name in table.first.methods:
         words = [table.experiment.in_words(name, m, table.first.reward) for m in table.models]
@@ -240,7 +238,7 @@ def temperatures(table: Table) -> dict[str, dict[str, tuple[float, str]]]:
     }
 
 
-def _trained_setting(table: Table, model: str, method: str) -> dict[str, Any]:
+def _setting(table: Table, model: str, method: str) -> dict[str, Any]:
     experiment, reward, sets = table.experiment, table.first.reward, table.spec.sets[0]
     if experiment.method(method).state == "matched":
         raise SpecError(
@@ -268,15 +266,17 @@ def parameter(table: Table) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
-def values(table: Table) -> dict[str, Any] | None:
-    """Method -> its value of the parameter. Of a grid: metric -> what it is called below images,
-    where no benchmark's verdict frames them."""
-    if "columns" in table.parameters:
-        judges = table.experiment.config.judges
-        said = {name: "judge" if len(judges) == 1 else name.replace("_", " ") for name in judges}
-        return None if metric(table) else {TRAIN_METRIC: table.first.reward, **said}
+def values(table: Table) -> dict[str, Any]:
+    """Method -> its value of the parameter."""
     name = parameter(table)
     return {text: Variant.parse(text).arguments.get(name) for text in table.first.methods}
+
+
+def captions(table: Table) -> dict[str, str] | None:
+    """Reward metric -> what it is called below images that no benchmark's verdict frames."""
+    judges = table.experiment.config.judges
+    said = {name: "judge" if len(judges) == 1 else name.replace("_", " ") for name in judges}
+    return None if metric(table) else {TRAIN_METRIC: table.first.reward, **said}
 
 
 def metric(table: Table) -> str | None:
@@ -304,10 +304,12 @@ PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
     "ranks": ranks,
     "columns": columns,
     "settings": settings,
+    "legend": legend,
     "starts": starts,
     "temperatures": temperatures,
     "parameter": parameter,
     "values": values,
+    "captions": captions,
     "swapped_reward": swapped_reward,
     "reward": lambda table: table.first.reward,
     "judges": lambda table: list(table.experiment.config.judges),

@@ -102,7 +102,7 @@ def side_by_side(
     scores: pd.DataFrame,
     *,
     columns: Sequence[Mapping[str, Any]],
-    values: Mapping[str, str] | None = None,
+    captions: Mapping[str, str] | None = None,
     prompts: Sequence[str] | None = None,
     prompts_per_task: int = 1,
     load: Callable[[str], Pixels] | None = None,
@@ -113,7 +113,7 @@ def side_by_side(
         images: image rows; ``path`` leads to the file. Of several seeds the smallest is shown.
         scores: score rows; where they have GenEval's verdicts, a frame and a sign show them.
         columns: fields of :class:`Column`, in the order to show.
-        values: metric -> what it is called below each image, with the metric's value.
+        captions: metric -> what it is called below each image, with the metric's value.
         prompts: prompt ids of the rows, in this order; if None the first ids of each task, so
             that nobody's taste chooses.
         prompts_per_task: how many of each task, where ``prompts`` is None.
@@ -131,7 +131,7 @@ def side_by_side(
     seed = images["seed"].min()
     images, scores = (frame[frame["seed"] == seed] for frame in (images, scores))
     rows = _choose_prompts(images, prompts, prompts_per_task)
-    shown = dict(values or {})
+    shown = dict(captions or {})
     judged = [CORRECT] if (scores["metric"] == CORRECT).any() else []
     paths, faults = _lookup(images, "path", wanted, rows, "images")
     numbers: dict[str, Places] = {}

@@ -59,7 +59,7 @@ def pareto_methods(
     images: pd.DataFrame,
     timings: pd.DataFrame,
     *,
-    settings: Mapping[str, str],
+    legend: Mapping[str, str],
     models: Sequence[str] | None = None,
     baseline: str = "base",
     batch_size: int | None = None,
@@ -69,13 +69,12 @@ def pareto_methods(
     """The benchmark, and the reward of the first judge, against time per image (logarithmic).
 
     Args:
-        settings: method -> its settings in words, for the legend; the methods to show, in their
-            order.
+        legend: method -> its settings in words; the methods to show, in their order.
         models: a column each, in this order; all by name if None.
 
     Others, and errors, as for :func:`harness.analysis.tables.table1`.
     """
-    drawn = list(settings)
+    drawn = list(legend)
     table = methods_table(
         scores, images, timings, models=models, methods=drawn, baseline=baseline,
         batch_size=batch_size, metric=metric, judges=judges,
@@ -85,7 +84,7 @@ def pareto_methods(
         figure = _against_time(table, _qualities(scores, metric, judges), drawn, size)
         handles = [
             _handle(look_of(name, drawn), "", f"{name}: {words}" if words else name)
-            for name, words in settings.items()
+            for name, words in legend.items()
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=7)
     return figure

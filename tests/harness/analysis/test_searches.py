@@ -201,7 +201,7 @@ def test_curves_of_a_search_without_timing_are_refused() -> None:
 def test_pareto_draws_every_method_with_its_settings() -> None:
     settings = {"base": "", "reno": "iterations 50", "hypernoise": ""}
     given = measured.scores(), measured.images(), measured.timings()
-    figure = pareto_methods(*map(measured.shuffled, given), settings=settings, batch_size=64)
+    figure = pareto_methods(*map(measured.shuffled, given), legend=settings, batch_size=64)
     above, below = figure.axes[0], figure.axes[len(measured.MODELS)]
     assert above.get_xscale() == below.get_xscale() == "log"
     for panel, y in ((above, [0.5, 0.0, 0.75]), (below, [5.0, 5.0, 5.0])):

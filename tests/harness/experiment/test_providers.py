@@ -92,9 +92,9 @@ def test_rewards_stand_below_images_that_no_verdict_frames(registry: Registry) -
     registry.add_benchmark("judged", target=world, metric="geneval_correct", version=1)
     sets = {"judged": {"benchmark": "judged"}, "redness": {"reward": "redness"}}
     made = experiment(registry, image_sets=sets)
-    assert PROVIDERS["values"](table(made, GRID, sets=("judged",))) is None
+    assert PROVIDERS["captions"](table(made, GRID, sets=("judged",))) is None
     said = {"train_reward": "redness", "judge_reward": "judge"}
-    assert PROVIDERS["values"](table(made, GRID, sets=("redness",))) == said
+    assert PROVIDERS["captions"](table(made, GRID, sets=("redness",))) == said
 
 
 def test_the_argument_in_which_variants_differ_is_the_parameter_of_a_sweep(
@@ -119,7 +119,7 @@ def test_searches_are_told_in_words_and_by_what_they_start_from(registry: Regist
     sets = {"compare": {"methods": ["base", "hypernoise_reno", "reno", "hypernoise:merged=true"]}}
     made = experiment(registry, arguments=arguments, image_sets=sets)
     pareto = table(made, "harness.report.pareto:pareto_methods", sets=("compare",))
-    assert PROVIDERS["settings"](pareto) == {
+    assert PROVIDERS["legend"](pareto) == {
         "base": "",
         "hypernoise_reno": "then reno",
         "reno": "tiny_sd iterations 3; tiny_sana",

@@ -125,7 +125,7 @@ def test_ranks_needs_several_ranks_of_one_model() -> None:
 
 def test_side_by_side_puts_each_image_where_it_belongs_with_its_verdict_and_values() -> None:
     prompts = ["colors-1", "counting-0"]
-    figure = grid(PAIR, prompts=prompts, values={"judge_reward": "judge"})
+    figure = grid(PAIR, prompts=prompts, captions={"judge_reward": "judge"})
     panels = np.array(figure.axes).reshape(2, 3)
     for row, prompt in zip(panels, prompts, strict=True):
         for panel, where in zip(row[1:], PAIR, strict=True):
@@ -178,7 +178,7 @@ def test_all_words_lie_within_the_figure_and_off_one_another() -> None:
         training_curves(measured_training(), reward="redness"),
         steps(*of_steps, runs=RUNS, models=[MODEL]),
         ranks(*of_ranks, runs=RANKED, models=[MODEL], ranks=RANKS),
-        grid(PAIR, values={"train_reward": "redness", "judge_reward": "judge"}),
+        grid(PAIR, captions={"train_reward": "redness", "judge_reward": "judge"}),
     ]
     for figure in figures:
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
