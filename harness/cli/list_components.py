@@ -33,4 +33,4 @@ def first_sentence(file: Path) -> str:
         if not line.startswith("#"):
             break
         comment.append(line.strip("# "))
-    return re.split(r"(?<=[.!?]) |(?<=[^.])[;:] ", " ".join(comment), maxsplit=1)[0].rstrip(".")
+    return re.split(r"(?<=[^.][.!?]) |(?<=[^.])[;:] ", " ".join(comment), maxsplit=1)[0].rstrip(".")

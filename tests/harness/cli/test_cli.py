@@ -85,6 +85,8 @@ def test_a_list_has_a_line_for_each_component_with_its_file(
     said = capsys.readouterr().out
     for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
         assert re.search(rf"^\d+ {kind}$", said, re.MULTILINE)
+    # Dots that leave something out end no sentence.
+    assert "after 1, 2, 5, ... scored images  (" in said
 
 
 def test_jobs_on_standard_input_are_checked_ahead(
