@@ -243,21 +243,6 @@ def test_whatever_the_report_shows_has_a_caption() -> None:
     assert captions - {"workflow"} == used
 
 
-def test_a_table_is_declared_in_six_lines_and_has_no_rule() -> None:
-    for path in (REPOSITORY / "workflows" / "tables").glob("*.smk"):
-        code = ast.parse(path.read_text(encoding="utf-8"))
-        calls = [node for node in ast.walk(code) if isinstance(node, ast.Call)]
-        added = [call for call in calls if ast.unparse(call.func) == "add_table"]
-        assert added, path
-        assert max(call.end_lineno - call.lineno + 1 for call in added if call.end_lineno) <= 6, (
-            path
-        )
-
-
-def test_at_most_18_methods_are_declared() -> None:
-    assert len(declared(REPOSITORY / "workflows").methods) <= 18
-
-
 def test_tests_stand_in_the_folders_of_what_they_test_and_use_no_other_test() -> None:
     tests = REPOSITORY / "tests"
     for path in tests.rglob("test_*.py"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,3 +36,20 @@ def texts(figure: Figure) -> Iterator[Text]:
     for text in figure.findobj(Text):
         if text not in beyond and text.get_visible() and text.get_window_extent().width:
             yield text
+
+
+def check_words(figures: Iterable[Figure]) -> None:
+    """Check that all words lie within their figure and off one another."""
+    for figure in figures:
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
+        assert len(boxes) > 5
+        for words, box in boxes:
+            assert box.x0 >= 0 and box.y0 >= 0, words
+            assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, words
+        overlapping = [
+            (one, other)
+            for i, (one, box) in enumerate(boxes)
+            for other, second in boxes[i + 1 :]
+            if box.overlaps(second)
+        ]
+        assert not overlapping

@@ -12,7 +12,7 @@ import measured
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import line_of, shade, texts
+from drawn import check_words, line_of, shade
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
@@ -223,19 +223,7 @@ def test_all_words_lie_within_the_figure_and_off_one_another(
     models = list(measured.MODELS[:n_models])
     given = measured.scores(), measured.images(), measured.timings()
     figures = [toy_grid, figure4(measured.training(), models=models), pareto(*given, models=models)]
-    for figure in figures:
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
-        assert len(boxes) > 5
-        for words, box in boxes:
-            assert box.x0 >= 0 and box.y0 >= 0, words
-            assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, words
-        overlapping = [
-            (one, other)
-            for i, (one, box) in enumerate(boxes)
-            for other, second in boxes[i + 1 :]
-            if box.overlaps(second)
-        ]
-        assert not overlapping
+    check_words(figures)
 
 
 def test_run_writes_a_sharp_png_and_a_pdf_with_provenance(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import measured
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import line_of, shade, texts
+from drawn import check_words, line_of, shade
 from matplotlib.figure import Figure
 from paper_frames import MODEL, frames_of
 
@@ -180,16 +180,4 @@ def test_all_words_lie_within_the_figure_and_off_one_another() -> None:
         ranks(*of_ranks, runs=RANKED, models=[MODEL], ranks=RANKS),
         grid(PAIR, captions={"train_reward": "redness", "judge_reward": "judge"}),
     ]
-    for figure in figures:
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
-        assert len(boxes) > 5
-        for words, box in boxes:
-            assert box.x0 >= 0 and box.y0 >= 0, words
-            assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, words
-        overlapping = [
-            (one, other)
-            for i, (one, box) in enumerate(boxes)
-            for other, second in boxes[i + 1 :]
-            if box.overlaps(second)
-        ]
-        assert not overlapping
+    check_words(figures)
