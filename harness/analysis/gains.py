@@ -39,11 +39,13 @@ from harness.analysis.statistics import (
     proportion_interval,
     task_mean_interval,
 )
+from harness.benchmarks import geneval
 from harness.benchmarks.geneval import TASKS
+from harness.experiment.plan import TRAIN_METRIC
 from harness.results.frames import LEFT_OUT, SWAPPED
 
 #: GenEval's verdicts, 1 or 0, and the reward that methods are trained on or search.
-CORRECT, TRAIN = "geneval_correct", "train_reward"
+CORRECT, TRAIN = geneval.CORRECT.name, TRAIN_METRIC
 _VERDICT = "_correct"
 
 

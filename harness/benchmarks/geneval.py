@@ -31,8 +31,6 @@ COLORS = tuple(
 
 #: Class name -> [n, 5] of (x0, y0, x1, y1, score): pixels, y downwards, score in [0, 1].
 Detections: TypeAlias = Mapping[str, npt.ArrayLike]
-#: Image -> its raw detections, in any order, before any threshold.
-Detector: TypeAlias = Callable[[Any], Detections]
 #: (class name, raw indices into that class's detections) -> one colour label per index.
 ColorClassifier: TypeAlias = Callable[[str, Sequence[int]], Sequence[str]]
 

@@ -15,7 +15,7 @@ _SAFE_ID = re.compile(r"[\w.-]+")
 
 
 class Prompt(Protocol):
-    """A prompt with an identity; benchmarks that have a scorer add ``metadata``."""
+    """A prompt with an identity; those of benchmarks have ``metadata``, too."""
 
     @property
     def prompt_id(self) -> str: ...

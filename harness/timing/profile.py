@@ -59,9 +59,10 @@ def run(job: TimingJob) -> None:
     check(job)
     torch.set_num_threads(job.threads)
     before = machine.state()
+    prompts = prompts_of(job)
     rows: list[dict[str, Any]] = []
     for model in models_of(job):
-        contenders, prompts = contenders_of(job, model), prompts_of(job)
+        contenders = contenders_of(job, model)
         for steps in job.sampling_steps or (model.steps,):
             for size in sorted(job.batch_sizes, reverse=True):
                 rows += rows_of(job, model, contenders, task_of(prompts, size, steps))
