@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +38,6 @@ from scipy.special import bdtr, ndtr, stdtr  # type: ignore[import-untyped]
 
 from harness.analysis.cluster_robust import (
     Estimate,
-    Floats,
     check_length,
     check_nested,
     clustered_mean,
@@ -51,6 +49,7 @@ from harness.analysis.cluster_robust import (
     satterthwaite,
     task_mean,
 )
+from harness.analysis.seed_variance import with_seeds
 
 #: Resamples of a bootstrap: at 2000 its bounds move by some hundredths of their width.
 RESAMPLES = 2000
@@ -153,46 +152,61 @@ def proportion_interval(
 
 
 def bootstrap_interval(
-    values: npt.ArrayLike, clusters: npt.ArrayLike, level: float = 0.95, seed: int = 0
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    level: float = 0.95,
+    seed: int = 0,
+    tasks: npt.ArrayLike | None = None,
+    seeds: npt.ArrayLike | None = None,
 ) -> Interval:
-    """The mean of all rows, with percentiles of a bootstrap that draws whole clusters.
+    """The mean of all rows, with percentiles of a bootstrap that draws whole clusters of each task.
 
-    Percentiles are taken further out, for the share of the variance that drawing G clusters loses
-    and for Student's t: Hesterberg's (2015) expanded percentile interval. No shape of the values'
-    distribution is assumed.
+    Tasks are fixed, so each is a stratum of its own, and what sets tasks apart is no variance.
+    Percentiles are taken further out, for the share of the variance that drawing G clusters of a
+    task loses and for Student's t: Hesterberg's (2015) expanded percentile interval, stratum by
+    stratum. No shape of the values' distribution is assumed. A few training seeds are too few to
+    draw from: what they add to the variance is added to every resample as a normal number.
 
     Args:
         values: [n] finite numbers, any unit.
         clusters, level: as for :func:`mean_interval`.
         seed: of the :data:`RESAMPLES` draws; same seed and clusters, same draws.
+        tasks, seeds: [n] as for :func:`task_mean_interval`; None for one task, for no seeds.
 
     Returns:
-        The interval; NaN bounds for one cluster.
+        The interval; NaN bounds where a task has one cluster.
 
     Raises:
-        ValueError: as in :func:`mean_interval`.
+        ValueError: as in :func:`task_mean_interval`.
     """
     numbers = numbers_of(values, "values")
-    codes = codes_of(clusters, len(numbers), "clusters")
-    n_clusters, mean = int(codes.max()) + 1, float(numbers.mean())
-    if n_clusters < 2:
-        return Interval(mean, math.nan, math.nan, len(numbers), n_clusters)
-    draws = _draws(n_clusters, seed)
-    # From the mean: else the rounding of large values would look like spread.
-    sums, sizes = np.bincount(codes, weights=numbers - mean), np.bincount(codes)
-    means = mean + (draws @ sums) / (draws @ sizes)
-    expansion = math.sqrt(n_clusters / (n_clusters - 1))
-    tail = float(ndtr(-expansion * quantile(n_clusters - 1, level)))
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), len(numbers), n_clusters)
-
-
-@lru_cache(maxsize=4)
-def _draws(n_clusters: int, seed: int) -> Floats:
-    """[RESAMPLES, n_clusters], how often each cluster is drawn."""
+    mean, n = float(numbers.mean()), len(numbers)
+    strata = codes_of(np.zeros(n) if tasks is None else tasks, n, "tasks")
+    codes = codes_of(clusters, n, "clusters")
+    check_nested(codes, strata, clusters)
+    parts, means = [], np.full(RESAMPLES, mean)
     rng = np.random.default_rng(seed)
-    shares = np.full(n_clusters, 1 / n_clusters)
-    return rng.multinomial(n_clusters, shares, size=RESAMPLES).astype(np.float64)
+    for stratum in range(int(strata.max()) + 1):
+        rows = strata == stratum
+        own = np.unique(codes[rows], return_inverse=True)[1]
+        part, share = clustered_mean(numbers[rows], own), rows.sum() / n
+        parts.append(part._replace(variance=part.variance * share**2))
+        if part.clusters > 1:
+            # From the mean: else the rounding of large values would look like spread.
+            sums = np.bincount(own, weights=numbers[rows] - part.mean)
+            draws = rng.multinomial(
+                part.clusters, np.full(part.clusters, 1 / part.clusters), RESAMPLES
+            )
+            drawn = (draws @ sums) / (draws @ np.bincount(own))
+            means += share * math.sqrt(part.clusters / (part.clusters - 1)) * drawn
+    whole = Estimate(mean, math.fsum(p.variance for p in parts), sum(p.clusters for p in parts))
+    total, freedom = with_seeds(whole, satterthwaite(parts), numbers, None, seeds)
+    if math.isnan(total.variance):
+        return Interval(mean, math.nan, math.nan, n, total.clusters)
+    means += math.sqrt(total.variance - whole.variance) * rng.standard_normal(RESAMPLES)
+    tail = float(ndtr(-quantile(freedom, level)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), n, total.clusters)
 
 
 def task_mean_interval(
@@ -200,6 +214,7 @@ def task_mean_interval(
     tasks: npt.ArrayLike,
     clusters: npt.ArrayLike,
     level: float = 0.95,
+    seeds: npt.ArrayLike | None = None,
 ) -> Interval:
     """The plain mean of the per-task means, as in GenEval's overall score.
 
@@ -208,6 +223,9 @@ def task_mean_interval(
         tasks: [n] integers or strings.
         clusters: [n] integers or strings, the prompt of each row; a prompt has one task.
         level: confidence level in (0, 1).
+        seeds: [n] integers, the training seed of the network behind each row, every one on the
+            same prompts and noises; None for a method that trains nothing. With several, the
+            variance between them is in the interval (:mod:`harness.analysis.seed_variance`).
 
     Returns:
         The interval from the summed per-task variances; NaN bounds if a task has one
@@ -217,7 +235,7 @@ def task_mean_interval(
         ValueError: as in :func:`mean_interval`, or a cluster has rows in two tasks.
     """
     numbers = numbers_of(values, "values")
-    total, freedom = task_mean(numbers, tasks, clusters)
+    total, freedom = with_seeds(*task_mean(numbers, tasks, clusters), numbers, tasks, seeds)
     return _interval(total, freedom, len(numbers), level)
 
 
@@ -227,6 +245,7 @@ def paired_difference(
     tasks: npt.ArrayLike,
     clusters: npt.ArrayLike,
     level: float = 0.95,
+    seeds: npt.ArrayLike | None = None,
 ) -> Difference:
     """How much ``values`` exceed ``baseline``, both made from the same prompts and noise.
 
@@ -238,6 +257,9 @@ def paired_difference(
         baseline: [n] the same, row i from the same prompt and noise as ``values[i]``.
         tasks: [n] integers or strings; all equal for a gain without tasks.
         clusters, level: as for :func:`mean_interval`.
+        seeds: [n] as for :func:`task_mean_interval`: the training seed of each row of values. A
+            baseline that trains nothing has the same number in each of its image's rows; one that
+            trains is matched seed by seed.
 
     Returns:
         :func:`task_mean_interval` of the differences, and the p value of the test that belongs
@@ -248,7 +270,8 @@ def paired_difference(
     """
     numbers, reference = numbers_of(values, "values"), numbers_of(baseline, "baseline")
     check_length(len(reference), len(numbers), "baseline")
-    total, freedom = task_mean(numbers - reference, tasks, clusters)
+    gains = numbers - reference
+    total, freedom = with_seeds(*task_mean(gains, tasks, clusters), gains, tasks, seeds)
     return _tested(total, freedom, len(numbers), level)
 
 
