@@ -85,6 +85,22 @@ SMALL: dict[str, dict[str, Any]] = {
         "text_encoder_2": _T5,
         "tokenizer_2": _WORDS,
     },
+    "sd3.5_large_turbo": {
+        "transformer": {
+            "num_layers": 2,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "joint_attention_dim": 32,
+            "caption_projection_dim": 16,
+            "pooled_projection_dim": 32,
+            "pos_embed_max_size": 64,
+            "sample_size": 64,
+        },
+        "vae": _VAE,
+        **dict.fromkeys(("text_encoder", "text_encoder_2"), _CLIP),
+        "text_encoder_3": {**_T5, "d_model": 32},
+        **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3"), _WORDS),
+    },
     "sdxl_turbo": {
         "unet": {
             "block_out_channels": [8, 16, 16],

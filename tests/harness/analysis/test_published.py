@@ -30,6 +30,7 @@ BACKBONES_M = {
     "sana_sprint_1.6b": 1610.2,
     "flux_schnell": 11891.2,
     "sdxl_turbo": 2567.5,
+    "sd3.5_large_turbo": 8056.6,
     "pixart_alpha_dmd": 610.9,
 }
 
@@ -45,7 +46,7 @@ def test_the_papers_models_are_declared_with_their_sizes_and_steps() -> None:
     assert facts["sd_turbo"] == (512, 1)
     assert facts["sana_sprint_0_6b"] == facts["sana_sprint_1_6b"] == (1024, 1)
     assert facts["flux_schnell"] == (512, 4)
-    assert facts["flux_schnell_1024px"] == (1024, 4)
+    assert facts["flux_schnell_1024px"] == facts["sd3_5_large_turbo"] == (1024, 4)
     assert {spec.arguments["dtype"] for spec in BY_NAME.values()} == {"bfloat16"}
 
 
@@ -131,6 +132,22 @@ def test_flux_starts_one_step_at_sigma_one_and_sd_turbo_at_the_last_timestep() -
     assert flux.pipeline.scheduler.timesteps.tolist() == [1000.0]
     assert turbo.pipeline.scheduler.timesteps.tolist() == [999.0]
     assert (flux.last_layer, turbo.last_layer) == ("proj_out", "conv_out")
+
+
+def test_sd3s_noise_pass_is_the_first_pass_of_its_sampler_on_clips_and_t5s_words() -> None:
+    generator: Any = small_generator(BY_NAME["sd3_5_large_turbo"])
+    noise, conditioning = noise_for(generator, 2), encode(generator, 2)
+    shapes = {name: tuple(tensor.shape) for name, tensor in conditioning.tensors.items()}
+    assert shapes == {"prompt_embeds": (2, 77 + 256, 32), "pooled_prompt_embeds": (2, 32)}
+    pipeline = generator.pipeline
+    with torch.no_grad():
+        drawn = generator.sample(noise, conditioning, 1)
+        latents = noise - generator.predict(noise, conditioning)
+        decoded = pipeline.vae.decode(latents / 1.5305 + 0.0609).sample
+    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
+    expected = (decoded / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
+    assert drawn.std() > 0.01
 
 
 def test_sana_is_guided_by_the_published_scale_and_instructed_unless_told_otherwise() -> None:

@@ -14,6 +14,7 @@ from hypernoise.models.flux import FluxSchnell
 from hypernoise.models.pixart import PixartDmd
 from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
+from hypernoise.models.sd3 import Sd3Turbo
 from hypernoise.models.sdxl import SdxlTurbo
 from hypernoise.models.unet import SdTurbo
 from hypernoise.networks.noise_network import NoiseNetwork
@@ -70,7 +71,7 @@ def run_stock_pipeline(generator: Any, noise: torch.Tensor, steps: int) -> torch
             "use_resolution_binning": False,
             "clean_caption": False,
         }
-    if isinstance(generator, FluxSchnell):
+    if isinstance(generator, FluxSchnell | Sd3Turbo):
         arguments |= {"max_sequence_length": MAX_TOKENS if in_world else 256}
     images: torch.Tensor = generator.pipeline(
         prompt=list(PROMPTS),
@@ -100,7 +101,7 @@ def test_recording_gradients_rounds_images_and_no_more(
     sampling: tuple[Generator, int],
 ) -> None:
     generator, steps = sampling
-    # FLUX's attention takes another kernel when gradients are recorded.
+    # Joint attention takes another kernel when gradients are recorded.
     noise, conditioning = noise_for(generator, 3), encode(generator, 3)
     with torch.no_grad():
         expected = generator.sample(noise, conditioning, steps, SEEDS)
