@@ -3,7 +3,7 @@
 Paths are relative to the working directory. ``work`` is a folder for partial results: it is no
 declared output, so Snakemake leaves it alone when a job is killed, and a rerun of the *same* job
 continues from it. ``out`` is complete once it exists. What a job ``reads`` of other jobs' results
-is hashed into the provenance of its own.
+is hashed into the provenance of its own, and so is every file of ``weights`` that it loads.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from harness.experiment.components import (
 )
 from harness.experiment.identity import Place, Places, Threads, marks_of
 from harness.experiment.validation import STRICT, Count, from_json
+from harness.experiment.weight_files import weights_of
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
 from hypernoise.identity import PLACE, SCORES_ONLY, SPEED_ONLY, Mark
 from hypernoise.training.kinds import kind_of
@@ -86,6 +87,8 @@ class TrainJob:
         """What ``options`` are arguments of."""
         options = kind_of(str(self.method.trains)).options
         return {"options": f"{options.__module__}:{options.__name__}"}
+
+    weights = property(lambda job: weights_of(job.model, job.reward, *job.extra_rewards.values()))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -148,6 +151,8 @@ class AuditJob:
     def reads(self) -> tuple[str, ...]:
         return (self.training,)
 
+    weights = property(lambda job: weights_of(job.model))
+
 
 @dataclass(frozen=True, config=STRICT)
 class GenerateJob:
@@ -179,6 +184,13 @@ class GenerateJob:
     def reads(self) -> tuple[str, ...]:
         return Timed(self.method, self.adapter).reads
 
+    @property
+    def searched(self) -> RewardSpec | None:
+        """The reward where the method searches for it: a trained one carries its name only."""
+        return self.reward if self.method.needs_reward else None
+
+    weights = property(lambda job: weights_of(job.model, job.method, job.searched))
+
 
 @dataclass(frozen=True, config=STRICT)
 class ScoreJob:
@@ -208,6 +220,8 @@ class ScoreJob:
     def reads(self) -> tuple[str, ...]:
         return _with_pictures(self.images)
 
+    weights = property(lambda job: weights_of(job.benchmark, *job.rewards.values()))
+
 
 @dataclass(frozen=True, config=STRICT)
 class PairsJob:
@@ -230,6 +244,8 @@ class PairsJob:
     @property
     def reads(self) -> tuple[str, ...]:
         return _with_pictures(self.images)
+
+    weights = property(lambda job: weights_of(comparisons=job.comparisons))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -290,6 +306,10 @@ class TimingJob:
     @property
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(file for timed in self.methods for file in timed.reads))
+
+    weights = property(
+        lambda job: weights_of(job.model, *(timed.method for timed in job.methods), job.searched)
+    )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,10 @@ _HEADER = """\
 _FILE_ARGUMENTS = (*WEIGHT_ARGUMENTS, "clip", "questions")
 #: Arguments that name a hub repository whose commit is simply the ``revision``.
 _MAIN_REPOSITORIES = ("weights", "model")
+#: Arguments that may name a file or folder of this machine.
+_LOCAL_ARGUMENTS = (*_FILE_ARGUMENTS, "model", "detector", "distilled")
+#: Before the name of a Python package whose folder holds weights (:mod:`hypernoise.methods.llm`).
+_PACKAGE = "package:"
 _DIGITS = {"commit": (COMMIT, 40), "sha256": (SHA256, 64)}
 _KINDS = ("models", "rewards", "methods", "benchmarks")
 
@@ -121,13 +126,14 @@ def downloads(registry: Registry) -> list[Download]:
     found = []
     specs = [(kind, spec) for kind in _KINDS for spec in getattr(registry, kind).values()]
     for kind, spec in specs:
-        named = list(_named(spec.target, spec.arguments, spec.file, ("arguments",)))
+        named = list(named_places(spec.target, spec.arguments, spec.file, ("arguments",)))
         if getattr(spec, "revision", ""):
             pin = Pin(commit=spec.revision)
             named.insert(0, _Named(("weights",), spec.weights, pin, "revision"))
         found += [
             Download(place, declared, kind, spec.name, spec.file, keys, revision)
             for keys, place, declared, revision in named
+            if revision or is_remote(place)
         ]
     return found
 
@@ -219,15 +225,26 @@ def advice(error: BaseException | None) -> str:
     return ""
 
 
-def _named(
-    target: str, given: Mapping[str, Any], file: str, above: tuple[str, ...]
+def named_places(
+    target: str, given: Mapping[str, Any], file: str = "", above: tuple[str, ...] = ()
 ) -> Iterator[_Named]:
+    """Every place that a target's arguments or defaults name: of the hub, the web, this machine.
+
+    Args:
+        target: what is called; empty where only arguments are known.
+        given: its arguments, nested declarations among them.
+        file: is blamed in messages.
+        above: comes before the names of the arguments.
+
+    Raises:
+        SpecError: the target does not exist.
+    """
     signature = (target and signature_of(target, file)) or Signature()
     arguments = {**signature.texts, **given}
     for name, value in arguments.items():
         revision = "revision" if name in _MAIN_REPOSITORIES else f"{name}_revision"
         if isinstance(value, Mapping):
-            yield from _named(str(value.get("target", "")), value, file, (*above, name))
+            yield from named_places(str(value.get("target", "")), value, file, (*above, name))
         elif name in _FILE_ARGUMENTS and is_remote(str(value)):
             place, _, sha256 = str(value).partition(HASH_MARK)
             yield _Named((*above, name), place, Pin(sha256=sha256))
@@ -238,6 +255,17 @@ def _named(
         ):
             commit = Pin(commit=str(arguments.get(revision, "")))
             yield _Named((*above, name), str(value), commit, revision)
+        elif name in _LOCAL_ARGUMENTS and (place := _on_this_machine(str(value))):
+            yield _Named((*above, name), place, Pin())
+
+
+def _on_this_machine(value: str) -> str:
+    """The file or folder that a value names, the folder of a package among them; or nothing."""
+    if value.startswith(_PACKAGE):
+        package = find_spec(value.removeprefix(_PACKAGE))
+        return str(Path(package.origin).parent) if package and package.origin else ""
+    place = value.partition(HASH_MARK)[0]
+    return place if place and Path(place).exists() else ""
 
 
 def _give(registry: Registry, download: Download, pin: Pin) -> None:

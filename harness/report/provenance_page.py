@@ -50,11 +50,15 @@ def origins(files: Sequence[str], *, config: Mapping[str, Any]) -> str:
             values = [spec.get(name) or "" for name in _COMPONENT]
             details = (v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values)
             components[kind, str(spec["name"]), str(spec["version"]), *details] = None
+    # A file of weights that two frames tell otherwise has two lines.
+    loaded = Counter(file for o in found for file in component_versions.weights(o.record))
+    weights = [(*file, str(count)) for file, count in sorted(loaded.items())]
     tables = [
         plain("Code", ("commit", "uncommitted changes", "files made"), commits),
         plain("Machines", ("what", "value", "files made"), _common(found, "hardware")),
         plain("Versions", ("package", "version", "files made"), _common(found, "packages")),
         plain("Components", ("kind", "name", "version", *_COMPONENT), sorted(components)),
+        plain("Weights", ("component", "file", "SHA-256", "files made"), weights),
         plain("Files", ("file", "what", "written", "commit", "SHA-256"), written),
     ]
     settings = json.dumps(config, indent=2)

@@ -1,12 +1,12 @@
 """Frames that were made by different versions of one component cannot be put into one table.
 
 Every frame carries the job that made it, and the job the declarations of all components that it
-drew on, each with its ``version``.
+drew on, each with its ``version``; and the SHA-256 of the weights that each was loaded from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,23 @@ _SIGNS = {
 
 
 def check(paths: Iterable[str | Path]) -> None:
-    """Check that no component occurs in two versions.
+    """Check that no component occurs in two versions, or with two states of one weight file.
 
     Args:
         paths: frame files.
 
     Raises:
-        SpecError: names each component, its versions, and a file that has each.
+        SpecError: names each component, its versions or hashes, and a file that has each.
         FileNotFoundError, ValueError: a file is missing or broken.
     """
     homes: dict[tuple[str, str], dict[int, str]] = {}
+    loaded: dict[tuple[str, str], dict[str, str]] = {}
     for path in paths:
-        for kind, name, version in components(frames.read_provenance(path).get("spec")):
+        record = frames.read_provenance(path)
+        for kind, name, version in components(record.get("spec")):
             homes.setdefault((kind, name), {}).setdefault(version, str(path))
+        for component, role, sha256 in weights(record):
+            loaded.setdefault((component, role), {}).setdefault(sha256, str(path))
     faults = [
         f"{kind} {name!r} is of "
         + " and of ".join(f"version {version} in {home}" for version, home in sorted(found.items()))
@@ -44,6 +48,23 @@ def check(paths: Iterable[str | Path]) -> None:
     ]
     if faults:
         raise SpecError("versions are mixed, make the older files again: " + "; ".join(faults))
+    faults = [
+        f"{role} of {component} has the SHA-256 "
+        + " and ".join(f"{sha256[:12]} in {home}" for sha256, home in found.items())
+        for (component, role), found in loaded.items()
+        if len(found) > 1
+    ]
+    if faults:
+        raise SpecError("different weights are mixed under one name: " + "; ".join(faults))
+
+
+def weights(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(component, role, SHA-256) of every weight file in a provenance."""
+    found = record.get("weights")
+    # A file may come from somebody else.
+    for component, files in found.items() if isinstance(found, dict) else ():
+        for role, sha256 in files.items() if isinstance(files, dict) else ():
+            yield str(component), str(role), str(sha256)
 
 
 def components(spec: Any) -> Iterator[tuple[str, str, int]]:

@@ -19,6 +19,7 @@ from harness.base.atomic_files import in_one_go
 from harness.base.errors import unknown
 from harness.base.safe_paths import below
 from harness.results import provenance
+from harness.results.row_digests import rows_digest
 
 Dtype = Literal["string", "int64", "float64", "bool"]
 #: arrow's type, and whether a column of pandas can become one; every number can become a float.
@@ -298,7 +299,8 @@ def write(
 
 def write_arrow(table: Any, path: Path, kind: str, spec: Any, **facts: Any) -> None:
     """Write an arrow table as :func:`write` does, unchecked; ``kind`` need be no schema's."""
-    metadata = {_METADATA_KEY: provenance.collect(kind, spec, **facts).encode()}
+    record = provenance.collect(kind, spec, rows_sha256=rows_digest(table), **facts)
+    metadata = {_METADATA_KEY: record.encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     with in_one_go(path) as partial:
         pq.write_table(table, partial)

@@ -9,46 +9,60 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness.results import weight_hashes
 from hypernoise.weights.pins import sha256_of
 
 #: Raised when files are written that earlier code cannot understand, or the other way round. Files
 #: without one are of commit 9239d5b or older.
-LAYOUT = 2
+LAYOUT = 3
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
 
 
 def collect(kind: str, spec: Any, **facts: Any) -> str:
-    """Provenance as JSON text: kind, layout, commit, dirty, packages, hardware, spec, inputs,
-    written.
+    """Provenance as JSON text: kind, layout, commit, dirty, packages, hardware, weights, spec,
+    inputs, written, seal.
 
     Args:
         kind: the kind of frame.
         spec: a dataclass, anything that JSON can hold, or JSON text. What a job ``reads``
             (:mod:`harness.experiment.jobs`) goes into ``inputs``, with its hash.
-        facts: further entries, by their keys.
+        facts: further entries, by their keys; the hashes of ``weights`` among them where they were
+            taken before a long job's work. Without, they are taken now.
     """
     is_instance = dataclasses.is_dataclass(spec) and not isinstance(spec, type)
     plain = dataclasses.asdict(spec) if is_instance else spec
-    return json.dumps(
-        {
-            "kind": kind,
-            "layout": LAYOUT,
-            **commit(),
-            "packages": packages(),
-            "hardware": hardware(),
-            **facts,
-            "spec": json.loads(plain) if isinstance(plain, str) else plain,
-            "inputs": hashes(getattr(spec, "reads", ())),
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    )
+    if "weights" not in facts:
+        facts["weights"] = weight_hashes.hashes(getattr(spec, "weights", ()))
+    record = {
+        "kind": kind,
+        "layout": LAYOUT,
+        **commit(),
+        "packages": packages(),
+        "hardware": hardware(),
+        **facts,
+        "spec": json.loads(plain) if isinstance(plain, str) else plain,
+        "inputs": hashes(getattr(spec, "reads", ())),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    # As whoever reads it will have it: JSON has no tuples.
+    return json.dumps(record | {"seal": seal(json.loads(json.dumps(record)))})
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """SHA-256 of all entries of a record but its ``seal``.
+
+    It is no signature: who runs this function can seal anything. It finds records and rows that
+    were edited by other means, and makes that nothing is changed by accident.
+    """
+    kept = {name: value for name, value in record.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def parse(text: str) -> dict[str, Any]:

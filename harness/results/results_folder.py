@@ -166,8 +166,8 @@ def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -
     Args:
         kind, spec: as for :func:`harness.results.provenance.collect`.
     """
-    record = provenance.parse(provenance.collect(kind, spec))
-    record["outputs"] = {path.name: provenance.digest(path) for path in outputs}
+    hashes = {path.name: provenance.digest(path) for path in outputs}
+    record = provenance.parse(provenance.collect(kind, spec, outputs=hashes))
     write_text(folder / SIDECAR, json.dumps(record, indent=1) + "\n")
     return folder / SIDECAR
 

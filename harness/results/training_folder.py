@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from harness.base.safe_paths import below
+from hypernoise.weights.pins import sha256_of
 
 #: Measurements of the training, as frames of the kind "training".
 STEPS_FILE = "steps.parquet"
@@ -30,6 +31,13 @@ def network_files(training: str, checkpoint: int | None = None) -> tuple[str, ..
     if checkpoint is not None:
         folder = folder / CHECKPOINTS / f"step_{checkpoint:06d}"
     return tuple(str(folder / name) for name in NETWORK_FILES)
+
+
+def network_hashes(training: Path) -> dict[str, str]:
+    """Path in a training's folder -> SHA-256, of its result's and all checkpoints' files."""
+    folders = [training, *checkpoints_of(training).values()]
+    paths = [folder / name for folder in folders for name in NETWORK_FILES]
+    return {path.relative_to(training).as_posix(): sha256_of(path) for path in paths}
 
 
 def copy_network(source: Path, target: Path) -> None:

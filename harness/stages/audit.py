@@ -22,6 +22,7 @@ from harness.experiment.jobs import AuditJob
 from harness.results import frames
 from harness.results.resume import Work
 from harness.results.training_folder import STEPS_FILE, checkpoints_of
+from harness.results.weight_hashes import hashes
 from hypernoise.errors import checked
 from hypernoise.models.protocol import Conditioning, encode_in_chunks
 from hypernoise.networks.audit_options import AuditOptions
@@ -54,6 +55,7 @@ def run(job: AuditJob) -> None:
     """
     torch.set_num_threads(job.threads)
     plan = check(job)
+    weights = hashes(job.weights)
     texts = prompt_texts(plan.prompts)
     inputs = [*generator_files(job.model), *map(str, plan.checkpoints.values())]
     work = Work(job.work, job_hash(job, inputs, texts))
@@ -69,7 +71,8 @@ def run(job: AuditJob) -> None:
     rows = pd.DataFrame(list(done.values()), columns=frames.AUDITS.names)
     # A column that is nowhere known is no number to pandas.
     unknowns = rows.astype({"sign": "float64", "bound_nats": "float64"})
-    frames.write(unknowns.sort_values(list(frames.AUDITS.key)), job.out, frames.AUDITS, job)
+    rows = unknowns.sort_values(list(frames.AUDITS.key))
+    frames.write(rows, job.out, frames.AUDITS, job, weights=weights)
     work.remove()
 
 

@@ -14,6 +14,7 @@ from harness.build.similarities import build_comparison, check_comparison
 from harness.experiment.jobs import PairsJob
 from harness.results import frames
 from harness.results.image_files import ImageReader, n_workers
+from harness.results.weight_hashes import hashes
 from harness.similarity.protocol import Comparison
 from harness.stages.score import read_images
 from hypernoise.progress import Progress
@@ -34,6 +35,7 @@ def run(job: PairsJob) -> None:
     """
     torch.set_num_threads(job.threads)
     table = check(job)
+    weights = hashes(job.weights)
     device = default_device()
     comparisons = {m: build_comparison(spec, device) for m, spec in job.comparisons.items()}
     parts = []
@@ -58,7 +60,7 @@ def run(job: PairsJob) -> None:
                     raise ValueError(f"{metric} of prompt {rows['prompt_id'][0]!r} is not finite")
                 parts.append(rows.assign(metric=metric, value=values))
             progress.update(len(images))
-    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.PAIRS, job)
+    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.PAIRS, job, weights=weights)
 
 
 def check(job: PairsJob) -> pd.DataFrame:

@@ -26,11 +26,11 @@ from harness.build.generators import build_generator, check_generator, generator
 from harness.build.methods import build_method, check_adapter, check_method, words_prompts
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
-from harness.experiment.components import RewardSpec
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
-from harness.results import frames
+from harness.results import frames, provenance
 from harness.results.resume import Work
+from harness.results.weight_hashes import Hashes, hashes
 from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method, Request
@@ -113,7 +113,8 @@ def run(job: GenerateJob) -> None:
     torch.set_num_threads(job.threads)
     items = check(job)
     texts = prompt_texts(item.prompt for item in items if item.image_index == 0)
-    searched = _searched(job)
+    weights = hashes(job.weights)
+    searched = job.searched
     inputs = [*generator_files(job.model), *(reward_files(searched) if searched else ())]
     inputs += [job.adapter] if job.adapter else []
     work = Work(job.work, job_hash(job, inputs, texts))
@@ -127,7 +128,7 @@ def run(job: GenerateJob) -> None:
         setup = set_up(job, items)
         for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
             made[one.path] = one
-    _publish(job, [(item, made[item.path]) for item in items], work.folder)
+    _publish(job, [(item, made[item.path]) for item in items], work.folder, weights)
     work.remove()
 
 
@@ -145,7 +146,7 @@ def check(job: GenerateJob) -> list[Item]:
 def check_ahead(job: GenerateJob) -> list[Item]:
     """As :func:`check`, for a job whose network may be yet to be trained."""
     check_method(job.method, job.reward)
-    searched = _searched(job)
+    searched = job.searched
     check_generator(job.model)
     if searched is not None:
         check_reward(searched)
@@ -164,18 +165,13 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     method = build_method(job.method, generator, job.adapter)
     texts = list({item.row: item.prompt.text for item in items}.values())
     reward = features = None
-    searched = _searched(job)
+    searched = job.searched
     if searched is not None:
         reward = build_reward(searched, device)
         features = encode_in_chunks(reward.encode, texts)
     prepare(generator, texts, keep_encoders=words_prompts(job.method))
     conditioning = encode_in_chunks(generator.encode, texts)
     return Setup(generator, method, reward, conditioning, features, device)
-
-
-def _searched(job: GenerateJob) -> RewardSpec | None:
-    # A trained method carries its reward's name only; the reward itself is not loaded.
-    return job.reward if job.method.needs_reward else None
 
 
 def _generate(
@@ -261,7 +257,9 @@ def trajectory_rows(
     ]
 
 
-def _publish(job: GenerateJob, images: Sequence[tuple[Item, Made]], made: Path) -> None:
+def _publish(
+    job: GenerateJob, images: Sequence[tuple[Item, Made]], made: Path, weights: Hashes
+) -> None:
     # The PNGs stay in the work folder until the frame exists: a kill in between loses nothing.
     out = Path(job.out)
     folder = out.parent / PNG_FOLDER
@@ -277,5 +275,7 @@ def _publish(job: GenerateJob, images: Sequence[tuple[Item, Made]], made: Path) 
         rows.append(_row(job, item, one))
         attempts += trajectory_rows(rows[-1], one.scored)
     trajectories = pd.DataFrame(attempts, columns=frames.TRAJECTORIES.names)
-    frames.write(trajectories, out.with_name(TRAJECTORIES_FILE), frames.TRAJECTORIES, job)
-    frames.write(pd.DataFrame(rows), out, frames.IMAGES, job)
+    searches = out.with_name(TRAJECTORIES_FILE)
+    frames.write(trajectories, searches, frames.TRAJECTORIES, job, weights=weights)
+    outputs = {path.name: provenance.digest(path) for path in (folder, searches)}
+    frames.write(pd.DataFrame(rows), out, frames.IMAGES, job, weights=weights, outputs=outputs)

@@ -21,6 +21,7 @@ from harness.build.rewards import build_reward, check_reward
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
 from harness.results.image_files import ImageReader, n_workers
+from harness.results.weight_hashes import hashes
 from harness.stages.prompt_swaps import Asked, check_swap, swapped
 from hypernoise.batches import Batches
 from hypernoise.models.protocol import encode_in_chunks
@@ -79,6 +80,7 @@ def run(job: ScoreJob) -> None:
     """
     torch.set_num_threads(job.threads)
     plan = check(job)
+    weights = hashes(job.weights)
     judges = build_judges(job, plan.prompts)
     parts: list[pd.DataFrame] = []
     name = f"score {job.benchmark.name} of {' and '.join(plan.table['model'].unique())}"
@@ -95,7 +97,7 @@ def run(job: ScoreJob) -> None:
         for rows, scored in Batches(job.batch_size, name).run(range(len(paths)), score):
             parts += scored
             progress.update(len(rows))
-    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job)
+    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job, weights=weights)
 
 
 def check_ahead(job: ScoreJob) -> Benchmark:

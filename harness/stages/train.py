@@ -22,7 +22,13 @@ from harness.experiment.identity import job_hash
 from harness.experiment.jobs import TrainJob
 from harness.results import frames
 from harness.results.resume import Work
-from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, copy_network
+from harness.results.training_folder import (
+    CHECKPOINTS,
+    STEPS_FILE,
+    copy_network,
+    network_hashes,
+)
+from harness.results.weight_hashes import hashes
 from hypernoise.training.kinds import Kind, kind_of
 from hypernoise.training.loop import Training, train
 from hypernoise.training.measurements import Prompt, Row, check_finite
@@ -63,7 +69,7 @@ def run(job: TrainJob) -> None:
 def _train(job: TrainJob, processes: Processes) -> None:
     torch.set_num_threads(max(1, job.threads // processes.count))
     plan = check(job, processes.count)
-    work = None
+    work, weights = None, hashes(job.weights)
     if processes.is_first:
         rewards = [job.reward, *job.extra_rewards.values()]
         inputs = generator_files(job.model)
@@ -96,7 +102,8 @@ def _train(job: TrainJob, processes: Processes) -> None:
         copy_network(folder, out)
         for checkpoint in trained.checkpoints:
             copy_network(checkpoint, out / CHECKPOINTS / checkpoint.name)
-        frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job)
+        facts = {"weights": weights, "outputs": network_hashes(out)}
+        frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job, **facts)
         work.remove()
 
 

@@ -25,6 +25,7 @@ from harness.experiment.components import ModelSpec
 from harness.experiment.jobs import TimingJob
 from harness.results import frames
 from harness.results.stage_names import END_TO_END, GENERATION, STAGES
+from harness.results.weight_hashes import hashes
 from harness.timing import machine
 from harness.timing.contenders import (
     Contender,
@@ -57,6 +58,8 @@ def run(job: TimingJob) -> None:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
     """
     check(job)
+    began = time.monotonic()
+    weights = hashes(job.weights)
     torch.set_num_threads(job.threads)
     before = machine.state()
     prompts = prompts_of(job)
@@ -67,7 +70,8 @@ def run(job: TimingJob) -> None:
             for size in sorted(job.batch_sizes, reverse=True):
                 rows += rows_of(job, model, contenders, task_of(prompts, size, steps))
     states = [before, machine.state()]
-    frames.write(pd.DataFrame(rows), job.out, frames.TIMINGS, job, machine=states)
+    facts = {"machine": states, "weights": weights, "wall_s": time.monotonic() - began}
+    frames.write(pd.DataFrame(rows), job.out, frames.TIMINGS, job, **facts)
 
 
 def check(job: TimingJob) -> None:

@@ -333,7 +333,7 @@ def test_a_folder_of_another_layout_says_what_it_is(results: Path) -> None:
     with_record(path, table_job(), layout=1, commit="abcdef0123456789")
     (found,) = findings(results)
     assert found.startswith(f"{results}: 1 of its files are of another layout of the harness")
-    assert "(commit abcdef012345; layout 1, here is 2), e.g." in found
+    assert f"(commit abcdef012345; layout 1, here is {provenance.LAYOUT}), e.g." in found
 
 
 def test_two_versions_of_one_component_make_no_table(results: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from harness.results import component_versions, frames
 def score_file(path: Path, model: str, **changes: Any) -> str:
     """Scores of one model as a benchmark and reward of some version gave them."""
     benchmark = replace(toys.BENCHMARK, version=changes.get("benchmark", 1))
-    part = RewardSpec("part", "a:B", changes.get("part", 1))
+    part = RewardSpec("part", toys.REWARD.target, changes.get("part", 1))
     rewards = {"train_reward": replace(toys.REWARD, parts={"part": part})}
     job = ScoreJob(benchmark, rewards, ("images.parquet",), str(path))
     scores = measured.scores()

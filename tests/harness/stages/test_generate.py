@@ -215,7 +215,7 @@ def test_an_image_that_vanished_from_the_work_folder_is_made_again(tmp_path: Pat
 def test_a_run_that_was_killed_while_publishing_loads_no_model_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: Any) -> None:
+    def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
