@@ -321,11 +321,14 @@ class OverlapJob:
         benchmarks: name of a benchmark -> its prompts.
         validations: what messages call a training's validation -> its prompts; they may be
             evaluated on too, which is listed.
+        measured: training or validation -> the benchmarks that the trained networks make images
+            for; those that are not named are compared with all benchmarks.
     """
 
     trainings: Mapping[str, PromptsSpec]
     benchmarks: Mapping[str, PromptsSpec]
     validations: Mapping[str, PromptsSpec] = field(default_factory=dict)
+    measured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -206,23 +207,50 @@ class Planned:
         )
 
     def overlap(
-        self, trainings: Iterable[tuple[str, str, str]], benchmarks: Iterable[str]
+        self, trainings: Iterable[tuple[str, str, str]], runs: Iterable[Run] = ()
     ) -> OverlapJob:
-        """Check that no prompt of some trainings (model, reward, training) is in a benchmark."""
+        """Check that no network is evaluated on prompts that it was trained on.
+
+        Args:
+            trainings: (model, reward, training, or a method that draws on it). Each is compared
+                with the benchmarks that any image set makes images for by its network, and with
+                the config's own if none does: a network may learn from prompts that others are
+                measured on.
+            runs: images that count too, though no image set has them.
+        """
+        experiment, made = self.experiment, self._evaluations(runs)
         trained: dict[str, PromptsSpec] = {}
         watched: dict[str, PromptsSpec] = {}
         choosing: dict[str, PromptsSpec] = {}
+        measured: dict[str, set[str]] = defaultdict(set)
         for names in sorted(trainings):
-            prompts, said = self.experiment.prompts(*names), " ".join(names)
-            _add_first(trained, f"training {said}", prompts["train"])
+            prompts, said = experiment.prompts(*names), " ".join(names)
+            own = made.get((*names[:2], experiment.training(*names)), {experiment.config.benchmark})
+            listed = watched, f"validation of {said}"
             if self._is_chosen(*names):
-                name = f"validation that chooses the checkpoint of {said}"
-                _add_first(choosing, name, prompts["validation"])
-            else:
-                _add_first(watched, f"validation of {said}", prompts["validation"])
-        declared = self.experiment.registry.benchmarks
-        found = {name: declared[name].prompts for name in sorted(set(benchmarks))}
-        return OverlapJob(trainings=trained, benchmarks=found, validations=watched | choosing)
+                listed = choosing, f"validation that chooses the checkpoint of {said}"
+            measured[_add_first(trained, f"training {said}", prompts["train"])] |= own
+            measured[_add_first(*listed, prompts["validation"])] |= own
+        declared, used = experiment.registry.benchmarks, set().union(*measured.values())
+        return OverlapJob(
+            trainings=trained,
+            benchmarks={name: declared[name].prompts for name in sorted(used)},
+            validations=watched | choosing,
+            measured={name: tuple(sorted(found)) for name, found in measured.items()},
+        )
+
+    def _evaluations(self, runs: Iterable[Run]) -> Mapping[tuple[str, str, str], set[str]]:
+        """(model, reward, training) -> the benchmarks that its network makes images for, in some
+        runs and in all image sets."""
+        experiment = self.experiment
+        sets = experiment.image_sets.items()
+        planned = (r for name, each in sets for m in each.models for r in experiment.runs(name, m))
+        found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+        for run in dict.fromkeys([*planned, *runs]):
+            if experiment.declared(run.method).trains:
+                training = experiment.training(run.model, run.reward, run.method)
+                found[run.model, run.reward, training].add(run.benchmark)
+        return found
 
     def _is_chosen(self, model: str, reward: str, method: str) -> bool:
         """Whether validation prompts say which checkpoint of a training a method uses."""
@@ -271,7 +299,9 @@ def _work(stage: str, **fields: Any) -> str:
     return place("/".join([WORK, stage, *(f"{{{name}}}" for name in fields)]), **fields)
 
 
-def _add_first(found: dict[str, PromptsSpec], name: str, spec: PromptsSpec) -> None:
-    """Add prompts under a name, unless they are there: most trainings share theirs."""
-    if spec not in found.values():
-        found[name] = spec
+def _add_first(found: dict[str, PromptsSpec], name: str, spec: PromptsSpec) -> str:
+    """Add prompts under a name, unless they are there under another one, and return that: most
+    trainings share theirs."""
+    first = next((there for there, listed in found.items() if listed == spec), name)
+    found.setdefault(first, spec)
+    return first

@@ -188,16 +188,14 @@ class Rules:
             refuse(done.stderr.strip())
 
     def _overlap(self, jobs: Iterable[Any]) -> Any:
-        """The check that nothing is evaluated on that these jobs, or the trainings behind them,
-        train on."""
+        """The check that none of these jobs' networks is evaluated on what it was trained on."""
         rules = ("generate", "train")
         found = [(j.rule.name, fields(j.wildcards)) for j in jobs if j.rule.name in rules]
         runs = [Run(**given) for rule, given in found if rule == "generate"]
         trained = [tuple(given.values()) for rule, given in found if rule == "train"]
         trains = {run.method for run in runs if self.experiment.declared(run.method).trains}
         trained += [(r.model, r.reward, r.method) for r in runs if r.method in trains]
-        benchmarks = [self.experiment.config.benchmark, *(run.benchmark for run in runs)]
-        return self.planned.overlap(trained, benchmarks)
+        return self.planned.overlap(trained, runs)
 
 
 def params(make: Callable[[Any], Any]) -> dict[str, Callable[..., str]]:

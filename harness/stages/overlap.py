@@ -1,4 +1,4 @@
-"""No prompt is both trained and evaluated on: compared as normalised text before every run.
+"""No network is evaluated on its training's prompts: compared as normalised text before every run.
 
 Validation prompts that are evaluated on too are listed, but stop nothing: what they are for is a
 matter of the config.
@@ -22,7 +22,7 @@ def run(job: OverlapJob) -> None:
 
 
 def check(job: OverlapJob) -> None:
-    """Compare every training's prompts with every benchmark's.
+    """Compare every training's prompts with those of the benchmarks that its network is used on.
 
     Raises:
         ValueError: some are the same but for case, whitespace and punctuation; all are listed. Or
@@ -61,7 +61,8 @@ def _shared(
     """Name of a list and a benchmark, how many prompts the benchmark has, those in both."""
     evaluated = _texts(job.benchmarks)
     for name, own in _texts(lists).items():
-        for benchmark, others in evaluated.items():
+        for benchmark in job.measured.get(name, evaluated):
+            others = evaluated[benchmark]
             common = [text for key, text in others.items() if key in own]
             if common:
                 yield f"{name} and {benchmark}", len(others), common

@@ -21,13 +21,6 @@ def test_a_shipped_config_is_sound(name: str) -> None:
     read(load(name), name)
 
 
-def test_the_papers_config_trains_on_its_prompts() -> None:
-    config = load("paper.yaml")
-    assert config["prompts"]["default"]["train"]["arguments"]["n"] == 70_000
-    assert config["prompts"]["redness"]["train"]["arguments"]["n"] == 30
-    assert config["prompts"]["redness"]["validation"]["arguments"]["n"] == 4
-
-
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [

@@ -429,7 +429,7 @@ def test_prompts_of_validations_are_compared_with_benchmarks_too(registry: Regis
         for method in ("hypernoise", "lora_finetune")
     ]
     made = experiment(registry)
-    job = Planned(made).overlap(trainings, ["shapeworld"])
+    job = Planned(made).overlap(trainings)
     prompts = PromptsSpec(**load("tiny.yaml")["prompts"]["default"]["validation"])
     assert job.validations == {
         "validation of tiny_sana matcher hypernoise": prompts,
@@ -437,7 +437,27 @@ def test_prompts_of_validations_are_compared_with_benchmarks_too(registry: Regis
     }
     kept = {"default": {**STEPS, "keep": "best"}}
     made = experiment(registry, training=kept)
-    job = Planned(made).overlap(trainings[:1], ["shapeworld"])
+    job = Planned(made).overlap(trainings[:1])
     assert list(job.validations) == [
         "validation that chooses the checkpoint of tiny_sd matcher hypernoise"
     ]
+
+
+def test_a_training_is_compared_with_the_benchmarks_that_its_network_is_measured_on(
+    registry: Registry,
+) -> None:
+    red = {"benchmark": "shapeworld_validation", "models": ["tiny_sd"], "reward": "redness"}
+    sets = {"red": {**red, "methods": ["lora_finetune_final"]}}
+    prompts = {**load("tiny.yaml")["prompts"], "redness": {"train": called("a:B", n=1)}}
+    made = experiment(registry, image_sets=sets, prompts=prompts)
+    known = ("tiny_sd", "matcher", "hypernoise"), ("tiny_sd", "redness", "lora_finetune")
+    unused = ("tiny_sana", "redness", "hypernoise")
+    job = Planned(made).overlap([*known, unused])
+    assert {name: job.measured[name] for name in job.trainings} == {
+        "training tiny_sana redness hypernoise": ("shapeworld", "shapeworld_validation"),
+        "training tiny_sd matcher hypernoise": ("shapeworld",),
+    }
+    # What no set has, but is asked for, counts too.
+    run = Run("shapeworld_validation", "tiny_sd", "hypernoise", "matcher", 1)
+    (found,) = (Planned(made).overlap(known[:1], [run]).measured[f"training {' '.join(known[0])}"],)
+    assert found == ("shapeworld", "shapeworld_validation")

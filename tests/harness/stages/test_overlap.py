@@ -48,6 +48,17 @@ def test_shared_prompts_are_all_listed_with_their_training_and_benchmark() -> No
     assert said.endswith("training a and one: 'a red ring', 'a FOX!'; training b and two: 'C'")
 
 
+def test_a_network_may_learn_from_prompts_that_others_are_measured_on() -> None:
+    trainings = {"training a": texts("a red ring"), "training b": texts("a fox")}
+    benchmarks = {"one": texts("a red ring"), "two": texts("a fox")}
+    overlap.check(
+        OverlapJob(trainings, benchmarks, measured={"training a": ("two",), "training b": ("one",)})
+    )
+    for measured in ({"training a": ("one", "two")}, {"training b": ("one",)}):
+        with pytest.raises(ValueError, match="training a and one: 'a red ring'"):
+            overlap.check(OverlapJob(trainings, benchmarks, measured=measured))
+
+
 def test_lists_apart_pass() -> None:
     overlap.run(OverlapJob({"a": texts("a red ring")}, {"one": texts("a blue ring")}))
     captions = "hypernoise.shapeworld.captions:captions"
