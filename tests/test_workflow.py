@@ -429,8 +429,10 @@ def test_the_papers_experiment_is_planned_whole(folder: Path) -> None:
     # hypernoise for diversity, and at 1, 2 and 4 steps for two other benchmarks. On each model its
     # six methods.
     of_geneval = 3 * 6 + (4 * 2 + 2 * 3) + 6 * 2
-    assert planned["generate"] == of_geneval + 3 + 2 + 2 * 3 * 2
-    assert (planned["score"], planned["pairs"]) == (3 + 6, 1)
+    # The columns of figures 1, 5, 6 and 7, whose sets have two, three and two, one and one model.
+    of_figures = 4 + 5 + 3 + 2
+    assert planned["generate"] == of_geneval + 3 + 2 + 2 * 3 * 2 + of_figures
+    assert (planned["score"], planned["pairs"]) == (3 + 6 + 2 + 3 + 2 + 1 + 1, 1)
     config = yaml.safe_load((REPOSITORY / paper[-1]).read_text(encoding="utf-8"))
     drawn = [name for name in config["tables"] if name != "grids"]
     assert {planned[name] for name in drawn} == {1}

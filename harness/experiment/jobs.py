@@ -319,10 +319,8 @@ class OverlapJob:
     Attributes:
         trainings: what messages call a training -> its prompts.
         benchmarks: name of a benchmark -> its prompts.
-        validations: what messages call a training's validation -> its prompts; they may be
-            evaluated on too, which is listed.
-        measured: training or validation -> the benchmarks that the trained networks make images
-            for; those that are not named are compared with all benchmarks.
+        validations: the same of validations, which may be evaluated on too: that is listed.
+        measured: name of a training or validation -> its network's benchmarks; all without it.
     """
 
     trainings: Mapping[str, PromptsSpec]

@@ -49,12 +49,16 @@ class Table:
 
     @cached_property
     def models(self) -> list[str]:
-        """The models that it shows.
+        """The models that it shows, of its first set."""
+        return self.models_of(self.first)
+
+    def models_of(self, chosen: ImageSet) -> list[str]:
+        """The models of one of its sets that it shows.
 
         Raises:
             SpecError: it shows the n-th one, and there are fewer.
         """
-        found, place = [self.only] if self.only else list(self.first.models), self.spec.place
+        found, place = [self.only] if self.only else list(chosen.models), self.spec.place
         if place is None:
             return found
         if place > len(found):
@@ -63,6 +67,12 @@ class Table:
                 f"there are {len(found)}"
             )
         return [found[place - 1]]
+
+    @cached_property
+    def named(self) -> list[tuple[str, str]]:
+        """(image set, model) of all that it is made of."""
+        pairs = zip(self.spec.sets, self.sets, strict=True)
+        return [(name, model) for name, chosen in pairs for model in self.models_of(chosen)]
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -99,7 +109,7 @@ class Table:
 
     def runs(self) -> list[Run]:
         """The images that it is made of."""
-        found = (r for n in self.spec.sets for m in self.models for r in self.experiment.runs(n, m))
+        found = (run for named in self.named for run in self.experiment.runs(*named))
         return list(dict.fromkeys(found))
 
     def methods(self) -> list[str]:
@@ -133,8 +143,7 @@ class Table:
 
 
 def _of_models(table: Table, pattern: str) -> list[str]:
-    models = table.models
-    return [place(pattern, image_set=name, model=m) for name in table.spec.sets for m in models]
+    return [place(pattern, image_set=name, model=model) for name, model in table.named]
 
 
 def images(table: Table) -> list[str]:
@@ -192,13 +201,14 @@ def ranks(table: Table) -> dict[str, dict[str, int]]:
 
 
 def columns(table: Table) -> list[dict[str, Any]]:
-    """Columns of a grid: models, within them noises, within them methods."""
+    """Columns of a grid: sets, within them models, noises, methods and steps."""
     return [
         {"model": model, "method": method, "steps": steps, "image_index": index}
-        for model in table.models
+        for chosen in table.sets
+        for model in table.models_of(chosen)
         for index in range(table.spec.n_images)
-        for method in table.methods()
-        for steps in table.first.steps or (table.experiment.steps(model),)
+        for method in table.spec.methods or chosen.methods
+        for steps in chosen.steps or (table.experiment.steps(model),)
     ]
 
 

@@ -18,6 +18,8 @@ from harness.experiment.component_files import declared
 from harness.experiment.config import read
 from harness.experiment.plan import Experiment
 from harness.experiment.planned import Planned
+from harness.experiment.providers import Table
+from harness.report.grids import Column
 from harness.stages import overlap
 
 FIGURE_PROMPTS = "paper/figure_prompts.json"
@@ -96,3 +98,62 @@ def test_no_network_that_learned_redness_on_geneval_is_measured_on_geneval(
     )
     with pytest.raises(ValueError, match="redness hypernoise and geneval: 'a photo of a bench'"):
         overlap.check(Planned(wrong).overlap([NETWORK]))
+
+
+def columns_of(experiment: Experiment, figure: str) -> list[tuple[str, str, int, int]]:
+    """(model, method, steps, image) of a figure's columns."""
+    job = Table(experiment, experiment.registry.tables[figure]).job()
+    columns = [Column(**column) for column in job.table.arguments["columns"]]
+    return [(c.model, c.method, c.steps, c.image_index) for c in columns]
+
+
+@pytest.mark.parametrize(
+    ("figure", "columns"),
+    [
+        (
+            "figure1",
+            [
+                (model, method, steps, 0)
+                for model, steps in ((SANA, 1), ("flux_schnell", 4))
+                for method in ("base", "hypernoise")
+            ],
+        ),
+        (
+            "figure5",
+            [
+                ("flux_schnell", "base", 4, 0),
+                ("sd3_5_large_turbo", "base", 4, 0),
+                (SANA, "base", 4, 0),
+                (SANA, "hypernoise", 4, 0),
+                ("flux_schnell", "hypernoise", 4, 0),
+            ],
+        ),
+        (
+            "figure6",
+            [(SANA, method, 1, 0) for method in ("base", "lora_finetune_final", "hypernoise")],
+        ),
+        ("figure7", [(SANA, method, 1, 0) for method in ("base", "hypernoise")]),
+        ("figure8", [(SANA, method, 1, n) for n in range(4) for method in ("base", "hypernoise")]),
+    ],
+)
+def test_figures_have_the_papers_columns_and_prompts(figure: str, columns: list[Any]) -> None:
+    made = paper()
+    assert figure in made.config.tables
+    assert columns_of(made, figure) == columns
+    table = Table(made, made.registry.tables[figure])
+    # Of the same prompts, so that base and HyperNoise of a model share the noise.
+    benchmarks = {run.benchmark for run in table.runs()}
+    assert benchmarks == {"geneval" if figure == "figure8" else f"{figure}_prompts"}
+    shown = [(run.model, run.method, run.steps) for run in table.runs()]
+    assert {column[:3] for column in columns} <= set(shown)
+    if figure != "figure8":
+        assert len(shown) == len(columns)
+        assert table.spec.arguments["prompts_per_task"] >= len(texts(made, f"{figure}_prompts"))
+        assert {run.reward for run in table.runs()} <= {"none", "human_preference"}
+
+
+def test_figures_draw_from_no_network_but_the_main_experiments() -> None:
+    made = paper()
+    drawn = [name for name in made.image_sets if name.startswith("figure") and name != "figure4"]
+    assert len(drawn) == 5
+    assert {each for name in drawn for each in made.trainings(name)} <= set(made.trainings())
