@@ -477,6 +477,37 @@ def test_a_config_compares_every_method_with_its_networks(folder: Path) -> None:
     assert counts(done)["generate"] == 3 * len(methods)
 
 
+def test_trials_are_trained_scored_and_chosen_by_a_target_of_their_own(folder: Path) -> None:
+    (folder / "workflows" / "benchmarks" / "micro_validation.smk").write_text(
+        MICRO_BENCHMARK.replace('"micro"', '"micro_validation"').replace("evaluation", "validation")
+    )
+    grids = {
+        "hypernoise": {"learning_rate": [0.001, 0.01], "ema_decay": [0.5], "keep": ["best"]},
+        "lora_finetune": {"steps": [1, 2], "keep": ["best"]},
+    }
+    tuning = {"benchmark": "micro_validation", "trials": 2, "seeds": [7], "criterion": "reward"}
+    sets = {"authors_choices": {"methods": ["hypernoise", "hypernoise:noise=step"]}}
+    config = {**MICRO, "tuning": {**tuning, "grids": grids}, "image_sets": sets}
+    done = snakemake(folder, "tuning", "authors_choices", "--cores", "2", config=config)
+    assert done.returncode == 0, said(done)
+    tables = folder / "results" / "tables"
+    tried = pd.read_csv(tables / "tuning.csv")
+    assert tried["kind"].to_list()[1:] == ["hypernoise"] * 2 + ["lora_finetune"] * 2
+    assert tried["validation_reward"].notna().sum() == 4
+    assert tried.groupby("kind")["is_chosen"].sum().to_dict() == {
+        "hypernoise": 1,
+        "lora_finetune": 1,
+    }
+    layers = pd.read_csv(tables / "tuning_chosen.csv")
+    assert set(layers["layer"]) == {"tiny_sana hypernoise", "tiny_sana lora_finetune"}
+    # The config keeps the last checkpoint and has no average.
+    assert not layers[layers["option"].isin(["keep", "ema_decay"])]["agrees"].any()
+    assert "The config's options are not those chosen" in (tables / "tuning.md").read_text()
+    gains = pd.read_csv(tables / "authors_choices.csv")
+    assert gains["method"].to_list() == ["hypernoise", "hypernoise:noise=step"]
+    assert verify(survey(folder / "results"), declared(folder / "workflows")) == []
+
+
 def test_a_table_without_its_image_set_says_what_the_config_lacks(folder: Path) -> None:
     alone = {**SHIPPED, "image_sets": {}, "tables": ["table1"]}
     (folder / "alone.yaml").write_text(yaml.safe_dump(alone))

@@ -1,8 +1,9 @@
 """What the weight of the L2 term buys and costs.
 
-A noise network's L2 term keeps its noise near the Gaussian (in nats: KL), and with that images near
-the generator's. Fine-tuning has no such term: how far it goes is how long it trains. So networks
-trained under several weights are compared with checkpoints of one fine-tuning.
+A noise network's L2 term, half the squared norm of its displacement, keeps its noise near the
+Gaussian, and with that images near the generator's. Fine-tuning has no such term: how far it goes
+is how long it trains. So networks trained under several weights are compared with checkpoints of
+one fine-tuning.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from harness.analysis.pairing import CELL, FrameError, require, stop_on
 #: ``l2_reduction`` and ``temperature``.
 Settings = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+#: What trainings of noise networks call half the mean squared norm of the displacement.
+_MOVED = "half_squared_norm_nats"
+
 
 def regularisation(
     scores: pd.DataFrame,
@@ -35,7 +39,8 @@ def regularisation(
     metric: str = CORRECT,
     judges: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Reward, fidelity and KL of noise networks by the weight of their L2 term, and of fine-tuning.
+    """Reward, fidelity and displacement of noise networks by the weight of their L2 term, and of
+    fine-tuning.
 
     Args:
         scores: score rows of one benchmark, with every metric for each image.
@@ -48,11 +53,11 @@ def regularisation(
     Returns:
         Per model one row for the baseline, one for each noise network by reduction and temperature,
         one for each fine-tuning by its steps: what identifies it, l2_reduction, temperature,
-        training_steps, kl_nats (half the mean squared norm of the displacement, on validation
-        prompts; NaN without a noise network), n_images, n_prompts, geneval_mean and the mean of
-        every reward with 95 % intervals, and the gains ``gain_<measure>`` over the baseline with
-        theirs, paired and clustered by prompt. With pairs, also the mean of each of their metrics,
-        over all pairs.
+        training_steps, half_squared_norm_nats (half the mean squared norm of the displacement,
+        on validation prompts; NaN without a noise network), n_images, n_prompts, geneval_mean and
+        the mean of every reward with 95 % intervals, and the gains ``gain_<measure>`` over the
+        baseline with theirs, paired and clustered by prompt. With pairs, also the mean of each of
+        their metrics, over all pairs.
 
     Raises:
         FrameError: a method, the baseline, a score or a training's step is missing, double or not
@@ -78,7 +83,7 @@ def regularisation(
         setting("l2_reduction", "", "over what the L2 term is taken: a mean or a sum"),
         setting("temperature", np.nan, "weight of the L2 term"),
         setting("training_steps", 0, "optimizer steps of the state that was used"),
-        setting("kl_nats", np.nan, "half the mean squared norm of the displacement"),
+        setting(_MOVED, np.nan, "half the mean squared norm of the displacement"),
         *scored(metrics),
         *(gain(name, metric) for name in metrics.names),
     ]
@@ -112,6 +117,13 @@ def _states(
                 faults.append(f"{model}: the training {name!r} has no {at}")
                 continue
             state = {**setting, "training_steps": int(rows["step"].iloc[0])}
-            nats = rows[rows["name"] == "kl_nats"]["value"]
-            found[model, method] = state | ({"kl_nats": float(nats.iloc[0])} if len(nats) else {})
+            values = dict(zip(rows["name"], rows["value"], strict=True))
+            if _MOVED in values:
+                state[_MOVED] = float(values[_MOVED])
+            elif "delta_rms" in values:
+                faults.append(
+                    f"{model}: the training {name!r} is from before {_MOVED} was kept "
+                    "(kl_nats stood for it); make it again"
+                )
+            found[model, method] = state
     return found, faults

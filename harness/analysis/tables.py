@@ -17,6 +17,7 @@ import pandas as pd
 
 from harness.analysis import published
 from harness.analysis.columns import Column
+from harness.analysis.controls import gain
 from harness.analysis.costs import (
     BACKWARD_PASSES,
     END_TO_END,
@@ -189,4 +190,40 @@ def sweep(
     table = tabulate(paired, columns)
     settings = [table[parameter].fillna(-np.inf)] if parameter else []
     table = in_order(table, ("model", "steps", *settings, "method"), models)
+    return published.finished(table, "", paired.benchmark, columns)
+
+
+def ablation(
+    scores: pd.DataFrame,
+    *,
+    baseline: str,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    metric: str = CORRECT,
+    judges: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """What each change of a method is worth: paired gains over the method without it.
+
+    Args:
+        scores: score rows of one benchmark, with every metric for each image.
+        baseline: the unchanged method.
+        models, methods: what to show, in this order; all by name if None.
+        metric, judges: as for :func:`table1`.
+
+    Returns:
+        One row per model and method, the baseline first: what identifies it, sizes, the means of
+        the benchmark and of every reward, and the gains ``gain_<measure>`` over the baseline on the
+        same images with their 95 % intervals and ``p_holm_<measure>``, corrected for all gains of
+        the table.
+
+    Raises:
+        FrameError: as in :func:`table1`.
+    """
+    metrics = metrics_of(scores, metric, judges)
+    paired, faults = lay_out(scores, metrics, models, methods, None, baseline)
+    stop_on(faults, "an ablation")
+    columns = [*scored(metrics), *(gain(name, metric) for name in metrics.names)]
+    table = correct(tabulate(paired, columns, baseline), baseline)
+    is_changed = table["method"].ne(baseline)
+    table = in_order(table, ("model", "steps", is_changed, "method"), models, methods)
     return published.finished(table, "", paired.benchmark, columns)

@@ -11,7 +11,7 @@ from harness.analysis.pairing import double_or_broken, missing, require, select,
 from harness.base.errors import unknown
 
 #: Validation values of the training itself: its reward, and how far its noise moved.
-OWN = ("reward", "kl_nats", "delta_rms")
+OWN = ("reward", "half_squared_norm_nats", "kl_nats", "delta_rms")
 
 
 def curve(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
 from pydantic.fields import FieldInfo
@@ -28,7 +28,10 @@ MAIN = "main"
 DEFAULT = "default"
 
 
-def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+_Value = TypeVar("_Value", str, int)
+
+
+def _unique(names: tuple[_Value, ...]) -> tuple[_Value, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"names {name!r} twice")
@@ -150,6 +153,29 @@ class Audit(Section):
     """How much work an audit takes."""
 
 
+class Tuning(Section):
+    """Target ``tuning``: as many validation trials for every kind of network."""
+
+    benchmark: str
+    """Whose images trials are scored on, one of validation prompts."""
+    models: UniqueNames = ()
+    """Generators; without it the config's."""
+    trials: Count
+    """Settings that each kind of network is tried with."""
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1), AfterValidator(_unique)]
+    """Training seeds of each setting; best none that results are reported of."""
+    seed: Natural = 0
+    """Seed of the draw of settings, where a grid has more of them than there are trials."""
+    criterion: Literal["benchmark", "reward"]
+    """What chooses a setting, of every kind: the benchmark's mean, or the validation reward of the
+    kept checkpoint. Tables show what either would have chosen."""
+    grids: Annotated[
+        dict[str, dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]], Field(min_length=1)
+    ]
+    """Kind of network -> training options and the values that are tried. Names divided by spaces
+    vary together: ``rank alpha: [[8, 16], [32, 64]]``. Other options are those of ``training``."""
+
+
 class Pretrain(Section):
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
 
@@ -250,6 +276,8 @@ class Config(Section):
     ] = {}
     """Metric -> what compares two images of a prompt; the metric's name ends in _distance (higher
     is more diverse) or _similarity (lower is more diverse)."""
+    tuning: Tuning | None = None
+    """Target ``tuning``: as many validation trials for every kind of network."""
     audit: Audit
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from harness.base.errors import SpecError, unknown
+from harness.experiment import tuning
 from harness.experiment.components import MethodSpec, PromptsSpec, Registry, RewardSpec
 from harness.experiment.config import MAIN, Called, Config, ImageSet, Timing
 from harness.experiment.identity import speed_arguments
@@ -168,7 +169,8 @@ class Experiment:
         config = self.config
         own = {name: getattr(config, name) for name in ("benchmark", "models", "methods", "reward")}
         filled = {}
-        for name, given in {MAIN: ImageSet(), **config.image_sets}.items():
+        trials = tuning.image_set(config, self.registry, self.file)
+        for name, given in {MAIN: ImageSet(), **config.image_sets, **trials}.items():
             lacking = {key: value for key, value in own.items() if not getattr(given, key)}
             filled[name] = given.model_copy(update=lacking)
         return filled

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.base.errors import SpecError
 from harness.base.signatures import Parameter, signature_of
+from harness.experiment import tuning
 from harness.experiment.components import TableSpec
 from harness.experiment.config import ImageSet
 from harness.experiment.jobs import TableJob
@@ -20,6 +21,7 @@ from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, 
 from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
 from harness.experiment.variants import Variant
 from harness.results.training_folder import STEPS_FILE
+from hypernoise.training.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,34 @@ def _setting(table: Table, model: str, method: str) -> dict[str, Any]:
     return {**found, **{name: options[name] for name in ("l2_reduction", "temperature")}}
 
 
+def trials(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
+    """Model -> method of a trial -> its kind of network, setting and seed, and the training that it
+    draws on."""
+    experiment, reward = table.experiment, table.first.reward
+    found = tuning.trials(experiment.config, experiment.registry, experiment.file)
+    return {
+        model: {
+            t.method: {**t._asdict(), "training": experiment.training(model, reward, t.method)}
+            for t in found
+        }
+        for model in table.models
+    }
+
+
+def configured(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
+    """Model -> kind of network -> the options of the config's own training, of those tried."""
+    experiment = table.experiment
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    tried = tuning.trials(experiment.config, experiment.registry, experiment.file)
+    for model in table.models:
+        for trial in tried:
+            method = Variant.parse(trial.method).name
+            whole = KINDS[trial.kind].checked(table.options(model, method))
+            options = {name: getattr(whole, name) for name in trial.options}
+            found.setdefault(model, {})[trial.kind] = options
+    return found
+
+
 def parameter(table: Table) -> str:
     """The argument in which the variants of a set differ, if it is one."""
     names = {name for text in table.first.methods for name in Variant.parse(text).arguments}
@@ -321,6 +351,9 @@ PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
     "values": values,
     "captions": captions,
     "swapped_reward": swapped_reward,
+    "trials": trials,
+    "configured": configured,
+    "criterion": lambda table: getattr(table.experiment.config.tuning, "criterion", None),
     "reward": lambda table: table.first.reward,
     "judges": lambda table: list(table.experiment.config.judges),
     "metric": metric,

@@ -163,7 +163,7 @@ TRAINING = Schema(
         *_WHO,
         _text("kind", "train: a batch; validation: fixed prompts and noise; kept: the result's"),
         _whole("step", "optimizer steps", "taken when the value was measured"),
-        _text("name", "what was measured: loss, kl_nats, a reward's name, ..."),
+        _text("name", "what was measured: loss, half_squared_norm_nats, a reward's name, ..."),
         _number("value", "the quantity's", "measured value"),
     ),
     ("model", "method", "reward", "kind", "step", "name"),

@@ -1,15 +1,13 @@
 """Training on a reward: one loop for noise networks and for direct fine-tuning.
 
-Loss of a noise network, per image (arXiv 2508.09968, equation 12):
-half the squared norm of f(x0, c), minus the reward of g(x0 + f(x0, c), c) over the temperature.
-Direct fine-tuning has no such penalty, and only the second term.
+What a step draws and what its loss is stands in :mod:`hypernoise.training.losses`.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hypernoise.models.protocol import encode_all, encode_in_chunks
 from hypernoise.networks.protocol import Trainable
-from hypernoise.noise import batch_noise, clip_each, image_seed, reduced
 from hypernoise.progress import Progress
-from hypernoise.rewards.protocol import Reward, differentiable_score
+from hypernoise.rewards.protocol import Reward
+from hypernoise.training.averages import Average
 from hypernoise.training.checkpoints import (
     checkpoint_folder,
     checkpoints_in,
@@ -34,19 +31,16 @@ from hypernoise.training.checkpoints import (
 )
 from hypernoise.training.gradient_checkpointing import check_repeatable, gradient_checkpointing
 from hypernoise.training.kinds import KINDS
+from hypernoise.training.losses import Losses
 from hypernoise.training.measurements import (
-    Moved,
     Prompt,
     Row,
     check_finite,
-    precision,
     readable,
-    texts_of,
 )
-from hypernoise.training.options import DisplacementOptions, TrainingOptions
+from hypernoise.training.options import TrainingOptions
 from hypernoise.training.processes import ALONE, Processes
 from hypernoise.training.validation import Validation, Validator
-from hypernoise.transfers import on_device
 
 
 @dataclass(frozen=True)
@@ -112,14 +106,19 @@ def train(training: Training, progress: str = "") -> Trained:
     with run.recomputed(), bar:
         while run.step < training.options.steps:
             rows = run.advance()
-            if rows:
-                bar.note = f"reward {rows[-1].values['reward']:.3f}"
+            if rows and "reward" in rows[-1].values:
+                skipped = f", {run.n_skipped} steps skipped" if run.n_skipped else ""
+                bar.note = f"reward {rows[-1].values['reward']:.3f}{skipped}"
             bar.update()
     kept = run.keep()
     if processes.is_first:
         objective.save(training.folder)
     processes.wait()
     return Trained((*run.rows, kept), tuple(checkpoints_in(training.folder).values()))
+
+
+#: Of a step's measurements, those that spoil the weights where they are not finite.
+_FINITE = ("loss", "grad_norm")
 
 
 class _Unread(NamedTuple):
@@ -129,6 +128,7 @@ class _Unread(NamedTuple):
     learning_rate: float
     names: tuple[str, ...]
     values: Tensor
+    is_skipped: bool
 
 
 class Run:
@@ -146,22 +146,25 @@ class Run:
         self.step = 0
         self.rows: list[Row] = []
         self.checkpoint: Path | None = None
+        self.n_skipped = 0
         self.parameters = objective.parameters()
+        self.average = Average(self.parameters, options.ema_decay) if options.ema_decay else None
         self.optimizer: torch.optim.Optimizer
         if options.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(
                 self.parameters, lr=options.learning_rate, momentum=0.9
             )
         else:
-            self.optimizer = torch.optim.AdamW(self.parameters, lr=options.learning_rate)
+            self.optimizer = torch.optim.AdamW(
+                self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+            )
         self._device = self.parameters[0].device
         self._unread: list[_Unread] = []
         self._read_at = time.perf_counter()
         self._fingerprint = fingerprint(objective, training.reward, training.prompts, options)
-        self._order = _Order(len(training.prompts), options.seed)
-        texts = texts_of(training.prompts, "training")
-        self._conditioning = encode_all(objective.generator, texts)
-        self._features = encode_in_chunks(training.reward.encode, texts)
+        if options.warmup_per_process:
+            self._fingerprint["processes"] = training.processes.count
+        self._losses = Losses(objective, training.reward, training.prompts, options)
         self._validator = training.validation and Validator(
             training.validation, objective, training.reward, options, training.processes
         )
@@ -181,7 +184,7 @@ class Run:
         if not self._unread:
             self._read_at = time.perf_counter()
         options, step, processes = self.options, self.step + 1, self.training.processes
-        rate = options.learning_rate_at(step)
+        rate = options.learning_rate_at(step, processes.count)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -190,8 +193,13 @@ class Run:
         processes.sum(list(means.values()))
         processes.sum([p.grad for p in self.parameters if p.grad is not None])
         means["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, options.grad_clip).float()
-        self._unread.append(_Unread(step, rate, tuple(means), torch.stack(list(means.values()))))
-        self.optimizer.step()
+        values = torch.stack(list(means.values()))
+        is_skipped = self._is_skipped(means)
+        self._unread.append(_Unread(step, rate, tuple(means), values, is_skipped))
+        if not is_skipped:
+            self.optimizer.step()
+            if self.average:
+                self.average.update(step)
         self.step = step
         is_end = step == options.steps
         validates = is_end or step % options.validate_every == 0
@@ -202,6 +210,16 @@ class Run:
         if saves:
             self.save()
         return rows
+
+    def _is_skipped(self, means: Mapping[str, Tensor]) -> bool:
+        """Whether a step is left out, as its loss or gradient is not finite and that is allowed
+        for; all processes come to the same answer, from sums that they share."""
+        if self.n_skipped >= self.options.max_skipped:
+            return False
+        # This waits for the device: the optimizer must not see such a gradient.
+        is_skipped = not torch.stack([means[name] for name in _FINITE]).isfinite().all().item()
+        self.n_skipped += is_skipped
+        return is_skipped
 
     def _read(self) -> list[Row]:
         """Wait for the device and log the steps since the last wait.
@@ -216,9 +234,13 @@ class Run:
         rows = []
         for each, values in zip(unread, measured, strict=True):
             means = dict(zip(each.names, values, strict=True))
-            must_be_finite = {name: means[name] for name in ("loss", "grad_norm")}
-            check_finite(must_be_finite, each.step, checkpoint=self.checkpoint)
             timing = {"learning_rate": each.learning_rate, "seconds": seconds}
+            if each.is_skipped:
+                means = {"skipped": 1.0}
+            else:
+                after = f" after {self.n_skipped} skipped steps" if self.n_skipped else ""
+                must_be_finite = {name: means[name] for name in _FINITE}
+                check_finite(must_be_finite, each.step, after, self.checkpoint)
             rows.append(Row("train", each.step, readable(means, n_dimensions) | timing))
             self._add(rows[-1])
         return rows
@@ -229,49 +251,14 @@ class Run:
         Returns:
             What was measured, as this process's share of the mean over the batch: scalars by name.
         """
-        options, training = self.options, self.training
+        options, processes = self.options, self.training.processes
         size = options.batch_size
-        positions = training.processes.share(range(part * size, (part + 1) * size))
+        positions = processes.share(range(part * size, (part + 1) * size))
         share = len(positions) / size
-        images = [(f"step {step}", position) for position in positions]
-        noise_shape = training.objective.generator.noise_shape
-        noise = batch_noise(options.seed, images, noise_shape, "training")
-        seeds = [image_seed(options.seed, *image, "training sampler") for image in images]
-        first = (step - 1) * size * options.accumulation
-        rows = self._order.rows(first + position for position in positions)
-        with precision(options, self._device):
-            drawn = training.objective.draw(
-                on_device(noise, self._device),
-                # Once: both the noise network and the generator ask for it on their device.
-                self._conditioning.rows(rows).to(self._device),
-                options.sampling_steps,
-                seeds,
-            )
-            features = self._features.rows(rows)
-            rewards = differentiable_score(training.reward, drawn.images, features)
-        loss = -rewards.mean() / options.temperature
-        measured = {"reward": rewards.mean()}
-        if drawn.delta is not None:
-            moved = Moved.by(drawn.delta, drawn.kl)
-            penalty = self._penalty(drawn.delta, moved)
-            loss = loss + penalty
-            named = {name: each.mean() for name, each in moved.named().items()}
-            measured |= {"penalty": penalty, **named}
-        (loss * (share / options.accumulation)).backward()  # type: ignore[no-untyped-call]
-        return {
-            n: value.detach().float() * share for n, value in {"loss": loss, **measured}.items()
-        }
-
-    def _penalty(self, delta: Tensor, moved: Moved) -> Tensor:
-        """The loss's second term, a scalar; each image's gradient at ``delta`` is clipped."""
-        options = self.options
-        assert isinstance(options, DisplacementOptions)  # as its kind says
-        if options.image_grad_clip is not None:
-            limit = options.image_grad_clip / (options.batch_size * options.accumulation)
-            delta.register_hook(  # type: ignore[no-untyped-call]
-                lambda gradient: clip_each(gradient, limit)
-            )
-        return reduced(moved.kl, delta[0].numel(), options.l2_reduction).mean()
+        measured = self._losses.of(self._losses.part(step, positions))
+        loss = measured["loss"] * (share / options.accumulation)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach().float() * share for name, value in measured.items()}
 
     def validate(self) -> None:
         """Measure the objective on the validation prompts.
@@ -280,9 +267,14 @@ class Run:
             TrainingDiverged: a value is not finite, so that no checkpoint could be chosen by it.
         """
         if self._validator:
-            values = self._validator.measure()
+            with self._averaged():
+                values = self._validator.measure()
             check_finite(values, self.step, " of the validation", self.checkpoint)
             self._add(Row("validation", self.step, values))
+
+    def _averaged(self) -> AbstractContextManager[list[Tensor] | None]:
+        """In which the weights are their average, if one is taken."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def _add(self, row: Row) -> None:
         self.rows.append(row)
@@ -295,8 +287,12 @@ class Run:
         step = self.step
         if self.options.keep == "best":
             saved = checkpoints_in(self.training.folder)
-            step = max(saved.keys() & validated.keys(), key=lambda s: validated[s]["reward"])
+            steps = sorted(saved.keys() & validated.keys())
+            rewards = [validated[step]["reward"] for step in steps]
+            step = steps[highest(rewards, self.options.keep_neighbours)]
             self.training.objective.load(saved[step])
+        elif self.average:
+            self.average.put(self.average.values)
         return Row("kept", step, validated.get(step, {}))
 
     def save(self) -> None:
@@ -311,7 +307,10 @@ class Run:
             }
             if self._device.type == "cuda":
                 state["random_device"] = torch.cuda.get_rng_state(self._device)
-            write_checkpoint(folder, self.training.objective, self.rows, state)
+            with self._averaged() as raw:
+                if raw:
+                    state["raw_weights"] = raw
+                write_checkpoint(folder, self.training.objective, self.rows, state)
         self.training.processes.wait()
         self.checkpoint = folder
 
@@ -328,36 +327,26 @@ class Run:
         if state["step"] > self.options.steps:
             raise ValueError(f"{checkpoint} is beyond the {self.options.steps} steps asked for")
         self.training.objective.load(checkpoint)
+        if self.average:
+            # What is kept and validated is the average; training goes on from the raw weights.
+            self.average.restart()
+            self.average.put(state["raw_weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random_device"], self._device)
         self.rows = read_rows(checkpoint)
+        self.n_skipped = sum("skipped" in row.values for row in self.rows)
         self.step = state["step"]
         self.checkpoint = checkpoint
 
 
-class _Order:
-    """The order in which prompts are drawn: a new permutation for every pass over them."""
-
-    def __init__(self, n_prompts: int, seed: int) -> None:
-        self._n = n_prompts
-        self._seed = seed
-        self._epoch = -1
-        self._permutation: list[int] = []
-
-    def rows(self, draws: Iterable[int]) -> list[int]:
-        """The prompt of each draw, counted from the training's start."""
-        return [self._row(draw) for draw in draws]
-
-    def _row(self, draw: int) -> int:
-        epoch, position = divmod(draw, self._n)
-        if epoch != self._epoch:
-            seed = image_seed(self._seed, "order", epoch, "training")
-            shuffle = torch.Generator().manual_seed(seed)
-            self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
-            self._epoch = epoch
-        return self._permutation[position]
+def highest(values: Sequence[float], neighbours: int = 0) -> int:
+    """The place of the highest value, each averaged with so many neighbours on either side first;
+    at the ends, with those that there are."""
+    near = (values[max(0, i - neighbours) : i + neighbours + 1] for i in range(len(values)))
+    means = [math.fsum(each) / len(each) for each in near]
+    return means.index(max(means))
 
 
 def _check(training: Training) -> None:

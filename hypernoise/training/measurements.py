@@ -18,19 +18,22 @@ from hypernoise.training.options import TrainingOptions
 Prompt = tuple[str, str]
 #: Ends the name of a validation value's standard error.
 STANDARD_ERROR = "_se"
-_HALF_SQUARED_NORM = "half_squared_norm"
+#: Half the mean squared norm of the displacement: what stands for the KL where that is not known.
+HALF_SQUARED_NORM = "half_squared_norm_nats"
 
 
 class Row(NamedTuple):
     """Measurements after ``step`` optimizer steps.
 
-    ``kind`` is ``"train"`` (loss, reward, penalty, kl_nats, delta_rms, grad_norm, learning_rate,
-    seconds), ``"validation"`` (reward, one value per judge, kl_nats, delta_rms) or, once at the
-    end, ``"kept"``: the step that became the result, with its validation. Values are means over the
-    images; those of rewards in a validation also have a standard error (``reward_se``, ...), with
-    the prompt as what was sampled. ``grad_norm`` is taken before clipping, and ``seconds`` are a
-    mean over the steps between two waits for the device. Fine-tuning has no penalty, kl_nats and
-    delta_rms.
+    ``kind`` is ``"train"`` (loss, reward, penalty, half_squared_norm_nats, delta_rms, grad_norm,
+    learning_rate, seconds), ``"validation"`` (reward, one value per judge, half_squared_norm_nats,
+    delta_rms) or, once at the end, ``"kept"``: the step that became the result, with its
+    validation. Values are means over the images; those of rewards in a validation also have a
+    standard error (``reward_se``, ...), with the prompt as what was sampled. ``grad_norm`` is taken
+    before clipping, and ``seconds`` are a mean over the steps between two waits for the device.
+    Fine-tuning has no penalty, and nothing of a displacement; networks that know their KL have
+    ``kl_nats`` too. A step that was left out has ``skipped`` in place of what is not finite; one
+    of a distillation has ``distance_nats`` and ``best_reward`` in place of reward and penalty.
     """
 
     kind: str
@@ -66,34 +69,38 @@ class Moved(NamedTuple):
     """How far the noise of B images was moved, in nats.
 
     Attributes:
-        kl: [B], the KL that is penalised.
-        half_squared_norm: [B], half the squared norm of the displacement, which stands for the KL
-            where a network does not know it.
+        half_squared_norm: [B], half the squared norm of the displacement.
+        kl: [B], the exact KL of networks that know it.
     """
 
-    kl: Tensor
     half_squared_norm: Tensor
+    kl: Tensor | None
 
     @classmethod
     def by(cls, delta: Tensor, kl: Tensor | None) -> Moved:
         """Of a displacement [B, *noise_shape] and its exact KL [B], if that is known."""
-        half = half_squared_norm(delta)
-        return cls(half if kl is None else kl, half)
+        return cls(half_squared_norm(delta), kl)
+
+    @property
+    def penalised(self) -> Tensor:
+        """[B], the KL; half the squared norm stands for it where a network does not know it."""
+        return self.half_squared_norm if self.kl is None else self.kl
 
     def named(self) -> dict[str, Tensor]:
-        """Both under names whose means :func:`readable` understands."""
-        return {"kl_nats": self.kl, _HALF_SQUARED_NORM: self.half_squared_norm}
+        """What is known, under names whose means :func:`readable` understands."""
+        known = {} if self.kl is None else {"kl_nats": self.kl}
+        return {HALF_SQUARED_NORM: self.half_squared_norm, **known}
 
 
 def readable(means: Mapping[str, float], n_dimensions: int) -> dict[str, float]:
     """Means over images as rows hold them.
 
     The root mean square of a displacement is no mean over images: squared norms are averaged over
-    batches and processes first, and become ``delta_rms`` here, for noise of ``n_dimensions``.
+    batches and processes first, and give ``delta_rms`` here, for noise of ``n_dimensions``.
     """
-    values = {name: mean for name, mean in means.items() if name != _HALF_SQUARED_NORM}
-    if _HALF_SQUARED_NORM in means:
-        values["delta_rms"] = math.sqrt(2 * means[_HALF_SQUARED_NORM] / n_dimensions)
+    values = dict(means)
+    if HALF_SQUARED_NORM in means:
+        values["delta_rms"] = math.sqrt(2 * means[HALF_SQUARED_NORM] / n_dimensions)
     return values
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from hypernoise.identity import KEPT_ONLY, SPEED_ONLY
-from hypernoise.options import Count, Natural, Options, Positive
+from hypernoise.options import Count, Natural, NotNegative, Options, Positive
 
 
 class TrainingOptions(Options):
@@ -27,10 +29,24 @@ class TrainingOptions(Options):
     """``none`` keeps the learning rate; ``linear`` lets it fall to nothing after the last step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The optimizer; ``sgd`` has a momentum of 0.9."""
+    weight_decay: NotNegative = 0.01
+    """Weight decay of ``adamw``; ``sgd`` has none."""
     warmup_steps: Natural = 0
     """Optimizer steps over which the learning rate grows linearly."""
+    warmup_from_zero: bool = False
+    """Begin the warm-up with a learning rate of 0, as the schedules of diffusers do, and not with
+    the first of its steps."""
+    warmup_per_process: bool = False
+    """Take the warm-up as many times longer as there are processes; their number then changes
+    results by more than rounding."""
     grad_clip: Positive = 1.0
     """Largest norm of the gradient of all trained weights."""
+    max_skipped: Natural = 0
+    """Optimizer steps, in all of a training, that may be left out because their loss or gradient is
+    not finite; the next such one stops it. If any may, every step waits for the device."""
+    noise: Literal["image", "step", "training"] = "image"
+    """Whether each image has a noise of its own, or all images of an optimizer step the same one,
+    or all images of the training."""
     temperature: Positive = 1.0
     """The reward is divided by it: alpha of the paper's tilted law."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -49,12 +65,21 @@ class TrainingOptions(Options):
     unlogged, and a loss that is not finite goes unnoticed. Each validation and checkpoint waits."""
     keep: Annotated[Literal["last", "best"], KEPT_ONLY] = "last"
     """What becomes the result: the last checkpoint, or the one of the best validation reward."""
+    keep_neighbours: Annotated[Natural, KEPT_ONLY] = 0
+    """Where the best is kept: validated checkpoints on either side whose rewards are averaged with
+    a checkpoint's own before they are compared. One that was lucky on the validation noise then
+    counts less."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per optimizer step of an exponential moving average of the trained weights, which is
+    validated and kept in their place; null for none."""
     seed: Natural = 0
     """Seed of the prompts' order, of noise and of the network's initial weights."""
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of optimizer step 1, 2, …"""
-        rate = self.learning_rate * min(1.0, step / max(1, self.warmup_steps))
+    def learning_rate_at(self, step: int, n_processes: int = 1) -> float:
+        """The learning rate of optimizer step 1, 2, …, of a training in so many processes."""
+        warmup = self.warmup_steps * (n_processes if self.warmup_per_process else 1)
+        done = step - 1 if self.warmup_from_zero else step
+        rate = self.learning_rate * (min(1.0, done / warmup) if warmup else 1.0)
         return rate * (1 - (step - 1) / self.steps) if self.decay == "linear" else rate
 
 
@@ -80,6 +105,16 @@ class DisplacementOptions(TrainingOptions):
 
 class NoiseNetworkOptions(LoraOptions, DisplacementOptions):
     """Options of noise networks on the backbone."""
+
+    distil_steps: Natural = 0
+    """Optimizer steps at the start in which the network learns to move an image's noise to the best
+    of ``distil_candidates`` noises by the training reward, and does not raise the reward itself."""
+    distil_candidates: Annotated[int, Field(ge=2)] = 8
+    """Noises that the best one is chosen from, the image's own among them."""
+    distil_similarity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Correlation of the other noises with the image's own. At 0 they are those of Best-of-N, which
+    say nothing of the image's own: a network can learn their mean alone. Near 1 the best one shows
+    where the reward rises."""
 
 
 class LowFrequencyOptions(DisplacementOptions):

@@ -45,7 +45,7 @@ def training() -> pd.DataFrame:
     who = {"model": MODEL, "reward": "matcher"}
     rows = []
     for name, (_, _, nats) in WEIGHTS.items():
-        of_run = {**who, "method": name, "name": "kl_nats"}
+        of_run = {**who, "method": name, "name": "half_squared_norm_nats"}
         rows.append({**of_run, "kind": "kept", "step": 70, "value": nats})
         rows.append({**of_run, "kind": "validation", "step": 80, "value": 99.0})
     for step in STEPS.values():
@@ -59,8 +59,8 @@ def test_networks_stand_by_their_weight_and_checkpoints_by_their_steps() -> None
     assert table["method"].to_list() == ORDER
     assert table["l2_reduction"].to_list() == ["", "mean", "sum", "sum", "", ""]
     assert table["training_steps"].to_list() == [0, 70, 70, 70, 10, 20]
-    assert table["kl_nats"].to_list()[1:4] == [3.0, 2.0, 0.5]
-    assert all(math.isnan(table["kl_nats"].iloc[place]) for place in (0, 4, 5))
+    assert table["half_squared_norm_nats"].to_list()[1:4] == [3.0, 2.0, 0.5]
+    assert all(math.isnan(table["half_squared_norm_nats"].iloc[place]) for place in (0, 4, 5))
     assert table["temperature"].to_list()[1:4] == [1.0, 0.1, 10.0]
     network = table.iloc[1]
     assert network["geneval_mean"] == pytest.approx(0.75)
@@ -86,6 +86,9 @@ def test_a_training_without_the_asked_step_is_named() -> None:
     with pytest.raises(FrameError, match="unknown method 'alpha_sum_10'"):
         lacking = scores()
         regularisation(lacking[lacking["method"] != "alpha_sum_10"], rows, settings=SETTINGS)
+    old = training().assign(name=lambda r: r["name"].replace("half_squared_norm_nats", "delta_rms"))
+    with pytest.raises(FrameError, match="'alpha_sum_10' is from before half_squared_norm_nats"):
+        regularisation(scores(), old, settings=SETTINGS)
     with pytest.raises(FrameError, match="settings are empty"):
         regularisation(scores(), rows, settings={})
 

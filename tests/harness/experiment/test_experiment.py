@@ -274,7 +274,7 @@ def test_a_set_leaves_to_the_config_what_it_does_not_say(registry: Registry) -> 
     }
     made = experiment(registry, image_sets={"more": own, "same": {}})
     check(made)
-    assert list(made.image_sets) == ["main", "more", "same"]
+    assert list(made.image_sets) == ["main", "more", "same", "tuning"]
     assert made.image_set("same") == made.image_set("main")
     assert made.image_set("more").models == ("tiny_sana",)
     runs = made.runs("more", "tiny_sana")

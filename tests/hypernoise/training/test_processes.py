@@ -36,12 +36,22 @@ OPTIONS = {
     "validate_every": 2,
     "keep": "best",
 }
-KINDS = ("hypernoise", "lora_finetune")
+#: Kinds of networks, and one with options that are off by default.
+STEADIER = "hypernoise with options"
+KINDS = ("hypernoise", "lora_finetune", STEADIER)
+MORE_OPTIONS = {
+    "noise": "step",
+    "ema_decay": 0.5,
+    "max_skipped": 1,
+    "distil_steps": 1,
+    "distil_candidates": 2,
+}
 
 
 def train_in(folder: Path, name: str, processes: Processes, steps: int) -> Trained:
-    kind = ALL_KINDS[name]
-    options = kind.checked(kind.known({**OPTIONS, "steps": steps}))
+    kind = ALL_KINDS[name.split()[0]]
+    more = MORE_OPTIONS if name == STEADIER else {}
+    options = kind.checked(kind.known({**OPTIONS, "steps": steps, **more}))
     training = Training(
         kind.build(build_generator("tiny_sd"), options),
         ToyReward(),
