@@ -66,6 +66,8 @@ _WORTH = 1.05
 #: another order; half precision rounds at each of a few hundred layers.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
 _TRAINING_STEPS = 6
+#: Before the steps that are measured: the first one allocates.
+_WARM_UP_STEPS = 1
 #: More steps than are taken: the last one would be saved.
 _NEVER = 1000
 #: When the eager calls, then the training steps have to be done, as a share of the time.
@@ -333,6 +335,8 @@ def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
 
     def on_row(row: Row) -> None:
         taken, whole = spans.take(), row.values["seconds"]
+        if row.step <= _WARM_UP_STEPS:
+            return
         who = {"model": job.model.name, "method": kind, "batch_size": 1, "step": row.step}
         for stage, seconds in {**taken, "step": whole, "stages": sum(taken.values())}.items():
             cost = {"stage": stage, "ms": 1000 * seconds, "share": seconds / whole}
@@ -340,7 +344,7 @@ def _train(snapshot: Snapshot, kind: str, _until: float) -> None:
 
     run = Run(Training(objective, reward, prompts, options, on_row=on_row))
     with watched(spans, generator, reward), run.recomputed():
-        for _ in range(_TRAINING_STEPS):
+        for _ in range(_WARM_UP_STEPS + _TRAINING_STEPS):
             run.advance()
 
 

@@ -47,7 +47,8 @@ _NOTES = (
     "percentiles, images_per_s and ratios, from texts. ratio_to_base pairs each timing with the "
     "base's nearest one; ratio_to_budget is to the base plus one backbone pass plus its LoRA's "
     "operations at that pass's speed.",
-    f"paper_ms: printed in {SOURCE}, table 1, measured there on another GPU than here.",
+    f"paper_ms: seconds per image as printed in {SOURCE}, table 1, measured there on another GPU "
+    "than here.",
 )
 Floats = npt.NDArray[np.float64]
 
@@ -75,7 +76,8 @@ def latency(
         One row per setting and method with :data:`COLUMNS`: medians per image with 95 % intervals
         from order statistics, percentiles and throughput from text to image, medians of the
         stages (NaN where a method has none), costs as in the frame, and what the paper prints for
-        the model and method, on its own GPU. Ratios are NaN where the base was not measured.
+        the model and method, on its own GPU. Ratios are NaN where the base was not measured, those
+        to the budget also where operations were not counted.
 
     Raises:
         FrameError: a model or method was not measured.
@@ -147,9 +149,11 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
             one_pass_ms = base.times(BACKBONE) / passes
             one_pass_gflops = float(base.gflops[BACKBONE]) / passes
             more = float(beside.gflops[NOISE_NETWORK]) - one_pass_gflops
-            further_ms = one_pass_ms * max(0.0, more / one_pass_gflops)
-            with_network_ms = base.times(END_TO_END) + one_pass_ms + further_ms
-            budget = median_interval(times / with_network_ms[near])
+            # Not counted, they would count for nothing below.
+            if not np.isnan(more):
+                further_ms = one_pass_ms * max(0.0, more / one_pass_gflops)
+                with_network_ms = base.times(END_TO_END) + one_pass_ms + further_ms
+                budget = median_interval(times / with_network_ms[near])
     return {
         "n_timings": len(own),
         **columns_of(median_interval(own.times(GENERATION)), GENERATION_MS),

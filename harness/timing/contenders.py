@@ -99,10 +99,10 @@ class Contender:
 
     def gflops(self, task: Task) -> dict[str, float]:
         """Operations of each stage of one eager call, 10^9 per image."""
-        counter = flop_counter()
-        spans = Spans(flop_meter(counter))
-        with watched(spans, self.generator, self.reward), counter:
-            self.call(task, spans)
+        with flop_counter() as counter:
+            spans = Spans(flop_meter(counter))
+            with watched(spans, self.generator, self.reward):
+                self.call(task, spans)
         return {stage: n / 1e9 / len(task.items) for stage, n in spans.take().items()}
 
     def peak_memory_mib(self, task: Task) -> float:

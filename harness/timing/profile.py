@@ -2,7 +2,7 @@
 
 Methods take turns (A B A B), so that whatever else the machine does falls on all of them alike.
 Each (method, mode) makes one image, is called until two calls in a row agree within 5 % or two
-seconds have passed, and is then timed. Stages: :mod:`harness.timing.meter`.
+seconds have passed, and is then timed, in further calls. Stages: :mod:`harness.timing.meter`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -39,7 +38,6 @@ from harness.timing.contenders import (
 )
 from harness.timing.turns import (
     MIN_REPEATS,
-    WARM_UP_S,
     affordable,
     interleaved,
     repeats_of,
@@ -122,7 +120,7 @@ class _Lane(NamedTuple):
 
     Attributes:
         call: makes a call; gives seconds by stage.
-        warm: those of the last call of the warm-up.
+        warm: those of the last call of the warm-up, which say how often to call; no timing.
         gflops: operations by stage.
         constant: what all rows have in common.
     """
@@ -193,13 +191,11 @@ def rows_of(
     wanted = repeats_of([lane.warm[GENERATION] for lane in lanes], job.repeats)
     whole = [lane.warm[END_TO_END] for lane in lanes]
     wanted = affordable(whole, wanted, deadline - time.monotonic())
-    # A call that outlasts the whole warm-up is warm after its first moments: it is a timing too.
-    done = [i for i, lane in enumerate(lanes) if lane.warm[GENERATION] >= WARM_UP_S]
-    order = interleaved([n - (i in done) for i, n in enumerate(wanted)])
+    order = interleaved(wanted)
     progress = Progress(label, len(order), "calls")
-    timed = ((i, lanes[i].call()) for i in progress.each(order))
     counts: Counter[int] = Counter()
-    for turn, (i, spans) in enumerate(chain(((i, lanes[i].warm) for i in done), timed)):
+    for turn, i in enumerate(progress.each(order)):
+        spans = lanes[i].call()
         for stage in (name for name in (*STAGES, GENERATION, END_TO_END) if name in spans):
             yield dict(lanes[i].constant) | {
                 "stage": stage,

@@ -64,6 +64,8 @@ def test_a_snapshot_leaves_rows_checks_and_provenance(
     assert (pd.read_csv(folder / "searches.csv")["iteration_ms"] > 0).any()
     steps = pd.read_csv(folder / "training_steps.csv")
     assert set(steps["method"]) == {"hypernoise", "lora_finetune"}
+    # The first step is a warm-up.
+    assert steps["step"].unique().tolist() == [2, 3, 4, 5, 6, 7]
     parts = steps[steps["stage"].isin(STAGES)].groupby(["method", "step"])["ms"].sum()
     whole = steps[steps["stage"] == "step"].set_index(["method", "step"])["ms"]
     assert (parts <= whole).all()

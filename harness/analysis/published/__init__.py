@@ -162,7 +162,8 @@ def finished(
     elif any(str(column).endswith("_published") for column in table.columns):
         said.append(
             f"Published: {SOURCE}, in our units; in brackets ours less the published value, and, "
-            "but for times, whether the published value lies in our interval."
+            "but for times, whether the published value lies in our interval. Published times are "
+            "printed as seconds per image; beside them stand ours from encoded prompts."
         )
     table.attrs["notes"] = said
     return table

@@ -49,6 +49,12 @@ def test_ratios_are_paired_so_that_drift_cancels_and_the_budget_is_counted() -> 
     assert noise["images_per_s"] == pytest.approx(1000 / noise["end_to_end_ms"])
 
 
+def test_a_budget_without_counted_operations_is_missing_and_not_too_small() -> None:
+    table = latency_table(calls(np.ones(12)).assign(gflops=np.nan)).set_index("method")
+    assert table.loc["hypernoise", "ratio_to_base"] == 1.5
+    assert np.isnan(table.loc["hypernoise", "ratio_to_budget"])
+
+
 def test_the_papers_seconds_stand_beside_the_models_random_twin() -> None:
     rows = calls(np.ones(12)).replace({"model": {"m": "sd_turbo_random"}})
     rows = rows.replace({"method": {"hypernoise": "hypernoise:merged=per_layer"}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import harness_toys
@@ -32,7 +33,8 @@ from harness.results.stage_names import (
     TEXT,
     VAE,
 )
-from harness.timing import contenders, profile, turns
+from harness.timing import contenders, profile
+from harness.timing.meter import Meter
 from hypernoise.compilation import Compiled
 from hypernoise.methods.reno import Reno
 from hypernoise.networks.noise_network import NoiseNetwork
@@ -151,17 +153,29 @@ def test_every_call_encodes_its_texts_whatever_is_on_disk(tmp_path: Path) -> Non
     assert not (tmp_path / "encodings").exists()
 
 
-def test_a_call_that_outlasts_the_warm_up_is_a_timing(
+def test_a_warm_up_call_is_no_timing_however_long_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profile, "WARM_UP_S", 0.02)
-    monkeypatch.setattr(turns, "WARM_UP_S", 0.02)
-    table = timed(tmp_path, method("slow", 0.05), method("fast"), repeats=3, batch_sizes=(2,))
-    calls = [n for label, n in ToyMethod.calls if label == "slow"]
-    assert calls == [1, 2, 2, 2]
-    slow = table[(table["method"] == "slow") & (table["stage"] == GENERATION)]
-    assert slow["repeat"].tolist() == [0, 1, 2]
-    assert slow["turn"].iloc[0] == 0
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        labels = [label for label, _ in ToyMethod.calls]
+        # Cold: the one image that every method makes first, and its first call on the task.
+        now += seconds * (100 if labels.count(labels[-1]) <= 2 else 1)
+
+    clock = Meter(lambda: now, lambda start, end: end - start)
+    monkeypatch.setattr(contenders, "stopwatch", lambda device: clock)
+    monkeypatch.setattr(harness_toys, "time", SimpleNamespace(sleep=sleep))
+    both = method("slow", 3.0), method("fast", 0.01)
+    table = timed(tmp_path, *both, repeats=3, batch_sizes=(2,))
+    whole = table[table["stage"] == GENERATION].set_index("method")
+    # Of the slow one, the only warm-up call takes 300 s.
+    assert whole.loc["slow", "ms"].tolist() == pytest.approx([1500.0] * 3)
+    assert whole.loc["fast", "ms"].tolist() == pytest.approx([5.0] * 3)
+    assert [n for label, n in ToyMethod.calls if label == "slow"] == [1, 2, 2, 2, 2]
+    assert whole.loc["slow", "repeat"].tolist() == [0, 1, 2]
+    assert sorted(whole["turn"]) == list(range(6))
 
 
 def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parameters(

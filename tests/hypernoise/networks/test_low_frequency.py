@@ -13,9 +13,9 @@ from paths import REPOSITORY
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 from toys import PROMPTS, ToyReward, build_generator, encode, noise_for
 
+from harness.timing.meter import flop_counter
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.protocol import Request
 from hypernoise.models.protocol import Conditioning, Generator
@@ -208,7 +208,7 @@ def test_the_kl_has_gradients_of_finite_differences(tiny_sd: Generator) -> None:
 
 def flops(forward: Callable[[Tensor, Conditioning], Tensor], generator: Generator) -> int:
     noise, conditioning = noise_for(generator, 1), encode(generator, 1)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter() as counter:
         forward(noise, conditioning)
     return int(counter.get_total_flops())
 
