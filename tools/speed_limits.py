@@ -56,7 +56,8 @@ def search_costs(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row per setting, with ``candidate_ms``, ``iteration_ms`` and ``reno_50_s`` per image: half
-        of what three cost more than one; the first iteration, and 49 more. NaN for what is missing.
+        of what three cost more than one; the first iteration, from texts, and 49 more. NaN for what
+        is missing.
     """
     rows = []
     for key, setting in table.groupby(list(SETTING), sort=False):
@@ -104,7 +105,7 @@ def _of_searches(costs: pd.DataFrame) -> Iterator[Check]:
         model, mode = cast(tuple[str, str], key)
         ms = own.set_index("batch_size")["iteration_ms"]
         if {1, EIGHT} <= {*ms.index}:
-            what = f"ReNO, {mode}: time per image at batch {EIGHT} against batch 1"
+            what = f"ReNO, {mode}: time of an iteration at batch {EIGHT} against batch 1"
             yield Check(model, what, ms[EIGHT] / ms[1], _PER_IMAGE)
     for row in on_gpu[_is_sana(on_gpu)].to_dict("records"):
         what = f"ReNO, {row['mode']}, batch {row['batch_size']}: s per image of 50 iterations"
@@ -115,9 +116,11 @@ def _of_sana(table: pd.DataFrame) -> Iterator[Check]:
     single = table[(table["device"] == "cuda") & (table["batch_size"] == 1) & _is_sana(table)]
     for row in single.to_dict("records"):
         if row["method"] == _BASE:
-            yield Check(row["model"], f"{_called(row)}: ms", row["end_to_end_ms"], _SANA_BASE_MS)
+            yield Check(
+                row["model"], f"{_called(row)}: end-to-end ms", row["end_to_end_ms"], _SANA_BASE_MS
+            )
         elif row["method"].partition(":")[0] == _NETWORK:
-            what = f"{_called(row)}: of the base's time"
+            what = f"{_called(row)}: of the base's end-to-end time"
             yield Check(row["model"], what, row["ratio_to_base"], _SANA_RATIO)
 
 

@@ -146,7 +146,8 @@ def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generato
     """The generator with encodings in the folder that its declaration names, if it names one."""
     if not spec.encodings:
         return generator
-    # What encodings depend on, and more: generator, local files, whose arithmetic it is.
+    # What encodings depend on, and more: generator, local files, whose arithmetic it is. The hash
+    # adds the versions of tokenizers, text encoders and torch.
     inputs = [spec.weights] if spec.is_local else []
     on = torch.device(device).type
     identity = job_hash({"generator": spec, "device": on}, inputs)[:16]

@@ -16,6 +16,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -120,6 +121,7 @@ def notes(found: Survey) -> list[str]:
         )
     if len(known := found.commits()) > 1:
         lines.append(f"files were made by {len(known)} commits: {', '.join(known)}")
+    lines += _mixed_versions(found)
     drawn = [made.path for made in _of(found, "figure")]
     undrawn = [path for path in drawn if not figure_diff.is_comparable(path)]
     if undrawn:
@@ -130,6 +132,17 @@ def notes(found: Survey) -> list[str]:
             f"e.g. {undrawn[0]}"
         )
     return lines
+
+
+def _mixed_versions(found: Survey) -> Iterator[str]:
+    """Tables and figures whose frames were made by different versions of packages."""
+    records = {made.path.resolve(): made.record for made in found.made}
+    for made in (*_of(found, "table"), *_of(found, "figure")):
+        # A file whose place is unknown is a finding.
+        with suppress(SpecError):
+            read = {name: records.get(made.locate(name).resolve(), {}) for name in _named(made)}
+            if said := component_versions.mixed(read, with_files=True):
+                yield f"{made.path}: {said}"
 
 
 def _origin(made: Made, hashed: Callable[[Path], str]) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 from harness.base.signatures import signature_of
 from harness.experiment.validation import Count
+from harness.results.provenance import NETWORKS, packages
 from hypernoise.identity import PLACE, SPEED_ONLY, Mark
 
 #: A file or folder, several of them, torch's threads: where a job works, and not what it makes.
@@ -40,6 +41,9 @@ def identity_of(job: Any) -> Any:
 def job_hash(job: Any, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, str]] = ()) -> str:
     """What two runs must share for one to continue the other's work, as 64 hex digits.
 
+    The versions of the packages that networks run on count: what a frame says of its making has to
+    hold for all of its rows.
+
     Args:
         job: by its :func:`identity_of`.
         inputs: local files or folders that it reads; a change of size or time of any counts.
@@ -49,6 +53,7 @@ def job_hash(job: Any, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, 
         "job": identity_of(job),
         "inputs": [fingerprint(path) for path in inputs],
         "prompts": prompts,
+        "packages": {name: packages()[name] for name in NETWORKS},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from harness.analysis.pairing import FrameError, examples
 from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
@@ -21,6 +23,8 @@ _Made = TypeVar("_Made")
 
 def call(job: TableJob) -> Any:
     """What the job's target makes of the frames that it names as parameters.
+
+    A table's notes say so where its frames were made by different versions of packages.
 
     A parameter ``files`` gets the names of all files of the job instead of their rows. Paths of
     images are joined with their frame's folder, so that they lead to the files.
@@ -43,7 +47,7 @@ def call(job: TableJob) -> Any:
     if FILES in inspect.signature(function).parameters:
         given[FILES] = job.reads
     try:
-        return function(**given, **job.table.arguments)
+        made = function(**given, **job.table.arguments)
     except FrameError as error:
         # The fault is about the files whose folders and names it speaks of most.
         words = set(re.findall(r"\w+", str(error)))
@@ -51,6 +55,11 @@ def call(job: TableJob) -> Any:
         hits = [len(words & set(Path(file).with_suffix("").parts)) for file in files]
         about = [file for file, n in zip(files, hits, strict=True) if n == max(hits)]
         raise FrameError(f"{error}\n- see {examples(about)}") from error
+    if isinstance(made, pd.DataFrame):
+        read = {path: frames.read_provenance(path) for kind in needed for path in job.inputs[kind]}
+        said = filter(None, [component_versions.mixed(read)])
+        made.attrs["notes"] = [*made.attrs.get("notes", ()), *said]
+    return made
 
 
 def check_ahead(job: TableJob) -> list[str]:

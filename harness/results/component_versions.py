@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError
-from harness.results import frames
+from harness.results import frames, provenance
 
 #: Kind of component -> a field that only its declarations have.
 _SIGNS = {
@@ -56,6 +56,44 @@ def check(paths: Iterable[str | Path]) -> None:
     ]
     if faults:
         raise SpecError("different weights are mixed under one name: " + "; ".join(faults))
+
+
+def mixed(records: Mapping[str, Mapping[str, Any]], with_files: bool = False) -> str:
+    """What to say of frames that different packages computed, or different machines timed.
+
+    That is no fault: most versions give the same numbers, and nobody knows which.
+
+    Args:
+        records: file -> its provenance.
+        with_files: name a file for each version; else they are only counted.
+
+    Returns:
+        A sentence; empty if all frames agree in what they tell.
+    """
+    homes: dict[str, dict[str, list[str]]] = {}
+    for file, record in records.items():
+        told = {name: _told(record, "packages", name) for name in provenance.COMPUTING}
+        if record.get("kind") == frames.TIMINGS.kind:
+            told |= {name: _told(record, "hardware", name) for name in ("cpu", "gpu")}
+        for name, value in told.items():
+            if value:
+                homes.setdefault(name, {}).setdefault(value, []).append(file)
+    said = []
+    for name, found in homes.items():
+        if len(found) > 1:
+            counts = (
+                f"{value} ({len(files)} of {len(records)} frames"
+                f"{f', e.g. {files[0]}' * with_files})"
+                for value, files in sorted(found.items())
+            )
+            said.append(f"{name} {' and '.join(counts)}")
+    return f"Made with different versions, side by side: {'; '.join(said)}." if said else ""
+
+
+def _told(record: Mapping[str, Any], part: str, name: str) -> str:
+    """A value of a provenance; empty without one, because a file may come from somebody else."""
+    values = record.get(part)
+    return str(values.get(name, "")) if isinstance(values, dict) else ""
 
 
 def weights(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

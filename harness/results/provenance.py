@@ -22,7 +22,11 @@ from hypernoise.weights.pins import sha256_of
 #: Raised when files are written that earlier code cannot understand, or the other way round. Files
 #: without one are of commit 9239d5b or older.
 LAYOUT = 3
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pandas", "pyarrow", "pillow")
+#: Packages that networks and their texts run on: with others, the same job may compute otherwise.
+NETWORKS = ("torch", "diffusers", "transformers", "tokenizers", "peft")
+#: Those of scores and image files as well.
+COMPUTING = (*NETWORKS, "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
+PACKAGES = (*COMPUTING, "pandas", "pyarrow")
 
 
 def collect(kind: str, spec: Any, **facts: Any) -> str:

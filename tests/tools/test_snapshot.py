@@ -245,11 +245,11 @@ def test_targets_are_told_from_costs() -> None:
     found = {check.check: check for check in targets(table, steps)}
     assert {name: check.passed for name, check in found.items()} == {
         "x: share of a training step outside networks, batch 1": False,
-        "ReNO, eager: time per image at batch 8 against batch 1": True,
+        "ReNO, eager: time of an iteration at batch 8 against batch 1": True,
         "ReNO, eager, batch 1: s per image of 50 iterations": True,
         "ReNO, eager, batch 8: s per image of 50 iterations": True,
-        "base, eager, batch 1: ms": True,
-        "hypernoise:merged=true, eager, batch 1: of the base's time": False,
+        "base, eager, batch 1: end-to-end ms": True,
+        "hypernoise:merged=true, eager, batch 1: of the base's end-to-end time": False,
     }
     # Seconds and ratios of a GPU say nothing about a CPU.
     assert targets(latency_table(rows.assign(device="cpu")), steps.iloc[:0]) == []

@@ -17,9 +17,11 @@ from toys import noise_for
 from harness.build import encodings
 from harness.build.encodings import EncodedOnce, encoded_once, prepare
 from harness.build.generators import build_generator
+from harness.experiment import identity
 from harness.experiment.components import MethodSpec
 from harness.experiment.identity import job_hash
 from harness.results import frames
+from harness.results.provenance import packages
 from harness.stages import generate
 from hypernoise.models.protocol import encode_all
 from hypernoise.training.processes import Processes
@@ -91,6 +93,17 @@ def test_other_weights_or_options_have_other_encodings(
 ) -> None:
     stored(tmp_path).encode(PROMPTS[:1])
     stored(tmp_path, **changes).encode(PROMPTS[:1])
+    assert ToyGenerator.encoded == [PROMPTS[0]] * 2
+
+
+@pytest.mark.parametrize("package", ["torch", "diffusers", "transformers", "tokenizers"])
+def test_another_version_of_what_encodes_has_other_encodings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    stored(tmp_path).encode(PROMPTS[:1])
+    monkeypatch.setattr(identity, "packages", lambda: packages() | {package: "0.0"})
+    stored(tmp_path).encode(PROMPTS[:1])
+    stored(tmp_path).encode(PROMPTS[:1])
     assert ToyGenerator.encoded == [PROMPTS[0]] * 2
 
 

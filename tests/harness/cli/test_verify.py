@@ -111,6 +111,22 @@ def test_an_untouched_folder_has_no_findings_wherever_it_is(
     assert findings(tmp_path / "elsewhere" / "renamed") == []
 
 
+def test_frames_of_other_packages_in_one_table_are_told_and_are_no_finding(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, timed = provenance.packages(), {"out": "results/timings/timings.parquet"}
+    with monkeypatch.context() as patched:
+        patched.setattr(provenance, "packages", lambda: here | {"diffusers": "0.0"})
+        frames.write(measured.timings(), timed["out"], "timings", timed)
+    make.run(table_job())
+    assert main(["verify", "results", *COMPONENTS]) == 0
+    assert (
+        "note: results/tables/table1.parquet: Made with different versions, side by side: "
+        "diffusers 0.0 (1 of 3 frames, e.g. results/timings/timings.parquet) and "
+        f"{here['diffusers']} (2 of 3 frames, e.g. results/"
+    ) in capsys.readouterr().out
+
+
 def test_a_table_with_empty_cells_of_whole_numbers_is_recomputed(results: Path) -> None:
     arguments = {
         "models": ["tiny_a"],

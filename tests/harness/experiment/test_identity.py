@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from harness.experiment import identity
 from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec, RewardSpec
 from harness.experiment.identity import identity_of, job_hash
 from harness.experiment.jobs import GenerateJob, ScoreJob, Timed, TimingJob, TrainJob
+from harness.results.provenance import NETWORKS, packages
 
 METHODS = "hypernoise.methods"
 MODEL = ModelSpec("sd", "hypernoise.models.unet:SdTurbo", 1, weights="weights", size_px=64)
@@ -44,6 +46,18 @@ def test_merging_a_network_makes_no_other_images() -> None:
     ways = [with_argument(HYPERNOISE, merged=merged) for merged in (False, True, "per_layer")]
     hashes = {job_hash(generating(method)) for method in [HYPERNOISE, *ways]}
     assert len(hashes) == 1
+
+
+def test_a_killed_job_is_not_continued_by_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, here = generating(HYPERNOISE), packages()
+    hashes = {job_hash(job)}
+    for name in NETWORKS:
+        monkeypatch.setattr(identity, "packages", lambda name=name: here | {name: "0.0"})
+        hashes.add(job_hash(job))
+    assert len(hashes) == 1 + len(NETWORKS)
+    # What only holds tables says nothing about images.
+    monkeypatch.setattr(identity, "packages", lambda: here | {"pandas": "0.0"})
+    assert job_hash(job) in hashes
 
 
 def test_threads_and_places_do_not_count() -> None:

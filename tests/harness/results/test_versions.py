@@ -15,7 +15,7 @@ from harness.base.errors import SpecError
 from harness.experiment.components import RewardSpec, TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.report.make import run
-from harness.results import component_versions, frames
+from harness.results import component_versions, frames, provenance
 
 
 def score_file(path: Path, model: str, **changes: Any) -> str:
@@ -52,6 +52,33 @@ def test_a_table_of_mixed_versions_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="benchmark 'toy_benchmark' is of version 1 in"):
         run(job)
     assert not (tmp_path / "mine.csv").exists()
+
+
+def test_frames_of_other_packages_are_named_in_a_tables_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score_file(tmp_path / "a.parquet", "tiny_a")
+    here = provenance.packages()
+    monkeypatch.setattr(provenance, "packages", lambda: here | {"torch": "0.9", "pandas": "0.9"})
+    second = score_file(tmp_path / "b.parquet", "tiny_b")
+    spec = TableSpec("mine", "harness.analysis.tables:sweep", 1, {"values": {"base": None}})
+    run(TableJob(spec, {"scores": (first, second)}, str(tmp_path / "mine")))
+    said = f"side by side: torch 0.9 (1 of 2 frames) and {here['torch']} (1 of 2 frames)."
+    assert said in (tmp_path / "mine.md").read_text(encoding="utf-8")
+    run(TableJob(spec, {"scores": (second,)}, str(tmp_path / "mine")))
+    assert "side by side" not in (tmp_path / "mine.md").read_text(encoding="utf-8")
+
+
+def test_machines_are_told_of_timings_alone() -> None:
+    made = [{"hardware": {"cpu": name, "gpu": "none"}} for name in ("one", "other")]
+    for kind, said in (
+        ("timings", "cpu one (1 of 2 frames) and other (1 of 2 frames)"),
+        ("scores", ""),
+    ):
+        records = {name: record | {"kind": kind} for name, record in zip("ab", made, strict=True)}
+        assert said in component_versions.mixed(records)
+        assert bool(said) == bool(component_versions.mixed(records))
+    assert component_versions.mixed({"foreign": {}, "broken": {"packages": ["torch"]}}) == ""
 
 
 def test_load_gives_all_rows_with_what_they_come_from(tmp_path: Path) -> None:
