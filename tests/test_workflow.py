@@ -508,6 +508,52 @@ def test_trials_are_trained_scored_and_chosen_by_a_target_of_their_own(folder: P
     assert verify(survey(folder / "results"), declared(folder / "workflows")) == []
 
 
+def test_a_config_trains_every_method_with_three_seeds(folder: Path) -> None:
+    seeds = "workflows/config/tiny_seeds.yaml"
+    more = yaml.safe_load((REPOSITORY / seeds).read_text(encoding="utf-8"))
+    assert more == {"extends": "tiny.yaml", "training_seeds": [0, 1, 2]}
+    done = snakemake(folder, "--dry-run", "--cores", "2", "--configfile", seeds)
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    # Eight trainings of the default run; on each model three of six methods are trained.
+    assert (planned["train"], planned["match"]) == (3 * 8, 3 * 3)
+    assert planned["generate"] == 3 * (3 + 3 * 3)
+    assert (planned["score"], planned["profile"]) == (3, 3)
+
+
+def test_a_run_with_two_training_seeds_goes_on_from_one_with_one(finished: Path) -> None:
+    methods = ["base", "hypernoise", "lora_finetune"]
+    of_two = {**MICRO, "methods": methods, "training_seeds": [0, 1], "tables": ["table1"]}
+    try:
+        planned = counts(snakemake(finished, "--dry-run", "--cores", "2", config=of_two))
+        # What there is of seed 0 stays.
+        assert (planned["train"], planned["match"], planned["generate"]) == (2, 1, 2)
+        done = snakemake(finished, "--cores", "2", config=of_two)
+        assert done.returncode == 0, said(done)
+        results = finished / "results"
+        table = pd.read_parquet(results / "tables" / "table1.parquet").set_index("method")
+        assert list(table.index) == methods
+        assert table["n_training_seeds"].to_list() == [0, 2, 2]
+        assert table["n_images"].to_list() == [12, 24, 24]
+        scores = pd.read_parquet(results / "scores" / "main" / "tiny_sana.parquet")
+        verdicts = scores[scores["metric"] == "geneval_correct"]
+        by_seed = verdicts.groupby(["method", "training_seed", "task"])["value"].mean()
+        means = by_seed.groupby(level=["method", "training_seed"]).mean().unstack()
+        for method in methods[1:]:
+            assert table.loc[method, "geneval_mean"] == pytest.approx(means.loc[method].mean())
+            assert table.loc[method, "geneval_seed_sd"] == pytest.approx(means.loc[method].std())
+        seconds = results / "matched" / "tiny_sana" / "matcher" / "lora_finetune+seed=1"
+        record = json.loads((seconds / "match.json").read_text())
+        assert record["hypernoise"] == "results/training/tiny_sana/matcher/hypernoise+seed=1"
+        assert "training seeds (0, 1)" in (results / "tables" / "table1.md").read_text()
+        found = [str(each) for each in verify(survey(results), declared(finished / "workflows"))]
+        assert not [line for line in found if "table1" in line or "scores/main" in line]
+        done = snakemake(finished, "--cores", "2", config=of_two)
+        assert "Nothing to be done" in said(done)
+    finally:
+        assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
+
+
 def test_a_table_without_its_image_set_says_what_the_config_lacks(folder: Path) -> None:
     alone = {**SHIPPED, "image_sets": {}, "tables": ["table1"]}
     (folder / "alone.yaml").write_text(yaml.safe_dump(alone))

@@ -26,6 +26,7 @@ from harness.analysis.pairing import (
     stop_on,
     without_baseline,
 )
+from harness.analysis.training_seeds import FIRST_NOTES, said
 from harness.results.frames import SWAPPED
 
 #: The chance of any false claim among a table's gains.
@@ -59,7 +60,7 @@ def controls(
         One row per model, method, reward and steps but for the baseline, methods with their own
         reward first: n_images, n_prompts, and the gains ``gain_<measure>``,
         ``gain_<measure>_swapped`` and ``gain_<swapped_reward>``, each with the bounds of its 95 %
-        interval, clustered by prompt. The benchmark's is the plain mean of its tasks' gains,
+        interval, clustered by meaning. The benchmark's is the plain mean of its tasks' gains,
         others are means over images. ``survives_holm`` names the gains, each with its sign, that
         keep excluding 0 when all intervals of the table have to hold together at 95 % (Holm 1979).
 
@@ -95,6 +96,7 @@ def controls(
     by = ("model", is_swapped, "method", "steps")
     table = in_order(table.drop(columns=p_values), by, models, methods)
     table.attrs["columns"] = described(columns)
+    table.attrs[FIRST_NOTES] = said(paired.networks)
     return table
 
 

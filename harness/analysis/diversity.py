@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from harness.analysis import published
 from harness.analysis.interval_columns import columns_of, in_order
-from harness.analysis.pairing import CELL, name_cell, require, select, stop_on, without_baseline
-from harness.analysis.statistics import NO_INTERVAL, mean_interval
+from harness.analysis.pairing import (
+    CELL,
+    NETWORK,
+    SEED,
+    name_cell,
+    require,
+    select,
+    stop_on,
+    without_baseline,
+)
+from harness.analysis.statistics import NO_INTERVAL
+from harness.analysis.training_seeds import FIRST_NOTES, interval_of, said
 from harness.similarity.protocol import ENDINGS
 
-_KEY = [*CELL, "metric", "prompt_id"]
+_KEY = [*NETWORK, "metric", "prompt_id", "prompt_meaning"]
 
 
 def table(
@@ -33,8 +42,9 @@ def table(
 
     Returns:
         One row per model, method, reward and steps: world, n_prompts, n_images (of each prompt),
-        and for each metric its mean over all pairs, with the 95 % interval clustered by prompt; its
-        standard deviation over prompts (the paper's ±); and its change against the baseline with
+        and for each metric its mean over all pairs, with the 95 % interval clustered by meaning;
+        its standard deviation over prompts (the paper's ±), of several training seeds the mean of
+        theirs; and its change against the baseline with
         the interval of the paired differences, NaN for the baseline itself. Of a ``_distance``
         higher is more diverse, of a ``_similarity`` lower is. Published means stand beside ours
         where the benchmark is the paper's.
@@ -45,6 +55,9 @@ def table(
     """
     require(pairs, [*_KEY, "benchmark", "seed", "image_index", "other_index", "value"], "pairs")
     chosen, faults = select(pairs, models, methods)
+    sentences = said(chosen)
+    # A number, so that rows can be grouped by it.
+    chosen = chosen.assign(**{SEED: chosen[SEED].fillna(-1)})
     cells = chosen[list(CELL)].drop_duplicates().sort_values(list(CELL), ignore_index=True)
     stop_on(faults + _faults(chosen) + without_baseline(cells, baseline), "table7")
     means = chosen.groupby(_KEY)["value"].agg(["mean", "size"]).reset_index()
@@ -55,20 +68,24 @@ def table(
     for cell in cells.to_dict("records"):
         own = _by_metric(means, cell)
         base = _by_metric(means, {**cell, "method": baseline, "reward": ""})
-        row: dict[Any, Any] = {**cell, "n_prompts": len(own), "n_images": n_images}
+        sampled = own.index.to_frame(index=False)
+        prompts = sampled["prompt_id"]
+        row: dict[Any, Any] = {**cell, "n_prompts": prompts.nunique(), "n_images": n_images}
         for metric in own.columns:
-            values, prompts = own[metric].to_numpy(), own.index.to_numpy()
-            row |= columns_of(mean_interval(values, prompts), f"{metric}_mean")
-            row[f"{metric}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+            values = own[metric].to_numpy()
+            row |= columns_of(interval_of(values, sampled), f"{metric}_mean")
+            row[f"{metric}_std"] = float(own[metric].groupby(SEED).std().mean())
             change = NO_INTERVAL
             if cell["method"] != baseline:
-                change = mean_interval(values - base[metric].loc[prompts].to_numpy(), prompts)
+                of_base = base[metric].groupby("prompt_id").mean().loc[prompts].to_numpy()
+                change = interval_of(values - of_base, sampled)
             row |= columns_of(change, f"{metric}_change_mean")
         rows.append(row)
     by = ("model", "steps", "method", "reward")
     made = in_order(pd.DataFrame(rows), by, models, methods or [baseline])
     benchmark = str(chosen["benchmark"].iloc[0])
     made.insert(len(CELL), "world", published.world(benchmark))
+    made.attrs[FIRST_NOTES] = sentences
     return published.finished(made, "table7", benchmark, ())
 
 
@@ -85,19 +102,20 @@ def _faults(pairs: pd.DataFrame) -> list[str]:
     n_pairs = indices[("image_index", "size")]
     n_images = indices[("image_index", "nunique")] + 1
     whole = (n_pairs == n_images * (n_images - 1) // 2) & (n_images == n_images.max())
-    for *values, metric, prompt in whole.index[~whole]:
-        cell = name_cell(pd.Series(values, CELL))
+    for *values, metric, prompt, _ in whole.index[~whole]:
+        cell = name_cell(pd.Series(values, NETWORK))
         faults.append(f"{cell}, {metric} of {prompt}: pairs are missing")
-    n_prompts = whole.groupby(level=[*CELL, "metric"]).size().unstack(fill_value=0)
+    n_prompts = whole.groupby(level=[*NETWORK, "metric"]).size().unstack(fill_value=0)
     everything = pairs["prompt_id"].nunique()
     for values, row in n_prompts.iterrows():
-        cell = name_cell(pd.Series(values, CELL))
+        cell = name_cell(pd.Series(values, NETWORK))
         short = [f"{metric} of {n} prompts" for metric, n in row.items() if n != everything]
         faults += [f"{cell}: {', '.join(short)}, not of {everything}"] if short else []
     return faults
 
 
 def _by_metric(means: pd.DataFrame, cell: Mapping[Any, Any]) -> pd.DataFrame:
-    """Means [prompts, metrics] of one cell."""
+    """Means [prompts of each network, metrics] of one cell."""
     own = means[(means[list(CELL)] == pd.Series(cell)[list(CELL)]).all(axis=1)]
-    return own.pivot(index="prompt_id", columns="metric", values="mean")
+    sampled = [SEED, "prompt_id", "prompt_meaning"]
+    return own.pivot(index=sampled, columns="metric", values="mean")

@@ -1,11 +1,12 @@
 """What is measured on the images of a cell, and by how much that exceeds the baseline.
 
 Every table that shows scores gets them here, so that a gain over the base is the same number
-wherever it stands: paired image by image on the same noise, clustered by prompt.
+wherever it stands: paired image by image on the same noise, clustered by meaning.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,13 +24,14 @@ from harness.analysis.pairing import (
     baselines,
     choose,
     examples,
-    name_cell,
+    name_network,
     pair,
     require,
     select,
     stop_on,
     without_baseline,
 )
+from harness.analysis.seed_variance import seed_spread
 from harness.analysis.statistics import (
     Difference,
     Interval,
@@ -39,6 +41,7 @@ from harness.analysis.statistics import (
     proportion_interval,
     task_mean_interval,
 )
+from harness.analysis.training_seeds import FIRST_NOTES, said
 from harness.benchmarks import geneval
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.plan import TRAIN_METRIC
@@ -47,6 +50,8 @@ from harness.results.frames import LEFT_OUT, SWAPPED
 #: GenEval's verdicts, 1 or 0, and the reward that methods are trained on or search.
 CORRECT, TRAIN = geneval.CORRECT.name, TRAIN_METRIC
 _VERDICT = "_correct"
+#: Columns of what several training seeds, and several wordings of a prompt, come to.
+N_SEEDS, SEED_SD, N_MEANINGS = "n_training_seeds", "_seed_sd", "n_meanings"
 
 
 class Metrics(NamedTuple):
@@ -96,23 +101,41 @@ def stem_of(metric: str) -> str:
     return plain.removesuffix(_VERDICT) + SWAPPED * swapped
 
 
+class Rows(NamedTuple):
+    """What a number of a cell rests on, [n] each, network after network.
+
+    Attributes:
+        values: of a metric.
+        others: those of the baseline's images from the same prompts and noise.
+        tasks, meanings: of the prompts, by number.
+        seeds: training seed of the network behind each; None where there is one network only.
+    """
+
+    values: Floats
+    others: Floats
+    tasks: Integers
+    meanings: Integers
+    seeds: Integers | None
+
+
 @dataclass(frozen=True)
 class Cell:
     """The images of one model, method, reward and steps, and those of its baseline.
 
+    A trained method has those of a network for each training seed.
+
     Attributes:
-        paired: the scores of C cells on P pictures.
+        paired: the scores of K networks on P pictures.
         index: of the cell, in [0, C).
         base: of its baseline; None where nothing is compared.
-        tasks, prompts: [P], the task and the prompt of each picture, by number.
+        codes: ``task``, ``prompt_id`` and ``prompt_meaning`` of each picture [P], by number.
         rows: kind of frame -> the cell's own rows.
     """
 
     paired: Paired
     index: int
     base: int | None
-    tasks: Integers
-    prompts: Integers
+    codes: Mapping[str, Integers]
     rows: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def identity(self, name: str) -> Any:
@@ -120,29 +143,36 @@ class Cell:
         return self.paired.cells[name].iloc[self.index]
 
     def has(self, metric: str, task: str = "") -> Flags:
-        """[P], which pictures have a value of a metric; of one task only, if it is named."""
-        there: Flags = ~np.isnan(self.paired.scores[metric][self.index])
+        """[S, P], which pictures of its S networks have a value of a metric; of one task only, if
+        it is named."""
+        own = self.paired.networks_of(self.index)
+        there: Flags = ~np.isnan(self.paired.scores[metric][own])
         return there & (self.paired.pictures["task"] == task).to_numpy() if task else there
 
     def n_images(self, metric: str) -> int:
         """How many images have a value of a metric."""
         return int(self.has(metric).sum())
 
-    def n_prompts(self, metric: str) -> int:
-        """How many prompts these images have."""
-        return len(np.unique(self.prompts[self.has(metric)]))
+    def n_different(self, name: str, metric: str) -> int:
+        """How many prompts (``prompt_id``) these images have, or how many meanings."""
+        return len(np.unique(self.codes[name][self.has(metric).any(axis=0)]))
 
     def mean(self, metric: str, task: str = "") -> Interval:
         """The mean over images, of one task if it is named; of verdicts it is a share."""
-        rows = self.has(metric, task)
-        of = proportion_interval if metric.endswith(_VERDICT) else bootstrap_interval
-        return of(self._values(metric, self.index)[rows], self.prompts[rows])
+        own = self._rows(metric, task)
+        if not metric.endswith(_VERDICT):
+            return bootstrap_interval(
+                own.values, own.meanings, tasks=None if task else own.tasks, seeds=own.seeds
+            )
+        if own.seeds is None:
+            return proportion_interval(own.values, own.meanings)
+        one_task = np.zeros_like(own.tasks)
+        return task_mean_interval(own.values, one_task, own.meanings, seeds=own.seeds)
 
     def task_mean(self, metric: str) -> Interval:
         """The plain mean of the tasks' means."""
-        rows = self.has(metric)
-        values = self._values(metric, self.index)[rows]
-        return task_mean_interval(values, self.tasks[rows], self.prompts[rows])
+        own = self._rows(metric)
+        return task_mean_interval(own.values, own.tasks, own.meanings, seeds=own.seeds)
 
     def gain(self, metric: str, task: str = "", by_task: bool = False) -> Difference:
         """The mean of a metric less the baseline's, image by image.
@@ -152,15 +182,30 @@ class Cell:
             task: the only one whose images count; all do if empty.
             by_task: whether it is the plain mean of the tasks' gains, or that of all images.
         """
-        rows = self.has(metric, task)
-        base = self.index if self.base is None else self.base
-        values, others = (self._values(metric, cell)[rows] for cell in (self.index, base))
-        groups = self.tasks[rows] if by_task else np.zeros(int(rows.sum()), dtype=np.int64)
-        return paired_difference(values, others, groups, self.prompts[rows])
+        own = self._rows(metric, task)
+        tasks = own.tasks if by_task else np.zeros_like(own.tasks)
+        return paired_difference(own.values, own.others, tasks, own.meanings, seeds=own.seeds)
 
-    def _values(self, metric: str, cell: int) -> Floats:
-        values: Floats = self.paired.scores[metric][cell]
-        return values
+    @property
+    def n_training_seeds(self) -> int:
+        """How many networks it has; 0 where nothing is trained."""
+        return len(self.paired.seeds_of(self.index))
+
+    def seed_sd(self, metric: str, by_task: bool = True, gain: bool = False) -> float:
+        """The standard deviation over training seeds of a mean, or of a gain; NaN for one seed."""
+        own = self._rows(metric)
+        values = own.values - own.others if gain else own.values
+        tasks = own.tasks if by_task else None
+        return math.nan if own.seeds is None else seed_spread(values, tasks, own.seeds)
+
+    def _rows(self, metric: str, task: str = "") -> Rows:
+        own, there = self.paired.networks_of(self.index), self.has(metric, task)
+        base = self.index if self.base is None else self.base
+        scores, partners = self.paired.scores[metric], self.paired.partners(self.index, base)
+        network, picture = np.nonzero(there)
+        seeds = np.array(self.paired.seeds_of(self.index))[network] if len(own) > 1 else None
+        tasks, meanings = (self.codes[name][picture] for name in ("task", "prompt_meaning"))
+        return Rows(scores[own][there], scores[partners][there], tasks, meanings, seeds)
 
 
 def tabulate(
@@ -171,22 +216,32 @@ def tabulate(
 ) -> pd.DataFrame:
     """A row per cell, in the cells' order: what identifies it, and the columns.
 
+    What tells of several training seeds, or of several wordings of a prompt, is left out where
+    there are none.
+
     Args:
         frames: kind -> rows of all cells, which columns find as ``cell.rows[kind]``.
     """
     # Numbers are a hundred times faster to group by than names.
-    tasks, prompts = (
-        pd.factorize(paired.pictures[name], sort=True)[0].astype(np.int64)
-        for name in ("task", "prompt_id")
-    )
+    codes = {
+        name: pd.factorize(paired.pictures[name], sort=True)[0].astype(np.int64)
+        for name in ("task", "prompt_id", "prompt_meaning")
+    }
     by_cell = {kind: dict(iter(rows.groupby(list(CELL)))) for kind, rows in (frames or {}).items()}
     rows = []
     for index, base in enumerate(baselines(paired.cells, baseline)):
         key = tuple(paired.cells.iloc[index])
         own = {kind: found[key] for kind, found in by_cell.items() if key in found}
-        cell = Cell(paired, index, base, tasks, prompts, own)
+        cell = Cell(paired, index, base, codes, own)
         rows.append({name: v for column in columns for name, v in column.cells(cell).items()})
-    return pd.concat([paired.cells, pd.DataFrame(rows)], axis=1)
+    table = pd.concat([paired.cells, pd.DataFrame(rows)], axis=1)
+    needless = [] if len(paired.networks) > len(paired.cells) else [N_SEEDS]
+    needless += [name for name in map(str, table) if needless and name.endswith(SEED_SD)]
+    if N_MEANINGS in table and table[N_MEANINGS].equals(table["n_prompts"]):
+        needless.append(N_MEANINGS)
+    table = table.drop(columns=needless, errors="ignore")
+    table.attrs[FIRST_NOTES] = said(paired.networks)
+    return table
 
 
 def correct(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -208,8 +263,9 @@ def scored(metrics: Metrics, each_task: bool = False, gain: bool = False) -> lis
     return [
         *sizes(main),
         Column(f"{stem}_mean", lambda c: c.task_mean(main), "mean of the tasks", best="highest"),
+        seed_sd(stem, main),
         *(mean(f"{stem}_{task}", main, task) for task in tasks),
-        *([gain_over_base(main)] if gain else []),
+        *([gain_over_base(main), seed_sd("gain", main, gain=True)] if gain else []),
         *(mean(f"{reward}_mean", reward) for reward in metrics.rewards),
     ]
 
@@ -218,8 +274,26 @@ def sizes(metric: str) -> list[Column]:
     """On how many images, of how many prompts, a metric rests."""
     return [
         Column("n_images", lambda c: c.n_images(metric), "images that were scored"),
-        Column("n_prompts", lambda c: c.n_prompts(metric), "prompts of these images"),
+        Column(
+            "n_prompts", lambda c: c.n_different("prompt_id", metric), "prompts of these images"
+        ),
+        Column(
+            N_MEANINGS,
+            lambda c: c.n_different("prompt_meaning", metric),
+            "different things that these prompts ask for",
+        ),
+        Column(N_SEEDS, lambda c: c.n_training_seeds, "networks, trained with as many seeds"),
     ]
+
+
+def seed_sd(stem: str, metric: str, by_task: bool = True, gain: bool = False) -> Column:
+    """A column with the standard deviation over training seeds of a metric's mean or gain."""
+    return Column(
+        f"{stem}{SEED_SD}",
+        lambda c: c.seed_sd(metric, by_task, gain),
+        "standard deviation over training seeds",
+        form="measured",
+    )
 
 
 def mean(name: str, metric: str, task: str = "") -> Column:
@@ -272,10 +346,12 @@ def _strange(paired: Paired, metric: str) -> list[str]:
     faults = []
     if len(benchmarks) > 1:
         faults.append(f"one benchmark per table, these are {', '.join(benchmarks)}")
-    homes = pictures[["prompt_id", "task"]].drop_duplicates()
-    double = sorted(homes["prompt_id"][homes["prompt_id"].duplicated()].unique())
-    if double:
-        faults.append(f"prompts in more than one task: {examples([repr(name) for name in double])}")
+    for column, what in (("prompt_id", "prompts"), ("prompt_meaning", "meanings of prompts")):
+        homes = pictures[[column, "task"]].drop_duplicates()
+        double = sorted(homes[column][homes[column].duplicated()].unique())
+        if double:
+            named = examples([repr(name) for name in double])
+            faults.append(f"{what} in more than one task: {named}")
     if metric != CORRECT:
         return faults
     unknown_tasks = sorted(set(pictures["task"]) - set(TASKS))
@@ -283,7 +359,7 @@ def _strange(paired: Paired, metric: str) -> list[str]:
         named = ", ".join(unknown_tasks)
         faults.append(f"tasks {named} are none of GenEval's: {', '.join(TASKS)}")
     for index, values in enumerate(paired.scores.get(CORRECT, [])):
-        name = name_cell(paired.cells.iloc[index])
+        name = name_network(paired.networks, index)
         given = values[np.isfinite(values)]
         odd = given[(given != 0) & (given != 1)]
         faults += [f"{name}: {CORRECT} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []

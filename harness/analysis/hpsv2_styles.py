@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analysis.interval_columns import columns_of, in_order
-from harness.analysis.pairing import CELL, choose, missing, require, stop_on
-from harness.analysis.statistics import mean_interval, task_mean_interval
+from harness.analysis.pairing import CELL, NETWORK, choose, missing, require, stop_on
+from harness.analysis.statistics import task_mean_interval
+from harness.analysis.training_seeds import FIRST_NOTES, interval_of, said, seeds_in
 from harness.benchmarks.tasks import STYLES
 
 METRIC = "hpsv2_1"
@@ -30,28 +31,31 @@ def table(
 
     Returns:
         One row per model, method, reward and steps: n_images, ``<metric>_mean``, the plain mean of
-        the four styles, and the mean of each style, all with 95 % intervals clustered by prompt.
+        the four styles, and the mean of each style, all with 95 % intervals clustered by meaning.
 
     Raises:
         FrameError: a method or a style is missing, or methods have other images.
     """
-    require(scores, [*CELL, "metric", "task", "prompt_id", "image_index", "value"], "scores")
+    needed = ["metric", "task", "prompt_id", "prompt_meaning", "image_index", "value"]
+    require(scores, [*NETWORK, *needed], "scores")
     faults = missing(scores, models, methods)
     chosen = choose(scores[scores["metric"] == metric], models, methods)
     stop_on(faults + _faults(chosen, metric), "a table of styles")
     rows = []
     for cell, own in chosen.groupby(list(CELL)):
-        values, prompt_ids = own["value"].to_numpy(), own["prompt_id"].to_numpy()
-        total = task_mean_interval(values, own["task"].to_numpy(), prompt_ids)
+        values, meanings = own["value"].to_numpy(), own["prompt_meaning"].to_numpy()
+        total = task_mean_interval(values, own["task"].to_numpy(), meanings, seeds=seeds_in(own))
         row = {**dict(zip(CELL, cell, strict=True)), "n_images": total.n}
         row |= columns_of(total, f"{metric}_mean")
         for style in STYLES:
             of_style = (own["task"] == style).to_numpy()
-            found = mean_interval(values[of_style], prompt_ids[of_style])
+            found = interval_of(values[of_style], own[of_style])
             row |= columns_of(found, f"{metric}_{style.replace('-', '_')}_mean")
         rows.append(row)
     by = ("model", "steps", "method", "reward")
-    return in_order(pd.DataFrame(rows), by, models, methods)
+    made = in_order(pd.DataFrame(rows), by, models, methods)
+    made.attrs[FIRST_NOTES] = said(chosen)
+    return made
 
 
 def _faults(scores: pd.DataFrame, metric: str) -> list[str]:
@@ -65,6 +69,6 @@ def _faults(scores: pd.DataFrame, metric: str) -> list[str]:
         return [f"no image of {', '.join(lacking)}"]
     # A picture that one method has and another lacks would shift a mean.
     pictures = scores.groupby(["prompt_id", "image_index"]).size()
-    n_cells = len(scores[list(CELL)].drop_duplicates())
-    gaps = [f"{prompt} {index}" for prompt, index in pictures.index[pictures != n_cells]]
+    n_networks = len(scores[list(NETWORK)].drop_duplicates())
+    gaps = [f"{prompt} {index}" for prompt, index in pictures.index[pictures != n_networks]]
     return [f"not scored for every method: {', '.join(gaps)}"] if gaps else []

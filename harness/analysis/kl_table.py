@@ -13,10 +13,10 @@ from harness.analysis.pairing import require, select, stop_on
 from harness.analysis.statistics import NO_INTERVAL, mean_interval
 from harness.results import frames
 
-_NETWORK = ("model", "method", "reward", "step")
+_CHECKPOINT = ("model", "method", "reward", "training_seed", "step")
 _INTERVALS = ("half_squared_norm_nats", "dropped_nats", "kl_nats")
 TABLE_COLUMNS = (
-    *_NETWORK,
+    *_CHECKPOINT,
     "is_kept",
     "temperature",
     "n_images",
@@ -51,9 +51,10 @@ def kl_table(
         models, methods: what to show, in this order; all by name if None.
 
     Returns:
-        One row per model, method, reward and step, with :data:`TABLE_COLUMNS`. Terms are means
-        over images, in nats, with 95 % intervals clustered by prompt. ``temperature`` is that of
-        the sum over dimensions, whatever the training used (1 / d of it for the mean).
+        One row per model, method, reward, training seed and step, with :data:`TABLE_COLUMNS`.
+        Terms are means over images, in nats, with 95 % intervals clustered by meaning.
+        ``temperature`` is that of the sum over dimensions, whatever the training used (1 / d of it
+        for the mean).
         ``largest_singular_value`` is the largest over images: L of theorem 1 from below;
         ``share_above_1`` the share of images where it is 1 or more; ``bound_nats`` the theorem's
         bound for that L, missing for L >= 1; ``bound_holds`` whether there is a bound and the
@@ -69,11 +70,12 @@ def kl_table(
     stop_on(faults, "audit")
     found = pd.DataFrame(
         [
-            dict(zip(_NETWORK, key, strict=True)) | _summary(group, temperatures or {})
-            for key, group in rows.groupby(list(_NETWORK))
+            dict(zip(_CHECKPOINT, key, strict=True)) | _summary(group, temperatures or {})
+            for key, group in rows.groupby(list(_CHECKPOINT), dropna=False)
         ]
     )
-    return in_order(found, _NETWORK, models, methods)[list(TABLE_COLUMNS)]
+    table = in_order(found, _CHECKPOINT, models, methods)[list(TABLE_COLUMNS)]
+    return table.astype({"training_seed": "Int64"})
 
 
 def _summary(
@@ -90,7 +92,7 @@ def _summary(
         # A singular I + J makes the mean infinite, without an interval.
         found = NO_INTERVAL._replace(mean=float(values.mean()))
         if np.isfinite(values).all():
-            found = mean_interval(values.to_numpy(), rows["prompt_id"].to_numpy())
+            found = mean_interval(values.to_numpy(), rows["prompt_meaning"].to_numpy())
         means |= columns_of(found, term)
     return means | {
         "is_kept": bool(first["is_kept"]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -26,8 +27,11 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 
 #: What identifies one row of a comparison, a *cell*.
 CELL = ("model", "method", "reward", "steps")
+#: Of a cell whose method is trained with several seeds, each *network*'s images.
+SEED = "training_seed"
+NETWORK = (*CELL, SEED)
 #: What identifies an image within it, a *picture*: the same for all that share prompt and noise.
-PICTURE = tuple(column.name for column in IDENTITY if column.name not in CELL)
+PICTURE = tuple(column.name for column in IDENTITY if column.name not in NETWORK)
 
 _EXAMPLES = 3
 
@@ -38,17 +42,51 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True)
 class Paired:
-    """Scores of C cells on P pictures.
+    """Scores of C cells, which are K networks together, on P pictures.
 
     Attributes:
-        cells: [C] rows of :data:`CELL`, sorted.
+        networks: [K] rows of :data:`NETWORK`, sorted; the seed of what trains nothing is missing.
         pictures: [P] rows of :data:`PICTURE`, sorted.
-        scores: metric -> [C, P] in the metric's unit; NaN where a cell lacks a picture.
+        scores: metric -> [K, P] in the metric's unit; NaN where a network lacks a picture.
     """
 
-    cells: pd.DataFrame
+    networks: pd.DataFrame
     pictures: pd.DataFrame
     scores: Mapping[str, Floats]
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """[C] rows of :data:`CELL`, sorted."""
+        return self.networks[list(CELL)].drop_duplicates(ignore_index=True)
+
+    @cached_property
+    def cell_of(self) -> Integers:
+        """[K], the cell of each network."""
+        codes = self.networks.groupby(list(CELL), sort=False).ngroup()
+        return np.asarray(codes, dtype=np.int64)
+
+    def networks_of(self, cell: int) -> Integers:
+        """The places of a cell's networks among all, by their seed."""
+        return np.asarray(np.flatnonzero(self.cell_of == cell), dtype=np.int64)
+
+    def seeds_of(self, cell: int) -> list[int]:
+        """The training seeds of a cell; none where nothing was trained."""
+        return [int(s) for s in self.networks[SEED].iloc[self.networks_of(cell)].dropna()]
+
+    def partners(self, cell: int, base: int) -> Integers:
+        """For each network of a cell that of its baseline: of several the one of its seed.
+
+        Raises:
+            FrameError: the baseline has several, and none of that seed.
+        """
+        own, others = self.networks_of(cell), self.networks_of(base)
+        if len(others) == 1:
+            return np.resize(others, len(own))
+        if not set(self.seeds_of(cell)) <= set(self.seeds_of(base)):
+            named = (name_cell(self.cells.iloc[index]) for index in (cell, base))
+            raise FrameError(" has other training seeds than ".join(named))
+        at = dict(zip(self.seeds_of(base), others, strict=True))
+        return np.array([at[seed] for seed in self.seeds_of(cell)], dtype=np.int64)
 
     @property
     def benchmark(self) -> str:
@@ -78,12 +116,12 @@ def pair(
     Raises:
         FrameError: a column is missing or there are no rows, so that nothing can be laid out.
     """
-    require(scores, (*CELL, *PICTURE, "metric", "value"), "scores")
+    require(scores, (*NETWORK, *PICTURE, "metric", "value"), "scores")
     found = sorted(scores["metric"].unique())
     faults = [str(unknown("metric", n, found, "scores")) for n in metrics if n not in found]
     present = [name for name in metrics if name in found]
     if images is not None:
-        require(images, (*CELL, *PICTURE), "images")
+        require(images, (*NETWORK, *PICTURE), "images")
     if not present:
         raise FrameError("; ".join(faults))
     layout = _Layout.of(scores, present, images)
@@ -183,18 +221,25 @@ def name_cell(cell: pd.Series[Any]) -> str:
     return f"{cell['model']} {cell['method']}{reward}, steps {cell['steps']}"
 
 
+def name_network(networks: pd.DataFrame, place: int) -> str:
+    """One of some networks in words: its cell, and its seed where the cell has several."""
+    row, cells = networks.iloc[place], networks[list(CELL)]
+    is_alone = (cells == row[list(CELL)]).all(axis=1).sum() == 1
+    return name_cell(row) + ("" if is_alone else f", training seed {row[SEED]}")
+
+
 @dataclass(frozen=True)
 class _Layout:
     """Numbers instead of names, so that a million rows take a second.
 
     Attributes:
-        places: per score row its metric, cell and picture.
+        places: per score row its metric, network and picture.
         values: the score rows' values.
-        made: [C, P], image rows of each picture; None where no images were given.
-        left_out: [M, C, P], whether a metric leaves out a cell's picture.
+        made: [K, P], image rows of each picture; None where no images were given.
+        left_out: [M, K, P], whether a metric leaves out a network's picture.
     """
 
-    cells: pd.DataFrame
+    networks: pd.DataFrame
     pictures: pd.DataFrame
     metrics: Sequence[str]
     places: tuple[Integers, Integers, Integers]
@@ -209,24 +254,24 @@ class _Layout:
         endings = [metric + LEFT_OUT for metric in metrics]
         kept, left_out = (scores[scores["metric"].isin(names)] for names in (metrics, endings))
         frames = [kept, left_out, *([] if images is None else [images])]
-        cells, cell_codes = _code(frames, CELL)
+        networks, network_codes = _code(frames, NETWORK)
         pictures, picture_codes = _code(frames, PICTURE)
         values = kept["value"].to_numpy(dtype=np.float64, na_value=np.nan)
-        shape = (len(cells), len(pictures))
-        made = None if images is None else _count((cell_codes[2], picture_codes[2]), shape)
-        places = (_places(kept, metrics), cell_codes[0], picture_codes[0])
-        excused = (_places(left_out, endings), cell_codes[1], picture_codes[1])
+        shape = (len(networks), len(pictures))
+        made = None if images is None else _count((network_codes[2], picture_codes[2]), shape)
+        places = (_places(kept, metrics), network_codes[0], picture_codes[0])
+        excused = (_places(left_out, endings), network_codes[1], picture_codes[1])
         flags = _count(excused, (len(metrics), *shape)) > 0
-        return cls(cells, pictures, metrics, places, values, made, flags)
+        return cls(networks, pictures, metrics, places, values, made, flags)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self.metrics), len(self.cells), len(self.pictures)
+        return len(self.metrics), len(self.networks), len(self.pictures)
 
     def paired(self) -> Paired:
         grid = np.full(self.shape, np.nan)
         grid[self.places] = self.values
-        return Paired(self.cells, self.pictures, dict(zip(self.metrics, grid, strict=True)))
+        return Paired(self.networks, self.pictures, dict(zip(self.metrics, grid, strict=True)))
 
     def faults(self) -> list[str]:
         """What is wrong with single scores and image rows."""
@@ -244,18 +289,18 @@ class _Layout:
         return lines
 
     def unpaired(self, baseline: str | None) -> list[str]:
-        """Which cells have other images than the one they are compared with."""
+        """Which networks have other images than the one they are compared with."""
         have = _count(self.places, self.shape).sum(axis=0) > 0
         lines = []
-        for group in self.cells.groupby(["model", "steps"]).groups.values():
-            members = self.cells.loc[group].sort_values(["method", "reward"])
+        for group in self.networks.groupby(["model", "steps"]).groups.values():
+            members = self.networks.loc[group].sort_values(["method", "reward", SEED])
             if baseline is not None:
                 members = members[members["method"] == baseline]
             pairs = ((cell, other) for other in members.index[:1] for cell in group.drop(other))
             for one, two in (both for pair in pairs for both in (pair, pair[::-1])):
                 extra = have[one] & ~have[two]
                 if extra.any():
-                    with_it, lacking = (name_cell(self.cells.iloc[index]) for index in (one, two))
+                    with_it, lacking = (name_network(self.networks, index) for index in (one, two))
                     lines.append(
                         f"{lacking}: lacks {extra.sum()} of the images that {with_it} has: "
                         f"{self._pictures(extra)}"
@@ -263,11 +308,11 @@ class _Layout:
         return lines
 
     def _lines(self, at: Flags, layers: Sequence[str], what: str) -> list[str]:
-        """One line per layer and cell in which a [layers, C, P] flag is up."""
+        """One line per layer and network in which a [layers, K, P] flag is up."""
         return [
-            f"{name_cell(self.cells.iloc[cell])}: {layers[layer]}: {what}: "
-            f"{self._pictures(at[layer, cell])}"
-            for layer, cell in np.argwhere(at.any(axis=2))
+            f"{name_network(self.networks, network)}: {layers[layer]}: {what}: "
+            f"{self._pictures(at[layer, network])}"
+            for layer, network in np.argwhere(at.any(axis=2))
         ]
 
     def _pictures(self, at: Flags) -> str:
@@ -288,6 +333,7 @@ def _code(
 ) -> tuple[pd.DataFrame, list[Integers]]:
     """Number the distinct values of some columns, the same in all frames, in sorted order."""
     stacked = pd.concat([frame[list(columns)] for frame in frames], ignore_index=True)
+    stacked = stacked.astype({SEED: "Int64"} if SEED in columns else {})
     codes = stacked.groupby(list(columns), sort=True, dropna=False).ngroup().to_numpy(np.int64)
     _, first = np.unique(codes, return_index=True)
     ends = np.cumsum([len(frame) for frame in frames])[:-1]

@@ -56,7 +56,7 @@ def regularisation(
         training_steps, half_squared_norm_nats (half the mean squared norm of the displacement,
         on validation prompts; NaN without a noise network), n_images, n_prompts, geneval_mean and
         the mean of every reward with 95 % intervals, and the gains ``gain_<measure>`` over the
-        baseline with theirs, paired and clustered by prompt. With pairs, also the mean of each of
+        baseline with theirs, paired and clustered by meaning. With pairs, also the mean of each of
         their metrics, over all pairs.
 
     Raises:
@@ -65,7 +65,8 @@ def regularisation(
     """
     if not settings:
         raise FrameError("regularisation: settings are empty, must say what tells methods apart")
-    require(training, ("model", "method", "kind", "step", "name", "value"), "training")
+    own = ("model", "method", "training_seed", "kind", "step", "name", "value")
+    require(training, own, "training")
     metrics = metrics_of(scores, metric, judges)
     methods = dict.fromkeys(method for own in settings.values() for method in own)
     paired, faults = lay_out(scores, metrics, list(settings), [baseline, *methods], None, baseline)
@@ -95,8 +96,9 @@ def regularisation(
     if pairs is not None:
         require(pairs, (*CELL, "metric", "value"), "pairs")
         means = pairs.pivot_table("value", list(CELL), "metric").add_suffix("_mean")
-        means = means.rename_axis(columns=None).reset_index()
+        means, attrs = means.rename_axis(columns=None).reset_index(), table.attrs
         table = table.merge(means, on=list(CELL), how="left")
+        table.attrs = attrs
     table.attrs["columns"] = described(columns)
     return table
 
@@ -116,8 +118,10 @@ def _states(
                 at = "kept step" if step is None else f"validation at step {step}"
                 faults.append(f"{model}: the training {name!r} has no {at}")
                 continue
-            state = {**setting, "training_steps": int(rows["step"].iloc[0])}
-            values = dict(zip(rows["name"], rows["value"], strict=True))
+            # Means over training seeds, whose kept steps differ.
+            steps = rows.groupby("training_seed", dropna=False)["step"].first()
+            state = {**setting, "training_steps": round(float(steps.mean()))}
+            values = rows.groupby("name")["value"].mean()
             if _MOVED in values:
                 state[_MOVED] = float(values[_MOVED])
             elif "delta_rms" in values:

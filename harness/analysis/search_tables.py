@@ -9,8 +9,18 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
-from harness.analysis.pairing import CELL, PICTURE, FrameError, require, select, stop_on
-from harness.analysis.statistics import mean_interval, proportion_interval
+from harness.analysis.pairing import (
+    CELL,
+    NETWORK,
+    PICTURE,
+    SEED,
+    FrameError,
+    require,
+    select,
+    stop_on,
+)
+from harness.analysis.statistics import proportion_interval
+from harness.analysis.training_seeds import FIRST_NOTES, interval_of, said, seeds_in
 
 WARM_START_COLUMNS = (
     "model",
@@ -31,7 +41,7 @@ WARM_START_COLUMNS = (
 )
 #: Scored images after which :func:`search_budgets` looks at a search.
 BUDGETS = (1, 2, 5, 10, 20, 50)
-_SCORED = (*CELL, *PICTURE, "iteration", "nfe", "value", "best_value")
+_SCORED = (*NETWORK, *PICTURE, "iteration", "nfe", "value", "best_value")
 
 
 def search_curve(
@@ -40,7 +50,7 @@ def search_curve(
     models: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The reward of the best image so far, mean over images, at every iteration.
+    """The reward of the best image so far, mean over images and networks, at every iteration.
 
     Args:
         trajectories: trajectory rows of one benchmark.
@@ -80,7 +90,7 @@ def search_budgets(
     Returns:
         One row per model, method, reward, steps and scored_images: nfe; best_value, the mean over
         images of the best reward so far, and gain_over_first, that minus the reward of the first
-        image, each with its 95 % interval, clustered by prompt; n_images and n_prompts.
+        image, each with its 95 % interval, clustered by meaning; n_images and n_prompts.
 
     Raises:
         FrameError: a budget is below 1, a search is missing, or it has not as many images at every
@@ -99,20 +109,24 @@ def search_budgets(
     nfe = rows.groupby([*CELL, "iteration"])["nfe"].mean()
     found = []
     for cell, grid in grids.items():
-        prompts = grid.index.get_level_values("prompt_id").to_numpy()
-        first = grid.iloc[:, 0].to_numpy()
+        sampled, first = grid.index.to_frame(index=False), grid.iloc[:, 0].to_numpy()
         for n in (n for n in map(int, grid.columns) if n in budgets):
             row = {**dict(zip(CELL, cell, strict=True)), "scored_images": n, "nfe": nfe[(*cell, n)]}
             best = grid[n].to_numpy()
-            row |= columns_of(mean_interval(best, prompts), "best_value")
-            row |= columns_of(mean_interval(best - first, prompts), "gain_over_first")
-            found.append(row | {"n_images": len(prompts), "n_prompts": len(set(prompts))})
-    return in_order(pd.DataFrame(found), (*CELL, "scored_images"), models, methods)
+            row |= columns_of(interval_of(best, sampled), "best_value")
+            row |= columns_of(interval_of(best - first, sampled), "gain_over_first")
+            n_prompts = sampled["prompt_id"].nunique()
+            found.append(row | {"n_images": len(sampled), "n_prompts": n_prompts})
+    table = in_order(pd.DataFrame(found), (*CELL, "scored_images"), models, methods)
+    table.attrs[FIRST_NOTES] = said(rows)
+    return table
 
 
 def _by_iteration(rows: pd.DataFrame) -> pd.DataFrame:
-    """The best reward so far of one search: images by iterations, both in order."""
-    grid = rows.pivot(index=list(PICTURE), columns="iteration", values="best_value")
+    """The best reward so far of one search: images of its networks by iterations, both in order."""
+    # A number, so that what trains nothing has rows, too.
+    rows = rows.assign(**{SEED: rows[SEED].fillna(-1)})
+    grid = rows.pivot(index=[SEED, *PICTURE], columns="iteration", values="best_value")
     return grid.sort_index().sort_index(axis=1)
 
 
@@ -142,7 +156,7 @@ def warm_start(
     Returns:
         One row per model and pair, with n_images and n_prompts. Rewards are means over images of
         the best so far: cold_start, cold_end, warm_start, warm_end, each with its 95 % interval,
-        clustered by prompt, as all intervals here. ``warm_iterations_to_cold_end`` is the first
+        clustered by meaning, as all intervals here. ``warm_iterations_to_cold_end`` is the first
         iteration at which the warm search is as good as the cold one at its end,
         ``share_of_iterations`` its share of all; ``cold_iterations_to_warm_start`` the first at
         which the cold one is as good as the warm one at its first; NaN where that is never.
@@ -176,29 +190,36 @@ def warm_start(
         row["share_of_iterations"] = reached / len(one)
         row["cold_iterations_to_warm_start"] = _first(one, two["best_value"].iloc[0])
         rows.append(row)
-    return pd.DataFrame(rows)[list(WARM_START_COLUMNS)]
+    table = pd.DataFrame(rows)[list(WARM_START_COLUMNS)]
+    table.attrs[FIRST_NOTES] = said(select(trajectories, models, named)[0])
+    return table
 
 
 def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> dict[str, float]:
     of_model = trajectories[trajectories["model"] == model]
     one, two = (_by_iteration(of_model[of_model["method"] == name]) for name in (cold, warm))
-    before, after = one.to_numpy(), two.to_numpy()
-    prompts = one.index.get_level_values("prompt_id").to_numpy()
+    cold_ones, warm_ones = (grid.index.to_frame(index=False) for grid in (one, two))
+    # Each network's images from the cold search's of the same prompts and noise.
+    partners = one.droplevel(SEED).loc[list(warm_ones[list(PICTURE)].itertuples(index=False))]
+    before, after = partners.to_numpy(), two.to_numpy()
     ends = before[:, -1]
     half = min(max(1, before.shape[1] // 2), after.shape[1])
     gains = after[:, half - 1] - ends
     measured = {
-        "cold_start": before[:, 0],
-        "cold_end": ends,
         "warm_start": after[:, 0],
         "warm_end": after[:, -1],
         "gain_at_half": gains,
         "gain_at_end": after[:, -1] - ends,
     }
-    found: dict[str, float] = {"n_images": len(prompts), "n_prompts": len(set(prompts))}
+    n_prompts = warm_ones["prompt_id"].nunique()
+    found: dict[str, float] = {"n_images": len(warm_ones), "n_prompts": n_prompts}
+    for name, place in (("cold_start", 0), ("cold_end", -1)):
+        found |= columns_of(interval_of(one.iloc[:, place].to_numpy(), cold_ones), name)
     for name, values in measured.items():
-        found |= columns_of(mean_interval(values, prompts), name)
-    share = proportion_interval(gains >= 0, prompts)
+        found |= columns_of(interval_of(values, warm_ones), name)
+    share = interval_of(gains >= 0, warm_ones)
+    if seeds_in(warm_ones) is None:
+        share = proportion_interval(gains >= 0, warm_ones["prompt_meaning"])
     found |= columns_of(share, "images_reached_at_half")
     # The first iteration, by image, at which the warm search has got to the cold one's end.
     reached = after >= ends[:, None]
@@ -218,6 +239,7 @@ def _unlike(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> lis
     several = [name for name, own in rows.items() if len(own[list(CELL)].drop_duplicates()) > 1]
     if several:
         return [f"{model}: {name} is there with several rewards or steps" for name in several]
-    one, two = (set(own[list(PICTURE)].itertuples(index=False, name=None)) for own in rows.values())
-    n = len(one ^ two)
+    networks = [n for own in rows.values() for _, n in own.groupby(SEED, dropna=False)]
+    sets = [set(own[list(PICTURE)].itertuples(index=False, name=None)) for own in networks]
+    n = max(len(found ^ sets[0]) for found in sets)
     return [f"{model}: {cold} and {warm} differ in {n} images"] if n else []

@@ -32,7 +32,7 @@ from harness.analysis.costs import (
 )
 from harness.analysis.gains import CORRECT, Metrics, correct, lay_out, metrics_of, scored, tabulate
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import CELL, PICTURE, FrameError, choose, require, stop_on
+from harness.analysis.pairing import CELL, PICTURE, SEED, FrameError, choose, require, stop_on
 
 
 def table1(
@@ -63,7 +63,7 @@ def table1(
     Returns:
         One row per model, method, reward and steps, and where the benchmark is the paper's the
         published numbers next to ours (:func:`harness.analysis.published.beside`). GenEval is in
-        [0, 1], its mean the plain one of the six tasks; intervals are at 95 %, clustered by prompt
+        [0, 1], its mean the plain one of the six tasks; intervals are at 95 %, clustered by meaning
         (:mod:`harness.analysis.statistics`); p_holm is that of no gain, corrected for all gains of
         the table; generation_ms and end_to_end_ms are medians per image of n_timings calls, their
         intervals from order statistics and missing below six; params_m in millions.
@@ -124,7 +124,8 @@ def methods(
         if rows is None:
             # What makes no attempts fails in none.
             return 0.0
-        return float(rows["value"].isna().groupby([rows[name] for name in PICTURE]).sum().mean())
+        image = [rows[name] for name in (SEED, *PICTURE)]
+        return float(rows["value"].isna().groupby(image, dropna=False).sum().mean())
 
     columns += [Column("failed_attempts", failed, "attempts without an image, per image")]
     return _compared("", columns, metrics, frames, models, methods, baseline, batch_size)

@@ -29,13 +29,13 @@ def curve(
         reward: the training reward to show; all if None.
 
     Returns:
-        Rows with model, method, reward, step, sorted by these, and for each value that was
-        measured its column ``validation_<name>``, NaN where a training did not measure it.
+        Rows with model, method, reward, training_seed, step, sorted by these, and for each value
+        that was measured its column ``validation_<name>``, NaN where a training did not measure it.
 
     Raises:
         FrameError: there is no such training, or a value is double or not finite.
     """
-    key = ["model", "method", "reward", "step"]
+    key = ["model", "method", "reward", "training_seed", "step"]
     require(training, [*key, "kind", "name", "value"], "training")
     validations = training[training["kind"] == "validation"]
     rows, faults = select(validations, models, methods)

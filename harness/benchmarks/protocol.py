@@ -26,12 +26,15 @@ class Prompt:
         prompt_id: its identity within the list; the noise of its images follows from it.
         task: the benchmark's task that it belongs to.
         metadata: what its images are judged by, as JSON values.
+        meaning: what it asks for, equal for all prompts that ask for the same in other words; an
+            empty one stands for the prompt's id: no other prompt asks for it.
     """
 
     prompt_id: str
     text: str
     task: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    meaning: str = ""
 
     @property
     def metadata_text(self) -> str:

@@ -55,3 +55,8 @@ def load_prompts(spec: PromptsSpec) -> list[Any]:
 def prompt_texts(prompts: Iterable[Prompt]) -> list[tuple[str, str]]:
     """(prompt_id, text) of each prompt."""
     return [(prompt.prompt_id, prompt.text) for prompt in prompts]
+
+
+def meaning_of(prompt: Prompt) -> str:
+    """What a prompt asks for (:class:`harness.benchmarks.protocol.Prompt`)."""
+    return getattr(prompt, "meaning", "") or prompt.prompt_id

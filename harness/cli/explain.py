@@ -73,7 +73,8 @@ def explained(
         found[f"training of {of_method.trains}, as {training}"] = list(
             _training(experiment, model, method, reward, configfile)
         )
-    run = ("seed", "batch_size", "benchmark", "processes", "gpus")
+    run = ["seed", "batch_size", "benchmark", "processes", "gpus"]
+    run += ["training_seeds"] if experiment.config.training_seeds else []
     found["run"] = [
         Option(key, getattr(experiment.config, key), f"{file_of(configfile, key)}: {key}")
         for key in run

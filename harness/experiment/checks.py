@@ -92,6 +92,11 @@ def _check_sets(experiment: Experiment) -> None:
         for method in (*chosen.methods, *(swapped.methods if swapped else ())):
             _known(experiment, registry.methods, f"method{of}", [Variant.parse(method).name])
             experiment.parts(method)
+            if (shown := experiment.shown_as(method)) != method:
+                raise SpecError(
+                    f"{experiment.file}: method{of} {method!r} is a network of {shown!r} already: "
+                    f"config key 'training_seeds' is {list(experiment.config.training_seeds)}"
+                )
 
 
 def _check_layers(experiment: Experiment) -> None:

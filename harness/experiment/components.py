@@ -96,8 +96,7 @@ class RewardSpec(Component):
     Attributes:
         weights_of: the parts of a sum: name of another reward -> its weight. The target then
             gets ``parts``, pairs of a weight and a Reward.
-        parts: the parts' own declarations, which :meth:`Registry.reward` fills in, so that a job
-            carries all that it needs.
+        parts: the parts' own declarations, which :meth:`Registry.reward` fills in.
     """
 
     weights_of: Mapping[str, float] = field(default_factory=dict)
@@ -129,6 +128,7 @@ class MethodSpec(Component):
         search: name of the method that goes on from what this one's network makes; built, it is
             the target's argument ``search``.
         searcher: that method, with the config's arguments; a declaration leaves it out.
+        training_seed: the seed that its network is trained with; a declaration leaves it out.
     """
 
     trains: Trainable | None = None
@@ -137,6 +137,7 @@ class MethodSpec(Component):
     needs_reward: bool = False
     search: str = ""
     searcher: MethodSpec | None = None
+    training_seed: int | None = None
     file: Place = ""
 
 
@@ -335,9 +336,8 @@ def _declared(
         passed: fields that its target is called with too.
     """
     what = f"{_word(kind)} {name!r}"
-    filled_in = {"name", "file", "arguments", "searcher"}
-    if kind is RewardSpec:
-        filled_in.add("parts")
+    filled_in = {"name", "file", "arguments", "searcher", "training_seed"}
+    filled_in |= {"parts"} if kind is RewardSpec else set()
     own = {entry.name for entry in fields(kind)} - filled_in
     arguments = {key: value for key, value in given.items() if key not in own}
     made = {key: value for key, value in given.items() if key in own}

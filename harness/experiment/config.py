@@ -12,7 +12,15 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+)
 from pydantic.fields import FieldInfo
 
 from harness.base.errors import SpecError
@@ -29,6 +37,13 @@ DEFAULT = "default"
 
 
 _Value = TypeVar("_Value", str, int)
+
+
+def _numbers(given: Any) -> Any:
+    """A list as it is, but whole numbers that Snakemake's ``--config key=[0,1]`` gives as texts."""
+    if not isinstance(given, list):
+        return given
+    return tuple(int(n) if isinstance(n, str) and n.isdecimal() else n for n in given)
 
 
 def _unique(names: tuple[_Value, ...]) -> tuple[_Value, ...]:
@@ -259,6 +274,18 @@ class Config(Section):
     """Training options in layers. A layer's name is "default" or names of models, rewards, methods
     and kinds of networks, divided by spaces; it applies where all of them do. The more names and
     arguments of methods, the stronger; of two with as many, the later."""
+    training_seeds: Annotated[
+        tuple[Natural, ...],
+        Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_unique),
+        AfterValidator(lambda seeds: tuple(sorted(seeds))),
+        BeforeValidator(_numbers),
+    ] = ()
+    """Seeds that every trained method of every image set is trained with, a network each; without
+    the key there is one network, of the training option ``seed``. Tables show means over networks,
+    and intervals contain what differs between them; fine-tuning is matched seed by seed. Figures of
+    images and timings are of the smallest seed's network. A method that names its own ``seed`` is
+    that one network."""
     validation_images: Count
     """Images per validation prompt that are made to measure progress during training."""
     prompts: Annotated[dict[str, Prompts], AfterValidator(_has_default)]

@@ -27,6 +27,8 @@ NO_REWARD = "none"
 TRAIN_METRIC = "train_reward"
 #: Instead of a layer, where explanations say what gives a value.
 OWN = "the method's own arguments"
+#: The training option that a config's training seeds stand for.
+SEED = "seed"
 
 
 class Run(NamedTuple):
@@ -66,8 +68,41 @@ class Experiment:
         arguments = {name: given.value for name, given in self.arguments(method, model, reward)}
         searcher = self.method(spec.search, model, reward) if spec.search else None
         changed = with_checkpoint(self.parts(method).checkpoint)
-        name = str(Variant.parse(method))
+        changed["training_seed"] = self.training_seed(model, reward, method)
+        name = self.shown_as(method)
         return replace(spec, name=name, arguments=arguments, searcher=searcher, **changed)
+
+    def training_seed(self, model: str, reward: str, method: str) -> int | None:
+        """The seed that a method's network is trained with; None if it trains nothing."""
+        kind = self.declared(method).trains
+        if kind is None:
+            return None
+        default = KINDS[kind].options.model_fields[SEED].default
+        return int(self.options(model, reward, method).get(SEED, default))
+
+    def with_seed(self, model: str, reward: str, method: str, seed: int) -> str:
+        """A trained method with another seed; its own text where it has that seed anyway."""
+        variant = Variant.parse(method)
+        if self.training_seed(model, reward, method) == seed:
+            return str(variant)
+        return str(Variant(variant.name, {**variant.arguments, SEED: seed}))
+
+    def networks(self, model: str, reward: str, method: str) -> list[str]:
+        """What stands for a method: itself, or of a trained one a variant for each of the config's
+        training seeds, unless it names its own."""
+        seeds = self.config.training_seeds
+        if not seeds or not self.declared(method).trains or SEED in self.parts(method).options:
+            return [str(Variant.parse(method))]
+        return [self.with_seed(model, reward, method, seed) for seed in seeds]
+
+    def shown_as(self, method: str) -> str:
+        """What frames and tables call a method: the networks of the config's training seeds have
+        one name."""
+        variant, own = Variant.parse(method), self.parts(method).options
+        if own.get(SEED) not in self.config.training_seeds:
+            return str(variant)
+        kept = {name: value for name, value in variant.arguments.items() if name != SEED}
+        return str(Variant(variant.name, kept))
 
     def arguments(self, method: str, model: str, reward: str) -> Iterator[tuple[str, Given]]:
         """A method's arguments, and what gives each."""
@@ -115,22 +150,25 @@ class Experiment:
         kind, options = self.declared(method).trains, self.options(model, reward, method)
         own = self.parts(method).options
         alike = [name for name, spec in self.registry.methods.items() if spec.trains == kind]
-        named = [*alike, *(str(Variant(name, own)) for name in alike)]
+        # A seed alone is the shorter name.
+        seeded = {name: value for name, value in own.items() if name == SEED}
+        named = [str(Variant(name, given)) for given in ({}, seeded, own) for name in alike]
         return next(name for name in named if self.options(model, reward, name) == options)
 
-    def noise_training(self, model: str, reward: str) -> str:
-        """The training that "matched" methods are matched to."""
+    def noise_training(self, model: str, reward: str, seed: int) -> str:
+        """The training that "matched" methods of a training seed are matched to."""
         trained = (name for name, m in self.registry.methods.items() if m.trains == "hypernoise")
-        return self.training(model, reward, next(trained))
+        return self.training(model, reward, self.with_seed(model, reward, next(trained), seed))
 
     def trainings(self, name: str = MAIN) -> list[tuple[str, str, str]]:
         """(model, reward, training) of everything that the methods of a set need."""
         chosen = self.image_set(name)
         wanted = [
-            (model, chosen.reward, self.training(model, chosen.reward, method))
+            (model, chosen.reward, self.training(model, chosen.reward, network))
             for model in chosen.models
             for method in chosen.methods
             if self.declared(method).trains
+            for network in self.networks(model, chosen.reward, method)
         ]
         return list(dict.fromkeys(wanted))
 
@@ -194,7 +232,8 @@ class Experiment:
             asked += [(method, chosen.swapped.reward) for method in chosen.swapped.methods]
         return [
             Run(chosen.benchmark, model, m, reward if self.uses_reward(m) else NO_REWARD, steps)
-            for m, reward in asked
+            for method, reward in asked
+            for m in self.networks(model, reward, method)
             for steps in chosen.steps or (self.steps(model),)
         ]
 
@@ -238,7 +277,7 @@ class Experiment:
         """Method -> its sampling steps, in all images of a model in some sets."""
         found: dict[str, set[int]] = {}
         for run in (run for name in names for run in self.runs(name, model)):
-            found.setdefault(run.method, set()).add(run.steps)
+            found.setdefault(self.shown_as(run.method), set()).add(run.steps)
         return {method: sorted(steps) for method, steps in found.items()}
 
 

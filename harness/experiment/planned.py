@@ -69,7 +69,8 @@ class Planned:
 
     def match(self, model: str, reward: str, method: str) -> MatchJob:
         """Pick the checkpoint of a matched method."""
-        noise = self.experiment.noise_training(model, reward)
+        seed = self.experiment.training_seed(model, reward, method)
+        noise = self.experiment.noise_training(model, reward, int(seed or 0))
         return MatchJob(
             finetune=self.training_of(model, reward, method),
             hypernoise=place(TRAINING, model=model, reward=reward, training=noise),
@@ -162,14 +163,18 @@ class Planned:
     def profile(self, image_set: str, model: str) -> TimingJob:
         """Time the methods of a set against one another."""
         experiment, timing = self.experiment, self.experiment.timing(image_set)
-        runs, rank = experiment.runs(image_set, model), timing.untrained_rank
-        methods = {run.method: None if rank else self.adapter_of(run) for run in runs}
+        rank = timing.untrained_rank
+        runs = self._timed_runs(image_set, model)
         reward = experiment.image_set(image_set).reward
         return TimingJob(
             model=experiment.registry.models[model],
             methods=tuple(
-                Timed(experiment.method(method, model, reward), adapter)
-                for method, adapter in methods.items()
+                Timed(
+                    replace(spec, training_seed=None) if rank else spec,
+                    None if rank else self.adapter_of(run),
+                )
+                for run in runs
+                for spec in [experiment.method(run.method, model, reward)]
             ),
             benchmark=experiment.registry.benchmarks[timing.benchmark],
             out=place(TIMINGS, image_set=image_set, model=model),
@@ -186,11 +191,19 @@ class Planned:
 
     def timed(self, image_set: str, model: str) -> list[str]:
         """What timing a set needs: networks where they are trained, and weights."""
-        runs = self.experiment.runs(image_set, model)
         if not self.experiment.timing(image_set).untrained_rank:
+            runs = self._timed_runs(image_set, model)
             return list(dict.fromkeys(file for run in runs for file in self.needs_of(run)))
         searched = self.profile(image_set, model).searched
         return self.weights(model, *([searched.name] if searched else []))
+
+    def _timed_runs(self, image_set: str, model: str) -> list[Run]:
+        """A run of each method: networks of all training seeds take the same time, so the smallest
+        seed's is timed."""
+        found: dict[str, Run] = {}
+        for run in self.experiment.runs(image_set, model):
+            found.setdefault(self.experiment.shown_as(run.method), run)
+        return list(found.values())
 
     def pretrain(self, model: str = "", reward: str = "") -> PretrainJob:
         """Make the weights of one of the embedded world's generators (``model``) or matchers

@@ -121,7 +121,8 @@ class Table:
         if "audits" in inputs:
             return experiment.moving_noise(methods)
         if "training" in inputs and "scores" not in inputs:
-            return list(dict.fromkeys(name for *_, name in experiment.trainings(self.spec.sets[0])))
+            trained = (name for *_, name in experiment.trainings(self.spec.sets[0]))
+            return list(dict.fromkeys(map(experiment.shown_as, trained)))
         if "trajectories" in inputs and "scores" not in inputs:
             return [method for method in methods if experiment.declared(method).needs_reward]
         return methods
@@ -167,14 +168,19 @@ def training(table: Table) -> list[str]:
 
 def audits(table: Table) -> list[str]:
     """Frames of KL audits; a SpecError where no network moves noise."""
-    methods = table.experiment.moving_noise(table.first.methods)
+    experiment, reward = table.experiment, table.first.reward
+    methods = experiment.moving_noise(table.first.methods)
     if not methods:
         raise SpecError(
-            f"{table.experiment.file}: no method of image set {table.spec.sets[0]!r} trains a "
+            f"{experiment.file}: no method of image set {table.spec.sets[0]!r} trains a "
             "network that moves noise"
         )
-    reward = table.first.reward
-    return [place(AUDITS, model=m, reward=reward, method=t) for m in table.models for t in methods]
+    return [
+        place(AUDITS, model=model, reward=reward, method=network)
+        for model in table.models
+        for method in methods
+        for network in experiment.networks(model, reward, method)
+    ]
 
 
 #: Kind of frame -> the files of a table.
@@ -212,27 +218,6 @@ def columns(table: Table) -> list[dict[str, Any]]:
         for method in table.spec.methods or chosen.methods
         for steps in chosen.steps or (table.experiment.steps(model),)
     ]
-
-
-def recipes(table: Table) -> list[dict[str, Any]]:
-    """How each network of the first set is trained: model, method and all training options but the
-    seed, the number of its prompts where the config names it, image size and GPUs."""
-    experiment, found = table.experiment, []
-    for model, reward, training in experiment.trainings(table.spec.sets[0]):
-        variant, kind = Variant.parse(training), experiment.declared(training).trains or ""
-        given = {name: value for name, value in variant.arguments.items() if name != "seed"}
-        options = KINDS[kind].checked(experiment.options(model, reward, training)).model_dump()
-        prompts = experiment.prompts(model, reward, training)["train"].arguments
-        recipe = {
-            **{name: value for name, value in options.items() if name != "seed"},
-            "model": model,
-            "method": str(Variant(variant.name, given)),
-            "n_prompts": prompts.get("n"),
-            "image_size_px": experiment.registry.models[model].size_px,
-            "gpus": experiment.config.processes,
-        }
-        found += [recipe] if recipe not in found else []
-    return found
 
 
 def settings(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
@@ -364,7 +349,6 @@ PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
     "runs": Table.shown,
     "ranks": ranks,
     "columns": columns,
-    "recipes": recipes,
     "settings": settings,
     "legend": legend,
     "starts": starts,

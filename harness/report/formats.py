@@ -5,13 +5,13 @@ before them. For people the three become one, ``0.792 [0.76, 0.82]``; an interva
 says nothing and is left out. So do the columns of a published number, ``0.750 (-0.008, inside)``
 (:mod:`harness.analysis.published`).
 
-A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences),
-what its intervals are where they are not those of images (``intervals``, a sentence), and what its
-columns are (``columns``: name -> ``unit``, ``meaning``, ``form`` and ``best``; see
+A table function may say in ``table.attrs`` what belongs below its table (``notes``, sentences;
+``first_notes`` before all others), what its intervals are where they are not those of images
+(``intervals``, a sentence), and what its columns are (``columns``: name -> ``unit``, ``meaning``,
+``form`` and ``best``; see
 :class:`harness.analysis.columns.Column`). Where ``best`` is ``"highest"`` or ``"lowest"``, the best
 value of each model is marked, and so is every value whose interval holds the best one: it may be as
-good. Where a column ``source`` says that a row is only published, the row is grey, in Markdown in
-italics, its numbers have the printed digits, and nothing of it is marked.
+good.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import published
 from harness.analysis.columns import form_of
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
 from harness.base.atomic_files import write_text
@@ -34,7 +33,7 @@ _PUBLISHED, _DIFFERENCE, _WITHIN = "_published", "_difference", "_published_with
 _BOUNDS = (CI_LOW, CI_HIGH)
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
-_INTERVALS = "Intervals in brackets: 95 %, images of one prompt taken as one cluster."
+_INTERVALS = "Intervals in brackets: 95 %, images of prompts that ask for the same are one cluster."
 _BEST = "Bold: the best of each model, and whatever has the best value in its interval."
 _CORRECTED = "p_holm: of no gain, corrected by Holm's method for all gains of this table."
 #: Characters of a row that a page of LaTeX's 10 pt holds between margins of an inch, and those that
@@ -93,21 +92,17 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     cells: dict[str, list[str]] = {}
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
-        if name.endswith((*_BOUNDS, _DIFFERENCE, _WITHIN)) or name == published.SOURCE_COLUMN:
+        if name.endswith((*_BOUNDS, _DIFFERENCE, _WITHIN)):
             continue
-        form, as_printed = _form(table, name), _FORMS["as_printed"]
-        forms = [as_printed if p and _is_number(table[name]) else form for p in _printed(table)]
-        values = zip(table[name], forms, strict=True)
-        cells[name] = [_MISSING if pd.isna(value) else write(value) for value, write in values]
+        form = _form(table, name)
+        cells[name] = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
         if name.endswith(_PUBLISHED):
             ours = (table[name.removesuffix(_PUBLISHED) + end] for end in (_DIFFERENCE, _WITHIN))
             cells[name] = list(map(_compared, cells[name], *ours))
         if after.endswith(CI_LOW):
             bounds = (table[after.removesuffix(CI_LOW) + end] for end in (CI_LOW, CI_HIGH))
             is_time = [name.endswith("_ms")] * len(table)
-            beside = map(_beside, cells[name], table[name], *bounds, is_time)
-            pairs = zip(cells[name], beside, _printed(table), strict=True)
-            cells[name] = [alone if printed else both for alone, both, printed in pairs]
+            cells[name] = list(map(_beside, cells[name], table[name], *bounds, is_time))
     return pd.DataFrame(cells, dtype="str")
 
 
@@ -126,7 +121,7 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
         bounds = [sign * table[bound].fillna(table[name]) for bound in after]
         # Whichever bound is the further one reaches up to the best value.
         reach = pd.concat([values, *bounds], axis=1).max(axis=1)
-        marks[name] = (reach >= values.groupby(groups).transform("max")) & ~_printed(table)
+        marks[name] = reach >= values.groupby(groups).transform("max")
     return marks
 
 
@@ -140,7 +135,6 @@ def pipes(table: pd.DataFrame) -> str:
     texts = for_people(table)
     marks = ["--:" if _is_number(table[name]) else ":--" for name in texts.columns]
     cells = _marked(texts.map(lambda text: text.replace("|", r"\|")), best(table), "**{}**")
-    cells = _greyed(table, cells, "*{}*")
     rows = [list(texts.columns), marks, *cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -153,9 +147,9 @@ def latex(table: pd.DataFrame, origin: str) -> str:
     """
     texts = for_people(table)
     parts = [_tabular(table, texts, part) for part in _parts(texts)]
-    packages = "booktabs" + ",xcolor" * bool(_printed(table).any())
+    packages = "booktabs"
     if len(parts) > 1:
-        packages += ",graphicx"
+        packages = "booktabs,graphicx"
         # As wide as the line where it would be wider.
         width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
         start = rf"\resizebox{{{width}}}{{!}}{{%"
@@ -184,7 +178,6 @@ def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
     """Some columns of a table, by their places in the texts for people."""
     shown = texts.iloc[:, part]
     rows = _marked(shown.map(_in_tex), best(table).iloc[:, part], r"\textbf{{{}}}")
-    rows = _greyed(table, rows, r"\textcolor{{gray}}{{{}}}")
     shape = "".join("r" if _is_number(table[name]) else "l" for name in shown.columns)
     lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
     for starts, row in zip(
@@ -204,16 +197,14 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
         said = ", ".join(filter(None, (_said(table, name, what) for what in ("meaning", "unit"))))
         head.append(Cell(name.replace("_", " "), {"class": number, "title": said or None}))
     rows = []
-    looks = zip(_starts(table), _printed(table), strict=True)
-    for (starts, printed), words, marked in zip(
-        looks, texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True
+    for starts, words, marked in zip(
+        _starts(table), texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True
     ):
         cells = [
             Cell(word, {"class": " ".join(filter(None, (number, "best" * mark))) or None})
             for word, number, mark in zip(words, classes, marked, strict=True)
         ]
-        kinds = " ".join(filter(None, ("group" * starts, "published" * printed)))
-        rows.append(Row(cells, {"class": kinds or None}))
+        rows.append(Row(cells, {"class": "group" if starts else None}))
     return tables_page(title, [Table(title, head, rows)], notes=_notes(table, origin))
 
 
@@ -280,22 +271,9 @@ def _is_number(values: pd.Series[Any]) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def _printed(table: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows are only published."""
-    sources = table.get(published.SOURCE_COLUMN, pd.Series("", index=table.index))
-    return sources == published.PRINTED
-
-
-def _greyed(table: pd.DataFrame, rows: list[list[str]], form: str) -> list[list[str]]:
-    """Rows of words, those that are only published in a form that holds ``{}``."""
-    pairs = zip(rows, _printed(table), strict=True)
-    return [[form.format(word) if grey and word else word for word in row] for row, grey in pairs]
-
-
 def _starts(table: pd.DataFrame) -> list[bool]:
-    """Whether a row is the first one of its value in the first column, or the first that is only
-    published."""
-    first = table.iloc[:, 0].mask(_printed(table), "")
+    """Whether a row is the first one of its value in the first column."""
+    first = table.iloc[:, 0]
     return [bool(changes) for changes in first.ne(first.shift())]
 
 
@@ -307,7 +285,9 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
         _BEST: any(_said(table, name, "best") for name in table.columns),
     }
-    return [*(note for note, holds in said.items() if holds), *table.attrs.get("notes", ()), origin]
+    common = (note for note, holds in said.items() if holds)
+    first, own = (table.attrs.get(name, ()) for name in ("first_notes", "notes"))
+    return [*first, *common, *own, origin]
 
 
 def describe(job: TableJob) -> str:

@@ -22,6 +22,7 @@ from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import (
     CELL,
+    NETWORK,
     PICTURE,
     FrameError,
     Paired,
@@ -34,6 +35,7 @@ from harness.analysis.pairing import (
     stop_on,
     without_baseline,
 )
+from harness.analysis.training_seeds import first_network
 from harness.base.atomic_files import write_text
 from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
@@ -75,7 +77,8 @@ def gallery(
     """Everything that was drawn and how it was scored, a column per method.
 
     Args:
-        images: image rows; ``path`` leads to the file.
+        images: image rows; ``path`` leads to the file. Of several training seeds of a method the
+            smallest is shown.
         scores: score rows of exactly these images; all metrics are shown.
         models, methods: what to show, in this order; all, by name and the baseline first, if None.
         baseline: the method that a change of verdict is told against.
@@ -86,8 +89,9 @@ def gallery(
             verdict is neither 0 nor 1. One message names all of it.
         FileNotFoundError: an image file is missing.
     """
-    require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
-    require(scores, (*CELL, *PICTURE, "metric", "meaning", "value", "detail"), "scores")
+    require(images, (*NETWORK, *PICTURE, "prompt", "path"), "images")
+    require(scores, (*NETWORK, *PICTURE, "metric", "meaning", "value", "detail"), "scores")
+    images, scores = first_network(images), first_network(scores)
     scores, faults = select(scores, models, methods)
     images = choose(images, models, methods)
     if scores.empty:

@@ -18,7 +18,18 @@ from matplotlib.figure import Figure
 
 from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import CELL, PICTURE, FrameError, rank, require, select, stop_on
+from harness.analysis.pairing import (
+    CELL,
+    NETWORK,
+    PICTURE,
+    SEED,
+    FrameError,
+    rank,
+    require,
+    select,
+    stop_on,
+)
+from harness.analysis.training_seeds import first_network
 from harness.base.errors import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.report.figure_style import GREEN, VERMILION, figure_style
@@ -110,7 +121,8 @@ def side_by_side(
     """Columns that are chosen one by one: the paper's figures 1, 3 and 5 to 8.
 
     Args:
-        images: image rows; ``path`` leads to the file. Of several seeds the smallest is shown.
+        images: image rows; ``path`` leads to the file. Of several seeds of the experiment, and of
+            several training seeds of a method, the smallest is shown.
         scores: score rows; where they have GenEval's verdicts, a frame and a sign show them.
         columns: fields of :class:`Column`, in the order to show.
         captions: metric -> what it is called below each image, with the metric's value.
@@ -123,13 +135,14 @@ def side_by_side(
         FrameError: there are no columns, or an image, its verdict or value is missing or double.
         FileNotFoundError: an image file is missing.
     """
-    require(images, (*CELL, *PICTURE, "prompt", "path"), "images")
-    require(scores, (*CELL, *PICTURE, "metric", "value"), "scores")
+    require(images, (*NETWORK, *PICTURE, "prompt", "path"), "images")
+    require(scores, (*NETWORK, *PICTURE, "metric", "value"), "scores")
     if not columns:
         raise FrameError("a grid of no columns")
     wanted = [Column(**column) for column in columns]
     seed = images["seed"].min()
-    images, scores = (frame[frame["seed"] == seed] for frame in (images, scores))
+    trained = images.groupby(list(CELL))[SEED].nunique().gt(1).any()
+    images, scores = (first_network(frame[frame["seed"] == seed]) for frame in (images, scores))
     rows = _choose_prompts(images, prompts, prompts_per_task)
     shown = dict(captions or {})
     judged = [CORRECT] if (scores["metric"] == CORRECT).any() else []
@@ -154,7 +167,8 @@ def side_by_side(
                 of_image = {metric: found[column, prompt] for metric, found in numbers.items()}
                 _draw_image(axes[i, j + 1], pixels, of_image, shown)
         width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
-        figure.supxlabel(_legend(wanted, bool(judged), width), fontsize=7)
+        legend = _legend(wanted, bool(judged), bool(trained), width)
+        figure.supxlabel(legend, fontsize=7)
     return figure
 
 
@@ -260,13 +274,15 @@ def _draw_image(
         panel.text(0.5, -0.1, "\n".join(lines), style, transform=panel.transAxes)
 
 
-def _legend(columns: Sequence[Column], judged: bool, width: int) -> str:
+def _legend(columns: Sequence[Column], judged: bool, several: bool, width: int) -> str:
     """What the figure shows, in lines of at most ``width`` characters."""
     models, numbers = ({getattr(c, name) for c in columns} for name in ("model", "image_index"))
     sentences = ["the same noise along each row, for each model and number of the noise"]
     if len(models) == len(numbers) == 1:
         column = columns[0]
         sentences = [f"{column.model}: same noise along each row (image {column.image_index})"]
+    if several:
+        sentences += ["of several trainings the one with the smallest seed"]
     if judged:
         sentences += [f"{YES} solid frame: what the prompt asks for (GenEval)"]
         sentences += [f"{NO} dashed frame: something else"]

@@ -1,9 +1,11 @@
 """What moved between two runs, and what was done differently: tables of two results folders.
 
 Where both runs scored the same images (same prompt, index and experiment seed, hence the same
-noise) the difference is paired image by image, else it is not, and the row says so. GenEval's
+noise) the difference is paired image by image, else it is not, and the row says so. Where a run has
+several trainings of a method, those of the same training seed are paired, and others left out; one
+training each is paired whatever the seeds. GenEval's
 verdict is averaged as in the tables, task by task; rewards plainly. Intervals are at 95 %,
-clustered by prompt; ``moved`` is decided by p values that Holm's method corrects for all rows
+clustered by meaning; ``moved`` is decided by p values that Holm's method corrects for all rows
 together.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from filecmp import cmp
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +21,7 @@ import pandas as pd
 
 from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import columns_of, with_interval
-from harness.analysis.pairing import CELL, PICTURE, FrameError
+from harness.analysis.pairing import CELL, SEED, FrameError
 from harness.analysis.statistics import holm, paired_difference, unpaired_difference
 from harness.base.safe_paths import below
 from harness.results import frames
@@ -34,8 +37,11 @@ COLUMNS = (
 )
 LEVEL = 0.95
 PAIRED, UNPAIRED = "paired", "unpaired"
-_IMAGE = tuple(name for name in PICTURE if name != "benchmark")
+_IMAGE = ("prompt_id", "task", "image_index", "seed")
 _DRAWN = ("benchmark", *CELL, *_IMAGE)
+_MEANING = "prompt_meaning"
+#: Of two runs, rows of networks that are compared with one another share it.
+_NETWORK = "network"
 #: Parts of a job that say where, not what.
 _PLACES = ("out", "work", "threads", "file", "images", "inputs")
 
@@ -73,19 +79,24 @@ def compare(a: Survey, b: Survey) -> Comparison:
     for found in sides.values():
         if found.unreadable:
             raise ValueError("; ".join(f"{path}: {fault}" for path, fault in found.unreadable))
-    scores = [_scores(found) for found in sides.values()]
+    scores = alike([_scores(found) for found in sides.values()])
     groups = [dict(list(rows.groupby(list(KEY)))) for rows in scores]
     common = sorted(groups[0].keys() & groups[1].keys())
     if not common:
         raise FrameError("the runs have no model, method and metric in common: nothing to compare")
     files = [_files(found) for found in sides.values()]
-    both = scores[0].merge(scores[1], on=[*KEY, *_IMAGE], suffixes=("_a", "_b"))
-    redrawn: dict[tuple[Any, ...], bool] = {}
-    for image in files[0].keys() & files[1].keys():
-        pair = files[0][image], files[1][image]
-        if all(file.is_file() for file in pair):
-            redrawn[image] = not cmp(*pair, shallow=False)
-    both["is_redrawn"] = pd.Series([redrawn.get(image) for image in _images(both)], dtype="object")
+    matched = scores[1].drop(columns=_MEANING)
+    both = scores[0].merge(matched, on=[*KEY, *_IMAGE, _NETWORK], suffixes=("_a", "_b"))
+
+    @cache
+    def is_redrawn(*images: tuple[Any, ...]) -> bool | None:
+        one, other = (of.get(image) for of, image in zip(files, images, strict=True))
+        if one is None or other is None or not (one.is_file() and other.is_file()):
+            return None
+        return not cmp(one, other, shallow=False)
+
+    images = (_images(both, f"{SEED}_{side}") for side in sides)
+    both["is_redrawn"] = pd.Series(list(map(is_redrawn, *images)), dtype="object")
     paired = dict(list(both.groupby(list(KEY))))
     moved = pd.DataFrame(
         [_row(key, groups[0][key], groups[1][key], paired.get(key, both[:0])) for key in common]
@@ -150,6 +161,8 @@ def _read(made: Made, kind: str, columns: Sequence[str]) -> pd.DataFrame:
     if not made.is_foreign:
         return frames.read(made.path, kind)[list(columns)]
     rows = frames.read_any(made.path)
+    # Layouts before the third know neither.
+    rows = rows.assign(**{name: None for name in (SEED, _MEANING) if name not in rows})
     if lacking := [name for name in columns if name not in rows]:
         raise FrameError(f"{made.path} is of another layout and lacks {', '.join(lacking)}")
     return rows[list(columns)].assign(method=rows["method"].map(method_today))
@@ -160,15 +173,39 @@ def _scores(found: Survey) -> pd.DataFrame:
     made = frames_of(found.made, frames.SCORES.kind)
     if not made:
         raise FileNotFoundError(f"{found.made[0].results} holds no {frames.SCORES.kind}")
-    identity = [*KEY, *_IMAGE]
-    parts = [_read(item, frames.SCORES.kind, [*identity, "value"]) for item in made]
-    rows = pd.concat(parts, ignore_index=True).drop_duplicates([*identity, "value"])
+    identity = [*KEY, *_IMAGE, SEED]
+    parts = [_read(item, frames.SCORES.kind, [*identity, _MEANING, "value"]) for item in made]
+    rows = pd.concat(map(_numbered, parts), ignore_index=True)
+    rows = rows.drop_duplicates([*identity, "value"])
     twice = rows[rows.duplicated(identity, keep=False)]
     if len(twice):
         files = ", ".join(str(item.path) for item in made)
         first = " ".join(map(str, twice.iloc[0][identity]))
         raise FrameError(f"{len(twice)} scores are there with two values, e.g. {first}, in {files}")
     return rows
+
+
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose training seed is a number, -1 where it is missing or unknown."""
+    return rows.assign(**{SEED: pd.to_numeric(rows[SEED]).fillna(-1).astype("int64")})
+
+
+def alike(sides: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Scores of two runs with the :data:`_NETWORK` of each row, and with the meanings of prompts,
+    which older layouts do not know."""
+    cell = ["benchmark", *CELL]
+    counts = [rows.groupby(cell)[SEED].nunique() for rows in sides]
+    # One training each is compared, whatever its seed.
+    one, other = (n.index[n == 1] for n in counts)
+    alone = one.intersection(other)
+    found = []
+    for rows, others in (sides, sides[::-1]):
+        is_alone = pd.MultiIndex.from_frame(rows[cell]).isin(alone)
+        known = others.drop_duplicates("prompt_id").set_index("prompt_id")[_MEANING]
+        told = rows[_MEANING].fillna(rows["prompt_id"].map(known)).fillna(rows["prompt_id"])
+        network = rows[SEED].where(~is_alone, -1)
+        found.append(rows.assign(**{_NETWORK: network, _MEANING: told}))
+    return found
 
 
 def _row(
@@ -184,12 +221,13 @@ def _row(
         (
             rows[value].to_numpy(),
             (rows["task"] if by_task else pd.Series(0, index=rows.index)).to_numpy(),
-            rows["prompt_id"].to_numpy(),
+            rows[_MEANING].to_numpy(),
         )
         for rows, value in sides
     ]
     if is_paired:
-        difference = paired_difference(after[0], before[0], *after[1:], LEVEL)
+        seeds = both[_NETWORK].to_numpy() if both[_NETWORK].nunique() > 1 else None
+        difference = paired_difference(after[0], before[0], *after[1:], LEVEL, seeds=seeds)
     else:
         difference = unpaired_difference(after, before, LEVEL)
     return {
@@ -211,14 +249,14 @@ def _files(found: Survey) -> dict[tuple[Any, ...], Path]:
     """Every image that a run's frames name -> its file, there or not."""
     files: dict[tuple[Any, ...], Path] = {}
     for made in frames_of(found.made, frames.IMAGES.kind):
-        rows = _read(made, frames.IMAGES.kind, [*_DRAWN, "path"])
+        rows = _numbered(_read(made, frames.IMAGES.kind, [*_DRAWN, SEED, "path"]))
         paths = below(made.path.parent, rows["path"], made.path)
         files |= zip(_images(rows), map(Path, paths), strict=True)
     return files
 
 
-def _images(rows: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    return rows[list(_DRAWN)].itertuples(index=False, name=None)
+def _images(rows: pd.DataFrame, seed: str = SEED) -> Iterator[tuple[Any, ...]]:
+    return rows[[*_DRAWN, seed]].itertuples(index=False, name=None)
 
 
 def _times(a: Survey, b: Survey) -> pd.DataFrame:

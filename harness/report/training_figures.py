@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -41,7 +42,8 @@ def figure4(
         judges: rewards that no method saw, by the names of their validation values; None finds
             them in the rows.
         models: one panel each, in this order; all by name if None.
-        methods: one line each, from the untrained model through the validated steps.
+        methods: one line for each training seed, from the untrained model through the validated
+            steps.
 
     Raises:
         FrameError: a training or a value is missing, double or not finite.
@@ -56,9 +58,9 @@ def figure4(
 
         def draw(panel: Axes, model: str, name: str) -> None:
             for number, method in enumerate(methods):
-                line = table[(table["model"] == model) & (table["method"] == method)]
                 look = look_of(method, methods)
-                _trajectory(panel, line, x, name, look, above=number % 2 == 0)
+                for line in _lines(table, model, method):
+                    _trajectory(panel, line, x, name, look, above=number % 2 == 0)
             panel.margins(0.12)
 
         labels, x_label = {y: f"{quality} (independent)"}, f"{reward} (training reward)"
@@ -67,6 +69,12 @@ def figure4(
         draw_legend(figure, methods, [start])
         figure.supxlabel("means over validation prompts; numbers are training steps", fontsize=7)
     return figure
+
+
+def _lines(table: pd.DataFrame, model: str, method: str) -> list[pd.DataFrame]:
+    """The rows of each training of a method, by their seed."""
+    own = table[(table["model"] == model) & (table["method"] == method)]
+    return [line for _, line in own.groupby("training_seed", dropna=False)]
 
 
 def _trajectory(panel: Axes, line: pd.DataFrame, x: str, y: str, look: Look, above: bool) -> None:
@@ -104,7 +112,7 @@ def training_curves(
         training: training rows with validations and their standard errors.
         reward: the training reward.
         models: one column each, in this order; all by name if None.
-        methods: one line each.
+        methods: one line for each training seed.
         judges: as for :func:`figure4`; a row each below the training reward's.
 
     Raises:
@@ -122,11 +130,12 @@ def training_curves(
 
         def draw(panel: Axes, model: str, name: str) -> None:
             for method in methods:
-                line = table[(table["model"] == model) & (table["method"] == method)]
-                x, mean, half = line["step"], line[name], _BAND * line[f"{name}_se"]
                 look = look_of(method, methods)
-                panel.plot(x, mean, color=look.color, marker=look.marker, ms=3, lw=1.3)
-                panel.fill_between(x, mean - half, mean + half, color=look.color, alpha=0.2, lw=0)
+                for line in _lines(table, model, method):
+                    x, mean, half = line["step"], line[name], _BAND * line[f"{name}_se"]
+                    panel.plot(x, mean, color=look.color, marker=look.marker, ms=3, lw=1.3)
+                    band: dict[str, Any] = {"color": look.color, "alpha": 0.2, "lw": 0}
+                    panel.fill_between(x, mean - half, mean + half, **band)
 
         said = {"reward": f"{reward} (trained on)"}
         labels = {f"validation_{v}": said.get(v, f"{v} (independent)") for v in values}
@@ -134,6 +143,6 @@ def training_curves(
             shown, labels, "optimizer steps", draw, width=2.7, height=1.9, share_y="row"
         )
         draw_legend(figure, methods)
-        below = "means over validation prompts; bands: 95 %, clustered by prompt"
+        below = "means over validation prompts; bands: 95 %, by prompt; a line for each training"
         figure.supxlabel(below, fontsize=7)
     return figure

@@ -60,21 +60,24 @@ def _text(name: str, meaning: str) -> Column:
     return Column(name, "string", "", meaning)
 
 
-def _whole(name: str, unit: str, meaning: str) -> Column:
-    return Column(name, "int64", unit, meaning)
+def _whole(name: str, unit: str, meaning: str, missing: str = "") -> Column:
+    return _number(name, unit, meaning, missing, "int64")
 
 
-def _number(name: str, unit: str, meaning: str, missing: str = "") -> Column:
+def _number(name: str, unit: str, meaning: str, missing: str = "", of: Dtype = "float64") -> Column:
     """A float; ``missing`` says when it may be missing, which it may not be without."""
     told = f"{meaning}; missing {missing}" if missing else meaning
-    return Column(name, "float64", unit, told, may_be_missing=bool(missing))
+    return Column(name, of, unit, told, may_be_missing=bool(missing))
 
 
 _WHO = (
     _text("model", "name of the generator"),
     _text("method", "name of the method"),
     _text("reward", "reward that was trained on or searched; empty for base"),
+    _whole("training_seed", "", "seed of the network's training", "where nothing was trained"),
 )
+_NETWORK = tuple(column.name for column in _WHO)
+_MEANING = _text("prompt_meaning", "what the prompt asks for: equal for its wordings")
 _STEPS = _whole("steps", "sampling steps", "of the generator")
 _SEED = _whole("seed", "", "experiment seed; same seed, prompt and index, same noise")
 _NFE = _number("nfe", "backbone passes per image", "noise network and generator alike")
@@ -84,12 +87,13 @@ IDENTITY = (
     *_WHO,
     _text("benchmark", "name of the benchmark"),
     _text("prompt_id", "identity of the prompt within the benchmark"),
+    _MEANING,
     _text("task", "the benchmark's task that the prompt belongs to"),
     _whole("image_index", "", "number of the image among its prompt's, from 0"),
     _SEED,
     _STEPS,
 )
-_IDENTITY_NAMES = tuple(column.name for column in IDENTITY)
+_IDENTITY_NAMES = tuple(column.name for column in IDENTITY if column is not _MEANING)
 
 IMAGES = Schema(
     "images",
@@ -101,12 +105,7 @@ IMAGES = Schema(
         _NFE,
         _number("reward_calls", "calls per image", "rewards computed while generating"),
         _number("backward_passes", "passes per image", "gradients taken while generating"),
-        _number(
-            "batch_size",
-            "images",
-            "made together with this one",
-            "where the image does not depend on it",
-        ),
+        _number("batch_size", "images", "made together", "where the image does not depend on it"),
     ),
     _IDENTITY_NAMES,
 )
@@ -135,12 +134,7 @@ TIMINGS = Schema(
         _whole("repeat", "", "number of the method's call, from 0"),
         _whole("turn", "", "place of the call among all methods' calls, from 0"),
         _number("ms", "ms per image", "wall time of the stage in the call / batch_size"),
-        _number(
-            "gflops",
-            "10^9 per image",
-            "operations of the stage, 2 per multiply-add",
-            "where they were not counted",
-        ),
+        _number("gflops", "10^9 per image", "of the stage, 2 a multiply-add", "where not counted"),
         _NFE,
         _number("params_m", "millions", "parameters of the pipeline and the adapter"),
         _number(
@@ -166,7 +160,7 @@ TRAINING = Schema(
         _text("name", "what was measured: loss, half_squared_norm_nats, a reward's name, ..."),
         _number("value", "the quantity's", "measured value"),
     ),
-    ("model", "method", "reward", "kind", "step", "name"),
+    (*_NETWORK, "kind", "step", "name"),
 )
 TRAJECTORIES = Schema(
     "trajectories",
@@ -188,6 +182,7 @@ AUDITS = Schema(
         _whole("step", "optimizer steps", "of the checkpoint"),
         Column("is_kept", "bool", "", "whether the checkpoint became the training's result"),
         _text("prompt_id", "identity of the prompt"),
+        _MEANING,
         _text("task", "the task that the prompt belongs to"),
         _whole("image_index", "", "number of the noise among its prompt's, from 0"),
         _SEED,
@@ -211,7 +206,7 @@ AUDITS = Schema(
             "bound_nats", "nats", "theorem 1's bound on |dropped| for this J", "where its L >= 1"
         ),
     ),
-    ("model", "method", "reward", "step", "prompt_id", "image_index", "seed"),
+    (*_NETWORK, "step", "prompt_id", "image_index", "seed"),
 )
 PAIRS = Schema(
     "pairs",
@@ -269,12 +264,16 @@ def check(frame: pd.DataFrame, kind: str | Schema, where: str) -> pd.DataFrame:
         said = f"{where}: column {column.name!r}"
         if missing.any() and not column.may_be_missing:
             raise ValueError(f"{said} has no value in row {int(missing.to_numpy().argmax())}")
+        # Of whole numbers with gaps, pandas makes floats.
+        has_gaps = column.may_be_missing and values.dtype.kind == "f"
+        given = values.dropna().convert_dtypes() if has_gaps else values
         # A column of missing values only may be of any type.
-        if not missing.all() and not _TYPES[column.dtype][1](values):
+        if not missing.all() and not _TYPES[column.dtype][1](given):
             raise ValueError(f"{said} is {values.dtype}, must be {column.dtype}")
     _check_unique(frame, schema, where)
-    checked: pd.DataFrame = _to_arrow(frame, schema, where).to_pandas()
-    return checked
+    checked: pd.DataFrame = _to_arrow(frame, schema, where).to_pandas(integer_object_nulls=True)
+    gaps = [c.name for c in schema.columns if c.dtype == "int64" and c.may_be_missing]
+    return checked.astype({n: "Int64" for n in gaps if n in _NETWORK or frame[n].isna().any()})
 
 
 def write(
@@ -315,9 +314,12 @@ def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
     """
     path, schema = Path(path), schema_of(kind)
     table = _open(path)
-    written = provenance.kind_of(_metadata(table.schema))
-    if written and written != schema.kind:
-        raise ValueError(f"{path} holds {written}, not {schema.kind}")
+    record = provenance.parse(_metadata(table.schema))
+    if record.get("kind", schema.kind) != schema.kind:
+        raise ValueError(f"{path} holds {record['kind']}, not {schema.kind}")
+    if provenance.is_foreign(record) and not set(schema.names) <= set(table.column_names):
+        made = f"layout {record.get('layout', 1)} of the harness, here is {provenance.LAYOUT}"
+        raise ValueError(f"{path} is of {made}: make it again; only compare reads its scores")
     return check(table.to_pandas(), schema, str(path))
 
 
@@ -332,9 +334,8 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
 
 
 def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Image frames under one another, as :func:`read_all`; ``path`` leads to the files from here.
-
-    Whether the image files exist is not checked.
+    """Image frames under one another, as :func:`read_all`; ``path`` leads to the files from here,
+    which may be missing.
 
     Raises:
         SpecError: an image's path leads out of its frame's folder.
@@ -363,8 +364,7 @@ def read_any(path: str | Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is no parquet.
     """
-    rows: pd.DataFrame = _open(Path(path)).to_pandas()
-    return rows
+    return pd.DataFrame(_open(Path(path)).to_pandas())
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from harness.results import weight_hashes
 from hypernoise.weights.pins import sha256_of
 
 #: Raised when files are written that earlier code cannot understand, or the other way round. Files
-#: without one are of commit 9239d5b or older.
+#: without one are of commit 9239d5b or older; those of layout 2 know neither the training seed nor
+#: what a prompt means.
 LAYOUT = 3
 #: Packages that networks and their texts run on: with others, the same job may compute otherwise.
 NETWORKS = ("torch", "diffusers", "transformers", "tokenizers", "peft")
@@ -81,9 +82,9 @@ def parse(text: str) -> dict[str, Any]:
     return record
 
 
-def kind_of(text: str) -> str:
-    """The kind of frame that the provenance text names; empty if none."""
-    return str(parse(text).get("kind", ""))
+def is_foreign(record: Mapping[str, Any]) -> bool:
+    """Whether another layout of the harness wrote a file of this provenance."""
+    return bool(record) and record.get("layout", 1) != LAYOUT
 
 
 def hashes(paths: Iterable[str]) -> dict[str, str]:

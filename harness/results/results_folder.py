@@ -82,7 +82,7 @@ class Made:
     @property
     def is_foreign(self) -> bool:
         """Whether another layout of the harness wrote it, whose jobs and tables are others."""
-        return bool(self.record) and self.record.get("layout") != provenance.LAYOUT
+        return provenance.is_foreign(self.record)
 
     def locate(self, named: str) -> Path:
         """Where a file is now that the job names.

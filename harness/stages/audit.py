@@ -16,7 +16,7 @@ from harness.base.errors import SpecError
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.methods import check_adapter, check_arguments
-from harness.build.prompts import load_prompts, prompt_texts
+from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.experiment.identity import job_hash
 from harness.experiment.jobs import AuditJob
 from harness.results import frames
@@ -148,9 +148,11 @@ def _audit_checkpoint(
             "model": job.model.name,
             "method": job.method.name,
             "reward": job.reward,
+            "training_seed": job.method.training_seed,
             "step": step,
             "is_kept": step == plan.kept,
             "prompt_id": prompt.prompt_id,
+            "prompt_meaning": meaning_of(prompt),
             "task": prompt.task,
             "image_index": index,
             "seed": job.seed,

@@ -46,7 +46,7 @@ def run(job: PairsJob) -> None:
         Progress(name, len(table), "images") as progress,
     ):
         # The table is sorted by prompt.
-        for _, images in table.groupby(_PROMPT, sort=False):
+        for _, images in table.groupby(_PROMPT, sort=False, dropna=False):
             pixels = torch.from_numpy(reader.batch(int(images.index[0]), len(images)))
             first, other = np.array(list(combinations(range(len(images)), 2))).T
             rows = images.iloc[first][_IDENTITY].reset_index(drop=True)
@@ -72,7 +72,7 @@ def check(job: PairsJob) -> pd.DataFrame:
     """
     check_ahead(job)
     table = read_images(job.images)
-    for names, images in table.groupby(_PROMPT, sort=False):
+    for names, images in table.groupby(_PROMPT, sort=False, dropna=False):
         if len(images) < 2:
             named = " ".join(map(str, names))
             raise ValueError(f"one image of {named}: a pair needs two")

@@ -24,7 +24,7 @@ from harness.build.devices import default_device
 from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.methods import build_method, check_adapter, check_method, words_prompts
-from harness.build.prompts import load_prompts, prompt_texts
+from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
@@ -217,8 +217,10 @@ def _row(job: GenerateJob, item: Item, made: Made) -> dict[str, Any]:
         "model": job.model.name,
         "method": job.method.name,
         "reward": job.reward.name if job.reward else "",
+        "training_seed": job.method.training_seed,
         "benchmark": job.benchmark.name,
         "prompt_id": item.prompt.prompt_id,
+        "prompt_meaning": meaning_of(item.prompt),
         "task": item.prompt.task,
         "image_index": item.image_index,
         "seed": job.seed,

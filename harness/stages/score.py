@@ -16,7 +16,7 @@ from harness.base.errors import SpecError, unknown
 from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.protocol import Benchmark, Images, Metric, Prompt, Score
 from harness.build.devices import default_device
-from harness.build.prompts import load_prompts
+from harness.build.prompts import load_prompts, meaning_of
 from harness.build.rewards import build_reward, check_reward
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
@@ -171,13 +171,15 @@ def _prompts(job: ScoreJob, table: pd.DataFrame) -> dict[str, Prompt]:
     """The prompts of the images, which have to be the benchmark's prompts of today."""
     today = {prompt.prompt_id: prompt for prompt in load_prompts(job.benchmark.prompts)}
     found = {}
-    rows = table[["prompt_id", "prompt", "task", "metadata"]].drop_duplicates()
-    for prompt_id, text, task, metadata in rows.itertuples(index=False):
+    names = ["prompt_id", "prompt", "task", "metadata", "prompt_meaning"]
+    for prompt_id, text, task, metadata, meaning in table[names].drop_duplicates().to_numpy():
         if prompt_id not in today:
             raise unknown(f"prompt of benchmark {job.benchmark.name}", prompt_id, today)
-        made = Prompt(prompt_id, text, task, json.loads(metadata))
+        made = Prompt(prompt_id, text, task, json.loads(metadata), meaning)
+        now = today[prompt_id]
         # JSON has no tuples, so both go through it.
-        now = replace(today[prompt_id], metadata=json.loads(today[prompt_id].metadata_text))
+        metadata_now = json.loads(now.metadata_text)
+        now = replace(now, metadata=metadata_now, meaning=meaning_of(now))
         if made != now:
             raise ValueError(
                 f"prompt {prompt_id!r} of benchmark {job.benchmark.name!r} has changed since its "

@@ -135,11 +135,13 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
 
 def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:
     """Measurements as training rows, one per quantity."""
+    seed = kind_of(str(job.method.trains)).checked(job.options).seed
     records: list[dict[str, Any]] = [
         {
             "model": job.model.name,
             "method": job.method.name,
             "reward": job.reward.name,
+            "training_seed": seed,
             "kind": row.kind,
             "step": row.step,
             "name": name,

@@ -143,6 +143,7 @@ def _warm(job: TimingJob, model: ModelSpec, contender: Contender, task: Task) ->
         "model": job.model.name,
         "method": contender.spec.name,
         "reward": job.reward.name if job.reward and rewarded else "",
+        "training_seed": contender.spec.training_seed,
         "steps": task.steps,
         "batch_size": len(task.items),
         "size_px": model.size_px,

@@ -211,8 +211,8 @@ def _images(
     pictures = pictures.merge(pd.DataFrame({"image_index": range(n_images)}), how="cross")
     images = pd.DataFrame(cells, columns=["model", "method", "reward", "steps"])
     images = images.merge(pictures, how="cross")
-    known = {"benchmark": benchmark, "seed": 0}
-    return images.assign(**known, **OF_IMAGES)
+    known = {"benchmark": benchmark, "seed": 0, "training_seed": None}
+    return images.assign(**known, prompt_meaning=images["prompt_id"], **OF_IMAGES)
 
 
 def _scores(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

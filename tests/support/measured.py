@@ -38,8 +38,10 @@ def identity(model: str, method: str, task: str, prompt: int, image: int) -> dic
         "model": model,
         "method": method,
         "reward": "" if method == "base" else "matcher",
+        "training_seed": 0 if method == "hypernoise" else None,
         "benchmark": "shapes",
         "prompt_id": f"{task}-{prompt}",
+        "prompt_meaning": f"{task} of {prompt}",
         "task": task,
         "image_index": image,
         "seed": 7,
@@ -67,7 +69,12 @@ def images() -> pd.DataFrame:
         | {"batch_size": 8.0 if REWARD_CALLS[who[1]] else float("nan")}
         for who in everything()
     ]
-    return pd.DataFrame(rows)
+    return in_whole_seeds(rows)
+
+
+def in_whole_seeds(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as frames give them: training seeds are whole numbers, or missing."""
+    return pd.DataFrame(rows).astype({"training_seed": "Int64"})
 
 
 def scores(correct: Callable[[str, int, int], bool] = is_correct) -> pd.DataFrame:
@@ -84,7 +91,7 @@ def scores(correct: Callable[[str, int, int], bool] = is_correct) -> pd.DataFram
             | {"metric": metric, "meaning": f"what {metric} says", "value": value, "detail": ""}
             for metric, value in values.items()
         ]
-    return pd.DataFrame(rows)
+    return in_whole_seeds(rows)
 
 
 def trajectories() -> pd.DataFrame:
@@ -102,14 +109,28 @@ def trajectories() -> pd.DataFrame:
                 nfe = float(iteration + (method == "hypernoise_reno"))
                 row = {"iteration": iteration, "nfe": nfe, "value": value, "best_value": best}
                 rows.append(who | row)
-    return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+    return in_whole_seeds(rows).drop_duplicates(ignore_index=True)
 
 
 def in_stages(calls: Sequence[dict[str, Any]], text_ms: float = 0.5) -> pd.DataFrame:
     """Rows of timings: for each call, with ``ms``, its generation, and the whole with its text."""
-    constant = {"size_px": 32, "precision": "float32", "mode": "eager", "device": "cpu"}
+    constant = {
+        "training_seed": None,
+        "size_px": 32,
+        "precision": "float32",
+        "mode": "eager",
+        "device": "cpu",
+    }
     rows = [
-        constant | {"turn": turn, "gflops": float("nan"), **call, "stage": stage, "ms": ms}
+        constant
+        | {
+            "training_seed": None,
+            "turn": turn,
+            "gflops": float("nan"),
+            **call,
+            "stage": stage,
+            "ms": ms,
+        }
         for turn, call in enumerate(calls)
         for stage, ms in (("generation", call["ms"]), ("end_to_end", call["ms"] + text_ms))
     ]
@@ -137,6 +158,7 @@ def training() -> pd.DataFrame:
         for method, gain in (("hypernoise", 0.5), ("lora_finetune", 1.0)):
             for step in (0, 10, 20, 30):
                 who = {"model": model, "method": method, "reward": "redness", "step": step}
+                who["training_seed"] = 0
                 validated = {"reward": gain * step, "judge_reward": 4.0 - gain * gain * step / 10}
                 rows += [
                     who | {"kind": "validation", "name": name, "value": value}
@@ -148,3 +170,8 @@ def training() -> pd.DataFrame:
 
 def shuffled(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return frame.sample(frac=1.0, random_state=seed)
+
+
+def untrained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Hand-made rows of methods that train nothing, each prompt with a meaning of its own."""
+    return rows.assign(training_seed=None, prompt_meaning=rows["prompt_id"])

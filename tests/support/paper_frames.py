@@ -24,6 +24,7 @@ def frames_of(
     rows = [
         {"model": MODEL, "method": method, "reward": "" if method == "base" else "matcher"}
         | {"benchmark": benchmark, "prompt_id": f"{task}-{prompt}", "task": task, "seed": 0}
+        | {"training_seed": None, "prompt_meaning": f"{task}-{prompt}"}
         | {"image_index": image, "steps": steps, "nfe": steps + float(method == "hypernoise")}
         for method, counts in runs.items()
         for steps in counts

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from measured import untrained
 
 from harness.analysis.diversity import table
 from harness.analysis.pairing import FrameError
@@ -34,7 +35,7 @@ OURS = rows_of("hypernoise", {"p": [1.0, 1.0, 1.0], "q": [3.0, 4.0, 2.0]})
 
 def test_the_table_has_means_deviations_and_changes() -> None:
     other = [row | {"metric": "b_similarity", "value": 0.5} for row in [*BASE, *OURS]]
-    found = table(pd.DataFrame([*OURS, *BASE, *other]))
+    found = table(untrained(pd.DataFrame([*OURS, *BASE, *other])))
     base, ours = found.to_dict("records")
     assert (base["method"], ours["method"]) == ("base", "hypernoise")
     assert (base["n_prompts"], base["n_images"]) == (2, 3)
@@ -61,4 +62,4 @@ def test_the_table_has_means_deviations_and_changes() -> None:
 )
 def test_a_table_of_incomplete_pairs_is_refused(rows: list[Any], message: str) -> None:
     with pytest.raises(FrameError, match=message):
-        table(pd.DataFrame(rows))
+        table(untrained(pd.DataFrame(rows)))

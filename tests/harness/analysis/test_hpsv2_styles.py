@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from measured import untrained
 
 from harness.analysis import hpsv2_styles
 from harness.analysis.pairing import FrameError
@@ -28,7 +29,7 @@ def test_styles_count_the_same_in_the_mean() -> None:
     rows = [*scores("base", 0.25), *scores("reno", 0.3)]
     extra = {**rows[0], "prompt_id": "anime_9", "value": 0.27}
     rows += [extra, {**extra, "method": "reno"}]
-    found = hpsv2_styles.table(pd.DataFrame(rows), methods=["reno", "base"])
+    found = hpsv2_styles.table(untrained(pd.DataFrame(rows)), methods=["reno", "base"])
     assert found["method"].tolist() == ["reno", "base"]
     base = found.iloc[1]
     anime = (0.25 + 0.252 + 0.27) / 3
@@ -49,4 +50,4 @@ def test_styles_count_the_same_in_the_mean() -> None:
 )
 def test_incomplete_scores_make_no_table(rows: list[Any], message: str) -> None:
     with pytest.raises(FrameError, match=message):
-        hpsv2_styles.table(pd.DataFrame(rows))
+        hpsv2_styles.table(untrained(pd.DataFrame(rows)))

@@ -21,6 +21,8 @@ def measured(**changes: Any) -> dict[str, Any]:
         "model": "m",
         "method": "hypernoise",
         "reward": "r",
+        "training_seed": 0,
+        "prompt_meaning": changes.get("prompt_id", "a"),
         "step": 10,
         "is_kept": True,
         "task": "t",

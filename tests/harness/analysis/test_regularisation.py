@@ -42,7 +42,7 @@ def scores() -> pd.DataFrame:
 
 
 def training() -> pd.DataFrame:
-    who = {"model": MODEL, "reward": "matcher"}
+    who = {"model": MODEL, "reward": "matcher", "training_seed": 0}
     rows = []
     for name, (_, _, nats) in WEIGHTS.items():
         of_run = {**who, "method": name, "name": "half_squared_norm_nats"}

@@ -417,7 +417,9 @@ def test_a_million_scores_tabulate_in_ten_seconds() -> None:
         {
             "prompt_id": pd.Series([f"prompt {number}" for number in ids], dtype="str"),
             "task": pd.Series(np.asarray(TASKS)[ids % 6], dtype="str"),
+            "prompt_meaning": pd.Series([f"meaning {number}" for number in ids], dtype="str"),
             "benchmark": "shapes",
+            "training_seed": None,
             "seed": 0,
             "steps": 1,
         }
@@ -484,7 +486,8 @@ def test_sweep_refuses_settings_without_rows_and_unequal_images() -> None:
 def test_curve_holds_validations_only_by_step() -> None:
     table = curve(measured.shuffled(measured.training()), models=["tiny_b"], reward="redness")
     assert list(table.columns) == [
-        *("model", "method", "reward", "step", "validation_judge_reward", "validation_reward"),
+        *("model", "method", "reward", "training_seed", "step"),
+        *("validation_judge_reward", "validation_reward"),
     ]
     tuned = table[table["method"] == "lora_finetune"]
     assert list(tuned["step"]) == [0, 10, 20, 30]
@@ -498,7 +501,7 @@ def test_curve_names_what_is_missing_double_or_broken() -> None:
         curve(training, reward="blueness")
     with pytest.raises(FrameError, match="unknown method 'base'"):
         curve(training, methods=["base"])
-    with pytest.raises(FrameError, match="more than one row: tiny_a hypernoise redness 0 reward"):
+    with pytest.raises(FrameError, match="more than one row: tiny_a hypernoise redness 0 0 reward"):
         curve(pd.concat([training, training.head(1)]))
     broken = training.assign(value=training["value"].where(training["step"] != 30))
     with pytest.raises(FrameError, match="value is not a finite number: tiny_a hypernoise redness"):

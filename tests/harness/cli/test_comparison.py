@@ -86,6 +86,31 @@ def test_what_moved_is_paired_on_the_same_noise(tmp_path: Path) -> None:
     assert (row["n_a"], row["n_b"], row["n_paired"]) == (24, 24, 24)
 
 
+def seeds_of(*seeds: int) -> Change:
+    """Hypernoise's rows once for each training seed, whose number the reward grows with."""
+
+    def change(rows: pd.DataFrame) -> pd.DataFrame:
+        trained = rows["method"] == "hypernoise"
+        own = [rows[trained].assign(training_seed=s, value=rows["value"] + s) for s in seeds]
+        return pd.concat([rows[~trained], *own]).astype({"training_seed": "Int64"})
+
+    return change
+
+
+def test_trainings_of_the_same_seed_are_paired_and_others_left_out(tmp_path: Path) -> None:
+    a, b, c = (
+        survey(results(tmp_path / name, seeds_of(*seeds)))
+        for name, seeds in (("a", (0, 1)), ("b", (1, 2)), ("c", (5,)))
+    )
+    row = of(compare(a, b), "hypernoise", "train_reward")
+    assert (row["noise"], row["n_a"], row["n_b"], row["n_paired"]) == ("paired", 48, 48, 24)
+    assert row["difference"] == 0
+    row = of(compare(c, survey(results(tmp_path / "e"))), "hypernoise", "train_reward")
+    assert (row["noise"], row["n_paired"], row["difference"]) == ("paired", 24, -5.0)
+    row = of(compare(a, c), "hypernoise", "train_reward")
+    assert row["noise"] == "unpaired"
+
+
 def test_other_noise_is_not_paired_and_said_so(tmp_path: Path) -> None:
     a, b = results(tmp_path / "a"), results(tmp_path / "b", other_noise)
     row = of(compare(survey(a), survey(b)), "hypernoise", "geneval_correct")
@@ -228,6 +253,10 @@ def test_a_task_on_one_side_only_is_refused() -> None:
         unpaired_difference(([1.0, 0.0], [0, 1], [0, 1]), ([1.0], [0], [2]))
 
 
+#: Columns that frames did not have.
+LATER = ["nfe", "training_seed", "prompt_meaning"]
+
+
 def of_old(folder: Path) -> Path:
     """A results folder as commit 9239d5b left it: no layout, other names, other columns."""
     old = {"hypernoise": "hypernoise_rank_8", "reno": "reno_lr_0_02"}
@@ -244,7 +273,7 @@ def of_old(folder: Path) -> Path:
     for path, frame in parts.items():
         record = {"kind": path.parent.name, "commit": "9239d5b" + 33 * "0", "spec": {"x": 1}}
         table = pa.Table.from_pandas(
-            frame.replace({"method": old}).drop(columns="nfe", errors="ignore"),
+            frame.replace({"method": old}).drop(columns=LATER, errors="ignore"),
             preserve_index=False,
         )
         pq.write_table(table.replace_schema_metadata({b"hypernoise": json.dumps(record)}), path)

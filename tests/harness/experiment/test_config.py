@@ -43,6 +43,11 @@ def test_a_shipped_config_is_sound(name: str) -> None:
         (["similarities"], {"lpips": {"target": "a:b"}}, ["similarities", "lpips"]),
         (["gpus"], "all", ["'gpus' is 'all'", "'auto'", "whole number"]),
         (["seed"], ..., ["config lacks 'seed'"]),
+        (["training_seeds"], [], ["training_seeds", "at least 1 item"]),
+        (["training_seeds"], [0, 1, 0], ["names 0 twice"]),
+        (["training_seeds"], [0, -1], ["training_seeds.1", "-1", "at least 0"]),
+        (["training_seeds"], [0.5], ["training_seeds.0", "0.5", "whole number"]),
+        (["training_seeds"], 3, ["training_seeds", "3"]),
     ],
 )
 def test_a_fault_in_the_config_is_named_with_its_file(

@@ -23,8 +23,10 @@ def score_rows(n: int = 3) -> pd.DataFrame:
             "model": "m",
             "method": "base",
             "reward": "",
+            "training_seed": None,
             "benchmark": "b",
             "prompt_id": [f"p{index}" for index in range(n)],
+            "prompt_meaning": [f"p{index}" for index in range(n)],
             "task": "t",
             "image_index": 0,
             "seed": 1,
@@ -134,6 +136,30 @@ def test_a_file_of_another_kind_or_no_frame_at_all_is_refused(tmp_path: Path) ->
         frames.read(tmp_path / "none.parquet", "scores")
     with pytest.raises(SpecError, match=r"'score'.*'scores'"):
         frames.read(path, "score")
+
+
+def test_a_frame_of_an_older_layout_is_refused_and_says_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.parquet"
+    monkeypatch.setattr(provenance, "LAYOUT", 2)
+    later = ["training_seed", "prompt_meaning"]
+    old = Schema("scores", tuple(c for c in frames.SCORES.columns if c.name not in later))
+    frames.write(score_rows().drop(columns=later), path, old, {})
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"s\.parquet is of layout 2 .*, here is 3: make it again"):
+        frames.read(path, "scores")
+
+
+def test_a_training_seed_is_a_whole_number_or_missing(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    frames.write(score_rows().assign(training_seed=[None, 2, 2**60 + 1]), path, "scores", {})
+    seeds = frames.read(path, "scores")["training_seed"]
+    assert seeds.dtype == "Int64"
+    assert seeds.isna().tolist() == [True, False, False]
+    assert seeds[1] == 2
+    with pytest.raises(ValueError, match="'training_seed' is float64, must be int64"):
+        frames.write(score_rows().assign(training_seed=[None, 0.5, 1]), path, "scores", {})
 
 
 def test_a_foreign_parquet_file_with_the_right_columns_is_read(tmp_path: Path) -> None:

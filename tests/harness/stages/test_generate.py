@@ -75,12 +75,14 @@ def test_each_image_comes_from_the_noise_of_its_seed_prompt_and_index(tmp_path: 
 def test_one_row_per_image_says_what_it_is_and_what_it_cost(tmp_path: Path) -> None:
     table = frames.read(made_images(tmp_path, steps=2), "images")
     first = table.iloc[0].to_dict()
+    assert pd.isna(first.pop("training_seed"))
     assert first == {
         "model": "toy_model",
         "method": "toy_method",
         "reward": "",
         "benchmark": "toy_benchmark",
         "prompt_id": "toy-0",
+        "prompt_meaning": "toy-0",
         "task": "toy",
         "image_index": 0,
         "seed": 7,

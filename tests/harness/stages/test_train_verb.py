@@ -205,6 +205,7 @@ def rewards(*values: float, every: int = 10, method: str = "lora_finetune") -> p
             "model": "m",
             "method": method,
             "reward": "red",
+            "training_seed": 0,
             "kind": "validation",
             "step": [every * index for index in range(len(values))],
             "name": "reward",
