@@ -220,6 +220,27 @@ def columns(table: Table) -> list[dict[str, Any]]:
     ]
 
 
+def recipes(table: Table) -> list[dict[str, Any]]:
+    """How each network of the first set is trained: model, method and all training options but the
+    seed, the number of its prompts where the config names it, image size and GPUs."""
+    experiment, found = table.experiment, []
+    for model, reward, training in experiment.trainings(table.spec.sets[0]):
+        variant, kind = Variant.parse(training), experiment.declared(training).trains or ""
+        given = {name: value for name, value in variant.arguments.items() if name != "seed"}
+        options = KINDS[kind].checked(experiment.options(model, reward, training)).model_dump()
+        prompts = experiment.prompts(model, reward, training)["train"].arguments
+        recipe = {
+            **{name: value for name, value in options.items() if name != "seed"},
+            "model": model,
+            "method": str(Variant(variant.name, given)),
+            "n_prompts": prompts.get("n"),
+            "image_size_px": experiment.registry.models[model].size_px,
+            "gpus": experiment.config.processes,
+        }
+        found += [recipe] if recipe not in found else []
+    return found
+
+
 def settings(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
     """Model -> trained method -> what tells it from the others: the training that it draws on and
     the checkpoint of it, None for the kept one; for noise networks reduction and temperature of the
@@ -349,6 +370,7 @@ PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
     "runs": Table.shown,
     "ranks": ranks,
     "columns": columns,
+    "recipes": recipes,
     "settings": settings,
     "legend": legend,
     "starts": starts,

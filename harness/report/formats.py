@@ -11,7 +11,8 @@ A table function may say in ``table.attrs`` what belongs below its table (``note
 ``form`` and ``best``; see
 :class:`harness.analysis.columns.Column`). Where ``best`` is ``"highest"`` or ``"lowest"``, the best
 value of each model is marked, and so is every value whose interval holds the best one: it may be as
-good.
+good. Where a column ``source`` says that a row is only published, the row is grey, in Markdown in
+italics, its numbers have the printed digits, and nothing of it is marked.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis import published
 from harness.analysis.columns import form_of
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
 from harness.base.atomic_files import write_text
@@ -92,17 +94,21 @@ def for_people(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     cells: dict[str, list[str]] = {}
     for name, after in zip(columns, [*columns[1:], ""], strict=True):
-        if name.endswith((*_BOUNDS, _DIFFERENCE, _WITHIN)):
+        if name.endswith((*_BOUNDS, _DIFFERENCE, _WITHIN)) or name == published.SOURCE_COLUMN:
             continue
-        form = _form(table, name)
-        cells[name] = [_MISSING if pd.isna(value) else form(value) for value in table[name]]
+        form, as_printed = _form(table, name), _FORMS["as_printed"]
+        forms = [as_printed if p and _is_number(table[name]) else form for p in _printed(table)]
+        values = zip(table[name], forms, strict=True)
+        cells[name] = [_MISSING if pd.isna(value) else write(value) for value, write in values]
         if name.endswith(_PUBLISHED):
             ours = (table[name.removesuffix(_PUBLISHED) + end] for end in (_DIFFERENCE, _WITHIN))
             cells[name] = list(map(_compared, cells[name], *ours))
         if after.endswith(CI_LOW):
             bounds = (table[after.removesuffix(CI_LOW) + end] for end in (CI_LOW, CI_HIGH))
             is_time = [name.endswith("_ms")] * len(table)
-            cells[name] = list(map(_beside, cells[name], table[name], *bounds, is_time))
+            beside = map(_beside, cells[name], table[name], *bounds, is_time)
+            pairs = zip(cells[name], beside, _printed(table), strict=True)
+            cells[name] = [alone if printed else both for alone, both, printed in pairs]
     return pd.DataFrame(cells, dtype="str")
 
 
@@ -121,7 +127,7 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
         bounds = [sign * table[bound].fillna(table[name]) for bound in after]
         # Whichever bound is the further one reaches up to the best value.
         reach = pd.concat([values, *bounds], axis=1).max(axis=1)
-        marks[name] = reach >= values.groupby(groups).transform("max")
+        marks[name] = (reach >= values.groupby(groups).transform("max")) & ~_printed(table)
     return marks
 
 
@@ -135,6 +141,7 @@ def pipes(table: pd.DataFrame) -> str:
     texts = for_people(table)
     marks = ["--:" if _is_number(table[name]) else ":--" for name in texts.columns]
     cells = _marked(texts.map(lambda text: text.replace("|", r"\|")), best(table), "**{}**")
+    cells = _greyed(table, cells, "*{}*")
     rows = [list(texts.columns), marks, *cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -147,9 +154,9 @@ def latex(table: pd.DataFrame, origin: str) -> str:
     """
     texts = for_people(table)
     parts = [_tabular(table, texts, part) for part in _parts(texts)]
-    packages = "booktabs"
+    packages = "booktabs" + ",xcolor" * bool(_printed(table).any())
     if len(parts) > 1:
-        packages = "booktabs,graphicx"
+        packages += ",graphicx"
         # As wide as the line where it would be wider.
         width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
         start = rf"\resizebox{{{width}}}{{!}}{{%"
@@ -178,6 +185,7 @@ def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
     """Some columns of a table, by their places in the texts for people."""
     shown = texts.iloc[:, part]
     rows = _marked(shown.map(_in_tex), best(table).iloc[:, part], r"\textbf{{{}}}")
+    rows = _greyed(table, rows, r"\textcolor{{gray}}{{{}}}")
     shape = "".join("r" if _is_number(table[name]) else "l" for name in shown.columns)
     lines = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule"]
     for starts, row in zip(
@@ -197,14 +205,16 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
         said = ", ".join(filter(None, (_said(table, name, what) for what in ("meaning", "unit"))))
         head.append(Cell(name.replace("_", " "), {"class": number, "title": said or None}))
     rows = []
-    for starts, words, marked in zip(
-        _starts(table), texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True
+    looks = zip(_starts(table), _printed(table), strict=True)
+    for (starts, printed), words, marked in zip(
+        looks, texts.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True
     ):
         cells = [
             Cell(word, {"class": " ".join(filter(None, (number, "best" * mark))) or None})
             for word, number, mark in zip(words, classes, marked, strict=True)
         ]
-        rows.append(Row(cells, {"class": "group" if starts else None}))
+        kinds = " ".join(filter(None, ("group" * starts, "published" * printed)))
+        rows.append(Row(cells, {"class": kinds or None}))
     return tables_page(title, [Table(title, head, rows)], notes=_notes(table, origin))
 
 
@@ -271,9 +281,22 @@ def _is_number(values: pd.Series[Any]) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
+def _printed(table: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows are only published."""
+    sources = table.get(published.SOURCE_COLUMN, pd.Series("", index=table.index))
+    return sources == published.PRINTED
+
+
+def _greyed(table: pd.DataFrame, rows: list[list[str]], form: str) -> list[list[str]]:
+    """Rows of words, those that are only published in a form that holds ``{}``."""
+    pairs = zip(rows, _printed(table), strict=True)
+    return [[form.format(word) if grey and word else word for word in row] for row, grey in pairs]
+
+
 def _starts(table: pd.DataFrame) -> list[bool]:
-    """Whether a row is the first one of its value in the first column."""
-    first = table.iloc[:, 0]
+    """Whether a row is the first one of its value in the first column, or the first that is only
+    published."""
+    first = table.iloc[:, 0].mask(_printed(table), "")
     return [bool(changes) for changes in first.ne(first.shift())]
 
 

@@ -26,7 +26,7 @@ def kind_of(table: str) -> str:
 
 
 def gather(files: Iterable[tuple[str, str, Path]]) -> Any:
-    """All rows of some frames as one arrow table.
+    """All rows of some frames as one arrow table; of no frames, none.
 
     Args:
         files: kind of frame, what the job calls its file, and where that is.
@@ -34,7 +34,7 @@ def gather(files: Iterable[tuple[str, str, Path]]) -> Any:
     Raises:
         FileNotFoundError, ValueError: a frame is missing or broken (:func:`frames.read`).
     """
-    parts = []
+    parts = [pa.table({name: pa.array([], pa.string()) for name in ORIGIN})]
     for kind, named, path in files:
         rows = frames.read_arrow(path, kind)
         for place, (column, word) in enumerate(zip(ORIGIN, (kind, named), strict=True)):

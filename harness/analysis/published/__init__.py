@@ -1,8 +1,8 @@
 """The paper's printed numbers (arXiv 2508.09968), and ours beside them.
 
-``results.csv`` holds facts as printed; where they come from is in the README next to it. A number
-is compared only where benchmark and model are the paper's: others are other worlds, and their
-tables say so instead.
+``results.csv`` and ``hyperparameters.csv`` hold facts as printed; where they come from is in the
+README next to them. A number is compared only where benchmark and model are the paper's: others are
+other worlds, and their tables say so instead.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import math
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import pandas as pd
 
 from harness.analysis.columns import Column, described
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW, with_interval
+from harness.base.errors import unknown
 from harness.experiment.variants import Variant
 
 #: Where the numbers are printed.
@@ -27,6 +29,8 @@ BENCHMARKS = {
     "table6": "dpg_bench",
     "table7": "geneval_diversity",
 }
+#: Printed table of hyper-parameters -> the experiment in ``hyperparameters.csv``.
+HYPERPARAMETERS = {"table3": "redness", "table4": "preference"}
 #: Our name -> the printed one, where they differ.
 MODELS = {"sana_sprint_0_6b": "sana_sprint_0.6b"}
 #: Our method -> the printed one; methods that are not here were not printed.
@@ -47,6 +51,9 @@ UNITS = {
 }
 #: Columns whose intervals are of this machine: whether a printed number lies in one says nothing.
 _OF_THE_MACHINE = ("generation_ms",)
+#: Column of a table in which some rows are the paper's alone: whose a row's numbers are.
+SOURCE_COLUMN = "source"
+MEASURED, PRINTED = "measured", "published"
 _KEY = ("model", "method", "steps")
 _ADDED = ("published", "difference", "published_within")
 
@@ -56,6 +63,28 @@ def results() -> pd.DataFrame:
     """Every printed number, in its printed names and units: the columns of ``results.csv``."""
     with (resources.files(__name__) / "results.csv").open(encoding="utf-8") as lines:
         return pd.read_csv(lines).astype(dict.fromkeys(("steps", "nfe", "lora_rank"), "Int64"))
+
+
+@cache
+def hyperparameters(name: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """(our model, our training's method) -> what a printed table says of it, by the names of
+    ``hyperparameters.csv``, and the ``images`` that follow.
+
+    Raises:
+        ValueError: the paper has no such table of hyper-parameters.
+    """
+    if name not in HYPERPARAMETERS:
+        raise unknown("table of hyper-parameters", name, HYPERPARAMETERS)
+    with (resources.files(__name__) / "hyperparameters.csv").open(encoding="utf-8") as lines:
+        rows = pd.read_csv(lines).query("experiment == @HYPERPARAMETERS[@name]").to_dict("records")
+    ours = {printed: model for model, printed in MODELS.items()}
+    return {
+        (ours.get(row["model"], row["model"]), row["method"]): {
+            **{str(key): value for key, value in row.items()},
+            "images": row["epochs"] * row["n_prompts"],
+        }
+        for row in rows
+    }
 
 
 def world(benchmark: str) -> str:
@@ -129,6 +158,36 @@ def beside(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
     return table
 
 
+def with_others(table: pd.DataFrame, name: str, benchmark: str) -> pd.DataFrame:
+    """The table, and below it a row for each model that the paper prints in it for comparison only.
+
+    Those are models that it trains nothing for and that the table has no row of. Their rows have
+    the printed numbers in our units and columns, and are missing elsewhere. A column
+    ``source`` then says of every row whether it was measured or is only published; whole numbers
+    become ``Int64``, which can be missing. Arguments and errors as for :func:`joined`.
+    """
+    printed = results()[results()["table"] == name]
+    shown = {*printed.loc[printed["method"] != "base", "model"]}
+    shown |= {MODELS.get(model, model) for model in table["model"]}
+    others = printed[~printed["model"].isin(shown)]
+    if others.empty or benchmark != BENCHMARKS[name]:
+        return table
+    kinds = {n: "Int64" for n in table if pd.api.types.is_integer_dtype(table[n])}
+    first, models = len(table), list(others["model"].unique())
+    table = table.astype(kinds).reindex(range(first + len(models)))
+    sources = [MEASURED] * first + [PRINTED] * len(models)
+    table.insert(list(table).index(WORLD.name) + 1, SOURCE_COLUMN, sources)
+    for row, model in enumerate(models, start=first):
+        values = others[others["model"] == model].set_index("metric")["value"]
+        said = {"model": model, "method": "base", "reward": "", WORLD.name: "paper"}
+        for column in map(str, table):
+            metric, factor = UNITS.get(column, (column, 1.0))
+            if metric in values:
+                said[column] = values[metric] * factor
+        table.loc[row, list(said)] = list(said.values())
+    return table
+
+
 def printed_method(method: str) -> str | None:
     """The paper's name of a method or of its variant in rank; None if it is not printed."""
     variant = Variant.parse(method)
@@ -142,7 +201,8 @@ def finished(
     columns: Iterable[Column],
     notes: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """A table with published numbers next to ours, and what its files say of it in ``attrs``.
+    """A table with published numbers next to ours, the rows of models that are only published
+    (:func:`with_others`), and what its files say of it in ``attrs``.
 
     Args:
         table: as for :func:`beside`.
@@ -151,7 +211,7 @@ def finished(
         columns: what is declared of its columns.
         notes: sentences for below it.
     """
-    table = beside(table, name, benchmark) if name else table
+    table = with_others(beside(table, name, benchmark), name, benchmark) if name else table
     table.attrs["columns"] = described(columns)
     said = list(notes)
     if world(benchmark) != "paper":
@@ -164,6 +224,11 @@ def finished(
             f"Published: {SOURCE}, in our units; in brackets ours less the published value, and, "
             "but for times, whether the published value lies in our interval. Published times are "
             "printed as seconds per image; beside them stand ours from encoded prompts."
+        )
+    if SOURCE_COLUMN in table:
+        said.append(
+            "Rows in grey, in Markdown in italics: models that the paper lists for comparison; "
+            "their numbers are its own, and nothing was measured here."
         )
     table.attrs["notes"] = said
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import measured
@@ -15,7 +16,7 @@ from harness.analysis.pairing import FrameError
 from harness.analysis.paper_tables import compbench, dpg, geneval
 from harness.analysis.statistics import bootstrap_interval, holm, paired_difference
 from harness.analysis.tables import table1
-from harness.report.formats import best, for_people, markdown
+from harness.report.formats import best, for_people, latex, markdown, page
 
 STEPS = {"base": (1, 2, 4), "hypernoise": (1, 2, 4), "lora_finetune_final": (1, 2)}
 
@@ -208,15 +209,74 @@ def test_diversity_is_compared_with_table_7_under_our_names() -> None:
     assert list(published.beside(table.copy(), "table7", "shapeworld_diversity")) == list(table)
 
 
-def test_table1_shows_published_cost_and_tasks_in_our_units() -> None:
+def first_table(benchmark: str = "geneval") -> pd.DataFrame:
+    """Table 1 of two of the paper's models."""
     names = {"tiny_a": MODEL, "tiny_b": "flux_schnell"}
     given = [
-        frame.assign(model=frame["model"].map(names), benchmark="geneval")
+        frame.assign(model=frame["model"].map(names), benchmark=benchmark)
         for frame in (measured.scores(), measured.images(), measured.timings())
     ]
     given[-1] = pd.concat([given[-1].assign(repeat=n, ms=300.0 + n) for n in range(6)])
     given[-1] = given[-1].drop_duplicates(["model", "method", "batch_size", "stage", "repeat"])
-    table = table1(*given)
+    return table1(*given)
+
+
+def test_table1_lists_the_six_models_that_are_only_published_with_the_printed_numbers() -> None:
+    table = first_table()
+    others = table[table["source"] == "published"].set_index("model")
+    models = ["sd_v2.1", "sdxl", "dpo_sdxl", "hyper_sdxl", "flux_dev", "sd3_medium"]
+    assert list(others.index) == models
+    assert set(table[table["source"] == "measured"]["model"]) == {MODEL, "flux_schnell"}
+    printed = published.results()
+    facts = printed[(printed["table"] == "table1") & printed["model"].isin(models)]
+    assert len(facts) == 6 * 9
+    for fact in facts.itertuples():
+        column, factor = {"time_s": ("generation_ms", 1e3), "params_b": ("params_m", 1e3)}.get(
+            fact.metric, (fact.metric, 1.0)
+        )
+        assert others.loc[fact.model, column] == pytest.approx(fact.value * factor), fact
+    numbers = others.select_dtypes("number").drop(columns=["generation_ms", "params_m"])
+    assert (
+        numbers.drop(columns=[c for c in numbers if c in set(facts["metric"])])
+        .isna()
+        .all(axis=None)
+    )
+    assert set(others["method"]) == {"base"}
+
+
+def test_rows_that_are_only_published_are_grey_with_the_printed_digits_and_never_bold() -> None:
+    table = first_table()
+    grey = for_people(table)[(table["source"] == "published").to_numpy()]
+    assert "source" not in grey
+    shown = grey.set_index("model").loc["sd_v2.1"]
+    assert (shown["geneval_mean"], shown["geneval_counting"]) == ("0.50", "0.44")
+    assert (shown["generation_ms"], shown["params_m"]) == ("1900", "800")
+    assert (shown["n_images"], shown["gain_over_base"]) == ("\N{EN DASH}",) * 2
+    assert not best(table)[(table["source"] == "published").to_numpy()].any(axis=None)
+    text = markdown(table, "origin")
+    assert "| *sd3_medium* | *base* |" in text
+    assert f"| {MODEL} | base |" in text
+    assert "models that the paper lists for comparison" in text
+    tex = latex(table, "origin")
+    assert r"\textcolor{gray}{hyper\_sdxl}" in tex
+    assert "xcolor" in tex
+    rows = re.findall(
+        r"<tr class=\"([a-z ]*published)\"><td>(\w[^<]*)<", page(table, "t", "origin")
+    )
+    assert len(rows) == 6
+    assert rows[0] == ("group published", "sd_v2.1")
+    assert len(for_people(table)) == len(table)
+
+
+def test_another_world_has_no_rows_that_are_only_published() -> None:
+    table = first_table("shapes")
+    assert "source" not in table
+    assert not {"sdxl", "flux_dev"} & set(table["model"])
+    assert "grey" not in markdown(table, "origin")
+
+
+def test_table1_shows_published_cost_and_tasks_in_our_units() -> None:
+    table = first_table()
     found = table[(table["model"] == MODEL) & (table["method"] == "hypernoise")].iloc[0]
     assert found["generation_ms_published"] == 300
     # It is another machine's: whether it lies in our interval would say nothing.

@@ -144,6 +144,31 @@ def test_side_by_side_puts_each_image_where_it_belongs_with_its_verdict_and_valu
     assert titles == ["tiny_a\nbase\nnoise 0", "tiny_b\nhypernoise\nnoise 1"]
 
 
+def test_figure_5s_columns_fit_with_their_models_methods_and_rewards() -> None:
+    who = [("flux_schnell", "base"), ("sd3_5_large_turbo", "base"), (MODEL, "base")]
+    who += [(MODEL, "hypernoise"), ("flux_schnell", "hypernoise")]
+    rows = [
+        {"model": model, "method": method, "reward": "", "benchmark": "figure5_prompts"}
+        | {"prompt_id": f"figure5_{n}", "task": "figure5", "image_index": 0, "seed": 0, "steps": 4}
+        for model, method in who
+        for n in range(4)
+    ]
+    images = pd.DataFrame(rows).assign(prompt="A toaster riding a bike", path="png/a.png")
+    scores = [images.assign(metric=name, value=-1.234) for name in ("train_reward", "judge_reward")]
+    figure = side_by_side(
+        images,
+        pd.concat(scores),
+        columns=[{"model": model, "method": method, "steps": 4} for model, method in who],
+        captions={"train_reward": "human_preference", "judge_reward": "judge"},
+        prompts_per_task=5,
+        load=shade,
+    )
+    panels = np.array(figure.axes).reshape(4, 6)
+    titles = [panel.get_title().split("\n") for panel in panels[0, 1:]]
+    assert titles == [[model, method] for model, method in who]
+    check_words([figure])
+
+
 def test_side_by_side_without_verdicts_has_no_frames() -> None:
     scores = measured.scores()
     scores = scores[scores["metric"] != "geneval_correct"]
