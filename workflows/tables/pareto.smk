@@ -1,5 +1,5 @@
 # GenEval against time per image.
 add_table(
     "pareto", target="harness.report.pareto:pareto", version=1, makes="figure",
-    label="GenEval against time per image",
+    label="GenEval against generation time per image",
 )
