@@ -153,7 +153,8 @@ def test_figure_5s_columns_fit_with_their_models_methods_and_rewards() -> None:
         for model, method in who
         for n in range(4)
     ]
-    images = pd.DataFrame(rows).assign(prompt="A toaster riding a bike", path="png/a.png")
+    images = measured.untrained(pd.DataFrame(rows))
+    images = images.assign(prompt="A toaster riding a bike", path="png/a.png")
     scores = [images.assign(metric=name, value=-1.234) for name in ("train_reward", "judge_reward")]
     figure = side_by_side(
         images,
