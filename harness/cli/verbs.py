@@ -184,7 +184,13 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "recompute tables of a results folder, redraw figures, and say what cannot be traced",
         "harness.cli.verify:run",
-        (option("results", "a results folder", metavar="RESULTS"), _COMPONENTS),
+        (
+            option("results", "a results folder", metavar="RESULTS"),
+            _number("--rescore", "images of every frame of scores to measure again", 0),
+            _number("--regenerate", "images of every method to generate again", 0),
+            _number("--seed", "of the draw of these images", 0),
+            _COMPONENTS,
+        ),
     ),
     "profile": Command(
         "measure what methods cost, stage by stage",

@@ -6,6 +6,8 @@ differ in marker as well as in colour (Okabe and Ito's palette, made for colour-
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,14 +22,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
+from PIL.PngImagePlugin import PngInfo
 
 from harness.analysis.interval_columns import with_interval
 from harness.base.atomic_files import in_one_go
 from harness.experiment.jobs import TableJob
 from harness.results import provenance
+from harness.results.image_files import open_image
 
 #: Dots per inch; the pdf is drawn in vectors.
 PNG_DPI = 200
+#: Entry of a PNG's provenance: :func:`pixels_digest`.
+PIXELS = "pixels_sha256"
 #: What every figure sets of matplotlib's defaults.
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -74,21 +80,39 @@ _SPARE = (Look("#56B4E9", "P"), Look("#8C6D31", "*"), Look(_GREY, "p"), Look("#4
 def write(figure: Figure, out: str | Path, job: TableJob) -> list[Path]:
     """Write ``out`` + .png and .pdf, each in one go; provenance is in their metadata.
 
+    That of the PNG holds the hash of its pixels and of the PDF beside it.
+
     Returns:
         The files.
     """
-    out = Path(out)
-    record = provenance.collect(f"figure {job.table.name}", job)
-    about = {
-        "png": {"Title": job.table.name, "Description": record},
-        "pdf": {"Title": job.table.name, "Subject": record},
-    }
-    files = []
-    for kind, metadata in about.items():
-        path = out.with_name(f"{out.name}.{kind}")
-        save(figure, path, kind, metadata)
-        files.append(path)
-    return files
+    name = Path(out).name
+    png, pdf = (Path(out).with_name(f"{name}.{kind}") for kind in ("png", "pdf"))
+    record = provenance.parse(provenance.collect(f"figure {job.table.name}", job))
+    # Drawn once: the layout of a figure that is drawn again may be another.
+    save(figure, png, "png", {"Title": job.table.name})
+    save_pdf(figure, pdf, job.table.name, record)
+    hashes = {"outputs": {pdf.name: provenance.digest(pdf)}, PIXELS: pixels_digest(png)}
+    about = PngInfo()
+    with open_image(png) as image, in_one_go(png) as partial:
+        for key, text in image.info.items():
+            if isinstance(text, str):
+                about.add_text(str(key), text)
+        about.add_text("Description", json.dumps(provenance.sealed(record, **hashes)))
+        image.save(partial, format="png", dpi=image.info["dpi"], pnginfo=about)
+    return [png, pdf]
+
+
+def save_pdf(figure: Figure, path: Path, title: str, record: Mapping[str, Any]) -> None:
+    """Draw a figure into a PDF that is the same, byte for byte, whenever it is drawn."""
+    about = {"Title": title, "Subject": json.dumps(record), "CreationDate": None}
+    save(figure, path, "pdf", about)
+
+
+def pixels_digest(png: Path) -> str:
+    """SHA-256 of a PNG's size and pixels, whatever its texts say."""
+    with open_image(png) as image:
+        drawn = image.convert("RGBA")
+        return hashlib.sha256(f"{drawn.size}".encode() + drawn.tobytes()).hexdigest()
 
 
 def figure_style() -> AbstractContextManager[None]:
@@ -96,10 +120,10 @@ def figure_style() -> AbstractContextManager[None]:
     return style.context(["default", RC])
 
 
-def save(figure: Figure, path: Path, kind: str, metadata: dict[str, str]) -> None:
+def save(figure: Figure, path: Path, kind: str, metadata: Mapping[str, str | None]) -> None:
     """Draw a figure into a file, ``"png"`` or ``"pdf"``, in one go."""
     with in_one_go(path) as partial, figure_style():
-        figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=metadata)
+        figure.savefig(partial, format=kind, dpi=PNG_DPI, metadata=dict(metadata))
 
 
 def panels(

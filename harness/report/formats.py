@@ -54,11 +54,16 @@ _TEX = {
 }
 
 
-def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
+def write(
+    table: pd.DataFrame, out: str | Path, job: TableJob, record: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Write ``out`` + .csv, .md, .tex, .html and .parquet, each in one go; folders are made.
 
     Provenance is in the parquet's metadata, and in words under the md and html and as a comment
     in the tex; the csv stays plain, so that everything can read it.
+
+    Args:
+        record: what texts shall say of the making (:func:`describe`).
 
     Returns:
         The files.
@@ -68,7 +73,7 @@ def write(table: pd.DataFrame, out: str | Path, job: TableJob) -> list[Path]:
     """
     if table.empty:
         raise ValueError(f"table {job.table.name!r} has no rows")
-    origin = describe(job)
+    origin = describe(job, record)
     texts = {
         ".csv": table.to_csv(index=False, lineterminator="\n"),
         ".md": markdown(table, origin),
@@ -313,12 +318,22 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
     return [*first, *common, *own, origin]
 
 
-def describe(job: TableJob) -> str:
-    """Where something that is made now comes from, in a line: what, commit, machine, versions."""
-    commit, hardware, packages = provenance.commit(), provenance.hardware(), provenance.packages()
-    state = " with uncommitted changes" if commit["dirty"] else ""
+def describe(job: TableJob, record: Mapping[str, Any] | None = None) -> str:
+    """Where something comes from, in a line: what, commit, machine, versions.
+
+    Args:
+        record: its provenance (:mod:`harness.results.provenance`); of something that is made now
+            without.
+
+    Raises:
+        KeyError, TypeError: the record is none that this harness wrote.
+    """
+    now = {"hardware": provenance.hardware(), "packages": provenance.packages()}
+    told = record or {**provenance.commit(), **now}
+    hardware, packages = told["hardware"], told["packages"]
+    state = " with uncommitted changes" if told["dirty"] else ""
     return (
-        f"{job.table.name}, version {job.table.version}; commit {commit['commit'][:12]}{state}; "
+        f"{job.table.name}, version {job.table.version}; commit {told['commit'][:12]}{state}; "
         f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB; "
         f"torch {packages['torch']}, diffusers {packages['diffusers']}."
     )

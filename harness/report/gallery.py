@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,8 +112,13 @@ def gallery(
     return Gallery(_data(paired, images, scores, columns, verdict, baseline), files)
 
 
-def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
+def write(
+    made: Gallery, out: str | Path, job: TableJob, record: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Write the folder; what an earlier gallery left in it is removed.
+
+    Args:
+        record: as for :func:`harness.report.formats.write`.
 
     Returns:
         The page, the folder of images and the provenance.
@@ -126,7 +131,9 @@ def write(made: Gallery, out: str | Path, job: TableJob) -> list[Path]:
         raise FrameError(f"images of one gallery are of several kinds: {sorted(suffixes)}")
     suffix, side_px = suffixes.pop()
     drawn = {"suffix": suffix, "side_px": side_px, "crisp": side_px <= CRISP_PX}
-    write_text(page, render("gallery.html", data={**made.data, **drawn, "origin": describe(job)}))
+    write_text(
+        page, render("gallery.html", data={**made.data, **drawn, "origin": describe(job, record)})
+    )
     return [page, folder, write_sidecar(page.parent, "gallery", job, [page, folder])]
 
 

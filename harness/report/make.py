@@ -31,7 +31,7 @@ def run(job: TableJob) -> None:
     elif isinstance(made, gallery.Gallery):
         gallery.write(made, job.out, job)
     elif isinstance(made, str):
-        pages.write(made, job.out)
+        pages.write(made, job.out, job)
     else:
         raise FrameError(
             f"{job.table.target} returned {type(made).__name__}, "

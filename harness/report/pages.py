@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.base.atomic_files import write_text
+from harness.experiment.jobs import TableJob
+from harness.results import provenance
+from harness.results.results_folder import with_record
 
 
 class Cell(NamedTuple):
@@ -58,10 +61,10 @@ def render(template: str, **values: Any) -> str:
     return _templates().get_template(template).render(**values)
 
 
-def write(text: str, out: str | Path) -> Path:
-    """Write a page as ``out`` + .html; returns the file."""
+def write(text: str, out: str | Path, job: TableJob) -> Path:
+    """Write a page as ``out`` + .html, with its provenance at its end; returns the file."""
     path = Path(f"{out}.html")
-    write_text(path, text)
+    write_text(path, with_record(text, provenance.collect(f"page {job.table.name}", job)))
     return path
 
 

@@ -56,8 +56,14 @@ def collect(kind: str, spec: Any, **facts: Any) -> str:
         "inputs": hashes(getattr(spec, "reads", ())),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return json.dumps(sealed(record))
+
+
+def sealed(record: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+    """A record with further facts, and with the :func:`seal` of all that it then says."""
     # As whoever reads it will have it: JSON has no tuples.
-    return json.dumps(record | {"seal": seal(json.loads(json.dumps(record)))})
+    told: dict[str, Any] = json.loads(json.dumps({**record, **facts}))
+    return told | {"seal": seal(told)}
 
 
 def seal(record: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ still finds them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,15 @@ from harness.results.image_files import open_image
 SIDECAR = "provenance.json"
 #: What provenance must tell for a number to be traceable.
 REQUIRED = ("commit", "packages", "hardware", "spec")
-#: Partial results and logs: nothing in them is a result.
-_SKIPPED = ("work", "logs")
+#: Folder -> what is in it that is no result of a run.
+SKIPPED = {
+    "work": "partial results of jobs that were killed",
+    "logs": "what jobs printed",
+    "encodings": "prompts' encodings, which generators read as they are",
+    "pretrained": "weights; frames that they made have their hashes",
+    "snapshots": "speed measurements of this project, which git keeps",
+}
+_PAGE = re.compile(r'<script type="application/json" id="provenance">(.*?)</script>', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -137,15 +145,22 @@ def survey(results: str | Path) -> Survey:
     if not folder.is_dir():
         raise FileNotFoundError(f"results folder {folder} is missing")
     found, faults = [], []
-    patterns = ("*.parquet", "figures/*.png", SIDECAR)
+    patterns = ("*.parquet", "figures/*.png", "tables/*.html", SIDECAR)
     for path in sorted({path for pattern in patterns for path in folder.rglob(pattern)}):
         parts = path.relative_to(folder).parts
-        if parts[0] in _SKIPPED or any(part.startswith(".") for part in parts):
+        if path.suffix == ".html" and path.with_suffix(".parquet").exists():
+            # A table's, whose parquet has the provenance.
+            continue
+        if parts[0] in SKIPPED or any(part.startswith(".") for part in parts):
             continue
         try:
             below(folder, [str(path.relative_to(folder))], folder)
             if path.suffix == ".parquet":
                 record = frames.read_provenance(path)
+            elif path.suffix == ".html":
+                if not (written := _PAGE.search(path.read_text(encoding="utf-8"))):
+                    continue
+                record = provenance.parse(written[1])
             elif path.name == SIDECAR:
                 record = provenance.parse(path.read_text(encoding="utf-8"))
             else:
@@ -158,6 +173,13 @@ def survey(results: str | Path) -> Survey:
     if not found and not faults:
         raise FileNotFoundError(f"{folder} holds no results: no frame, table, figure or gallery")
     return Survey(found, faults)
+
+
+def with_record(page: str, record: str) -> str:
+    """An HTML page with its provenance at its end."""
+    # No text in it is markup; in JSON "\\u003c" is the same as "<".
+    safe = record.replace("<", "\\u003c")
+    return f'{page}<script type="application/json" id="provenance">{safe}</script>\n'
 
 
 def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -> Path:

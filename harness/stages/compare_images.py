@@ -36,6 +36,11 @@ def run(job: PairsJob) -> None:
     torch.set_num_threads(job.threads)
     table = check(job)
     weights = hashes(job.weights)
+    frames.write(measure(job, table), job.out, frames.PAIRS, job, weights=weights)
+
+
+def measure(job: PairsJob, table: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of some images, as :func:`check` sorts them; raises as :func:`run`."""
     device = default_device()
     comparisons = {m: build_comparison(spec, device) for m, spec in job.comparisons.items()}
     parts = []
@@ -60,7 +65,8 @@ def run(job: PairsJob) -> None:
                     raise ValueError(f"{metric} of prompt {rows['prompt_id'][0]!r} is not finite")
                 parts.append(rows.assign(metric=metric, value=values))
             progress.update(len(images))
-    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.PAIRS, job, weights=weights)
+    measured: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return measured
 
 
 def check(job: PairsJob) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,25 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     prepare(generator, texts, keep_encoders=words_prompts(job.method))
     conditioning = encode_in_chunks(generator.encode, texts)
     return Setup(generator, method, reward, conditioning, features, device)
+
+
+def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Some images of a job: their rows, and their pixels [H, W, 3] as they were written.
+
+    Raises:
+        ValueError, FileNotFoundError: as :func:`run`.
+    """
+    # Encodings are of the chosen items' prompts alone.
+    numbers = {row: new for new, row in enumerate(dict.fromkeys(item.row for item in chosen))}
+    items = [replace(item, row=numbers[item.row]) for item in chosen]
+    setup = set_up(job, items)
+
+    def make(batch: Sequence[Item]) -> Generated:
+        return setup.method.run(setup.request(batch, job.seed, job.steps))
+
+    for batch, made in Batches(job.batch_size, f"make {job.method.name} again").run(items, make):
+        of_batch = zip(batch, _finished(batch, made), to_uint8(made.images), strict=True)
+        yield from ((_row(job, item, one), pixels) for item, one, pixels in of_batch)
 
 
 def _generate(

@@ -81,6 +81,11 @@ def run(job: ScoreJob) -> None:
     torch.set_num_threads(job.threads)
     plan = check(job)
     weights = hashes(job.weights)
+    frames.write(measure(job, plan), job.out, frames.SCORES, job, weights=weights)
+
+
+def measure(job: ScoreJob, plan: Plan) -> pd.DataFrame:
+    """The scores of a plan's images, which may be some of the job's; raises as :func:`run`."""
     judges = build_judges(job, plan.prompts)
     parts: list[pd.DataFrame] = []
     name = f"score {job.benchmark.name} of {' and '.join(plan.table['model'].unique())}"
@@ -97,7 +102,7 @@ def run(job: ScoreJob) -> None:
         for rows, scored in Batches(job.batch_size, name).run(range(len(paths)), score):
             parts += scored
             progress.update(len(rows))
-    frames.write(pd.concat(parts, ignore_index=True), job.out, frames.SCORES, job, weights=weights)
+    return pd.concat(parts, ignore_index=True)
 
 
 def check_ahead(job: ScoreJob) -> Benchmark:

@@ -7,6 +7,9 @@ rule profile:
         places.TIMINGS,
     log:
         "results/logs/timings/{image_set}/{model}.log",
+    # How long Snakemake saw it run; verify holds the timings against it.
+    benchmark:
+        "results/logs/timings/{image_set}/{model}.tsv"
     threads: lambda wildcards: workflow.cores
     resources:
         gpu=ask.gpus,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import measured
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
+from forgeries import forge
 from harness_toys import BENCHMARK, MODEL, REWARD, damage
+from measured import METHODS, MODELS
 from paths import REPOSITORY
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -24,8 +23,8 @@ from harness.__main__ import main
 from harness.base.errors import SpecError
 from harness.cli.verify import verify
 from harness.experiment.component_files import declared
-from harness.experiment.components import Registry, TableSpec
-from harness.experiment.jobs import ScoreJob, TableJob
+from harness.experiment.components import MethodSpec, Registry, TableSpec
+from harness.experiment.jobs import GenerateJob, ScoreJob, TableJob, Timed, TimingJob
 from harness.report import figure_diff, make
 from harness.report.frame_inputs import call
 from harness.results import frames, provenance
@@ -37,27 +36,59 @@ COMPONENTS = ("--components", str(WORKFLOWS))
 REGISTRY = declared(WORKFLOWS)
 
 
+FRAMES = {
+    "images": [f"results/images/{m}/{n}/images.parquet" for m in MODELS for n in METHODS],
+    "scores": ["results/scores/scores.parquet"],
+    "timings": [f"results/timings/{model}.parquet" for model in MODELS],
+}
+
+
 def write_frames(results: Path, version: int = 1) -> None:
     """Images, their scores and timings as a run leaves them, with a 2 x 2 px file per image."""
     images = measured.images()
     images["path"] = [f"png/{number:04d}.png" for number in range(len(images))]
-    (results / "images" / "png").mkdir(parents=True)
-    for number, name in enumerate(images["path"]):
-        shade = np.full((2, 2, 3), number, np.uint8)
-        Image.fromarray(shade).save(results / "images" / name)
-    made_from = {"model": asdict(MODEL), "out": "results/images/images.parquet"}
-    frames.write(images, results / "images" / "images.parquet", "images", made_from)
-    listed = ("results/images/images.parquet",)
+    benchmark = replace(BENCHMARK, name="shapes")
+    for path in FRAMES["images"]:
+        *_, model, method, _ = Path(path).parts
+        rows = images[(images["model"] == model) & (images["method"] == method)]
+        png = results / "images" / model / method / "png"
+        png.mkdir(parents=True)
+        for name in rows["path"]:
+            number = int(Path(name).stem)
+            Image.fromarray(np.full((2, 2, 3), number, np.uint8)).save(png.parent / name)
+        job = GenerateJob(
+            model=replace(MODEL, name=model),
+            method=MethodSpec(method, "harness_toys:ToyMethod", 1),
+            reward=None if method == "base" else replace(REWARD, name="matcher"),
+            benchmark=benchmark,
+            steps=1,
+            seed=7,
+            batch_size=4,
+            adapter=None,
+            out=path,
+            work="work",
+        )
+        hashes = {"png": provenance.digest(png)}
+        frames.write(rows, png.with_name("images.parquet"), "images", job, outputs=hashes)
     rewards = {"train_reward": replace(REWARD, version=version)}
-    job = ScoreJob(BENCHMARK, rewards, listed, "results/scores/scores.parquet")
-    frames.write(measured.scores(), results / "scores" / "scores.parquet", "scores", job)
-    timed = {"out": "results/timings/timings.parquet"}
-    frames.write(measured.timings(), results / "timings" / "timings.parquet", "timings", timed)
+    scored = ScoreJob(benchmark, rewards, tuple(FRAMES["images"]), *FRAMES["scores"])
+    frames.write(measured.scores(), results / "scores" / "scores.parquet", "scores", scored)
+    write_timings(results)
+
+
+def write_timings(results: Path) -> None:
+    timings, benchmark = measured.timings(), replace(BENCHMARK, name="shapes")
+    for path in FRAMES["timings"]:
+        model = Path(path).stem
+        methods = tuple(Timed(MethodSpec(name, "harness_toys:ToyMethod", 1)) for name in METHODS)
+        timed = TimingJob(replace(MODEL, name=model), methods, benchmark, path)
+        rows = timings[timings["model"] == model]
+        frames.write(rows, results / "timings" / Path(path).name, "timings", timed)
 
 
 def table_job(**changes: Any) -> TableJob:
     spec = REGISTRY.tables["table1"]
-    inputs = {kind: (f"results/{kind}/{kind}.parquet",) for kind in KINDS}
+    inputs = {kind: tuple(FRAMES[kind]) for kind in KINDS}
     return TableJob(spec, inputs | changes, "results/tables/table1")
 
 
@@ -88,24 +119,13 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def rewrite(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Change a frame's rows under its old provenance, as a forger would."""
-    stored = pq.read_table(path)
-    changed = change(stored.to_pandas())
-    pq.write_table(
-        type(stored).from_pandas(changed, schema=stored.schema, preserve_index=False), path
-    )
-
-
 def test_an_untouched_folder_has_no_findings_wherever_it_is(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", "results", *COMPONENTS]) == 0
     summary = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        summary
-        == "1 tables, 0 figures, 0 galleries, 0 matches, 4 frames: every number can be traced"
-    )
+    counted = "1 tables, 0 figures, 0 galleries, 0 pages, 0 matches, 10 frames"
+    assert summary == f"{counted}: every number can be traced"
     shutil.copytree(results, tmp_path / "elsewhere" / "renamed")
     shutil.rmtree(results)
     assert findings(tmp_path / "elsewhere" / "renamed") == []
@@ -114,16 +134,16 @@ def test_an_untouched_folder_has_no_findings_wherever_it_is(
 def test_frames_of_other_packages_in_one_table_are_told_and_are_no_finding(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here, timed = provenance.packages(), {"out": "results/timings/timings.parquet"}
+    here = provenance.packages()
     with monkeypatch.context() as patched:
         patched.setattr(provenance, "packages", lambda: here | {"diffusers": "0.0"})
-        frames.write(measured.timings(), timed["out"], "timings", timed)
+        write_timings(results)
     make.run(table_job())
     assert main(["verify", "results", *COMPONENTS]) == 0
     assert (
         "note: results/tables/table1.parquet: Made with different versions, side by side: "
-        "diffusers 0.0 (1 of 3 frames, e.g. results/timings/timings.parquet) and "
-        f"{here['diffusers']} (2 of 3 frames, e.g. results/"
+        "diffusers 0.0 (2 of 9 frames, e.g. results/timings/tiny_a.parquet) and "
+        f"{here['diffusers']} (7 of 9 frames, e.g. results/"
     ) in capsys.readouterr().out
 
 
@@ -170,14 +190,14 @@ def test_an_edited_line_of_the_other_formats_is_named(results: Path, suffix: str
 
 def test_a_number_edited_in_the_parquet_is_named(results: Path) -> None:
     path = results / "tables" / "table1.parquet"
-    rewrite(path, lambda table: table.assign(generation_ms=table["generation_ms"] * [2, *[1] * 5]))
+    forge(path, lambda table: table.assign(generation_ms=table["generation_ms"] * [2, *[1] * 5]))
     (found,) = findings(results)
     assert found.startswith(f"{path}: row 1 (tiny_a base shapes), column generation_ms: ")
 
 
 def test_rows_beside_a_table_that_are_not_those_of_its_frames_are_named(results: Path) -> None:
     path = results / "tables" / "table1.rows.parquet"
-    rewrite(path, lambda rows: rows.assign(value=rows["value"].mask(rows.index == 3, 0.5)))
+    forge(path, lambda rows: rows.assign(value=rows["value"].mask(rows.index == 3, 0.5)))
     (found,) = findings(results)
     assert found == f"{path}: holds other rows than the frames that it names"
 
@@ -192,7 +212,7 @@ def test_a_truncated_frame_is_named_and_what_hangs_on_it(results: Path) -> None:
 
 def test_frames_that_changed_after_the_table_was_made_are_named(results: Path) -> None:
     path = results / "scores" / "scores.parquet"
-    rewrite(path, lambda rows: rows.assign(value=1.0))
+    forge(path, lambda rows: rows.assign(value=1.0))
     found = findings(results)
     table = results / "tables" / "table1.parquet"
     assert f"{table}: was made from another state of {path}: its SHA-256 differs" in found
@@ -201,20 +221,22 @@ def test_frames_that_changed_after_the_table_was_made_are_named(results: Path) -
 
 
 def test_an_image_that_changed_after_scoring_is_noticed(results: Path) -> None:
-    Image.new("RGB", (2, 2)).save(results / "images" / "png" / "0003.png")
-    (found,) = findings(results)
-    assert "scores.parquet: was made from another state of results/images/png" in found
+    png = results / "images" / "tiny_a" / "base" / "png"
+    Image.new("RGB", (2, 2)).save(png / "0003.png")
+    folder, scored = findings(results)
+    assert folder == f"{png}: is missing or was changed after it was made"
+    assert f"scores.parquet: was made from another state of {png}" in scored
 
 
 def test_image_files_that_a_frame_names_must_exist(results: Path) -> None:
-    (results / "images" / "png" / "0003.png").unlink()
-    assert any("1 of 144 image files are missing: png/0003.png" in f for f in findings(results))
+    (results / "images" / "tiny_a" / "base" / "png" / "0003.png").unlink()
+    assert any("1 of 24 image files are missing: png/0003.png" in f for f in findings(results))
 
 
 def test_a_frame_without_provenance_is_named(results: Path) -> None:
-    measured.timings().to_parquet(results / "timings" / "timings.parquet")
+    measured.timings().to_parquet(results / "timings" / "tiny_a.parquet")
     found = findings(results)
-    path = results / "timings" / "timings.parquet"
+    path = results / "timings" / "tiny_a.parquet"
     assert f"{path}: no provenance: none of its numbers can be traced" in found
 
 
@@ -254,7 +276,8 @@ def test_a_figure_with_other_pixels_is_named(results: Path, figure: Path) -> Non
                 about.add_text(name, text)
         image.putpixel((40, 30), (255, 0, 0, 255))
         image.save(figure, pnginfo=about)
-    (found,) = findings(results)
+    digest, found = findings(results)
+    assert digest.startswith(f"{figure}: its pixels are not those that were written")
     assert found.startswith(f"{figure}: differs from what its frames give in 1 pixels, within x 40")
 
 
@@ -266,7 +289,7 @@ def test_a_figure_of_another_matplotlib_is_a_note_but_no_finding(
 ) -> None:
     drawn_by = figure_diff.drawn_by(figure)
     monkeypatch.setattr("matplotlib.__version__", "0.1")
-    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.assign(value=1.0))
+    forge(results / "scores" / "scores.parquet", lambda rows: rows.assign(value=1.0))
     assert main(["verify", "results", *COMPONENTS]) == 1
     printed = capsys.readouterr().out
     assert "note: 1 figures were not redrawn" in printed
@@ -279,10 +302,11 @@ def test_a_figure_that_cannot_be_redrawn_or_lacks_its_pdf_is_named(
     results: Path, figure: Path
 ) -> None:
     # The benchmark's score of one image.
-    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=3))
+    forge(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=3))
     figure.with_suffix(".pdf").unlink()
     found = findings(results)
-    assert f"{figure.with_suffix('.pdf')}: is missing" in found
+    pdf = figure.with_suffix(".pdf")
+    assert f"{pdf}: is missing or was changed after it was made" in found
     assert any(line.startswith(f"{figure}: cannot be redrawn: ") for line in found)
 
 
@@ -294,11 +318,8 @@ def test_a_table_without_its_parquet_cannot_be_traced(results: Path) -> None:
 
 def with_record(path: Path, job: TableJob, **changes: Any) -> None:
     """Put another provenance into a table's parquet."""
-    record = provenance.parse(provenance.collect(f"table {job.table.name}", job)) | changes
-    stored = pq.read_table(path)
-    pq.write_table(
-        stored.replace_schema_metadata({b"hypernoise": json.dumps(record).encode()}), path
-    )
+    record = provenance.parse(provenance.collect(f"table {job.table.name}", job))
+    forge(path, **{**record, **changes})
 
 
 def test_a_table_that_is_declared_nowhere_is_not_recomputed(results: Path) -> None:
@@ -360,17 +381,18 @@ def test_two_versions_of_one_component_make_no_table(results: Path, tmp_path: Pa
 
 
 def test_a_table_of_mixed_versions_is_found_afterwards(results: Path) -> None:
-    job = ScoreJob(replace(BENCHMARK, version=9), {}, (), "results/timings/timings.parquet")
-    frames.write(measured.timings(), "results/timings/timings.parquet", "timings", job)
+    newer = replace(BENCHMARK, name="shapes", version=9)
+    job = ScoreJob(newer, {}, (), "results/timings/tiny_a.parquet")
+    frames.write(measured.timings(), "results/timings/tiny_a.parquet", "timings", job)
     found = findings(results)
-    assert any("benchmark 'toy_benchmark' is of version 1 in" in f for f in found)
+    assert any("benchmark 'shapes' is of version 1 in" in f for f in found)
 
 
 def test_a_missing_score_names_rows_and_files(results: Path) -> None:
-    rewrite(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=5))
+    forge(results / "scores" / "scores.parquet", lambda rows: rows.drop(index=5))
     with pytest.raises(ValueError, match="image without a score: prompt '") as error:
         call(table_job())
-    assert "results/scores/scores.parquet" in str(error.value)
+    assert "see results/images/tiny_a/base/images.parquet" in str(error.value)
 
 
 def test_a_missing_or_empty_folder_is_a_one_line_error(
