@@ -25,29 +25,44 @@ def task_mean(
     numbers: Floats, tasks: npt.ArrayLike, clusters: npt.ArrayLike
 ) -> tuple[Estimate, float]:
     """The plain mean of the per-task means, and its degrees of freedom."""
-    task_codes = codes_of(tasks, len(numbers), "tasks")
-    codes = codes_of(clusters, len(numbers), "clusters")
-    check_nested(codes, task_codes, clusters)
+    of_task, codes = task_codes(tasks, clusters, len(numbers))
     parts = [
         clustered_mean(numbers[rows], np.unique(codes[rows], return_inverse=True)[1])
-        for rows in (task_codes == task for task in range(task_codes.max() + 1))
+        for rows in (of_task == task for task in range(of_task.max() + 1))
     ]
     return joined(parts), satterthwaite(parts)
 
 
-def joined(parts: list[Estimate]) -> Estimate:
-    """The plain mean of independent estimates."""
+def task_codes(tasks: npt.ArrayLike, clusters: npt.ArrayLike, length: int) -> tuple[Codes, Codes]:
+    """Tasks and clusters [length], numbered from 0; ValueError if a cluster has two tasks."""
+    of_task, codes = codes_of(tasks, length, "tasks"), codes_of(clusters, length, "clusters")
+    check_nested(codes, of_task, clusters)
+    return of_task, codes
+
+
+def joined(parts: list[Estimate], n: int = 0) -> Estimate:
+    """The plain mean of independent estimates; their sum over ``n`` where that is given."""
+    n = n or len(parts)
     return Estimate(
-        mean=math.fsum(part.mean for part in parts) / len(parts),
-        variance=math.fsum(part.variance for part in parts) / len(parts) ** 2,
+        mean=math.fsum(part.mean for part in parts) / n,
+        variance=math.fsum(part.variance for part in parts) / n**2,
         clusters=sum(part.clusters for part in parts),
     )
 
 
-def contrast(values: Floats, codes: Codes, first: npt.NDArray[np.bool_], task: object) -> Estimate:
-    """The mean of some rows minus that of the others; a cluster may have rows among both."""
+def contrast(
+    values: Floats, codes: Codes, first: npt.NDArray[np.bool_], task: object
+) -> list[Estimate]:
+    """Independent parts of the mean of some rows minus that of the others.
+
+    They are one for each side where the two have no cluster in common, else one for both.
+    """
     if first.all() or not first.any():
         raise ValueError(f"task {task} is on one side only")
+    sides = [(values[rows], codes[rows]) for rows in (first, ~first)]
+    if not set(sides[0][1]) & set(sides[1][1]):
+        one, two = (clustered_mean(own, np.unique(of, return_inverse=True)[1]) for own, of in sides)
+        return [one, two._replace(mean=-two.mean)]
     influence = np.empty_like(values)
     means = []
     for rows, sign in ((first, 1.0), (~first, -1.0)):
@@ -55,9 +70,9 @@ def contrast(values: Floats, codes: Codes, first: npt.NDArray[np.bool_], task: o
         influence[rows] = sign * (values[rows] - means[-1]) / rows.sum()
     own = np.unique(codes, return_inverse=True)[1]
     # Deviations from the mean of the only cluster add up to 0, whatever its prompt contributes.
-    known = all(len(np.unique(codes[rows])) > 1 for rows in (first, ~first))
+    known = all(len(np.unique(of)) > 1 for _, of in sides)
     variance = _sandwich(influence, own) if known else math.nan
-    return Estimate(means[0] - means[1], variance, int(own.max()) + 1)
+    return [Estimate(means[0] - means[1], variance, int(own.max()) + 1)]
 
 
 def clustered_mean(values: Floats, codes: Codes) -> Estimate:

@@ -1,29 +1,25 @@
 """The uncertainty of every number: intervals that respect which images share a prompt.
 
-Images of one prompt succeed and fail together, so the prompt, not the image, is the unit that
-was sampled: it is the *cluster*. What is used where:
+Images of one prompt succeed and fail together, so the prompt (by what it asks for), not the image,
+is the unit that was sampled: it is the *cluster*. What is used where:
 
 - the share of right images in one task: Wilson's interval (:func:`proportion_interval`);
-- a score over tasks, and every difference from a baseline, image by image on the same noise:
-  ``estimate ± t * standard error`` (:func:`task_mean_interval`,
-  :func:`paired_difference`);
-- means of rewards and of scores that are no proportion: the bootstrap over prompts
-  (:func:`bootstrap_interval`);
+- the mean of tasks' shares, as GenEval's: the stratified score interval, and for its paired gains
+  a t interval that knows of tasks without a differing image
+  (:mod:`harness.analysis.stratified_score`; :func:`task_mean_interval`, :func:`paired_difference`);
+- means of rewards: a bootstrap over prompts within tasks (:func:`bootstrap_interval`);
+- every other mean over tasks, and paired gains in rewards: ``estimate +- t * standard error``
+  (the same two functions), cluster-robust, with Welch and Satterthwaite's degrees of freedom,
+  because there are often so few clusters that the normal quantile is too small;
+- one setting of a sweep against another: paired on the same noise, too
+  (:mod:`harness.analysis.references`), as is what is printed bold;
+- several training seeds: their variance is in all of these (:mod:`harness.analysis.seed_variance`);
 - p values of many differences in one table: Holm's correction (:func:`holm`).
 
-The standard errors are cluster-robust (sandwich), with Student's t, because there are often so few
-clusters that the normal quantile is too small.
-
-A score with tasks is the plain mean of the per-task means. Tasks are fixed, prompts are
-sampled within them, so its variance is the sum of the tasks' own variances over the squared
-number of tasks, with Welch and Satterthwaite's degrees of freedom. A cluster bootstrap would
-be the alternative; it is the worse one here, since resampling G prompts loses the factor
-(G - 1) / G of the variance (a quarter at G = 4) and its percentiles know no t quantile: at
-four prompts per task a nominal 95 % interval of it covers about 88 %, this one about 95 %.
-
-Where every cluster has the same mean, the variance estimate is 0 and such an interval collapses
-to its centre; that says that the sample cannot tell, not that the number is exact. Wilson's does
-not collapse.
+Tasks are fixed, prompts are sampled within them: the variance of a score with tasks is the sum of
+the tasks' own over the squared number of tasks. Where a task has one cluster, no variance is known
+and bounds are NaN. Where all values are one number, a t interval collapses to it; that says that
+the sample cannot tell, not that it is exact.
 """
 
 from __future__ import annotations
@@ -36,10 +32,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, ndtr, stdtr  # type: ignore[import-untyped]
 
+from harness.analysis.bootstrap import RESAMPLES, resampled
 from harness.analysis.cluster_robust import (
     Estimate,
+    Floats,
     check_length,
-    check_nested,
     clustered_mean,
     codes_of,
     contrast,
@@ -47,12 +44,11 @@ from harness.analysis.cluster_robust import (
     numbers_of,
     quantile,
     satterthwaite,
+    task_codes,
     task_mean,
 )
 from harness.analysis.seed_variance import with_seeds
-
-#: Resamples of a bootstrap: at 2000 its bounds move by some hundredths of their width.
-RESAMPLES = 2000
+from harness.analysis.stratified_score import score_bounds, share_difference
 
 
 class Interval(NamedTuple):
@@ -88,17 +84,22 @@ class Difference(NamedTuple):
     clusters: int
 
 
-#: Of something that was not measured.
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0, 0)
 
 
-def mean_interval(values: npt.ArrayLike, clusters: npt.ArrayLike, level: float = 0.95) -> Interval:
+def mean_interval(
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    level: float = 0.95,
+    seeds: npt.ArrayLike | None = None,
+) -> Interval:
     """The mean of all rows; each row counts the same, however large its cluster.
 
     Args:
         values: [n] finite numbers or booleans, any unit.
         clusters: [n] integers or strings, the prompt of each row.
         level: confidence level in (0, 1).
+        seeds: [n] as for :func:`task_mean_interval`.
 
     Returns:
         The interval with (number of clusters - 1) degrees of freedom; NaN bounds for one
@@ -110,22 +111,25 @@ def mean_interval(values: npt.ArrayLike, clusters: npt.ArrayLike, level: float =
     numbers = numbers_of(values, "values")
     codes = codes_of(clusters, len(numbers), "clusters")
     estimate = clustered_mean(numbers, codes)
-    return _interval(estimate, estimate.clusters - 1, len(numbers), level)
+    total, freedom = with_seeds(estimate, estimate.clusters - 1, numbers, None, seeds)
+    return _interval(total, freedom, len(numbers), level)
 
 
 def proportion_interval(
-    values: npt.ArrayLike, clusters: npt.ArrayLike, level: float = 0.95
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    level: float = 0.95,
+    seeds: npt.ArrayLike | None = None,
 ) -> Interval:
     """Wilson's (1927) score interval of a proportion, for the sample size that the clusters leave.
 
-    Rows of one cluster are alike, so n of them count as ``n * (independent variance) / (clustered
-    variance)``, but as no fewer than there are clusters and no more than there are rows; with
-    Student's t, as Dean and Pagano (2015) advise for surveys. Where all rows are alike, only the
-    clusters count. Unlike the t interval it stays in [0, 1], and is no point at 0 or 1.
+    Rows of a cluster are alike, so n of them count as ``n * (independent variance) / (clustered
+    variance)``, within the numbers of clusters and of rows; with Student's t, as Dean and Pagano
+    (2015) advise for surveys. Where all rows are alike, only the clusters count.
 
     Args:
         values: [n] booleans, or numbers that are 0 or 1.
-        clusters, level: as for :func:`mean_interval`.
+        clusters, level, seeds: as for :func:`mean_interval`.
 
     Returns:
         The interval; NaN bounds for one cluster.
@@ -138,7 +142,7 @@ def proportion_interval(
     if len(bad):
         raise ValueError(f"value {bad[0]:g} is neither 0 nor 1")
     codes = codes_of(clusters, len(numbers), "clusters")
-    share, variance, n_clusters = clustered_mean(numbers, codes)
+    share, variance, n_clusters = found = clustered_mean(numbers, codes)
     if n_clusters < 2:
         return Interval(share, math.nan, math.nan, len(numbers), n_clusters)
     size = share * (1 - share) / variance if variance else n_clusters
@@ -147,8 +151,8 @@ def proportion_interval(
     centre = (share + squared / 2) / (1 + squared)
     half = math.sqrt(squared * share * (1 - share) + squared**2 / 4) / (1 + squared)
     # Rounding must not push a bound past the share itself.
-    low, high = max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
-    return Interval(share, low, high, len(numbers), n_clusters)
+    bounds = [min(share, centre - half), max(share, centre + half)]
+    return _share(found, n_clusters - 1, bounds, level, numbers, None, seeds)
 
 
 def bootstrap_interval(
@@ -161,17 +165,16 @@ def bootstrap_interval(
 ) -> Interval:
     """The mean of all rows, with percentiles of a bootstrap that draws whole clusters of each task.
 
-    Tasks are fixed, so each is a stratum of its own, and what sets tasks apart is no variance.
+    Tasks are fixed, so each is a stratum: what sets tasks apart is no variance.
     Percentiles are taken further out, for the share of the variance that drawing G clusters of a
-    task loses and for Student's t: Hesterberg's (2015) expanded percentile interval, stratum by
-    stratum. No shape of the values' distribution is assumed. A few training seeds are too few to
-    draw from: what they add to the variance is added to every resample as a normal number.
+    task loses and for Student's t: Hesterberg's (2015) expanded percentiles, task by task. A few
+    training seeds are too few to draw from: a normal number in each resample stands for them.
 
     Args:
         values: [n] finite numbers, any unit.
         clusters, level: as for :func:`mean_interval`.
-        seed: of the :data:`RESAMPLES` draws; same seed and clusters, same draws.
-        tasks, seeds: [n] as for :func:`task_mean_interval`; None for one task, for no seeds.
+        seed: of the draws; same seed and clusters, same draws.
+        tasks, seeds: [n] as for :func:`task_mean_interval`; None for one task, or no seeds.
 
     Returns:
         The interval; NaN bounds where a task has one cluster.
@@ -181,31 +184,17 @@ def bootstrap_interval(
     """
     numbers = numbers_of(values, "values")
     mean, n = float(numbers.mean()), len(numbers)
-    strata = codes_of(np.zeros(n) if tasks is None else tasks, n, "tasks")
-    codes = codes_of(clusters, n, "clusters")
-    check_nested(codes, strata, clusters)
-    parts, means = [], np.full(RESAMPLES, mean)
-    rng = np.random.default_rng(seed)
-    for stratum in range(int(strata.max()) + 1):
-        rows = strata == stratum
-        own = np.unique(codes[rows], return_inverse=True)[1]
-        part, share = clustered_mean(numbers[rows], own), rows.sum() / n
-        parts.append(part._replace(variance=part.variance * share**2))
-        if part.clusters > 1:
-            # From the mean: else the rounding of large values would look like spread.
-            sums = np.bincount(own, weights=numbers[rows] - part.mean)
-            draws = rng.multinomial(
-                part.clusters, np.full(part.clusters, 1 / part.clusters), RESAMPLES
-            )
-            drawn = (draws @ sums) / (draws @ np.bincount(own))
-            means += share * math.sqrt(part.clusters / (part.clusters - 1)) * drawn
+    strata, codes = task_codes(np.zeros(n) if tasks is None else tasks, clusters, n)
+    parts, deviations = resampled(numbers, strata, codes, seed)
     whole = Estimate(mean, math.fsum(p.variance for p in parts), sum(p.clusters for p in parts))
     total, freedom = with_seeds(whole, satterthwaite(parts), numbers, None, seeds)
     if math.isnan(total.variance):
         return Interval(mean, math.nan, math.nan, n, total.clusters)
-    means += math.sqrt(total.variance - whole.variance) * rng.standard_normal(RESAMPLES)
+    if total.variance > whole.variance:
+        added = np.random.default_rng((seed, len(parts))).standard_normal(RESAMPLES)
+        deviations += math.sqrt(total.variance - whole.variance) * added
     tail = float(ndtr(-quantile(freedom, level)))
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(mean + deviations, [tail, 1 - tail])
     return Interval(mean, float(low), float(high), n, total.clusters)
 
 
@@ -218,25 +207,31 @@ def task_mean_interval(
 ) -> Interval:
     """The plain mean of the per-task means, as in GenEval's overall score.
 
+    Where all values are 0 or 1, the interval is the score interval, which holds near 0 and 1, too
+    (:mod:`harness.analysis.stratified_score`); else the t interval of the tasks' variances.
+
     Args:
         values: [n] finite numbers or booleans, any unit.
         tasks: [n] integers or strings.
         clusters: [n] integers or strings, the prompt of each row; a prompt has one task.
-        level: confidence level in (0, 1).
-        seeds: [n] integers, the training seed of the network behind each row, every one on the
-            same prompts and noises; None for a method that trains nothing. With several, the
-            variance between them is in the interval (:mod:`harness.analysis.seed_variance`).
+        level: in (0, 1).
+        seeds: [n] integers, the training seed behind each row, every one on the same prompts and
+            noises; None for a method that trains nothing. The variance between several is in the
+            interval (:mod:`harness.analysis.seed_variance`).
 
     Returns:
-        The interval from the summed per-task variances; NaN bounds if a task has one
-        cluster only.
+        The interval; NaN bounds if a task has one cluster only.
 
     Raises:
         ValueError: as in :func:`mean_interval`, or a cluster has rows in two tasks.
     """
     numbers = numbers_of(values, "values")
-    total, freedom = with_seeds(*task_mean(numbers, tasks, clusters), numbers, tasks, seeds)
-    return _interval(total, freedom, len(numbers), level)
+    if not _are_shares(numbers):
+        total, freedom = with_seeds(*task_mean(numbers, tasks, clusters), numbers, tasks, seeds)
+        return _interval(total, freedom, len(numbers), level)
+    codes = task_codes(tasks, clusters, len(numbers))
+    found, freedom, *bounds = score_bounds(numbers, *codes, level)
+    return _share(found, freedom, bounds, level, numbers, tasks, seeds)
 
 
 def paired_difference(
@@ -249,21 +244,20 @@ def paired_difference(
 ) -> Difference:
     """How much ``values`` exceed ``baseline``, both made from the same prompts and noise.
 
-    Pairing removes what prompt and noise contribute to both sides, so the interval is the
-    one of the row-wise differences and usually much narrower than two separate ones suggest.
+    Pairing removes what prompt and noise contribute to both sides, so the interval is usually much
+    narrower than two separate ones suggest.
 
     Args:
         values: [n] finite numbers or booleans, any unit.
         baseline: [n] the same, row i from the same prompt and noise as ``values[i]``.
         tasks: [n] integers or strings; all equal for a gain without tasks.
         clusters, level: as for :func:`mean_interval`.
-        seeds: [n] as for :func:`task_mean_interval`: the training seed of each row of values. A
-            baseline that trains nothing has the same number in each of its image's rows; one that
-            trains is matched seed by seed.
+        seeds: [n] as for :func:`task_mean_interval`. A baseline that trains nothing has the same
+            number in all rows of an image; one that trains is matched seed by seed.
 
     Returns:
-        :func:`task_mean_interval` of the differences, and the p value of the test that belongs
-        to it.
+        The plain mean over tasks of the differences, a t interval, and the p value of its test. Of
+        zeros and ones it allows for images that would differ in another sample, unless none does.
 
     Raises:
         ValueError: as in :func:`task_mean_interval`.
@@ -271,15 +265,19 @@ def paired_difference(
     numbers, reference = numbers_of(values, "values"), numbers_of(baseline, "baseline")
     check_length(len(reference), len(numbers), "baseline")
     gains = numbers - reference
-    total, freedom = with_seeds(*task_mean(gains, tasks, clusters), gains, tasks, seeds)
+    if gains.any() and _are_shares(numbers, reference):
+        found = share_difference(gains, *task_codes(tasks, clusters, len(gains)))
+    else:
+        found = task_mean(gains, tasks, clusters)
+    total, freedom = with_seeds(*found, gains, tasks, seeds)
     return _tested(total, freedom, len(numbers), level)
 
 
 def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     """The median of independent values, between two of them that hold it at the given level.
 
-    The number of values below the true median is binomial, whatever their distribution: the
-    interval is the narrowest symmetric pair of order statistics that covers at least ``level``.
+    How many are below the true median is binomial: the interval is the narrowest symmetric pair of
+    order statistics that covers at least ``level``.
 
     Args:
         values: [n] finite numbers, any unit.
@@ -308,7 +306,8 @@ def unpaired_difference(
     """How much ``values`` exceed ``others`` where no row of one belongs to a row of the other.
 
     Prompts that both sides share still pair their rows' deviations, so that only the noise, not
-    the prompts, is taken to differ between them.
+    the prompts, is taken to differ between them. Where a task's prompts are all different on the
+    two sides, each has a variance and degrees of freedom of its own (Welch's).
 
     Args:
         values: values [n], tasks [n] and clusters [n], as in :func:`task_mean_interval`.
@@ -326,15 +325,13 @@ def unpaired_difference(
     tasks = np.concatenate([np.asarray(side[1]) for side in (values, others)])
     clusters = np.concatenate([np.asarray(side[2]) for side in (values, others)])
     both = np.concatenate(numbers)
-    task_codes = codes_of(tasks, len(both), "tasks")
-    codes = codes_of(clusters, len(both), "clusters")
-    check_nested(codes, task_codes, clusters)
+    of_task, codes = task_codes(tasks, clusters, len(both))
     first = np.arange(len(both)) < split
-    parts = []
-    for task in range(task_codes.max() + 1):
-        rows = task_codes == task
-        parts.append(contrast(both[rows], codes[rows], first[rows], tasks[rows][0]))
-    return _tested(joined(parts), satterthwaite(parts), len(both), level)
+    parts, n_tasks = [], int(of_task.max()) + 1
+    for task in range(n_tasks):
+        rows = of_task == task
+        parts += contrast(both[rows], codes[rows], first[rows], tasks[rows][0])
+    return _tested(joined(parts, n_tasks), satterthwaite(parts), len(both), level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -377,3 +374,27 @@ def _interval(estimate: Estimate, freedom: float, n: int, level: float) -> Inter
     half = reach * math.sqrt(estimate.variance) if freedom > 0 else math.nan
     mean = estimate.mean
     return Interval(mean, mean - half, mean + half, n, estimate.clusters)
+
+
+def _share(
+    found: Estimate,
+    freedom: float,
+    bounds: Sequence[float],
+    level: float,
+    values: Floats,
+    tasks: npt.ArrayLike | None,
+    seeds: npt.ArrayLike | None,
+) -> Interval:
+    """A share and its two bounds, taken further out by the variance between training seeds."""
+    reaches = []
+    for bound in bounds:
+        error = (bound - found.mean) / quantile(freedom, level)
+        side = found._replace(variance=error**2)
+        total, degrees = with_seeds(side, freedom, values, tasks, seeds)
+        reaches.append(quantile(degrees, level) * math.sqrt(total.variance))
+    low, high = np.clip([found.mean - reaches[0], found.mean + reaches[1]], 0.0, 1.0).tolist()
+    return Interval(found.mean, low, high, len(values), found.clusters)
+
+
+def _are_shares(*sides: Floats) -> bool:
+    return all(bool(((numbers == 0) | (numbers == 1)).all()) for numbers in sides)

@@ -124,9 +124,9 @@ def test_task_mean_refuses_a_cluster_in_two_tasks() -> None:
 
 def test_a_paired_difference_is_the_task_mean_of_the_differences() -> None:
     rng = np.random.default_rng(2)
-    values, tasks, clusters = binary_world(rng, (5, 6), (0.5, 0.5))
-    baseline, _, _ = binary_world(rng, (5, 6), (0.5, 0.5))
-    difference = values.astype(float) - baseline
+    _, tasks, clusters = binary_world(rng, (5, 6), (0.5, 0.5))
+    values, baseline = rng.normal(size=(2, len(tasks)))
+    difference = values - baseline
     expected = task_mean_interval(difference, tasks, clusters)
     found = paired_difference(values, baseline, tasks, clusters)
     assert (found.mean, found.low, found.high, found.n, found.clusters) == expected

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import FrameError
@@ -20,9 +21,18 @@ from harness.benchmarks.geneval import TASKS
 
 Frames = dict[str, pd.DataFrame]
 
-# Per task two prompts with means 1 and 1/2: the variance of the task's mean is 1/16. The mean of
-# six such tasks has a sixth of it, on 6 degrees of freedom: t is 2.4469118511.
-HALF = 2.4469118511 * (1 / 16 / 6) ** 0.5
+# Per task two prompts of two images with means 1 and 1/2: the task's mean has variance 1/16, one of
+# its images 3/16. The intraclass correlation is (6 (4/16 - 3/16) + .02) / (6 * 3/16 + .1) with what
+# is usual, so that four images count as 3.025, a quarter of the variance is owed to the design
+# effect, and t has 100.9 degrees of freedom.
+DESIGN = 1 + (6 / 16 + 0.02) / (18 / 16 + 0.1)
+IMAGES, T = 4 / DESIGN, float(stdtrit(6 / (1 - 1 / DESIGN) ** 2, 0.975))
+#: Half the width of a gain's interval, where one image of four gains; .4 of one is unseen.
+HALF = T * ((3 / 16 / IMAGES + 0.4 / IMAGES**2) / 6) ** 0.5
+# Wilson's bounds, since all six tasks are alike.
+_Z2 = T**2 / (6 * IMAGES)
+CENTRE = (0.75 + _Z2 / 2) / (1 + _Z2)
+REACH = (_Z2 * 3 / 16 + _Z2**2 / 4) ** 0.5 / (1 + _Z2)
 
 
 def world() -> Frames:
@@ -79,8 +89,8 @@ def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:
         "end_to_end_ms": 5.0,
         "n_images": 24,
         "geneval_mean": 0.75,
-        "geneval_mean_ci_low": 0.75 - HALF,
-        "geneval_mean_ci_high": 0.75 + HALF,
+        "geneval_mean_ci_low": CENTRE - REACH,
+        "geneval_mean_ci_high": CENTRE + REACH,
         **{f"geneval_{task}": 0.75 for task in TASKS},
         # Over base: prompt 0 gains one image of two, prompt 1 none.
         "gain_over_base": 0.25,
@@ -89,7 +99,7 @@ def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:
         "train_reward_mean": 1.0,
         "judge_reward_mean": 5.0,
     }
-    assert dict(found[list(expected)]) == pytest.approx(expected, abs=1e-9)
+    assert dict(found[list(expected)]) == pytest.approx(expected, abs=1e-6)
     assert list(found[["model", "method", "reward", "steps"]]) == [
         "tiny_b",
         "hypernoise",
@@ -131,7 +141,10 @@ def test_the_base_gains_nothing_over_itself_and_searching_can_lose() -> None:
     table = table1(**world())
     gain = ["gain_over_base", "gain_ci_low", "gain_ci_high"]
     assert list(row(table, "tiny_a", "base")[gain]) == [0.0, 0.0, 0.0]
-    assert list(row(table, "tiny_a", "reno")[gain]) == [-0.5, -0.5, -0.5]
+    # Each prompt loses one image of two: no correlation, and the normal quantile.
+    half = 1.959964 * ((1 / 4 / 4 + 0.4 / 4**2) / 6) ** 0.5
+    lost = list(row(table, "tiny_a", "reno")[gain])
+    assert lost == pytest.approx([-0.5, -0.5 - half, -0.5 + half], abs=1e-6)
 
 
 def test_geneval_mean_weighs_tasks_alike_however_many_prompts_they_have() -> None:
@@ -152,9 +165,12 @@ def test_gain_is_paired_by_prompt_so_the_same_base_mean_elsewhere_widens_it() ->
 
     given = world() | {"scores": measured.scores(base_fails_where_hypernoise_succeeds)}
     found = row(table1(**given), "tiny_a", "hypernoise")
-    # Gains of the prompts: 1 and -1/2, three times as far apart as 1/2 and 0.
+    # Gains of the prompts: 1 and -1/2, so far apart that two images count as one: 24 degrees of
+    # freedom, and a variance of 11/16 of one image.
+    half = 2.0638986 * ((11 / 16 / 2 + 0.4 / 2**2) / 6) ** 0.5
     assert found["gain_over_base"] == pytest.approx(0.25)
-    assert found["gain_ci_high"] == pytest.approx(0.25 + 3 * HALF)
+    assert found["gain_ci_high"] == pytest.approx(0.25 + half)
+    assert half > 2 * HALF
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -462,7 +478,7 @@ def test_sweep_orders_settings_by_value_after_the_method_without_one() -> None:
     assert np.isnan(table["learning_rate"][0])
     found = row(table, "tiny_a", "hypernoise")
     assert found["geneval_mean"] == pytest.approx(0.75)
-    assert found["geneval_mean_ci_low"] == pytest.approx(0.75 - HALF)
+    assert found["geneval_mean_ci_low"] == pytest.approx(CENTRE - REACH, abs=1e-6)
     assert found["train_reward_mean"] == pytest.approx(1.0)
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from harness_toys import BENCHMARK, REWARD, damage
 from paths import REPOSITORY
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from harness.__main__ import main
 from harness.analysis.statistics import paired_difference, unpaired_difference
@@ -211,9 +212,10 @@ def test_an_unpaired_difference_is_welchs_where_no_prompt_is_shared() -> None:
         (one, zeros[0], np.arange(40)), (other, zeros[1], np.arange(40, 100))
     )
     assert found.mean == pytest.approx(one.mean() - other.mean())
-    # Welch's standard error, up to the one factor for all clusters: t at 99 degrees of freedom.
-    error = (one.var() / 40 + other.var() / 60) ** 0.5 * (100 / 99) ** 0.5
-    assert found.high - found.mean == pytest.approx(1.9842169516 * error)
+    parts = one.var(ddof=1) / 40, other.var(ddof=1) / 60
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 39 + parts[1] ** 2 / 59)
+    half = stdtrit(freedom, 0.975) * sum(parts) ** 0.5
+    assert found.high - found.mean == pytest.approx(half)
     assert found.n == found.clusters == 100
 
 
