@@ -16,6 +16,7 @@ FORMS = {
     "p_holm*": "p_value",
     "*_ms": "three_digits",
     "gain*": "signed",
+    "over_best*": "signed",
     "geneval*": "measured",
     "*_mean": "measured",
 }
@@ -32,6 +33,8 @@ class Column:
         meaning: in words.
         unit: of its numbers, e.g. ``"ms"``.
         best: ``"highest"`` or ``"lowest"`` where each model's best value is marked.
+        versus: by how much a cell exceeds its baseline in the column's measure, image by image; it
+            tells which values tie with the best one (:func:`harness.analysis.references.tied`).
         stem: of the bounds' names; the column's name if empty.
         form: how its numbers are printed, a value of :data:`FORMS`; by its name if empty.
         p_value: the name of a further column, with the p value of a difference.
@@ -45,6 +48,7 @@ class Column:
     stem: str = ""
     form: str = ""
     p_value: str = ""
+    versus: Callable[[Any], Difference] | None = None
 
     def cells(self, cell: Any) -> Mapping[str, Any]:
         """Everything that the column puts into the row of a cell."""

@@ -15,7 +15,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analysis.columns import Column, described
-from harness.analysis.gains import CORRECT, correct, metrics_of, sizes, stem_of, tabulate
+from harness.analysis.gains import (
+    CORRECT,
+    Cell,
+    Metrics,
+    correct,
+    metrics_of,
+    sizes,
+    stem_of,
+    tabulate,
+)
 from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import (
     CELL,
@@ -26,6 +35,8 @@ from harness.analysis.pairing import (
     stop_on,
     without_baseline,
 )
+from harness.analysis.references import compared
+from harness.analysis.statistics import Difference
 from harness.analysis.training_seeds import FIRST_NOTES, said
 from harness.results.frames import SWAPPED
 
@@ -109,3 +120,19 @@ def gain(measure: str, metric: str) -> Column:
         f"{measure} less the baseline's, image by image",
         p_value=f"p_holm_{stem}",
     )
+
+
+def over_best(metrics: Metrics) -> list[Column]:
+    """For each metric the paired difference from the row of the model that is best by the
+    benchmark's, for choosing among settings: the interval of a choice is that of a difference."""
+
+    def of(metric: str) -> Column:
+        def difference(cell: Cell) -> Difference:
+            best = cell.index if cell.best is None else cell.best
+            return compared(cell, best, lambda c: c.gain(metric, by_task=metric == metrics.main))
+
+        stem = stem_of(metric)
+        said = f"{metric} less that of the model's best row by {metrics.main}, image by image"
+        return Column(f"over_best_{stem}", difference, said, p_value=f"p_holm_over_best_{stem}")
+
+    return [of(metric) for metric in metrics.names]

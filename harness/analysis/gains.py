@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from harness.analysis.pairing import (
     stop_on,
     without_baseline,
 )
+from harness.analysis.references import TIED, best_of_each_model, tied
 from harness.analysis.seed_variance import seed_spread
 from harness.analysis.statistics import (
     Difference,
@@ -130,6 +131,7 @@ class Cell:
         base: of its baseline; None where nothing is compared.
         codes: ``task``, ``prompt_id`` and ``prompt_meaning`` of each picture [P], by number.
         rows: kind of frame -> the cell's own rows.
+        best: of the cell that is the best of its model; None where none was asked for.
     """
 
     paired: Paired
@@ -137,6 +139,7 @@ class Cell:
     base: int | None
     codes: Mapping[str, Integers]
     rows: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    best: int | None = None
 
     def identity(self, name: str) -> Any:
         """Its model, method, reward or steps."""
@@ -164,10 +167,7 @@ class Cell:
             return bootstrap_interval(
                 own.values, own.meanings, tasks=None if task else own.tasks, seeds=own.seeds
             )
-        if own.seeds is None:
-            return proportion_interval(own.values, own.meanings)
-        one_task = np.zeros_like(own.tasks)
-        return task_mean_interval(own.values, one_task, own.meanings, seeds=own.seeds)
+        return proportion_interval(own.values, own.meanings, seeds=own.seeds)
 
     def task_mean(self, metric: str) -> Interval:
         """The plain mean of the tasks' means."""
@@ -184,7 +184,11 @@ class Cell:
         """
         own = self._rows(metric, task)
         tasks = own.tasks if by_task else np.zeros_like(own.tasks)
-        return paired_difference(own.values, own.others, tasks, own.meanings, seeds=own.seeds)
+        # A metric may leave out an image of the other side alone.
+        both = ~np.isnan(own.others)
+        columns = [part[both] for part in (own.values, own.others, tasks, own.meanings)]
+        seeds = None if own.seeds is None else own.seeds[both]
+        return paired_difference(*columns, seeds=seeds)
 
     @property
     def n_training_seeds(self) -> int:
@@ -213,6 +217,7 @@ def tabulate(
     columns: Sequence[Column],
     baseline: str = "",
     frames: Mapping[str, pd.DataFrame] | None = None,
+    best_by: str = "",
 ) -> pd.DataFrame:
     """A row per cell, in the cells' order: what identifies it, and the columns.
 
@@ -221,6 +226,7 @@ def tabulate(
 
     Args:
         frames: kind -> rows of all cells, which columns find as ``cell.rows[kind]``.
+        best_by: the metric whose mean over tasks says which cell of a model is ``cell.best``.
     """
     # Numbers are a hundred times faster to group by than names.
     codes = {
@@ -228,12 +234,17 @@ def tabulate(
         for name in ("task", "prompt_id", "prompt_meaning")
     }
     by_cell = {kind: dict(iter(rows.groupby(list(CELL)))) for kind, rows in (frames or {}).items()}
-    rows = []
+    cells = []
     for index, base in enumerate(baselines(paired.cells, baseline)):
         key = tuple(paired.cells.iloc[index])
         own = {kind: found[key] for kind, found in by_cell.items() if key in found}
-        cell = Cell(paired, index, base, codes, own)
-        rows.append({name: v for column in columns for name, v in column.cells(cell).items()})
+        cells.append(Cell(paired, index, base, codes, own))
+    if best_by:
+        best = best_of_each_model(cells, [cell.task_mean(best_by).mean for cell in cells])
+        cells = [replace(cell, best=top) for cell, top in zip(cells, best, strict=True)]
+    rows = [
+        {name: v for column in columns for name, v in column.cells(cell).items()} for cell in cells
+    ]
     table = pd.concat([paired.cells, pd.DataFrame(rows)], axis=1)
     needless = [] if len(paired.networks) > len(paired.cells) else [N_SEEDS]
     needless += [name for name in map(str, table) if needless and name.endswith(SEED_SD)]
@@ -241,6 +252,7 @@ def tabulate(
         needless.append(N_MEANINGS)
     table = table.drop(columns=needless, errors="ignore")
     table.attrs[FIRST_NOTES] = said(paired.networks)
+    table.attrs[TIED] = tied(cells, columns)
     return table
 
 
@@ -262,7 +274,13 @@ def scored(metrics: Metrics, each_task: bool = False, gain: bool = False) -> lis
     tasks = metrics.tasks if each_task else ()
     return [
         *sizes(main),
-        Column(f"{stem}_mean", lambda c: c.task_mean(main), "mean of the tasks", best="highest"),
+        Column(
+            f"{stem}_mean",
+            lambda c: c.task_mean(main),
+            "mean of the tasks",
+            best="highest",
+            versus=lambda c: c.gain(main, by_task=True),
+        ),
         seed_sd(stem, main),
         *(mean(f"{stem}_{task}", main, task) for task in tasks),
         *([gain_over_base(main), seed_sd("gain", main, gain=True)] if gain else []),
@@ -299,7 +317,13 @@ def seed_sd(stem: str, metric: str, by_task: bool = True, gain: bool = False) ->
 def mean(name: str, metric: str, task: str = "") -> Column:
     """A column with the mean of a metric over all images, or over those of one task."""
     said = f"mean {metric}" + (f" of {task}" if task else "")
-    return Column(name, lambda c: c.mean(metric, task), said, best="highest")
+    return Column(
+        name,
+        lambda c: c.mean(metric, task),
+        said,
+        best="highest",
+        versus=lambda c: c.gain(metric, task),
+    )
 
 
 def gain_over_base(metric: str, by_task: bool = True) -> Column:
@@ -311,6 +335,7 @@ def gain_over_base(metric: str, by_task: bool = True) -> Column:
         best="highest",
         stem="gain",
         p_value="p_holm",
+        versus=lambda c: c.gain(metric, by_task=by_task),
     )
 
 

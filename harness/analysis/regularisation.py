@@ -15,8 +15,15 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.columns import Column, described
-from harness.analysis.controls import gain
-from harness.analysis.gains import CORRECT, lay_out, metrics_of, scored, tabulate
+from harness.analysis.controls import gain, over_best
+from harness.analysis.gains import (
+    CORRECT,
+    correct,
+    lay_out,
+    metrics_of,
+    scored,
+    tabulate,
+)
 from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import CELL, FrameError, require, stop_on
 
@@ -87,8 +94,9 @@ def regularisation(
         setting(_MOVED, np.nan, "half the mean squared norm of the displacement"),
         *scored(metrics),
         *(gain(name, metric) for name in metrics.names),
+        *over_best(metrics),
     ]
-    table = tabulate(paired, columns, baseline)
+    table = correct(tabulate(paired, columns, baseline, best_by=metric), baseline)
     # The baseline has neither reduction nor steps, and comes first; fine-tuning has steps only.
     tuned = table["l2_reduction"].eq("") & table["training_steps"].gt(0)
     by = ("model", tuned, "l2_reduction", "temperature", "training_steps")

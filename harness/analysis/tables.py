@@ -17,7 +17,7 @@ import pandas as pd
 
 from harness.analysis import published
 from harness.analysis.columns import Column
-from harness.analysis.controls import gain
+from harness.analysis.controls import gain, over_best
 from harness.analysis.costs import (
     BACKWARD_PASSES,
     END_TO_END,
@@ -30,7 +30,15 @@ from harness.analysis.costs import (
     REWARD_CALLS,
     timed_at,
 )
-from harness.analysis.gains import CORRECT, Metrics, correct, lay_out, metrics_of, scored, tabulate
+from harness.analysis.gains import (
+    CORRECT,
+    Metrics,
+    correct,
+    lay_out,
+    metrics_of,
+    scored,
+    tabulate,
+)
 from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import CELL, PICTURE, SEED, FrameError, choose, require, stop_on
 
@@ -174,8 +182,10 @@ def sweep(
 
     Returns:
         One row per model, method, reward and steps, by rising value, those without one first:
-        what identifies it, the value, n_images, n_prompts, and the means of the benchmark
-        (geneval_mean) and of every reward, each with its 95 % interval.
+        what identifies it, the value, n_images, n_prompts, the means of the benchmark
+        (geneval_mean) and of every reward, each with its 95 % interval, and for each the paired
+        difference from the model's best setting by the benchmark, ``over_best_<measure>``, with its
+        interval and ``p_holm_over_best_<measure>``: what a choice among settings rests on.
 
     Raises:
         FrameError: a method is missing, or as in :func:`table1`.
@@ -187,8 +197,8 @@ def sweep(
     stop_on(faults, "sweep")
     numbers = {name: math.nan if value is None else float(value) for name, value in values.items()}
     setting = Column(parameter, lambda c: numbers[c.identity("method")], "of the method")
-    columns = [*([setting] if parameter else []), *scored(metrics)]
-    table = tabulate(paired, columns)
+    columns = [*([setting] if parameter else []), *scored(metrics), *over_best(metrics)]
+    table = correct(tabulate(paired, columns, best_by=metric), "")
     settings = [table[parameter].fillna(-np.inf)] if parameter else []
     table = in_order(table, ("model", "steps", *settings, "method"), models)
     return published.finished(table, "", paired.benchmark, columns)

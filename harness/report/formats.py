@@ -10,9 +10,10 @@ A table function may say in ``table.attrs`` what belongs below its table (``note
 (``intervals``, a sentence), and what its columns are (``columns``: name -> ``unit``, ``meaning``,
 ``form`` and ``best``; see
 :class:`harness.analysis.columns.Column`). Where ``best`` is ``"highest"`` or ``"lowest"``, the best
-value of each model is marked, and so is every value whose interval holds the best one: it may be as
-good. Where a column ``source`` says that a row is only published, the row is grey, in Markdown in
-italics, its numbers have the printed digits, and nothing of it is marked.
+value of each model is marked, and so is what may be as good: by the paired difference where the
+table says which rows tie (:mod:`harness.analysis.references`), else every value whose interval
+holds the best one. Where a column ``source`` says that a row is only published, the row is grey, in
+Markdown in italics, its numbers have the printed digits, and nothing of it is marked.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import pandas as pd
 from harness.analysis import published
 from harness.analysis.columns import form_of
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
+from harness.analysis.pairing import CELL
+from harness.analysis.references import TIED
 from harness.base.atomic_files import write_text
 from harness.experiment.jobs import TableJob
 from harness.report.pages import Cell, Row, Table, tables_page
@@ -36,7 +39,10 @@ _BOUNDS = (CI_LOW, CI_HIGH)
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
 _INTERVALS = "Intervals in brackets: 95 %, images of prompts that ask for the same are one cluster."
-_BEST = "Bold: the best of each model, and whatever has the best value in its interval."
+_BEST = (
+    "Bold: the best of each model, and whatever differs from it by nothing that is known: the "
+    "interval of the paired difference holds 0, or of times, their own interval the best value."
+)
 _CORRECTED = "p_holm: of no gain, corrected by Holm's method for all gains of this table."
 #: Characters of a row that a page of LaTeX's 10 pt holds between margins of an inch, and those that
 #: the gap between two columns takes.
@@ -125,6 +131,10 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
     for name in map(str, marks):
         which = _said(table, name, "best")
         if not which or len(table) < 2:
+            continue
+        if name in (tied := table.attrs.get(TIED, {})):
+            rows = zip(*(table[part].astype(str) for part in CELL), strict=True)
+            marks[name] = [row in tied[name] for row in rows]
             continue
         sign = {"highest": 1.0, "lowest": -1.0}[which]
         values = sign * table[name]

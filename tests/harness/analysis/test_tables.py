@@ -471,6 +471,11 @@ def test_sweep_orders_settings_by_value_after_the_method_without_one() -> None:
         *with_interval("geneval_mean"),
         *with_interval("train_reward_mean"),
         *with_interval("judge_reward_mean"),
+        *(
+            column
+            for stem in ("geneval", "train_reward", "judge_reward")
+            for column in (*with_interval(f"over_best_{stem}"), f"p_holm_over_best_{stem}")
+        ),
     ]
     assert list(table["model"]) == ["tiny_b"] * 3 + ["tiny_a"] * 3
     assert list(table["method"]) == ["base", "reno", "hypernoise"] * 2
@@ -480,6 +485,35 @@ def test_sweep_orders_settings_by_value_after_the_method_without_one() -> None:
     assert found["geneval_mean"] == pytest.approx(0.75)
     assert found["geneval_mean_ci_low"] == pytest.approx(CENTRE - REACH, abs=1e-6)
     assert found["train_reward_mean"] == pytest.approx(1.0)
+
+
+def test_settings_of_a_sweep_are_compared_with_the_best_on_the_same_noise() -> None:
+    table = sweep(measured.scores(), values={"reno": 0.02, "hypernoise": 0.5, "base": None})
+    base, reno, best = (row(table, "tiny_a", name) for name in ("base", "reno", "hypernoise"))
+    # The best by GenEval is nobody's rival but its own, and no test.
+    assert best["over_best_geneval"] == 0 and np.isnan(best["p_holm_over_best_geneval"])
+    # As the gain of hypernoise over base, the other way round.
+    gain = row(table1(**world()), "tiny_a", "hypernoise")
+    assert base["over_best_geneval"] == pytest.approx(-gain["gain_over_base"])
+    assert base["over_best_geneval_ci_low"] == pytest.approx(-gain["gain_ci_high"])
+    assert base["p_holm_over_best_geneval"] > gain["p_holm"] > 0.05
+    # reno has less GenEval than the best, and more of the reward that was searched.
+    assert reno["over_best_geneval_ci_high"] < 0 < reno["over_best_train_reward_ci_low"]
+
+
+def test_rows_tie_by_their_paired_difference_from_the_best_not_by_their_own_interval() -> None:
+    def nearly_alike(method: str, prompt: int, image: int) -> bool:
+        return image == 0 if method == "base" else measured.is_correct(method, prompt, image)
+
+    tied = table1(**world() | {"scores": measured.scores(nearly_alike)}).attrs["tied"]
+    key = ("tiny_a", "{}", "matcher", "1")
+    best = tuple(part.format("hypernoise") for part in key)
+    assert best in tied["geneval_mean"] and ("tiny_a", "base", "", "1") in tied["geneval_mean"]
+    # All images lost is not as good, though with twelve prompts its own interval is wide.
+    assert tuple(part.format("reno") for part in key) not in tied["geneval_mean"]
+    # The highest reward, and no other differs from it by nothing.
+    of_model = [row for row in tied["train_reward_mean"] if row[0] == "tiny_a"]
+    assert of_model == [("tiny_a", "reno", "matcher", "1")]
 
 
 def test_a_sweep_of_no_parameter_has_no_column_for_one() -> None:
