@@ -186,9 +186,9 @@ class Cell:
         tasks = own.tasks if by_task else np.zeros_like(own.tasks)
         # A metric may leave out an image of the other side alone.
         both = ~np.isnan(own.others)
-        columns = [part[both] for part in (own.values, own.others, tasks, own.meanings)]
+        values, others = own.values[both], own.others[both]
         seeds = None if own.seeds is None else own.seeds[both]
-        return paired_difference(*columns, seeds=seeds)
+        return paired_difference(values, others, tasks[both], own.meanings[both], seeds=seeds)
 
     @property
     def n_training_seeds(self) -> int:
