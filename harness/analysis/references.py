@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.analysis.columns import Column
-from harness.analysis.pairing import CELL, FrameError
+from harness.analysis.pairing import CELL
 from harness.analysis.statistics import Difference
 
 #: Where a table's ``attrs`` say which rows are the best of their model, or differ from it by
@@ -39,12 +39,15 @@ def compared(cell: Any, other: int, versus: Callable[[Any], Difference]) -> Diff
     """
     if cell.index == other:
         return versus(replace(cell, base=other))._replace(p_value=math.nan)
-    try:
+    seeds, others = (set(cell.paired.seeds_of(index)) for index in (cell.index, other))
+    if len(others) < 2 or (seeds and seeds <= others):
         return versus(replace(cell, base=other))
-    except FrameError:
-        # The other one has networks of several training seeds, and this one trains nothing.
+    if len(seeds) < 2 or others <= seeds:
+        # The other one has networks of more training seeds: it is paired with this one.
         found = versus(replace(cell, index=other, base=cell.index))
         return found._replace(mean=-found.mean, low=-found.high, high=-found.low)
+    # Each has a seed that the other lacks, so that nothing is matched.
+    return Difference(math.nan, math.nan, math.nan, math.nan, 0, 0)
 
 
 def tied(cells: Sequence[Any], columns: Sequence[Column]) -> dict[str, list[tuple[str, ...]]]:

@@ -64,11 +64,13 @@ def test_means_gains_and_spreads_over_seeds_are_those_of_a_hand_computation() ->
     assert ours["gain_seed_sd"] == pytest.approx(0.25)
     assert math.isnan(base["geneval_seed_sd"])
     assert ours["train_reward_mean"] == pytest.approx(1.0 + np.mean(SEEDS))
-    # Per task the two prompts gain 2/6 and 1/6, with a variance of 1/144 of their mean; of the mean
-    # of six tasks 1/864 with 6 degrees of freedom. Three seeds add .25^2 / 3 = 18/864 with 2.
-    freedom = 1 / ((18 / 19) / 2 + (1 / 19) / 6)
+    # Per task three of twelve images gain, spread over the prompts as by chance (no design effect),
+    # and .4 of one is unseen; of six tasks a sixth of it. Three seeds add .25^2 / 3 with 2 degrees
+    # of freedom, weighed by their share.
+    clusters, seeds = (3 / 16 / 12 + 0.4 / 12**2) / 6, 0.25**2 / 3
+    freedom = 2 * (clusters + seeds) / seeds
     half = (ours["gain_ci_high"] - ours["gain_ci_low"]) / 2
-    assert half == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(19 / 864))
+    assert half == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(clusters + seeds))
     first = [rows[~rows["training_seed"].isin([1, 4])] for rows in (scores(), images())]
     alone = row_of(table1(*first, measured.timings()), "hypernoise")
     assert alone["gain_over_base"] == pytest.approx(0.5)
