@@ -39,12 +39,17 @@ def collect(kind: str, spec: Any, **facts: Any) -> str:
         spec: a dataclass, anything that JSON can hold, or JSON text. What a job ``reads``
             (:mod:`harness.experiment.jobs`) goes into ``inputs``, with its hash.
         facts: further entries, by their keys; the hashes of ``weights`` among them where they were
-            taken before a long job's work. Without, they are taken now.
+            taken before a long job's work. Without, they are taken now; of the hub, those of files
+            that the job was the first to download are added.
     """
     is_instance = dataclasses.is_dataclass(spec) and not isinstance(spec, type)
     plain = dataclasses.asdict(spec) if is_instance else spec
-    if "weights" not in facts:
-        facts["weights"] = weight_hashes.hashes(getattr(spec, "weights", ()))
+    loaded = getattr(spec, "weights", ())
+    facts["weights"] = (
+        weight_hashes.completed(facts["weights"], loaded)
+        if "weights" in facts
+        else weight_hashes.hashes(loaded)
+    )
     record = {
         "kind": kind,
         "layout": LAYOUT,

@@ -83,6 +83,21 @@ def hashes(files: Iterable[WeightFile]) -> dict[str, dict[str, str]]:
     return {component: dict(sorted(own.items())) for component, own in sorted(found.items())}
 
 
+def completed(taken: Hashes, files: Iterable[WeightFile]) -> dict[str, dict[str, str]]:
+    """Hashes that were taken before a job's work, and those of what it downloaded meanwhile.
+
+    A job that is the first one to need a repository of the hub has it only when it has been loaded;
+    its commit says that it is the same. What was here before keeps the hash that it had then.
+
+    Raises:
+        OSError: as :func:`hashes`.
+    """
+    now = hashes(file for file in files if file.commit)
+    names = sorted(taken.keys() | now.keys())
+    merged = {name: {**now.get(name, {}), **taken.get(name, {})} for name in names}
+    return {name: dict(sorted(own.items())) for name, own in merged.items()}
+
+
 def _files_of(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root

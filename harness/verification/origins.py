@@ -119,7 +119,10 @@ class Weights:
             found = self._found[named]
             if found:
                 self.absent.discard(named.component)
-            changed = [r for r in recorded.keys() | found.keys() if recorded.get(r) != found.get(r)]
+            # Of a commit of the hub, each machine has the files that something there needed.
+            shared = recorded.keys() & found.keys()
+            names = shared if named.commit else recorded.keys() | found.keys()
+            changed = [role for role in names if recorded.get(role) != found.get(role)]
             if found and changed:
                 lie = f"than those that lie in {named.place}: the SHA-256 differs of"
                 yield Finding(file, f"was made with other {what} {lie} {examples(sorted(changed))}")

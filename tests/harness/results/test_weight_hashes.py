@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import harness_toys as toys
 import measured
@@ -17,7 +18,7 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import RewardSpec, SimilaritySpec
 from harness.experiment.jobs import ScoreJob
 from harness.experiment.weight_files import weights_of
-from harness.results import component_versions, frames, weight_hashes
+from harness.results import component_versions, frames, provenance, weight_hashes
 from harness.results.weight_hashes import WeightFile, hashes
 
 REGISTRY = declared(Path(__file__).parents[3] / "workflows")
@@ -71,6 +72,41 @@ def test_files_of_a_hub_repository_are_those_of_its_commit_in_the_cache(
     (snapshot / "unet" / "picture.png").write_bytes(b"no weights")
     file = WeightFile("model m", "weights", "owner/name", commit=commit)
     assert hashes([file]) == {"model m": {"weights/unet/a.safetensors": sha256(b"weights")}}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that loads some weights."""
+
+    name: str
+    weights: ClassVar[tuple[WeightFile, ...]]
+
+
+def test_weights_that_a_job_is_the_first_to_download_are_in_its_provenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, local = "a" * 40, tmp_path / "local.safetensors"
+    local.write_bytes(b"before")
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / commit
+    (snapshot / "unet").mkdir(parents=True)
+    # The check before a job fetches the index alone.
+    (snapshot / "model_index.json").write_bytes(b"index")
+    Job.weights = (
+        WeightFile("model m", "weights", "owner/name", commit=commit),
+        WeightFile("reward r", "weights", str(local)),
+    )
+    before = hashes(Job.weights)
+    (snapshot / "unet" / "a.safetensors").write_bytes(b"weights")
+    local.write_bytes(b"changed meanwhile")
+    record = json.loads(provenance.collect("images", Job("j"), weights=before))
+    assert record["weights"] == {
+        "model m": {
+            "weights/model_index.json": sha256(b"index"),
+            "weights/unet/a.safetensors": sha256(b"weights"),
+        },
+        "reward r": {"weights": sha256(b"before")},
+    }
 
 
 def test_a_large_file_is_read_once_and_again_when_it_has_changed(
