@@ -198,9 +198,13 @@ class Cell:
     def seed_sd(self, metric: str, by_task: bool = True, gain: bool = False) -> float:
         """The standard deviation over training seeds of a mean, or of a gain; NaN for one seed."""
         own = self._rows(metric)
+        if own.seeds is None:
+            return math.nan
         values = own.values - own.others if gain else own.values
-        tasks = own.tasks if by_task else None
-        return math.nan if own.seeds is None else seed_spread(values, tasks, own.seeds)
+        # A metric may leave out an image of the other side alone.
+        there = ~np.isnan(values)
+        tasks = own.tasks[there] if by_task else None
+        return seed_spread(values[there], tasks, own.seeds[there])
 
     def _rows(self, metric: str, task: str = "") -> Rows:
         own, there = self.paired.networks_of(self.index), self.has(metric, task)

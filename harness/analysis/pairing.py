@@ -82,11 +82,12 @@ class Paired:
         own, others = self.networks_of(cell), self.networks_of(base)
         if len(others) == 1:
             return np.resize(others, len(own))
-        if not set(self.seeds_of(cell)) <= set(self.seeds_of(base)):
+        seeds = self.seeds_of(cell)
+        if not seeds or not set(seeds) <= set(self.seeds_of(base)):
             named = (name_cell(self.cells.iloc[index]) for index in (cell, base))
             raise FrameError(" has other training seeds than ".join(named))
         at = dict(zip(self.seeds_of(base), others, strict=True))
-        return np.array([at[seed] for seed in self.seeds_of(cell)], dtype=np.int64)
+        return np.array([at[seed] for seed in seeds], dtype=np.int64)
 
     @property
     def benchmark(self) -> str:

@@ -98,6 +98,7 @@ def compbench(
             f"mean {metric} of {task} less the baseline's, image by image",
             best="highest",
             p_value=f"p_holm_{task}",
+            versus=lambda c, task=task: c.gain(metric, task),  # type: ignore[misc]
         )
         columns += [mean(f"t2i_compbench_{task}", metric, task), gain]
     return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)

@@ -217,9 +217,8 @@ def _by_image(trajectories: pd.DataFrame, model: str, cold: str, warm: str) -> d
         found |= columns_of(interval_of(one.iloc[:, place].to_numpy(), cold_ones), name)
     for name, values in measured.items():
         found |= columns_of(interval_of(values, warm_ones), name)
-    share = interval_of(gains >= 0, warm_ones)
-    if seeds_in(warm_ones) is None:
-        share = proportion_interval(gains >= 0, warm_ones["prompt_meaning"])
+    meanings = warm_ones["prompt_meaning"]
+    share = proportion_interval(gains >= 0, meanings, seeds=seeds_in(warm_ones))
     found |= columns_of(share, "images_reached_at_half")
     # The first iteration, by image, at which the warm search has got to the cold one's end.
     reached = after >= ends[:, None]

@@ -302,6 +302,7 @@ def unpaired_difference(
     values: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
     others: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
     level: float = 0.95,
+    seeds: tuple[npt.ArrayLike | None, npt.ArrayLike | None] = (None, None),
 ) -> Difference:
     """How much ``values`` exceed ``others`` where no row of one belongs to a row of the other.
 
@@ -313,6 +314,7 @@ def unpaired_difference(
         values: values [n], tasks [n] and clusters [n], as in :func:`task_mean_interval`.
         others: the same of the other side, with the same tasks.
         level: confidence level in (0, 1).
+        seeds: of each side, as for :func:`task_mean_interval`; the two have no network in common.
 
     Returns:
         The difference; NaN bounds and p value where a side has one cluster only of a task.
@@ -331,7 +333,10 @@ def unpaired_difference(
     for task in range(n_tasks):
         rows = of_task == task
         parts += contrast(both[rows], codes[rows], first[rows], tasks[rows][0])
-    return _tested(joined(parts, n_tasks), satterthwaite(parts), len(both), level)
+    total, freedom = joined(parts, n_tasks), satterthwaite(parts)
+    for own, side, of in zip(numbers, (values, others), seeds, strict=True):
+        total, freedom = with_seeds(total, freedom, own, side[1], of)
+    return _tested(total, freedom, len(both), level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

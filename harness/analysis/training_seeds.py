@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy.typing as npt
 import pandas as pd
 
 from harness.analysis.pairing import CELL, NETWORK, SEED, Integers
-from harness.analysis.statistics import Interval, mean_interval, task_mean_interval
+from harness.analysis.statistics import Interval, mean_interval
 
 #: What a table says in ``attrs`` that stands before all other notes.
 FIRST_NOTES = "first_notes"
@@ -50,11 +48,7 @@ def seeds_in(rows: pd.DataFrame) -> Integers | None:
 def interval_of(values: npt.ArrayLike, rows: pd.DataFrame) -> Interval:
     """The plain mean of values [n] with the variance between the seeds of their rows [n] in its
     interval; the rows' ``prompt_meaning`` are the clusters."""
-    meanings, seeds = rows["prompt_meaning"].to_numpy(), seeds_in(rows)
-    if seeds is None:
-        return mean_interval(values, meanings)
-    one_task: Any = [0] * len(rows)
-    return task_mean_interval(values, one_task, meanings, seeds=seeds)
+    return mean_interval(values, rows["prompt_meaning"].to_numpy(), seeds=seeds_in(rows))
 
 
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 Where both runs scored the same images (same prompt, index and experiment seed, hence the same
 noise) the difference is paired image by image, else it is not, and the row says so. Where a run has
 several trainings of a method, those of the same training seed are paired, and others left out; one
-training each is paired whatever the seeds. GenEval's
+training each is paired whatever the seeds. Of several without a seed in common the difference is
+not paired, and has the variance between trainings in it. GenEval's
 verdict is averaged as in the tables, task by task; rewards plainly. Intervals are at 95 %,
 clustered by meaning; ``moved`` is decided by p values that Holm's method corrects for all rows
 together.
@@ -229,7 +230,8 @@ def _row(
         seeds = both[_NETWORK].to_numpy() if both[_NETWORK].nunique() > 1 else None
         difference = paired_difference(after[0], before[0], *after[1:], LEVEL, seeds=seeds)
     else:
-        difference = unpaired_difference(after, before, LEVEL)
+        seeds_of = [rows[SEED].to_numpy() if rows[SEED].nunique() > 1 else None for rows in (b, a)]
+        difference = unpaired_difference(after, before, LEVEL, (seeds_of[0], seeds_of[1]))
     return {
         **dict(zip(KEY, key, strict=True)),
         "a": means[0],

@@ -171,6 +171,21 @@ def test_an_unpaired_difference_of_other_prompts_is_covered(n_prompts: int) -> N
     assert 0.94 <= covered(draw, 0.0, 1500) <= 0.97
 
 
+def test_an_unpaired_difference_has_the_variance_between_the_seeds_of_both_sides_in_it() -> None:
+    rng = np.random.default_rng(8)
+    tasks, clusters, seeds = np.zeros(120), np.arange(60).repeat(2), np.tile([0, 1], 60)
+    shared = rng.normal(size=60).repeat(2)
+    one, two = shared + 2.0 * seeds, shared + rng.normal(size=60).repeat(2)
+    sides = (one, tasks, clusters), (two, tasks, clusters + 100)
+    plain, with_both = (
+        unpaired_difference(*sides, seeds=of) for of in ((None, None), (seeds, seeds))
+    )
+    assert with_both.mean == plain.mean
+    # Two seeds that are 2 apart: their mean's variance is 1, with one degree of freedom.
+    assert plain.high - plain.mean < 1 < 2 < with_both.high - with_both.mean
+    assert with_both.p_value > plain.p_value
+
+
 def test_tasks_that_differ_do_not_widen_the_interval_of_a_mean_reward() -> None:
     rng = np.random.default_rng(5)
     tasks, clusters = layout("unequal tasks")

@@ -14,8 +14,8 @@ from scipy.stats import t
 from harness.analysis import search_tables
 from harness.analysis.controls import controls
 from harness.analysis.pairing import FrameError
+from harness.analysis.tables import ablation, sweep, table1
 from harness.analysis.tables import methods as methods_table
-from harness.analysis.tables import sweep, table1
 from harness.analysis.training_curve import curve
 from harness.analysis.training_seeds import FIRST_NOTES, first_network, said
 from harness.report import formats
@@ -119,6 +119,30 @@ def test_every_table_of_scores_copes_with_seeds() -> None:
     assert table.attrs[FIRST_NOTES]
 
 
+def test_the_spread_of_a_gain_is_of_images_that_the_metric_counts_on_both_sides() -> None:
+    rows, made = scores(), images()
+    first = (rows["metric"] == "geneval_correct") & (rows["image_index"] == 0)
+    lost = first & (rows["method"] == "base")
+    said_so = rows[lost].assign(metric="geneval_correct_left_out", value=1.0)
+    table = table1(pd.concat([rows[~lost], said_so]), made, measured.timings())
+    # Of image 1 alone seed 0 has all, seed 1 none.
+    ours, gains = row_of(table, "hypernoise"), []
+    for seed in SEEDS:
+        own = rows[(rows["metric"] == "geneval_correct") & ~first & (rows["model"] == "tiny_a")]
+        value = {
+            name: own[(own["method"] == name) & own["training_seed"].isin(which)]["value"].mean()
+            for name, which in (("hypernoise", [seed]), ("base", [pd.NA]))
+        }
+        gains.append(value["hypernoise"] - value["base"])
+    assert ours["gain_over_base"] == pytest.approx(np.mean(gains))
+    assert ours["gain_seed_sd"] == pytest.approx(np.std(gains, ddof=1))
+
+
+def test_what_trains_nothing_is_not_matched_with_one_of_several_networks() -> None:
+    with pytest.raises(FrameError, match=r"base, steps 1 has other training seeds than .*hyperno"):
+        ablation(scores(), baseline="hypernoise", methods=["hypernoise", "base"])
+
+
 def test_prompts_that_ask_for_the_same_are_one_cluster() -> None:
     rows, made = measured.scores(), measured.images()
     plain = row_of(table1(rows, made, measured.timings()), "hypernoise")
@@ -153,6 +177,11 @@ def test_a_warm_search_is_compared_with_the_cold_one_network_by_network() -> Non
     budgets = search_tables.search_budgets(more, budgets=(1, 5))
     warm_first = budgets.query("method == 'hypernoise_reno' and scored_images == 1").iloc[0]
     assert warm_first["best_value"] == pytest.approx(4.0 + 1.0)
+    # The first image is no better than itself, in whatever sample.
+    gain = [f"gain_over_first{end}" for end in ("", "_ci_low", "_ci_high")]
+    assert warm_first[gain].to_list() == [0.0, 0.0, 0.0]
+    share = [f"images_reached_at_half{end}" for end in ("", "_ci_low", "_ci_high")]
+    assert 0 <= two[share].iloc[1] <= two[share].iloc[0] <= two[share].iloc[2] <= 1
 
 
 def test_curves_have_a_row_for_each_training_and_pictures_one_network() -> None:

@@ -110,6 +110,9 @@ def test_trainings_of_the_same_seed_are_paired_and_others_left_out(tmp_path: Pat
     assert (row["noise"], row["n_paired"], row["difference"]) == ("paired", 24, -5.0)
     row = of(compare(a, c), "hypernoise", "train_reward")
     assert row["noise"] == "unpaired"
+    # Seeds 0 and 1 differ by 1: their mean has a standard error of .5 with one degree of freedom.
+    half = row["difference_ci_high"] - row["difference"]
+    assert half == pytest.approx(0.5 * stdtrit(1, 0.975))
 
 
 def test_other_noise_is_not_paired_and_said_so(tmp_path: Path) -> None:
@@ -297,7 +300,7 @@ def test_a_run_of_the_earlier_layout_is_compared_image_by_image_and_said_to_be_o
     said = capsys.readouterr().out
     assert "a: 3 of its files are of another layout of the harness (commit 9239d5b00000;" in said
     assert main(["verify", str(a), "--components", str(REPOSITORY / "workflows")]) == 1
-    verdict, summary = capsys.readouterr().out.splitlines()
+    verdict, _, summary = capsys.readouterr().out.splitlines()
     assert verdict.startswith(f"{a}: 3 of its files are of another layout of the harness")
     assert summary.endswith(": 1 findings")
 
