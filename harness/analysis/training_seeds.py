@@ -34,8 +34,8 @@ def said(rows: pd.DataFrame) -> list[str]:
     exception = f" But one training stands for {', '.join(alone)}." if alone else ""
     return [
         f"Numbers of trained methods are means over networks of several training seeds ({seeds}): "
-        "intervals and p values contain what differs between trainings; _seed_sd is the standard "
-        f"deviation over them.{exception}"
+        "intervals and p values contain what differs between trainings; _seed_sd, where it is "
+        f"shown, is the standard deviation over them.{exception}"
     ]
 
 
