@@ -1,7 +1,8 @@
 """Figures drawn anew: whether a stored one looks like what its frames give now.
 
 The PNG is compared pixel by pixel. Another matplotlib draws another picture of the same numbers, so
-a picture is compared only with one that the same version drew; the PDF is not compared.
+a picture is compared only with one that the same version drew. PDFs are compared by
+:func:`harness.verification.products.figure`.
 """
 
 from __future__ import annotations
