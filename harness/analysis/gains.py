@@ -392,6 +392,7 @@ def _strange(paired: Paired, metric: str) -> list[str]:
         given = values[np.isfinite(values)]
         odd = given[(given != 0) & (given != 1)]
         faults += [f"{name}: {CORRECT} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
-        absent = [task for task in TASKS if task not in set(pictures["task"][~np.isnan(values)])]
+        there = set(pictures["task"][~np.isnan(values)].unique())
+        absent = [task for task in TASKS if task not in there]
         faults += [f"{name}: no image of task {', '.join(absent)}"] if absent else []
     return faults

@@ -54,12 +54,8 @@ from harness.analysis.stratified_score import score_bounds, share_difference
 class Interval(NamedTuple):
     """An estimate and its confidence bounds, in the unit of the values.
 
-    Attributes:
-        mean: the estimate.
-        low: lower bound; NaN where too few clusters leave the variance unknown.
-        high: upper bound; NaN likewise.
-        n: how many rows it rests on.
-        clusters: how many distinct clusters they form.
+    Bounds are NaN where too few clusters leave the variance unknown; it rests on ``n`` rows that
+    form ``clusters`` distinct clusters.
     """
 
     mean: float

@@ -37,9 +37,7 @@ _PLURALS = {
 _SORTS = (*_PLURALS.values(), "frames")
 
 
-def run(
-    results: str, components: Path, rescore: int = 0, regenerate: int = 0, seed: int = 0
-) -> int:
+def run(results: str, components: Path, rescore: int, regenerate: int, seed: int) -> int:
     """Print a line per finding, notes and a summary.
 
     Args:

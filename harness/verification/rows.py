@@ -30,6 +30,9 @@ _RELATIVE = 1e-6
 def frame(made: Made, folder: Folder) -> Iterator[Finding]:
     """A frame's columns and types, its job's names in its rows, and what its kind promises."""
     rows, file = frames.read(made.path, made.kind), str(made.path)
+    if made.kind == frames.IMAGES.kind:
+        # Before its job is read, which may be of another form: what it names may lie anywhere.
+        below(made.path.parent, rows["path"], made.path)
     job = job_of(made)
     for column, names in _named(job).items():
         if column in rows and (strange := set(rows[column]) - names):

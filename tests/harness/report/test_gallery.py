@@ -12,11 +12,12 @@ import galleries
 import pandas as pd
 import pytest
 from harness_toys import damage
+from paths import REPOSITORY
 from PIL import Image
 
 from harness.__main__ import main
 from harness.cli.verify import verify
-from harness.experiment.components import Registry
+from harness.experiment.component_files import declared
 from harness.experiment.validation import to_json
 from harness.report import gallery, make
 from harness.results.results_folder import survey
@@ -130,5 +131,6 @@ def test_verify_notices_a_gallery_that_was_edited(tmp_path: Path) -> None:
 
 def _in(folder: Path, results: Path) -> list[str]:
     """Files of a folder that verify has found fault with."""
-    found = [finding.file for finding in verify(survey(results), Registry())]
+    components = declared(REPOSITORY / "workflows")
+    found = [finding.file for finding in verify(survey(results), components)]
     return [file for file in found if Path(file).is_relative_to(folder)]
