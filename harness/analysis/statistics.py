@@ -54,8 +54,7 @@ from harness.analysis.stratified_score import score_bounds, share_difference
 class Interval(NamedTuple):
     """An estimate and its confidence bounds, in the unit of the values.
 
-    Bounds are NaN where too few clusters leave the variance unknown; it rests on ``n`` rows that
-    form ``clusters`` distinct clusters.
+    Bounds are NaN where too few clusters leave the variance unknown; ``n`` rows are behind it.
     """
 
     mean: float

@@ -126,7 +126,7 @@ def test_verify_notices_a_gallery_that_was_edited(tmp_path: Path) -> None:
     page = folder / "index.html"
     page.write_text(page.read_text(encoding="utf-8").replace("0.5", "0.9"), encoding="utf-8")
     shutil.rmtree(folder / "images")
-    assert _in(folder, tmp_path) == [str(page), str(folder / "images")]
+    assert {str(page), str(folder / "images")} <= set(_in(folder, tmp_path))
 
 
 def _in(folder: Path, results: Path) -> list[str]:
