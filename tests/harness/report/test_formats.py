@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from paths import REPOSITORY
 
 from harness.analysis.pairing import FrameError
 from harness.analysis.tables import table1
@@ -317,3 +318,9 @@ def test_latex_compiles_onto_a_page_whatever_names_and_notes_hold(tmp_path: Path
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_lines_between_models_go_only_where_a_reader_sorts_a_table() -> None:
+    style = (REPOSITORY / "harness" / "report" / "templates" / "table.css").read_text()
+    rules = re.findall(r"^(.*tr\.group td) \{ border-top: (\S+)", style, re.MULTILINE)
+    assert rules == [("tr.group td", "1px"), (".sorted tr.group td", "0;")]
