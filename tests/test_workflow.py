@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from experiments import MICRO_BENCHMARK, few
 from paths import REPOSITORY
 
 from harness.cli.verify import verify
@@ -23,30 +24,8 @@ from harness.experiment import pins
 from harness.experiment.component_files import declared
 from harness.results.results_folder import survey
 
-CAPTIONS = "hypernoise.shapeworld.captions:captions"
 CONFIG = "workflows/config/tiny.yaml"
 SHIPPED = yaml.safe_load((REPOSITORY / CONFIG).read_text(encoding="utf-8"))
-#: A benchmark with two images of one prompt per task.
-MICRO_BENCHMARK = """
-add_benchmark(
-    "micro",
-    target="harness.benchmarks.shapeworld:ShapeWorld",
-    split="evaluation",
-    n=6,
-    metric="geneval_correct",
-    n_images=2,
-    version=1,
-)
-"""
-
-
-def few(split: str) -> dict[str, Any]:
-    return {
-        "target": "harness.benchmarks.prompts:subset",
-        "arguments": {"of": CAPTIONS, "n": 4, "split": split},
-    }
-
-
 #: Everything that the default config does, on one model, with hardly any work in it.
 MICRO = {
     "models": ["tiny_sana"],

@@ -20,7 +20,7 @@ from harness.analysis.pairing import (
     without_baseline,
 )
 from harness.analysis.statistics import NO_INTERVAL
-from harness.analysis.training_seeds import FIRST_NOTES, interval_of, said
+from harness.analysis.training_seeds import FIRST_NOTES, interval_of, numbered, said
 from harness.similarity.protocol import ENDINGS
 
 _KEY = [*NETWORK, "metric", "prompt_id", "prompt_meaning"]
@@ -56,8 +56,7 @@ def table(
     require(pairs, [*_KEY, "benchmark", "seed", "image_index", "other_index", "value"], "pairs")
     chosen, faults = select(pairs, models, methods)
     sentences = said(chosen)
-    # A number, so that rows can be grouped by it.
-    chosen = chosen.assign(**{SEED: chosen[SEED].fillna(-1)})
+    chosen = numbered(chosen)
     cells = chosen[list(CELL)].drop_duplicates().sort_values(list(CELL), ignore_index=True)
     stop_on(faults + _faults(chosen) + without_baseline(cells, baseline), "table7")
     means = chosen.groupby(_KEY)["value"].agg(["mean", "size"]).reset_index()

@@ -20,7 +20,7 @@ from harness.analysis.pairing import (
     stop_on,
 )
 from harness.analysis.statistics import proportion_interval
-from harness.analysis.training_seeds import FIRST_NOTES, interval_of, said, seeds_in
+from harness.analysis.training_seeds import FIRST_NOTES, interval_of, numbered, said, seeds_in
 
 WARM_START_COLUMNS = (
     "model",
@@ -124,9 +124,8 @@ def search_budgets(
 
 def _by_iteration(rows: pd.DataFrame) -> pd.DataFrame:
     """The best reward so far of one search: images of its networks by iterations, both in order."""
-    # A number, so that what trains nothing has rows, too.
-    rows = rows.assign(**{SEED: rows[SEED].fillna(-1)})
-    grid = rows.pivot(index=[SEED, *PICTURE], columns="iteration", values="best_value")
+    # What trains nothing has rows, too.
+    grid = numbered(rows).pivot(index=[SEED, *PICTURE], columns="iteration", values="best_value")
     return grid.sort_index().sort_index(axis=1)
 
 

@@ -51,6 +51,11 @@ def interval_of(values: npt.ArrayLike, rows: pd.DataFrame) -> Interval:
     return mean_interval(values, rows["prompt_meaning"].to_numpy(), seeds=seeds_in(rows))
 
 
+def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose training seed is a number, -1 where it is missing: they can be grouped by it."""
+    return rows.assign(**{SEED: pd.to_numeric(rows[SEED]).fillna(-1).astype("int64")})
+
+
 def first_network(rows: pd.DataFrame) -> pd.DataFrame:
     """Of each cell the rows of the network with the smallest training seed: what is shown where
     one image has to stand for a method."""

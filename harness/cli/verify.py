@@ -95,6 +95,7 @@ def checked(folder: Folder, root: Path) -> tuple[list[Finding], list[str]]:
     checks = (
         (found.made, origins.origin, "traced"),
         (found.made, weights.check, "traced to its weights"),
+        (folder.frames("images"), rows.pictures, "read"),
         (folder.frames(*frames.SCHEMAS), rows.frame, "read"),
         (folder.frames("timings"), times.timings, "checked"),
         (folder.frames("match"), rows.match, "chosen again"),

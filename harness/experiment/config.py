@@ -34,6 +34,8 @@ from hypernoise.training.kinds import KINDS
 MAIN = "main"
 #: In layered sections: the layer that applies everywhere.
 DEFAULT = "default"
+#: The training option that a config's training seeds, and those of its trials, stand for.
+SEED = "seed"
 
 
 _Value = TypeVar("_Value", str, int)

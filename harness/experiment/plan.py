@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from harness.base.errors import SpecError, unknown
 from harness.experiment import tuning
 from harness.experiment.components import MethodSpec, PromptsSpec, Registry, RewardSpec
-from harness.experiment.config import MAIN, Called, Config, ImageSet, Timing
+from harness.experiment.config import MAIN, SEED, Called, Config, ImageSet, Timing
 from harness.experiment.identity import speed_arguments
 from harness.experiment.layers import Given, layered
 from harness.experiment.methods import Parts, declared_method, parts, with_checkpoint
@@ -27,8 +27,6 @@ NO_REWARD = "none"
 TRAIN_METRIC = "train_reward"
 #: Instead of a layer, where explanations say what gives a value.
 OWN = "the method's own arguments"
-#: The training option that a config's training seeds stand for.
-SEED = "seed"
 
 
 class Run(NamedTuple):

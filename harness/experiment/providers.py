@@ -15,7 +15,7 @@ from harness.base.errors import SpecError
 from harness.base.signatures import Parameter, signature_of
 from harness.experiment import tuning
 from harness.experiment.components import TableSpec
-from harness.experiment.config import ImageSet
+from harness.experiment.config import SEED, ImageSet
 from harness.experiment.jobs import TableJob
 from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
 from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
@@ -226,11 +226,11 @@ def recipes(table: Table) -> list[dict[str, Any]]:
     experiment, found = table.experiment, []
     for model, reward, training in experiment.trainings(table.spec.sets[0]):
         variant, kind = Variant.parse(training), experiment.declared(training).trains or ""
-        given = {name: value for name, value in variant.arguments.items() if name != "seed"}
+        given = {name: value for name, value in variant.arguments.items() if name != SEED}
         options = KINDS[kind].checked(experiment.options(model, reward, training)).model_dump()
         prompts = experiment.prompts(model, reward, training)["train"].arguments
         recipe = {
-            **{name: value for name, value in options.items() if name != "seed"},
+            **{name: value for name, value in options.items() if name != SEED},
             "model": model,
             "method": str(Variant(variant.name, given)),
             "n_prompts": prompts.get("n"),

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 from harness.base.errors import SpecError, unknown
 from harness.experiment.components import Registry
-from harness.experiment.config import MAIN, Config, ImageSet
+from harness.experiment.config import MAIN, SEED, Config, ImageSet
 from harness.experiment.variants import Variant
 from hypernoise.training.kinds import KINDS
 
 #: The image set of all trials.
 TUNING = "tuning"
-_SEED = "seed"
 
 
 class Trial(NamedTuple):
@@ -59,15 +58,15 @@ def trials(config: Config, registry: Registry, file: str) -> list[Trial]:
             raise SpecError(f"{where} no declared method uses the end of such a training")
         for options in settings(grid, given.trials, given.seed, where):
             for name in options:
-                if name not in KINDS[kind].options.model_fields or name == _SEED:
-                    valid = KINDS[kind].options.model_fields.keys() - {_SEED}
+                if name not in KINDS[kind].options.model_fields or name == SEED:
+                    valid = KINDS[kind].options.model_fields.keys() - {SEED}
                     raise unknown("training option", name, valid, where.removesuffix(":"))
             try:
                 KINDS[kind].checked({"steps": 1, **options})
             except ValueError as error:
                 raise SpecError(f"{where} {error}") from error
             for seed in given.seeds:
-                method = str(Variant(ends[0], {**options, _SEED: seed}))
+                method = str(Variant(ends[0], {**options, SEED: seed}))
                 found.append(Trial(kind, method, options, seed))
     return found
 

@@ -29,6 +29,7 @@ from harness.analysis.columns import form_of
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
 from harness.analysis.pairing import CELL
 from harness.analysis.references import TIED
+from harness.analysis.training_seeds import FIRST_NOTES
 from harness.base.atomic_files import write_text
 from harness.experiment.jobs import TableJob
 from harness.report.pages import Cell, Row, Table, tables_page
@@ -324,7 +325,7 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
         _BEST: any(_said(table, name, "best") for name in table.columns),
     }
     common = (note for note, holds in said.items() if holds)
-    first, own = (table.attrs.get(name, ()) for name in ("first_notes", "notes"))
+    first, own = (table.attrs.get(name, ()) for name in (FIRST_NOTES, "notes"))
     return [*first, *common, *own, origin]
 
 

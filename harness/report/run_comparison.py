@@ -22,8 +22,9 @@ import pandas as pd
 
 from harness.analysis.gains import CORRECT
 from harness.analysis.interval_columns import columns_of, with_interval
-from harness.analysis.pairing import CELL, SEED, FrameError
+from harness.analysis.pairing import CELL, PICTURE, SEED, FrameError
 from harness.analysis.statistics import holm, paired_difference, unpaired_difference
+from harness.analysis.training_seeds import numbered
 from harness.base.safe_paths import below
 from harness.results import frames
 from harness.results.earlier_names import method_today
@@ -38,9 +39,9 @@ COLUMNS = (
 )
 LEVEL = 0.95
 PAIRED, UNPAIRED = "paired", "unpaired"
-_IMAGE = ("prompt_id", "task", "image_index", "seed")
-_DRAWN = ("benchmark", *CELL, *_IMAGE)
 _MEANING = "prompt_meaning"
+_IMAGE = tuple(name for name in PICTURE if name not in ("benchmark", _MEANING))
+_DRAWN = ("benchmark", *CELL, *_IMAGE)
 #: Of two runs, rows of networks that are compared with one another share it.
 _NETWORK = "network"
 #: Parts of a job that say where, not what.
@@ -176,7 +177,7 @@ def _scores(found: Survey) -> pd.DataFrame:
         raise FileNotFoundError(f"{found.made[0].results} holds no {frames.SCORES.kind}")
     identity = [*KEY, *_IMAGE, SEED]
     parts = [_read(item, frames.SCORES.kind, [*identity, _MEANING, "value"]) for item in made]
-    rows = pd.concat(map(_numbered, parts), ignore_index=True)
+    rows = pd.concat(map(numbered, parts), ignore_index=True)
     rows = rows.drop_duplicates([*identity, "value"])
     twice = rows[rows.duplicated(identity, keep=False)]
     if len(twice):
@@ -184,11 +185,6 @@ def _scores(found: Survey) -> pd.DataFrame:
         first = " ".join(map(str, twice.iloc[0][identity]))
         raise FrameError(f"{len(twice)} scores are there with two values, e.g. {first}, in {files}")
     return rows
-
-
-def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose training seed is a number, -1 where it is missing or unknown."""
-    return rows.assign(**{SEED: pd.to_numeric(rows[SEED]).fillna(-1).astype("int64")})
 
 
 def alike(sides: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -251,7 +247,7 @@ def _files(found: Survey) -> dict[tuple[Any, ...], Path]:
     """Every image that a run's frames name -> its file, there or not."""
     files: dict[tuple[Any, ...], Path] = {}
     for made in frames_of(found.made, frames.IMAGES.kind):
-        rows = _numbered(_read(made, frames.IMAGES.kind, [*_DRAWN, SEED, "path"]))
+        rows = numbered(_read(made, frames.IMAGES.kind, [*_DRAWN, SEED, "path"]))
         paths = below(made.path.parent, rows["path"], made.path)
         files |= zip(_images(rows), map(Path, paths), strict=True)
     return files

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,10 @@ class Setup:
     conditioning: Conditioning
     features: Features | None
     device: str
+
+    def make(self, job: GenerateJob, items: Sequence[Item]) -> Generated:
+        """What the job's method makes of some items."""
+        return self.method.run(self.request(items, job.seed, job.steps))
 
     def request(self, items: Sequence[Item], seed: int, steps: int) -> Request:
         """What the method is asked for to make some items, each from its own noise."""
@@ -183,11 +188,7 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
     # Encodings are of the chosen items' prompts alone.
     numbers = {row: new for new, row in enumerate(dict.fromkeys(item.row for item in chosen))}
     items = [replace(item, row=numbers[item.row]) for item in chosen]
-    setup = set_up(job, items)
-
-    def make(batch: Sequence[Item]) -> Generated:
-        return setup.method.run(setup.request(batch, job.seed, job.steps))
-
+    make = partial(set_up(job, items).make, job)
     for batch, made in Batches(job.batch_size, f"make {job.method.name} again").run(items, make):
         of_batch = zip(batch, _finished(batch, made), to_uint8(made.images), strict=True)
         yield from ((_row(job, item, one), pixels) for item, one, pixels in of_batch)
@@ -198,9 +199,7 @@ def _generate(
 ) -> Iterator[Made]:
     name = f"generate {job.benchmark.name} with {job.model.name} {job.method.name}"
 
-    def make(batch: Sequence[Item]) -> Generated:
-        return setup.method.run(setup.request(batch, job.seed, job.steps))
-
+    make = partial(setup.make, job)
     with Progress(name, done + len(items), "images", done) as progress:
         for batch, made in Batches(job.batch_size, name).run(items, make):
             try:

@@ -69,8 +69,9 @@ def run(job: TrainJob) -> None:
 def _train(job: TrainJob, processes: Processes) -> None:
     torch.set_num_threads(max(1, job.threads // processes.count))
     plan = check(job, processes.count)
-    work, weights = None, hashes(job.weights)
+    work, weights = None, {}
     if processes.is_first:
+        weights = hashes(job.weights)
         rewards = [job.reward, *job.extra_rewards.values()]
         inputs = generator_files(job.model)
         inputs += [file for reward in rewards for file in reward_files(reward)]

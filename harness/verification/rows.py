@@ -30,9 +30,6 @@ _RELATIVE = 1e-6
 def frame(made: Made, folder: Folder) -> Iterator[Finding]:
     """A frame's columns and types, its job's names in its rows, and what its kind promises."""
     rows, file = frames.read(made.path, made.kind), str(made.path)
-    if made.kind == frames.IMAGES.kind:
-        # Before its job is read, which may be of another form: what it names may lie anywhere.
-        below(made.path.parent, rows["path"], made.path)
     job = job_of(made)
     for column, names in _named(job).items():
         if column in rows and (strange := set(rows[column]) - names):
@@ -57,11 +54,17 @@ def _named(job: Any) -> dict[str, set[Any]]:
     return found
 
 
-def _images(rows: pd.DataFrame, made: Made, job: Any) -> Iterator[str]:
+def pictures(made: Made, folder: Folder) -> Iterator[Finding]:
+    """Whether the files that a frame of images names are in its folder, whatever its job says."""
+    rows = frames.read(made.path, frames.IMAGES)
     paths = map(Path, below(made.path.parent, rows["path"], made.path))
     lost = [str(path.relative_to(made.path.parent)) for path in paths if not path.is_file()]
     if lost:
-        yield f"{len(lost)} of {len(rows)} image files are missing: {examples(lost)}"
+        said = f"{len(lost)} of {len(rows)} image files are missing: {examples(lost)}"
+        yield Finding(str(made.path), said)
+
+
+def _images(rows: pd.DataFrame, made: Made, job: Any) -> Iterator[str]:
     reward = job.reward.name if job.reward else ""
     if set(rows["reward"]) != {reward}:
         yield f"column reward: its job says {reward!r}"

@@ -26,6 +26,21 @@ WARM: dict[str, Any] = {
 }
 
 
+#: A benchmark with two images of one prompt per task.
+MICRO_BENCHMARK = """
+add_benchmark(
+    "micro", target="harness.benchmarks.shapeworld:ShapeWorld", split="evaluation", n=6,
+    metric="geneval_correct", n_images=2, version=1,
+)
+"""
+
+
+def few(split: str, n: int = 4) -> dict[str, Any]:
+    """A few prompts of a split of the embedded world, as configs name them."""
+    arguments = {"of": "hypernoise.shapeworld.captions:captions", "n": n, "split": split}
+    return {"target": "harness.benchmarks.prompts:subset", "arguments": arguments}
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """The content of a YAML file."""
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
-from experiments import load
+from experiments import MICRO_BENCHMARK, few, load
 from paths import REPOSITORY
 
 from harness.experiment.component_files import declared
@@ -21,20 +20,6 @@ from harness.stages import audit, compare_images, generate, score, stop_at_rewar
 from harness.timing import profile
 
 MODEL, REWARD = "tiny_sana", "matcher"
-#: Two images of one caption per task.
-BENCHMARK = """
-add_benchmark(
-    "micro", target="harness.benchmarks.shapeworld:ShapeWorld", split="evaluation", n=6,
-    metric="geneval_correct", n_images=2, version=1,
-)
-"""
-
-
-def few(split: str, n: int = 4) -> dict[str, Any]:
-    arguments = {"of": "hypernoise.shapeworld.captions:captions", "n": n, "split": split}
-    return {"target": "harness.benchmarks.prompts:subset", "arguments": arguments}
-
-
 CONFIG = {
     "models": [MODEL],
     "benchmark": "micro",
@@ -56,7 +41,7 @@ def prepared(folder: Path) -> Registry:
     """Make a folder in which jobs can run; gives what is declared in it."""
     shutil.copytree(REPOSITORY / "workflows", folder / "workflows")
     (folder / "hypernoise").symlink_to(REPOSITORY / "hypernoise")
-    (folder / "workflows" / "benchmarks" / "micro.smk").write_text(BENCHMARK)
+    (folder / "workflows" / "benchmarks" / "micro.smk").write_text(MICRO_BENCHMARK)
     return declared(folder / "workflows")
 
 
