@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from harness.base.run_progress import RunProgress
+from harness.cli import job_server
 from harness.experiment import places
 from harness.experiment.workflow import (
     Rules,
@@ -69,6 +70,9 @@ onstart:
     if workflow.is_main_process:
         lock = hold_alone()
         ask.check_ahead(workflow.dag.needrun_jobs())
+        if workflow.local_exec:
+            # Jobs of a cluster run where no server is.
+            job_server.start()
         # One line says how many jobs are done, and about how long the rest takes.
         logger.addFilter(RunProgress(job.rule.name for job in workflow.dag.needrun_jobs()))
 

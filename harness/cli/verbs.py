@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 
 
 class JobVerb(NamedTuple):
-    """A verb of the workflow: ``run(job)``, or ``check(job)``, of a module of the harness."""
+    """A verb of the workflow: ``run(job)``, or ``check(job)``, of a module of the harness.
+
+    One with ``own_process`` is never forked from a server (:mod:`harness.cli.job_server`).
+    """
 
     module: str
     help: str
     has_threads: bool = True
     has_check: bool = True
+    own_process: bool = False
 
 
 class Option(NamedTuple):
@@ -92,8 +96,11 @@ JOB_VERBS: dict[str, JobVerb] = {
         "check that no prompt is both trained and evaluated on",
         has_threads=False,
     ),
+    # What is timed, and whose memory is measured, shares no pages with a server.
     "profile": JobVerb(
-        "timing.profile", "time methods against one another; with --model: measure what they cost"
+        "timing.profile",
+        "time methods against one another; with --model: measure what they cost",
+        own_process=True,
     ),
     "table": _of_frames("make a table from frames"),
     "figure": _of_frames("make a figure from frames"),

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from harness.__main__ import main
 from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.clip_colors import ClipColors, cut_out
 from harness.benchmarks.geneval import COLORS
@@ -34,6 +33,7 @@ from harness.benchmarks.mask2former import (
     prepare,
 )
 from harness.benchmarks.protocol import Prompt, Score
+from harness.cli.command_line import main
 from harness.cli.geneval import read_results
 from harness.experiment.components import BenchmarkSpec
 

@@ -21,8 +21,8 @@ import pytest
 from harness_toys import BENCHMARK, METHOD, MODEL, damage, generate_job, made_images, pixels
 from paths import REPOSITORY, SUPPORT
 
-from harness.__main__ import main
 from harness.base.import_strings import resolve
+from harness.cli.command_line import main
 from harness.cli.verbs import COMMANDS, JOB_VERBS, Command, option
 from harness.experiment.jobs import JOBS, ScoreJob
 from harness.experiment.validation import to_json

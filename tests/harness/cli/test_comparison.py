@@ -18,8 +18,8 @@ from harness_toys import BENCHMARK, REWARD, damage
 from paths import REPOSITORY
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
-from harness.__main__ import main
 from harness.analysis.statistics import paired_difference, unpaired_difference
+from harness.cli.command_line import main
 from harness.experiment.jobs import ScoreJob
 from harness.experiment.variants import Variant
 from harness.report.run_comparison import Comparison, compare

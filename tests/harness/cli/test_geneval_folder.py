@@ -16,9 +16,9 @@ from harness_toys import damage, made_images
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from harness.__main__ import main
 from harness.benchmarks import shapeworld
 from harness.benchmarks.geneval import Evaluator, judge
+from harness.cli.command_line import main
 from harness.cli.geneval import (
     evaluator_of,
     read_results,

@@ -20,10 +20,10 @@ from harness_toys import BENCHMARK, REWARD
 from paths import REPOSITORY
 from PIL import Image
 
-from harness.__main__ import main
 from harness.analysis.notebook import load
 from harness.base.errors import SpecError
 from harness.base.safe_paths import below
+from harness.cli.command_line import main
 from harness.experiment.component_files import declared
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.experiment.validation import to_json

@@ -19,8 +19,8 @@ from paths import REPOSITORY
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from harness.__main__ import main
 from harness.base.errors import SpecError
+from harness.cli.command_line import main
 from harness.cli.verify import verify
 from harness.experiment.component_files import declared
 from harness.experiment.components import MethodSpec, Registry, TableSpec

@@ -15,13 +15,13 @@ from harness_toys import BENCHMARK, made_images
 from local_hub import COMMIT, GATED, LocalHub, Repository, sha256
 from safetensors.torch import save
 
-from harness.__main__ import main
 from harness.base.errors import SpecError
 from harness.benchmarks import dpg, geneval_coco
 from harness.benchmarks.build import check_benchmark
 from harness.build.data_files import VARIABLE
 from harness.build.rewards import build_reward, check_reward
 from harness.cli import pin as pin_command
+from harness.cli.command_line import main
 from harness.experiment import pins
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry

@@ -15,7 +15,7 @@ from harness_toys import damage
 from paths import REPOSITORY
 from PIL import Image
 
-from harness.__main__ import main
+from harness.cli.command_line import main
 from harness.cli.verify import verify
 from harness.experiment.component_files import declared
 from harness.experiment.validation import to_json

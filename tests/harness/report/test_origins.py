@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from harness_toys import BENCHMARK, REWARD
 
-from harness.__main__ import main
+from harness.cli.command_line import main
 from harness.experiment.components import TableSpec
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.experiment.validation import to_json

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
-from harness.__main__ import main
+from harness.cli.command_line import main
 from harness.experiment.components import SimilaritySpec
 from harness.experiment.jobs import PairsJob
 from harness.experiment.validation import to_json

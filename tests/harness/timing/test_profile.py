@@ -17,7 +17,7 @@ from harness_toys import BENCHMARK, METHOD, MODEL, PROMPTS, REWARD, ToyGenerator
 from paths import REPOSITORY
 from toys import ToyReward, build_generator
 
-from harness.__main__ import main
+from harness.cli.command_line import main
 from harness.experiment.component_files import declared
 from harness.experiment.components import MethodSpec, ModelSpec
 from harness.experiment.jobs import Timed, TimingJob
