@@ -7,9 +7,10 @@ A caption carries the metadata that GenEval attaches to a prompt (``tag``, ``inc
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import permutations, product
+from itertools import permutations, product, zip_longest
 from typing import Any
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "ring", "heart", "moon")
@@ -18,17 +19,23 @@ RELATIONS = ("left of", "right of", "above", "below")
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
-#: Captions of each task that no training sees: (validation, evaluation).
+#: What a caption may begin with; all say the same.
+PREFIXES = ("a photo of ", "a picture of ", "an image of ", "")
+#: Meanings of each task that no training sees: (validation, evaluation).
 HELD_OUT = {
     "single_object": (1, 4),
-    "two_object": (8, 16),
-    "counting": (3, 8),
+    "two_object": (4, 8),
+    "counting": (3, 9),
     "colors": (8, 16),
-    "position": (16, 28),
-    "color_attr": (16, 28),
+    "position": (16, 32),
+    "color_attr": (16, 32),
 }
 SPLITS = ("train", "reward", "validation", "evaluation")
+#: Captions of each task in the splits that are measured on: tasks weigh alike, so a task with few
+#: meanings has each of them in more wordings, and then again.
+PER_TASK = {"validation": 16, "evaluation": 32}
 _REWARD_SHARE = 0.4
+_INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Caption:
 
     ``relation`` says where the second subject is seen from the first: with
     ``"left of"`` the second stands left of the first, as in GenEval's metadata.
+    ``prefix`` is one of :data:`PREFIXES`.
     """
 
     prompt_id: str
@@ -53,6 +61,20 @@ class Caption:
     task: str
     subjects: tuple[Subject, ...]
     relation: str | None = None
+    prefix: str = PREFIXES[0]
+
+    @property
+    def meaning(self) -> str:
+        """What the caption asks for, the same for all of its wordings: "a square above a triangle"
+        is "a triangle below a square"."""
+        named = [" ".join(filter(None, (s.color, s.shape))) for s in self.subjects]
+        if len(named) == 1:
+            return f"{self.task}: {self.subjects[0].count} {named[0]}"
+        if self.relation is None:
+            return f"{self.task}: {' and '.join(sorted(named))}"
+        told = (named[1], self.relation, named[0])
+        other = (named[0], _INVERSE[self.relation], named[1])
+        return f"{self.task}: {' '.join(min(told, other))}"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -74,7 +96,7 @@ class Caption:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word that a caption can hold, in a fixed order."""
-    small = ("a", "an", "photo", "of", "and", "left", "right", "above", "below")
+    small = ("a", "an", "photo", "picture", "image", "of", "and", "left", "right", "above", "below")
     return (*small, *NUMBERS.values(), *COLORS, *SHAPES, *(plural(shape) for shape in SHAPES))
 
 
@@ -85,36 +107,57 @@ def plural(shape: str) -> str:
 
 @cache
 def captions(split: str) -> tuple[Caption, ...]:
-    """All captions of one of :data:`SPLITS`; the four are pairwise disjoint.
+    """All captions of one of :data:`SPLITS`; no two splits share a meaning.
+
+    Of each task, every meaning comes in one wording before any comes in a second. In ``validation``
+    and ``evaluation`` each task has :data:`PER_TASK` captions; where a task has fewer wordings than
+    that, they come again, under ids that end in ``.1``, ``.2``, ….
 
     Raises:
         ValueError: the split is unknown.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown caption split {split!r}; valid: {', '.join(SPLITS)}")
-    chosen: list[Caption] = []
-    for task in TASKS:
-        ordered = sorted(_all_captions(task), key=_rank)
-        n_validation, n_evaluation = HELD_OUT[task]
-        cut = n_evaluation + n_validation
-        n_reward = int((len(ordered) - cut) * _REWARD_SHARE)
-        chosen += {
-            "evaluation": ordered[:n_evaluation],
-            "validation": ordered[n_evaluation:cut],
-            "reward": ordered[cut : cut + n_reward],
-            "train": ordered[cut + n_reward :],
-        }[split]
-    return tuple(chosen)
+    return tuple(c for task in TASKS for c in _of_task(split, task))
 
 
-def _rank(caption: Caption) -> tuple[str, str]:
-    # Captions that say the same in another order must fall on the same side of the split:
-    # "a circle and a ring" in training would give "a ring and a circle" away.
-    named = [f"{subject.color} {subject.shape} {subject.count}" for subject in caption.subjects]
-    if caption.task in ("two_object", "color_attr"):
-        named.sort()
-    key = f"{caption.task}|{'|'.join(named)}|{caption.relation or ''}"
-    return hashlib.sha256(key.encode()).hexdigest(), key
+def _of_task(split: str, task: str) -> list[Caption]:
+    meanings = _split(task)[split]
+    rounds = [c for turn in zip_longest(*meanings) for c in turn if c is not None]
+    n = PER_TASK.get(split, len(rounds))
+    return [_repeated(rounds[k % len(rounds)], k // len(rounds)) for k in range(n)]
+
+
+def _repeated(caption: Caption, times: int) -> Caption:
+    # A prompt id stands for one draw of noise, so a repetition has an id of its own.
+    return replace(caption, prompt_id=f"{caption.prompt_id}.{times}") if times else caption
+
+
+def _split(task: str) -> dict[str, list[list[Caption]]]:
+    """The wordings of every meaning of a task, by split."""
+    wordings: dict[str, list[Caption]] = defaultdict(list)
+    for caption in sorted(_all_captions(task), key=lambda c: _hash(c.text)):
+        wordings[caption.meaning].append(caption)
+    # Numbers take turns, so that every split counts to four.
+    ranked = sorted(wordings, key=lambda meaning: _hash(meaning))
+    turns: dict[int, list[str]] = defaultdict(list)
+    for meaning in ranked:
+        turns[wordings[meaning][0].subjects[0].count].append(meaning)
+    ordered = [m for turn in zip_longest(*turns.values()) for m in turn if m is not None]
+    n_validation, n_evaluation = HELD_OUT[task]
+    cut = n_evaluation + n_validation
+    n_reward = int((len(ordered) - cut) * _REWARD_SHARE)
+    bounds = {
+        "evaluation": ordered[:n_evaluation],
+        "validation": ordered[n_evaluation:cut],
+        "reward": ordered[cut : cut + n_reward],
+        "train": ordered[cut + n_reward :],
+    }
+    return {split: [wordings[meaning] for meaning in own] for split, own in bounds.items()}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _all_captions(task: str) -> list[Caption]:
@@ -136,24 +179,31 @@ def _all_captions(task: str) -> list[Caption]:
             ((Subject(a, c), Subject(b, d)), None) for (a, b), (c, d) in product(pairs, colors)
         ]
     return [
-        Caption(f"{task}-{index:04d}", _text(task, subjects, relation), task, subjects, relation)
+        _worded(f"{task}-{index:04d}-{number}", task, subjects, relation, prefix)
         for index, (subjects, relation) in enumerate(bodies)
+        for number, prefix in enumerate(PREFIXES)
     ]
 
 
 def reworded(caption: Caption, subjects: tuple[Subject, ...], relation: str | None) -> Caption:
-    """The caption with other subjects or another relation, of the same task."""
-    text = _text(caption.task, subjects, relation)
-    return Caption(f"{caption.prompt_id}*", text, caption.task, subjects, relation)
+    """The caption with other subjects or another relation, of the same task and prefix."""
+    return _worded(f"{caption.prompt_id}*", caption.task, subjects, relation, caption.prefix)
 
 
-def _text(task: str, subjects: tuple[Subject, ...], relation: str | None) -> str:
+def _worded(
+    prompt_id: str, task: str, subjects: tuple[Subject, ...], relation: str | None, prefix: str
+) -> Caption:
+    text = prefix + _body(task, subjects, relation)
+    return Caption(prompt_id, text, task, subjects, relation, prefix)
+
+
+def _body(task: str, subjects: tuple[Subject, ...], relation: str | None) -> str:
     if task == "counting":
-        return f"a photo of {NUMBERS[subjects[0].count]} {plural(subjects[0].shape)}"
+        return f"{NUMBERS[subjects[0].count]} {plural(subjects[0].shape)}"
     named = []
     for subject in subjects:
         words = subject.shape if subject.color is None else f"{subject.color} {subject.shape}"
         named.append(f"{'an' if words[0] in 'aeiou' else 'a'} {words}")
     if relation is not None:
-        return f"a photo of {named[1]} {relation} {named[0]}"
-    return f"a photo of {' and '.join(named)}"
+        return f"{named[1]} {relation} {named[0]}"
+    return " and ".join(named)

@@ -184,16 +184,16 @@ def edited(caption: Caption, rng: np.random.Generator) -> Caption:
     """
     for _ in range(_TRIES):
         candidate = _edit(caption, rng)
-        if candidate.text not in _foreign_texts():
+        if candidate.meaning not in _foreign_meanings():
             return candidate
     others = [c for c in captions("reward") if c.task == caption.task and c.text != caption.text]
     return others[int(rng.integers(len(others)))] if others else caption
 
 
 @cache
-def _foreign_texts() -> frozenset[str]:
+def _foreign_meanings() -> frozenset[str]:
     splits = (split for split in SPLITS if split != "reward")
-    return frozenset(caption.text for split in splits for caption in captions(split))
+    return frozenset(caption.meaning for split in splits for caption in captions(split))
 
 
 def _edit(caption: Caption, rng: np.random.Generator) -> Caption:
