@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.random import Philox
+from scipy.special import ndtri  # type: ignore[import-untyped]
 from torch import Tensor
 
 from hypernoise.transfers import on_device
@@ -14,6 +18,10 @@ from hypernoise.transfers import on_device
 Reduction = Literal["sum", "mean"]
 _SEPARATOR = "\x1f"
 _TINY = 1e-6
+#: Random bits of a number in (0, 1) that becomes a normal one.
+_UNIFORM_BITS = 53
+#: Where torch's CPU generator keeps the words of its Mersenne Twister, in bytes of its state.
+_STATE_BYTES, _WORDS = 5056, slice(24, 24 + 8 * 624)
 
 
 def image_seed(
@@ -28,17 +36,43 @@ def image_seed(
         stream: what the random numbers are for; streams are independent of each other.
 
     Returns:
-        an integer in [0, 2**63).
+        an integer in [0, 2**128): so many that no two of an experiment's are ever alike.
     """
     parts = (str(experiment_seed), stream, prompt_id, str(image_index))
     digest = hashlib.sha256(_SEPARATOR.join(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return int.from_bytes(digest[:16], "big")
 
 
 def seeded_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """Standard normal noise of the given shape: float32, on the CPU whatever the model runs on."""
-    source = torch.Generator().manual_seed(seed)
-    return torch.randn(tuple(shape), generator=source, dtype=torch.float32)
+    """Standard normal noise of the given shape: float32, on the CPU whatever the model runs on.
+
+    All 128 bits of the seed count: they are the key of a counter-based generator (Philox, Salmon et
+    al. 2011), whose numbers become normal ones by the inverse of the normal distribution function.
+    Neither depends on torch or on a device.
+    """
+    n = math.prod(shape)
+    words = Philox(key=seed).random_raw(n) >> np.uint64(64 - _UNIFORM_BITS)
+    uniform = (words + 0.5) * 2.0**-_UNIFORM_BITS
+    normal = torch.from_numpy(ndtri(uniform).astype(np.float32))
+    return normal.reshape(tuple(shape))
+
+
+def seeded_generator(seed: int) -> torch.Generator:
+    """A generator on the CPU for what draws its own numbers; all 128 bits of the seed count.
+
+    ``manual_seed`` reads the lowest 32 only, so the generator's state is filled with words of the
+    seed's own.
+
+    Raises:
+        RuntimeError: this version of torch keeps the state of its generator in another form.
+    """
+    source = torch.Generator().manual_seed(seed % 2**32)
+    state = source.get_state().numpy()
+    words = state[_WORDS].view(np.uint64)
+    if len(state) != _STATE_BYTES or words[0] != seed % 2**32:
+        raise RuntimeError(f"torch {torch.__version__} keeps {len(state)} bytes of random state")
+    words[:] = Philox(key=seed).random_raw(len(words)) >> np.uint64(32)
+    return source.set_state(torch.from_numpy(state))
 
 
 def image_noise(

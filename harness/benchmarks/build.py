@@ -63,8 +63,7 @@ def prompts_of(benchmark: str, **arguments: Any) -> tuple[Prompt, ...]:
 def declared_prompts(declaration: Declaration) -> list[Prompt]:
     """The prompts of a declared list; raises as :func:`build_declared`."""
     found = build_declared(declaration, "a list of prompts")
-    said = ((p.prompt_id, p.text, p.task, p.metadata, getattr(p, "meaning", "")) for p in found)
-    return [Prompt(*each) for each in said]
+    return [Prompt(p.prompt_id, p.text, p.task, p.metadata, p.meaning) for p in found]
 
 
 def build_declared(declaration: Declaration, what: str) -> Any:

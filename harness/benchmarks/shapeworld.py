@@ -35,7 +35,7 @@ class ShapeWorld:
         """The captions of the split; ValueError for an unknown one."""
         found = captions(self._split)
         chosen = in_turn(found, self._n) if self._n else found
-        return [Prompt(c.prompt_id, c.text, c.task, c.metadata) for c in chosen]
+        return [Prompt(c.prompt_id, c.text, c.task, c.metadata, c.meaning) for c in chosen]
 
     def check(self, prompts: Sequence[Prompt] = ()) -> None:
         """Check that the split exists; ValueError if not."""

@@ -15,7 +15,10 @@ _SAFE_ID = re.compile(r"[\w.-]+")
 
 
 class Prompt(Protocol):
-    """A prompt with an identity; those of benchmarks have ``metadata``, too."""
+    """A prompt with an identity; those of benchmarks have ``metadata``, too.
+
+    ``meaning`` is the same for all wordings of a wish, and empty where nobody can say.
+    """
 
     @property
     def prompt_id(self) -> str: ...
@@ -25,6 +28,9 @@ class Prompt(Protocol):
 
     @property
     def task(self) -> str: ...
+
+    @property
+    def meaning(self) -> str: ...
 
 
 def load_prompts(spec: PromptsSpec) -> list[Any]:

@@ -31,7 +31,8 @@ def check(experiment: Experiment) -> None:
     _known(experiment, registry.models, "model in steps", config.steps)
     _known(experiment, registry.benchmarks, "benchmark in timing", [config.timing.benchmark])
     _known(experiment, registry.models, "model in pretrain", config.pretrain.generators)
-    _known(experiment, registry.rewards, "reward in pretrain", config.pretrain.matchers)
+    rewards = (*config.pretrain.matchers, *config.pretrain.judges)
+    _known(experiment, registry.rewards, "reward in pretrain", rewards)
     _check_sets(experiment)
     methods = registry.methods
     for method in (method for method in methods.values() if method.search):

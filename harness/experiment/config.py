@@ -202,6 +202,8 @@ class Pretrain(Section):
     """Models that are made."""
     matchers: UniqueNames
     """Rewards that are made from the generators' images."""
+    judges: UniqueNames
+    """Rewards that are made without them."""
     changes: dict[str, Arguments] = {}
     """Name -> fields of its recipe to change, for a try."""
 

@@ -42,14 +42,14 @@ class PretrainJob:
     """Make shipped weights of the embedded world.
 
     Attributes:
-        kind: a whole pipeline, or an image-text matcher.
+        kind: a whole pipeline, an image-text matcher, or the judge of its like.
         recipe: the recipe's name; it says everything else.
         changes: recipe fields to change, e.g. ``{"steps": 10}`` for a try.
         models: the generators whose images a matcher learns from.
         out: the pipeline's folder, or the matcher's safetensors file.
     """
 
-    kind: Literal["generator", "matcher"]
+    kind: Literal["generator", "matcher", "judge"]
     recipe: str
     out: Place
     threads: Threads = 1

@@ -205,18 +205,27 @@ class Planned:
             found.setdefault(self.experiment.shown_as(run.method), run)
         return list(found.values())
 
+    def taught_by(self, reward: str) -> list[str]:
+        """The generators whose images one of the embedded world's rewards is trained on."""
+        given = self.experiment.config.pretrain
+        teachers = given.generators if reward in given.matchers else ()
+        return [f"{given.folder}/{teacher}" for teacher in teachers]
+
     def pretrain(self, model: str = "", reward: str = "") -> PretrainJob:
-        """Make the weights of one of the embedded world's generators (``model``) or matchers
-        (``reward``); its recipe has the same name."""
+        """Make the weights of one of the embedded world's generators (``model``), matchers or
+        judges (``reward``); its recipe has the same name."""
         name = model or reward
         given, models = self.experiment.config.pretrain, self.experiment.registry.models
-        teachers = given.generators if name in given.matchers else ()
+        taught = name in given.matchers
         return PretrainJob(
-            kind="matcher" if teachers else "generator",
+            kind="generator" if model else "matcher" if taught else "judge",
             recipe=name,
-            out=f"{given.folder}/{name}{'.safetensors' if teachers else ''}",
+            out=f"{given.folder}/{name}{'.safetensors' if reward else ''}",
             changes=given.changes.get(name, {}),
-            models=tuple(replace(models[t], weights=f"{given.folder}/{t}") for t in teachers),
+            models=tuple(
+                replace(models[teacher], weights=f"{given.folder}/{teacher}")
+                for teacher in (given.generators if taught else ())
+            ),
         )
 
     def overlap(

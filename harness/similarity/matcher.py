@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from harness.similarity.protocol import cosines, squared_distances
-from hypernoise.shapeworld.matcher_network import load_matcher
+from hypernoise.shapeworld.matcher_files import load_matcher
 from hypernoise.shapeworld.scenes import SIZE_PX
 
 #: Brightness of an empty scene, in [0, 1].

@@ -15,14 +15,15 @@ from harness.benchmarks.geneval import decide
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator
 from harness.experiment.jobs import PretrainJob
+from hypernoise.shapeworld.judging import JUDGES, JudgeRecipe, train_judge
 from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
 from hypernoise.shapeworld.pretraining import RECIPES, Recipe, pretrain
 
-R = TypeVar("R", Recipe, MatcherRecipe)
+R = TypeVar("R", Recipe, MatcherRecipe, JudgeRecipe)
 
 
 def run(job: PretrainJob) -> None:
-    """Train a tiny generator or a matcher; ``out`` appears when it is done.
+    """Train a tiny generator, a matcher or a judge; ``out`` appears when it is done.
 
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
@@ -35,15 +36,17 @@ def run(job: PretrainJob) -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(recipe, Recipe):
         pretrain(recipe, partial)
+    elif isinstance(recipe, JudgeRecipe):
+        train_judge(recipe, _is_correct, partial)
     else:
         device = default_device()
         generators = [build_generator(model, device) for model in job.models]
-        train_matcher(recipe, generators, lambda *given: decide(*given).correct, partial)
+        train_matcher(recipe, generators, _is_correct, partial)
     _remove(out)
     partial.rename(out)
 
 
-def check(job: PretrainJob) -> Recipe | MatcherRecipe:
+def check(job: PretrainJob) -> Recipe | MatcherRecipe | JudgeRecipe:
     """Check a job without loading any network; returns its recipe.
 
     Raises:
@@ -55,15 +58,21 @@ def check(job: PretrainJob) -> Recipe | MatcherRecipe:
     return recipe
 
 
-def check_ahead(job: PretrainJob) -> Recipe | MatcherRecipe:
+def check_ahead(job: PretrainJob) -> Recipe | MatcherRecipe | JudgeRecipe:
     """As :func:`check`, for a matcher whose generators may be yet to be pretrained."""
+    if job.kind != "matcher" and job.models:
+        raise SpecError("only a matcher learns from the images of other models")
     if job.kind == "generator":
-        if job.models:
-            raise SpecError("only a matcher learns from the images of other models")
         return _changed(RECIPES, job)
+    if job.kind == "judge":
+        return _changed(JUDGES, job)
     if not job.models:
         raise SpecError("a matcher needs at least one model whose images it learns from")
     return _changed(MATCHERS, job)
+
+
+def _is_correct(*given: Any) -> bool:
+    return decide(*given).correct
 
 
 def _changed(recipes: Mapping[str, R], job: PretrainJob) -> R:

@@ -18,6 +18,7 @@ from urllib3 import Retry
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 from hypernoise.methods.protocol import Checked
+from hypernoise.noise import seeded_generator
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
 _MAX_WORDS = 77
@@ -149,7 +150,9 @@ class LocalLlm:
         ).to(network.device)
         gpus = [network.device] if network.device.type == "cuda" else []
         with torch.random.fork_rng(gpus), torch.no_grad():
-            torch.manual_seed(seed)
+            torch.manual_seed(seed % 2**64)
+            # Of a seed, torch's CPU generator reads 32 bits.
+            torch.set_rng_state(seeded_generator(seed).get_state())
             tokens = network.generate(
                 **inputs,
                 **self._sampling,

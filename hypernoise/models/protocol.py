@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from hypernoise.noise import seeded_generator
 from hypernoise.transfers import on_device
 
 #: One per image, for samplers that draw noise of their own after the first step.
@@ -189,7 +190,7 @@ def image_generators(
     if seeds is None or len(seeds) != n_images:
         given = "none" if seeds is None else str(len(seeds))
         raise ValueError(f"this sampler needs one seed per image: {n_images} images, {given} seeds")
-    return [torch.Generator(device="cpu").manual_seed(int(seed)) for seed in seeds]
+    return [seeded_generator(seed) for seed in seeds]
 
 
 def latent_side(size_px: int, pixels_per_latent: int) -> int:

@@ -27,6 +27,7 @@ from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hypernoise.networks.audit_options import AuditOptions
+from hypernoise.noise import seeded_generator
 
 #: Displacements [B, *noise_shape] of noises [B, *noise_shape], row by row.
 Displacement = Callable[[Tensor], Tensor]
@@ -161,7 +162,7 @@ def _exact(
 def _estimated(
     displacement: Displacement, noise: Tensor, options: AuditOptions, seed: int
 ) -> _Measured:
-    d, generator = noise.numel(), torch.Generator().manual_seed(seed)
+    d, generator = noise.numel(), seeded_generator(seed)
     # Rademacher: of all probes with independent entries those of the smallest variance.
     probes = torch.randint(0, 2, (options.probes, d), generator=generator).to(noise) * 2 - 1
     block = torch.randn(min(options.probes, d), d, generator=generator).to(noise)

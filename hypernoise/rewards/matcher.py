@@ -1,8 +1,8 @@
 """The embedded world's learned reward: does an image show what its caption asks for?
 
-The reward is the logit of a small image-text matcher. Two differently trained ones ship with the
-repository: one to train on and search with, one to judge. How they are trained:
-:mod:`hypernoise.shapeworld.matching`.
+The reward is the logit of a small image-text matcher. Two ship with the repository: one to train on
+and search with (:mod:`hypernoise.shapeworld.matching`), and one of another architecture, trained on
+other images, captions and labels, to judge (:mod:`hypernoise.shapeworld.judging`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning
-from hypernoise.shapeworld.matcher_network import load_matcher, word_ids
+from hypernoise.shapeworld.matcher_files import load_matcher
+from hypernoise.shapeworld.matcher_network import word_ids
 
 
 class ShapeMatcher:
@@ -21,7 +22,7 @@ class ShapeMatcher:
 
     Args:
         weights: safetensors file written by
-            :func:`hypernoise.shapeworld.matcher_network.save_matcher`.
+            :func:`hypernoise.shapeworld.matcher_files.save_matcher`.
         device: torch device.
     """
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hypernoise.shapeworld.captions import COLORS, SHAPES, plural, vocabulary
 from hypernoise.shapeworld.scenes import GRID
-from hypernoise.weights.folders import check_file
 
 MAX_WORDS = 12
 _PADDING = 0
@@ -28,7 +23,7 @@ class MatcherNetwork(nn.Module):
         stem: channels at full and half resolution.
     """
 
-    def __init__(self, width: int = 96, layers: int = 3, stem: tuple[int, int] = (24, 48)) -> None:
+    def __init__(self, width: int = 96, layers: int = 3, stem: Sequence[int] = (24, 48)) -> None:
         super().__init__()
         self.config = {"width": width, "layers": layers, "stem": list(stem)}
         fine, coarse = stem
@@ -108,28 +103,3 @@ def word_ids(prompts: Sequence[str]) -> Tensor:
         read = [i for word in words for i in known_plurals.get(word, [known[word]])]
         ids[row, : len(read)] = torch.tensor(read)
     return ids
-
-
-def save_matcher(network: MatcherNetwork, path: Path, facts: dict[str, str]) -> None:
-    """Save weights in half precision, with the architecture and given facts in the header."""
-    tensors = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"config": json.dumps(network.config), **facts})
-
-
-def load_matcher(path: Path) -> MatcherNetwork:
-    """Load a frozen matcher in float32.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is truncated, or holds something else.
-    """
-    check_file(path)
-    with safe_open(path, framework="pt") as handle:
-        metadata = handle.metadata() or {}
-    if "config" not in metadata:
-        raise ValueError(f"weight file {path} is no shape matcher: its header has no 'config'")
-    config = json.loads(metadata["config"])
-    config["stem"] = tuple(config["stem"])
-    network = MatcherNetwork(**config)
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return network.requires_grad_(False).eval()

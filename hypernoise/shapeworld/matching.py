@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hypernoise.images import to_bytes
@@ -34,7 +33,8 @@ from hypernoise.shapeworld.captions import (
     reworded,
 )
 from hypernoise.shapeworld.detector import Detection, by_class, detect
-from hypernoise.shapeworld.matcher_network import MatcherNetwork, save_matcher, word_ids
+from hypernoise.shapeworld.matcher_files import save_matcher
+from hypernoise.shapeworld.matcher_network import MatcherNetwork, word_ids
 from hypernoise.shapeworld.pretraining import Data, TaskWeights, optimise, schedule
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
 
@@ -57,7 +57,7 @@ TASK_WEIGHTS: TaskWeights = {
 
 @dataclass(frozen=True)
 class MatcherRecipe:
-    """How one matcher is trained; the two that ship differ in everything but their task."""
+    """How a matcher is trained."""
 
     name: str
     seed: int
@@ -75,10 +75,7 @@ class MatcherRecipe:
 
 MATCHERS = {
     recipe.name: recipe
-    for recipe in (
-        MatcherRecipe("matcher", seed=12, width=80, layers=4, stem=(32, 40)),
-        MatcherRecipe("matcher_judge", seed=11, width=96, layers=4, stem=(24, 48)),
-    )
+    for recipe in (MatcherRecipe("matcher", seed=12, width=80, layers=4, stem=(32, 40)),)
 }
 
 
@@ -167,7 +164,8 @@ def _loss(
     logits = network.match(repeated, word_ids(asked))
     target = torch.tensor(truth, dtype=torch.float32)
     matching = nn.functional.binary_cross_entropy_with_logits(logits, target)
-    return matching + recipe.object_weight * _object_loss(network, tokens, pool, index)
+    seen = [pool.detections[i] for i in index]
+    return matching + recipe.object_weight * object_loss(network.objects(tokens), seen)
 
 
 def holds(caption: Caption, detections: Sequence[Detection], decide: Decide) -> bool:
@@ -175,25 +173,25 @@ def holds(caption: Caption, detections: Sequence[Detection], decide: Decide) -> 
     return decide(caption.metadata, *by_class(detections))
 
 
-def edited(caption: Caption, rng: np.random.Generator) -> Caption:
+def edited(caption: Caption, rng: np.random.Generator, split: str = "reward") -> Caption:
     """A caption that differs from the given one in one respect: the hard negative.
 
-    It is one of the ``reward`` split, or one that no split has, so that matchers read no caption
-    that others train on or are evaluated on. Where no such edit exists, another caption of the task
-    takes its place, or the caption itself if it is the only one.
+    It means what one of the split means, or what no split does, so that nothing is read that others
+    train on or are evaluated on. Where no such edit exists, another caption of the task takes its
+    place, or the caption itself if it is the only one.
     """
     for _ in range(_TRIES):
         candidate = _edit(caption, rng)
-        if candidate.meaning not in _foreign_meanings():
+        if candidate.meaning not in _foreign_meanings(split):
             return candidate
-    others = [c for c in captions("reward") if c.task == caption.task and c.text != caption.text]
+    others = [c for c in captions(split) if c.task == caption.task and c.meaning != caption.meaning]
     return others[int(rng.integers(len(others)))] if others else caption
 
 
 @cache
-def _foreign_meanings() -> frozenset[str]:
-    splits = (split for split in SPLITS if split != "reward")
-    return frozenset(caption.meaning for split in splits for caption in captions(split))
+def _foreign_meanings(split: str) -> frozenset[str]:
+    others = (other for other in SPLITS if other != split)
+    return frozenset(caption.meaning for other in others for caption in captions(other))
 
 
 def _edit(caption: Caption, rng: np.random.Generator) -> Caption:
@@ -227,14 +225,12 @@ def _other(choices: Sequence[Any], taken: set[Any], rng: np.random.Generator) ->
     return left[int(rng.integers(len(left)))]
 
 
-def _object_loss(
-    network: MatcherNetwork, tokens: Tensor, pool: Pool, index: NDArray[np.int64]
-) -> Tensor:
-    output = network.objects(tokens)
-    present = torch.zeros(len(index), GRID * GRID)
+def object_loss(output: Tensor, seen: Sequence[Sequence[Detection]]) -> Tensor:
+    """How badly logits [B, 64, 17] tell the objects of B images: presence, shape and colour."""
+    present = torch.zeros(len(seen), GRID * GRID)
     rows, cells, shapes, colors = [], [], [], []
-    for row, i in enumerate(index):
-        for found in pool.detections[i]:
+    for row, detections in enumerate(seen):
+        for found in detections:
             x0, y0, x1, y1 = found.box
             column, line = int((x0 + x1) / 2 / CELL_PX), int((y0 + y1) / 2 / CELL_PX)
             cell = min(line, GRID - 1) * GRID + min(column, GRID - 1)

@@ -2,15 +2,29 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
+from experiments import load
 
-from hypernoise.noise import batch_noise, half_squared_norm, image_noise, image_seed, reduced
+from hypernoise.noise import (
+    batch_noise,
+    half_squared_norm,
+    image_noise,
+    image_seed,
+    reduced,
+    seeded_generator,
+    seeded_noise,
+)
+
+A_TRAINING_SEED = 36371687384809940348733763253610998168
 
 
 def test_the_seed_of_an_image_never_changes() -> None:
     # Published results name these images: a change here makes them another experiment's.
-    assert image_seed(0, "single_object/0", 0) == 2108688006199790631
-    assert image_seed(0, "single_object/0", 0, "training") == 7954825777315295257
+    assert image_seed(0, "single_object/0", 0) == 77796855963336796134048179633913403419
+    assert image_seed(0, "a", 0, "training") == A_TRAINING_SEED
+    expected = torch.tensor([-0.4262119, -0.7362538, 0.4365605])
+    torch.testing.assert_close(seeded_noise(2**100 + 1, (3,)), expected)
 
 
 def test_seeds_differ_in_every_part_of_an_images_identity() -> None:
@@ -22,7 +36,47 @@ def test_seeds_differ_in_every_part_of_an_images_identity() -> None:
         for stream in ("noise", "training")
     }
     assert len(seeds) == 3 * 4 * 3 * 2
-    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert all(0 <= seed < 2**128 for seed in seeds)
+
+
+@pytest.mark.parametrize("bit", [32, 63, 64, 127])
+def test_every_bit_of_a_seed_changes_what_is_drawn(bit: int) -> None:
+    other = 5 + 2**bit
+    assert not torch.equal(seeded_noise(5, (64,)), seeded_noise(other, (64,)))
+    drawn = [torch.randn(64, generator=seeded_generator(seed)) for seed in (5, 5, other)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_a_seeded_generator_draws_standard_normal_numbers() -> None:
+    noise = torch.randn(100_000, generator=seeded_generator(2**100))
+    assert abs(noise.mean().item()) < 5 / math.sqrt(100_000)
+    assert abs(noise.std().item() - 1) < 5 / math.sqrt(2 * 100_000)
+
+
+def test_no_two_noises_of_the_papers_experiment_are_alike() -> None:
+    config = load("paper.yaml")
+    options = config["training"]["default"]
+    size = options["batch_size"] * options.get("accumulation", 1)
+    steps = max(layer.get("steps", 0) for layer in config["training"].values())
+    training = {
+        image_seed(config["seed"], f"step {step}", position, stream)
+        for step in range(1, steps + 1)
+        for position in range(size)
+        for stream in ("training", "training sampler")
+    }
+    evaluation = {
+        image_seed(config["seed"], str(prompt), index, stream)
+        for prompt in range(553)
+        for index in range(50)
+        for stream in ("noise", "search")
+    }
+    assert len(training) == 2 * steps * size
+    assert len(evaluation) == 2 * 553 * 50
+    assert not training & evaluation
+    # Of their low 32 bits alone, which some generators read, there are fewer.
+    low = [seed % 2**32 for seed in (*training, *evaluation)]
+    assert len(set(low)) < len(low)
 
 
 def test_noise_of_an_image_does_not_depend_on_its_batch_or_on_global_randomness() -> None:

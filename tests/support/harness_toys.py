@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,6 +155,12 @@ def prompts(n: int = 3, ids: Sequence[str] = (), text: str = "") -> list[Prompt]
 def texts(of: Sequence[str]) -> list[Prompt]:
     """Prompts of the given texts."""
     return [Prompt(f"p{number}", text, "toy") for number, text in enumerate(of)]
+
+
+def meanings(of: Mapping[str, str]) -> list[Prompt]:
+    """Prompts of the given texts and what they mean."""
+    listed = enumerate(of.items())
+    return [Prompt(f"p{n}", text, "toy", meaning=meaning) for n, (text, meaning) in listed]
 
 
 def questioned(vqa_list: list[list[str]]) -> list[Prompt]:

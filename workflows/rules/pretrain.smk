@@ -21,7 +21,7 @@ rule pretrain_generator:
 
 rule pretrain_matcher:
     input:
-        expand(rules.pretrain_generator.output, model=experiment.config.pretrain.generators),
+        ask.files("taught_by"),
     output:
         f"{PRETRAINED}/{{reward}}.safetensors",
     log:
@@ -40,4 +40,4 @@ rule pretrain_matcher:
 rule pretrain:
     input:
         expand(rules.pretrain_generator.output, model=experiment.config.pretrain.generators),
-        expand(rules.pretrain_matcher.output, reward=experiment.config.pretrain.matchers),
+        expand(rules.pretrain_matcher.output, reward=(*experiment.config.pretrain.matchers, *experiment.config.pretrain.judges)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline, SanaSprintPipeline, StableDiffusionPipeline
 
+from harness.benchmarks.geneval import decide
 from harness.benchmarks.geneval_metadata import check_metadata
 from harness.benchmarks.shapeworld import ShapeWorld, judge_image
 from hypernoise.models.protocol import Generator
@@ -21,10 +22,22 @@ from hypernoise.noise import batch_noise, image_seed
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.shapeworld import pretraining
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
-from hypernoise.shapeworld.captions import SHAPES, SPLITS, TASKS, captions, vocabulary
+from hypernoise.shapeworld.captions import (
+    HELD_OUT,
+    PER_TASK,
+    PREFIXES,
+    SHAPES,
+    SPLITS,
+    TASKS,
+    Caption,
+    Subject,
+    captions,
+    vocabulary,
+)
 from hypernoise.shapeworld.detector import detect
+from hypernoise.shapeworld.judging import drawn, flawed, smeared
 from hypernoise.shapeworld.matcher_network import MAX_WORDS, word_ids
-from hypernoise.shapeworld.matching import edited
+from hypernoise.shapeworld.matching import edited, holds
 from hypernoise.shapeworld.scenes import SIZE_PX, Placed, Scene, lay_out, noise_features, render
 
 WEIGHTS = Path(pretraining.__file__).parent / "weights"
@@ -38,19 +51,65 @@ N_PER_TASK = 400
 N_IMAGES = 4
 
 
+def judge_truth(scene: Scene, caption: Caption) -> bool:
+    return holds(caption, drawn(scene), lambda *given: decide(*given).correct)
+
+
 def test_no_caption_is_in_two_splits() -> None:
     texts = {split: {caption.text for caption in captions(split)} for split in SPLITS}
     assert all(not texts[a] & texts[b] for a, b in combinations(SPLITS, 2))
 
 
-def test_captions_that_say_the_same_in_another_order_are_in_one_split() -> None:
-    def unordered(split: str, task: str) -> set[frozenset[tuple[str, str | None]]]:
-        chosen = [caption for caption in captions(split) if caption.task == task]
-        return {frozenset((s.shape, s.color) for s in caption.subjects) for caption in chosen}
+def test_no_meaning_is_in_two_splits() -> None:
+    meanings = {split: {caption.meaning for caption in captions(split)} for split in SPLITS}
+    assert all(not meanings[a] & meanings[b] for a, b in combinations(SPLITS, 2))
 
-    for task in ("two_object", "color_attr"):
-        for a, b in combinations(SPLITS, 2):
-            assert not unordered(a, task) & unordered(b, task)
+
+def test_captions_of_one_meaning_have_the_same_geneval_verdict_on_every_scene() -> None:
+    by_meaning = defaultdict(list)
+    for caption in captions("validation"):
+        by_meaning[caption.meaning].append(caption)
+    n_judged = 0
+    features = noise_features(batch_noise(3, [("scene", i) for i in range(8)], (4, 8, 8))).numpy()
+    for wordings in by_meaning.values():
+        others = [c for c in captions("validation") if c.task == wordings[0].task][:6]
+        scenes = [lay_out(c, f) for c in (*wordings, *others) for f in features[:2]]
+        for image in map(render, scenes):
+            verdicts = {judge_image(image, caption.metadata).correct for caption in wordings}
+            assert len(verdicts) == 1, wordings
+            n_judged += 1
+    assert n_judged > 100
+
+
+def test_wordings_of_one_wish_mean_the_same_and_other_wishes_do_not() -> None:
+    square, triangle = Subject("square"), Subject("triangle")
+    red, blue = Subject("square", "red"), Subject("triangle", "blue")
+
+    def meaning(*subjects: Subject, relation: str | None = None, task: str = "position") -> str:
+        return Caption("", "", task, subjects, relation).meaning
+
+    above = meaning(triangle, square, relation="above")
+    assert above == meaning(square, triangle, relation="below")
+    assert above != meaning(square, triangle, relation="above")
+    assert above != meaning(triangle, square, relation="left of")
+    left = meaning(triangle, square, relation="left of")
+    assert left == meaning(square, triangle, relation="right of")
+    assert meaning(red, blue) == meaning(blue, red)
+    assert meaning(red, blue) != meaning(replace(red, color="blue"), replace(blue, color="red"))
+    assert meaning(Subject("ring", count=2)) != meaning(Subject("ring", count=3))
+    assert meaning(square, task="colors") != meaning(square, task="single_object")
+
+
+def test_the_evaluation_weighs_tasks_alike_and_has_every_meaning_in_several_wordings() -> None:
+    for split, n in PER_TASK.items():
+        chosen = captions(split)
+        assert len({caption.prompt_id for caption in chosen}) == len(chosen)
+        assert all(sum(c.task == task for c in chosen) == n for task in TASKS)
+    chosen = captions("evaluation")
+    for task, (_, n_meanings) in HELD_OUT.items():
+        own = [caption for caption in chosen if caption.task == task]
+        assert len({caption.meaning for caption in own}) == n_meanings
+        assert len({caption.prefix for caption in own}) == len(PREFIXES)
 
 
 def test_every_split_has_every_task_and_valid_geneval_metadata() -> None:
@@ -127,20 +186,39 @@ def test_a_hard_negative_differs_from_its_caption_and_keeps_the_task() -> None:
     rng = np.random.default_rng(0)
     for caption in captions("reward")[::10]:
         other = edited(caption, rng)
-        alone = sum(c.task == caption.task for c in captions("reward")) == 1
         assert other.task == caption.task
-        assert (other.text == caption.text) == alone
+        own = {c.meaning for c in captions("reward") if c.task == caption.task}
+        assert (other.meaning != caption.meaning) or own == {caption.meaning}
         assert len(other.text.split()) <= MAX_WORDS
 
 
-def test_matchers_read_no_caption_that_others_train_on_or_are_evaluated_on() -> None:
+@pytest.mark.parametrize("own", ["reward", "train"])
+def test_reward_and_judge_read_nothing_that_means_what_another_split_does(own: str) -> None:
     rng = np.random.default_rng(0)
-    foreign = {c.text for split in SPLITS if split != "reward" for c in captions(split)}
-    for caption in captions("reward"):
-        for _ in range(3):
-            negative = edited(caption, rng)
-            assert negative.text not in foreign
-            assert negative.task == caption.task
+    foreign = {c.meaning for split in SPLITS if split != own for c in captions(split)}
+    for caption in captions(own)[::3]:
+        negative = edited(caption, rng, own)
+        assert negative.meaning not in foreign
+        assert negative.task == caption.task
+
+
+def test_the_judge_is_told_what_was_drawn_and_no_ghost() -> None:
+    there = Placed("ring", "red", 10.0, 22.0, opacity=0.8)
+    scene = Scene((there, Placed("moon", "blue", 22.0, 8.0, opacity=0.3)), (0.95, 0.95, 0.95))
+    (seen,) = drawn(scene)
+    assert (seen.shape, seen.color, seen.box) == ("ring", "red", (16.5, 4.5, 27.5, 15.5))
+
+
+def test_scenes_for_the_judge_are_sometimes_flawed_and_images_stay_in_range() -> None:
+    rng = np.random.default_rng(0)
+    caption = next(c for c in captions("train") if c.task == "counting")
+    features = rng.standard_normal((200, 4, 8, 8)).astype(np.float32)
+    scenes = [flawed(lay_out(caption, feature), rng) for feature in features]
+    right = [judge_truth(scene, caption) for scene in scenes]
+    assert 0.4 < np.mean(right) < 0.8
+    image = smeared(render(scenes[0]), rng)
+    assert image.shape == (3, 32, 32) and image.dtype == np.float32
+    assert image.min() >= 0 and image.max() <= 1
 
 
 def test_the_matcher_reads_a_plural_as_its_singular_and_a_mark() -> None:
