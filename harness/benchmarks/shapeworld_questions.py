@@ -108,7 +108,7 @@ def compbench(split: str = "evaluation") -> tuple[Prompt, ...]:
         if caption.task in category_of:
             chunks = {"chunks": noun_chunks(caption.text.removeprefix(_START))}
             name, category = f"compbench_{caption.prompt_id}", category_of[caption.task]
-            found.append(Prompt(name, caption.text, category, chunks))
+            found.append(Prompt(name, caption.text, category, chunks, caption.meaning))
     return tuple(found)
 
 
@@ -118,7 +118,7 @@ def dpg(split: str = "evaluation") -> tuple[Prompt, ...]:
     Raises: as :func:`compbench`.
     """
     return tuple(
-        Prompt(f"dpg_{c.prompt_id}", c.text, c.task, graph(propositions(c)))
+        Prompt(f"dpg_{c.prompt_id}", c.text, c.task, graph(propositions(c)), c.meaning)
         for c in captions(split)
     )
 
@@ -136,7 +136,8 @@ def geneval2(split: str = "evaluation") -> tuple[Prompt, ...]:
             question = f"How many {plural(subject.shape)} are in the image?"
             said.append((question, NUMBERS.get(subject.count, "one"), "count"))
         atoms = {"vqa_list": [atom[:2] for atom in said], "skills": [atom[2] for atom in said]}
-        found.append(Prompt(f"geneval2_{caption.prompt_id}", caption.text, caption.task, atoms))
+        name = f"geneval2_{caption.prompt_id}"
+        found.append(Prompt(name, caption.text, caption.task, atoms, caption.meaning))
     return tuple(found)
 
 

@@ -5,6 +5,6 @@ add_benchmark(
     prompts={"target": "harness.benchmarks.shapeworld_questions:compbench", "split": "evaluation"},
     answerer={"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"},
     metric="t2i_compbench",
-    n_images=4,
-    version=1,
+    n_images=2,
+    version=2,
 )

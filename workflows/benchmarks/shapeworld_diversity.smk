@@ -2,7 +2,12 @@
 add_benchmark(
     "shapeworld_diversity",
     target="harness.benchmarks.prompts:PromptList",
-    prompts={"target": "hypernoise.shapeworld.captions:captions", "split": "evaluation"},
+    prompts={
+        "target": "harness.benchmarks.prompts:subset",
+        "of": "hypernoise.shapeworld.captions:captions",
+        "n": 96,
+        "split": "evaluation",
+    },
     n_images=16,
-    version=1,
+    version=2,
 )

@@ -5,6 +5,6 @@ add_benchmark(
     prompts={"target": "harness.benchmarks.shapeworld_questions:dpg", "split": "evaluation"},
     answerer={"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"},
     metric="dpg_bench",
-    n_images=4,
-    version=2,
+    n_images=2,
+    version=3,
 )

@@ -5,6 +5,6 @@ add_benchmark(
     prompts={"target": "harness.benchmarks.shapeworld_questions:geneval2", "split": "evaluation"},
     answerer={"target": "harness.benchmarks.shapeworld_questions:DetectorAnswerer"},
     metric="geneval2",
-    n_images=4,
-    version=1,
+    n_images=2,
+    version=2,
 )

@@ -5,5 +5,5 @@ add_benchmark(
     split="evaluation",
     metric="geneval_correct",
     n_images=2,
-    version=1,
+    version=2,
 )

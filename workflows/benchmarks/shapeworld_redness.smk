@@ -10,5 +10,5 @@ add_benchmark(
         "split": "validation",
     },
     n_images=1,
-    version=1,
+    version=2,
 )

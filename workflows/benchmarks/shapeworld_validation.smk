@@ -5,5 +5,5 @@ add_benchmark(
     split="validation",
     metric="geneval_correct",
     n_images=4,
-    version=1,
+    version=2,
 )

@@ -6,5 +6,5 @@ add_model(
     size_px=32,
     steps=1,
     max_tokens=16,
-    version=1,
+    version=2,
 )

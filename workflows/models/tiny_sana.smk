@@ -8,5 +8,5 @@ add_model(
     max_tokens=16,
     human_instruction=False,
     intermediate_timestep=0.8,
-    version=1,
+    version=2,
 )

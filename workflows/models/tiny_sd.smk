@@ -5,5 +5,5 @@ add_model(
     weights="hypernoise/shapeworld/weights/tiny_sd",
     size_px=32,
     steps=1,
-    version=1,
+    version=2,
 )

@@ -3,5 +3,5 @@ add_reward(
     "matcher",
     target="hypernoise.rewards.matcher:ShapeMatcher",
     weights="hypernoise/shapeworld/weights/matcher.safetensors",
-    version=1,
+    version=2,
 )

@@ -18,6 +18,7 @@ from hypernoise.models.sd3 import Sd3Turbo
 from hypernoise.models.sdxl import SdxlTurbo
 from hypernoise.models.unet import SdTurbo
 from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.noise import seeded_generator
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 
 SEEDS = [11, 12, 13]
@@ -63,7 +64,7 @@ def run_stock_pipeline(generator: Any, noise: torch.Tensor, steps: int) -> torch
             "max_sequence_length": MAX_TOKENS if in_world else 300,
         }
     if isinstance(generator, SanaSprint | SdxlTurbo):
-        arguments |= {"generator": [torch.Generator().manual_seed(seed) for seed in SEEDS]}
+        arguments |= {"generator": [seeded_generator(seed) for seed in SEEDS]}
     if isinstance(generator, PixartDmd):
         arguments = {
             "guidance_scale": 1.0,

@@ -18,7 +18,7 @@ from harness.benchmarks.geneval_metadata import check_metadata
 from harness.benchmarks.shapeworld import ShapeWorld, judge_image
 from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
-from hypernoise.noise import batch_noise, image_seed
+from hypernoise.noise import batch_noise, image_seed, seeded_generator
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.shapeworld import pretraining
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
@@ -306,7 +306,7 @@ def test_pretraining_takes_the_steps_that_the_stock_sampler_takes(tiny_sana: San
     seeds = [3, 4]
     with torch.no_grad():
         sampled = tiny_sana.sample(noise, conditioning, 2, seeds)
-        own = [torch.Generator().manual_seed(seed) for seed in seeds]
+        own = [seeded_generator(seed) for seed in seeds]
         fresh = torch.cat([torch.randn(1, *tiny_sana.noise_shape, generator=g) for g in own])
         angle = torch.full((2,), float(tiny_sana.intermediate_timestep or np.pi / 4))
         guess = pretraining.clean_latents(
