@@ -37,11 +37,11 @@ def run(job: PretrainJob) -> None:
     if isinstance(recipe, Recipe):
         pretrain(recipe, partial)
     elif isinstance(recipe, JudgeRecipe):
-        train_judge(recipe, _is_correct, partial)
+        train_judge(recipe, partial)
     else:
         device = default_device()
         generators = [build_generator(model, device) for model in job.models]
-        train_matcher(recipe, generators, _is_correct, partial)
+        train_matcher(recipe, generators, lambda *given: decide(*given).correct, partial)
     _remove(out)
     partial.rename(out)
 
@@ -69,10 +69,6 @@ def check_ahead(job: PretrainJob) -> Recipe | MatcherRecipe | JudgeRecipe:
     if not job.models:
         raise SpecError("a matcher needs at least one model whose images it learns from")
     return _changed(MATCHERS, job)
-
-
-def _is_correct(*given: Any) -> bool:
-    return decide(*given).correct
 
 
 def _changed(recipes: Mapping[str, R], job: PretrainJob) -> R:

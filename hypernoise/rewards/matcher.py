@@ -1,8 +1,6 @@
 """The embedded world's learned reward: does an image show what its caption asks for?
 
-The reward is the logit of a small image-text matcher. Two ship with the repository: one to train on
-and search with (:mod:`hypernoise.shapeworld.matching`), and one of another architecture, trained on
-other images, captions and labels, to judge (:mod:`hypernoise.shapeworld.judging`).
+The reward is the logit of a small image-text matcher (:mod:`hypernoise.shapeworld.matching`).
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ class ShapeMatcher:
 
     Args:
         weights: safetensors file written by
-            :func:`hypernoise.shapeworld.matcher_files.save_matcher`.
+            :func:`hypernoise.shapeworld.matcher_files.save_network`.
         device: torch device.
     """
 

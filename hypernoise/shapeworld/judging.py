@@ -1,8 +1,8 @@
-"""Train the embedded world's judge: what no reward and no generator taught it.
+"""Train the embedded world's judge on drawn pictures and what was drawn.
 
-The judge reads drawn scenes alone, with what was drawn as the truth: no image of a generator, no
-detector. Its captions are of the ``train`` split, which the reward never reads. Scenes have the
-faults that generators make: objects that are missing, too many, faded, melted into one another.
+No caption, no detector and no image of a generator has a part in it. Pictures have the faults that
+generators make: objects that fade, that are smeared over two places, or that are two shapes or two
+colours at once. What is half there is half true.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +21,19 @@ from torch import Tensor, nn
 
 from hypernoise.progress import Progress
 from hypernoise.shapeworld.captions import COLORS, SHAPES
-from hypernoise.shapeworld.detector import Detection
-from hypernoise.shapeworld.judge_network import JudgeNetwork
-from hypernoise.shapeworld.matcher_files import save_matcher
-from hypernoise.shapeworld.matcher_network import word_ids
-from hypernoise.shapeworld.matching import TASK_WEIGHTS, Decide, edited, holds, object_loss
-from hypernoise.shapeworld.pretraining import Data, optimise, schedule
-from hypernoise.shapeworld.scenes import (
-    CELL_PX,
-    GRID,
-    OBJECT_PX,
-    SIZE_PX,
-    Placed,
-    Scene,
-    lay_out,
-    noise_features,
-    render,
-)
+from hypernoise.shapeworld.matcher_files import save_network
+from hypernoise.shapeworld.pretraining import optimise, schedule
+from hypernoise.shapeworld.recogniser import PLACES, Recogniser
+from hypernoise.shapeworld.scenes import OBJECT_PX, RGB, SIZE_PX, templates
 
-SPLIT = "train"
-#: Opacity of what is there and of what is not: between them nobody could say.
-_THERE, _GHOST = (0.75, 1.0), (0.05, 0.35)
-_APART_PX = 11.0
-_TRIES = 10
+#: Opacity below which nothing is there and above which all of it is.
+_NOTHING, _ALL = 0.4, 0.8
+#: Reach of an object's presence around its centre, in pixels.
+_REACH_PX = 1.5
+_APART_PX = 10.0
+_EDGE_PX = 5.0
+_TRIES = 20
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,129 +42,149 @@ class JudgeRecipe:
 
     name: str
     seed: int
-    steps: int = 3000
+    steps: int = 2500
     batch_size: int = 64
-    captions_per_image: int = 2
-    learning_rate: float = 2e-3
-    width: int = 64
-    blocks: int = 4
-    text_width: int = 96
-    object_weight: float = 0.5
+    learning_rate: float = 3e-3
+    width: int = 48
+    blocks: int = 3
 
 
 JUDGES = {recipe.name: recipe for recipe in (JudgeRecipe("matcher_judge", seed=21),)}
 
 
-def train_judge(recipe: JudgeRecipe, decide: Decide, path: Path) -> None:
-    """Train the judge and save it.
+@dataclass(frozen=True)
+class Thing:
+    """Something drawn: ``row`` and ``col`` are its centre in pixels; ``shapes`` and ``colors`` [8]
+    are the shares of each, which sum to 1."""
 
-    Args:
-        recipe: how.
-        decide: GenEval's decision, which the harness owns; it is given what was drawn.
-        path: safetensors file to write.
-    """
+    row: float
+    col: float
+    opacity: float
+    shapes: Floats
+    colors: Floats
+
+
+def train_judge(recipe: JudgeRecipe, path: Path) -> None:
+    """Train the judge and save it as safetensors."""
     started = time.monotonic()
     torch.manual_seed(recipe.seed)
-    data = Data.seeded(recipe.seed, (SPLIT,))
-    data.task_weights = TASK_WEIGHTS
-    network = JudgeNetwork(recipe.width, recipe.blocks, recipe.text_width)
+    rng = np.random.default_rng(recipe.seed)
+    network = Recogniser(recipe.width, recipe.blocks)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
     losses: list[float] = []
     progress = Progress(f"pretrain {recipe.name}", recipe.steps, "steps")
     for _ in progress.each(schedule(optimizer, recipe.learning_rate, recipe.steps, 100)):
-        loss = _loss(network, recipe, data, decide)
+        pictures = [things(rng) for _ in range(recipe.batch_size)]
+        images = torch.from_numpy(np.stack([smeared(draw(each, rng), rng) for each in pictures]))
+        loss = recognition_loss(network(images), pictures)
         optimise(optimizer, loss, network.parameters(), 1.0)
         losses.append(loss.item())
         progress.note = f"loss {np.mean(losses[-100:]):.4f}"
     facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
-    save_matcher(network, path, facts)
+    save_network(network, path, facts)
 
 
-def _loss(network: JudgeNetwork, recipe: JudgeRecipe, data: Data, decide: Decide) -> Tensor:
-    chosen = data.captions(recipe.batch_size)
-    features = noise_features(data.noise((len(chosen), 4, GRID, GRID))).numpy()
-    scenes = [
-        flawed(lay_out(caption, feature), data.rng)
-        for caption, feature in zip(chosen, features, strict=True)
-    ]
-    seen = [drawn(scene) for scene in scenes]
-    asked, truth = [], []
-    for caption, objects in zip(chosen, seen, strict=True):
-        edits = (edited(caption, data.rng, SPLIT) for _ in range(recipe.captions_per_image - 1))
-        for option in (caption, *edits):
-            asked.append(option.text)
-            truth.append(holds(option, objects, decide))
-    images = torch.from_numpy(np.stack([smeared(render(scene), data.rng) for scene in scenes]))
-    tokens = network.image_tokens(images)
-    repeated = tokens.repeat_interleave(recipe.captions_per_image, dim=0)
-    logits = network.match(repeated, word_ids(asked))
-    target = torch.tensor(truth, dtype=torch.float32)
-    matching = nn.functional.binary_cross_entropy_with_logits(logits, target)
-    return matching + recipe.object_weight * object_loss(network.objects(tokens), seen)
+def recognition_loss(logits: Tensor, pictures: Sequence[Sequence[Thing]]) -> Tensor:
+    """How badly logits [B, 17, 16, 16] tell presence, shape and colour of what was drawn."""
+    present = torch.from_numpy(np.stack([_presence(each) for each in pictures]))
+    loss = nn.functional.binary_cross_entropy_with_logits(logits[:, 0], present) * 40
+    seen = [(n, thing) for n, each in enumerate(pictures) for thing in each if _visible(thing) > 0]
+    rows, cols = zip(*(_place(thing) for _, thing in seen), strict=True)
+    at = logits[[n for n, _ in seen], :, rows, cols]
+    cut = 1 + len(SHAPES)
+    shapes = torch.from_numpy(np.stack([thing.shapes for _, thing in seen]))
+    colors = torch.from_numpy(np.stack([thing.colors for _, thing in seen]))
+    loss = loss + nn.functional.cross_entropy(at[:, 1:cut], shapes)
+    return loss + nn.functional.cross_entropy(at[:, cut:], colors)
 
 
-def drawn(scene: Scene) -> list[Detection]:
-    """What a scene shows, in the form in which a detector would say it."""
-    half = OBJECT_PX / 2
-    return [
-        Detection(
-            item.shape,
-            item.color,
-            (item.col - half, item.row - half, item.col + half, item.row + half),
-            1.0,
+def _visible(thing: Thing) -> float:
+    return float(np.clip((thing.opacity - _NOTHING) / (_ALL - _NOTHING), 0, 1))
+
+
+def _place(thing: Thing) -> tuple[int, int]:
+    scale = SIZE_PX / PLACES
+    row, col = (int(np.clip(at / scale, 0, PLACES - 1)) for at in (thing.row, thing.col))
+    return row, col
+
+
+def _presence(each: Sequence[Thing]) -> Floats:
+    """[16, 16] in [0, 1]: how much an object's centre is at each place."""
+    centres = (np.arange(PLACES) + 0.5) * SIZE_PX / PLACES
+    found = np.zeros((PLACES, PLACES), dtype=np.float32)
+    for thing in each:
+        visible = _visible(thing)
+        squared = np.add.outer((centres - thing.row) ** 2, (centres - thing.col) ** 2)
+        near = visible * np.exp(-squared / (2 * _REACH_PX**2))
+        near[_place(thing)] = visible
+        found = np.maximum(found, near.astype(np.float32))
+    return found
+
+
+def things(rng: np.random.Generator) -> list[Thing]:
+    """What one picture shows: one to five objects, alike as often as not, some with a fault."""
+    found: list[Thing] = []
+    first = (int(rng.integers(len(SHAPES))), int(rng.integers(len(COLORS))))
+    for _ in range(int(rng.choice(5, p=(0.2, 0.3, 0.2, 0.2, 0.1))) + 1):
+        where = _free(found, rng)
+        if where is None:
+            break
+        shape = first[0] if rng.random() < 0.5 else int(rng.integers(len(SHAPES)))
+        color = first[1] if rng.random() < 0.3 else int(rng.integers(len(COLORS)))
+        fault = rng.random()
+        opacity = float(rng.uniform(0.05, 1.0) if fault < 0.25 else rng.uniform(0.85, 1.0))
+        found.append(
+            Thing(
+                *where,
+                opacity,
+                _shares(shape, len(SHAPES), rng if 0.25 <= fault < 0.4 else None),
+                _shares(color, len(COLORS), rng if 0.4 <= fault < 0.5 else None),
+            )
         )
-        for item in scene.objects
-        if item.opacity >= _THERE[0]
-    ]
+    return found
 
 
-def flawed(scene: Scene, rng: np.random.Generator) -> Scene:
-    """A scene with the faults that generators make, off the grid; about half have none."""
-    objects = [_jittered(item, rng) for item in scene.objects]
-    if rng.random() < 0.55:
-        for fault in rng.choice(5, size=int(rng.integers(1, 3)), p=(0.2, 0.2, 0.25, 0.2, 0.15)):
-            objects = _with_fault(objects, int(fault), rng)
-    return Scene(tuple(objects), scene.background)
+def _shares(main: int, n: int, rng: np.random.Generator | None) -> Floats:
+    """[n], all of it the main one's; with a generator, some of it another's."""
+    found = np.eye(n, dtype=np.float32)[main]
+    if rng is not None:
+        share = np.float32(rng.uniform(0, 0.5))
+        found = (1 - share) * found + share * np.eye(n, dtype=np.float32)[rng.integers(n)]
+    return found
 
 
-def _with_fault(objects: list[Placed], fault: int, rng: np.random.Generator) -> list[Placed]:
-    """Fade an object, add a ghost or an object, or give one another shape or colour."""
-    where = int(rng.integers(len(objects)))
-    changed = list(objects)
-    if fault == 0:
-        changed[where] = replace(objects[where], opacity=float(rng.uniform(*_GHOST)))
-    elif fault in (1, 2):
-        added = _added(objects, _GHOST if fault == 1 else _THERE, rng)
-        changed += [added] if added else []
-    elif fault == 3:
-        changed[where] = replace(objects[where], shape=str(rng.choice(SHAPES)))
-    else:
-        changed[where] = replace(objects[where], color=str(rng.choice(COLORS)))
-    return changed
-
-
-def _jittered(item: Placed, rng: np.random.Generator) -> Placed:
-    row, col = (at + float(rng.integers(-1, 2)) for at in (item.row, item.col))
-    return replace(item, row=row, col=col, opacity=float(rng.uniform(*_THERE)))
-
-
-def _added(
-    objects: Sequence[Placed], opacity: tuple[float, float], rng: np.random.Generator
-) -> Placed | None:
-    # Like another object of the scene as often as not: a generator repeats what it was asked for.
-    like = objects[int(rng.integers(len(objects)))]
-    shape = like.shape if rng.random() < 0.6 else str(rng.choice(SHAPES))
-    color = like.color if rng.random() < 0.6 else str(rng.choice(COLORS))
+def _free(found: Sequence[Thing], rng: np.random.Generator) -> tuple[float, float] | None:
     for _ in range(_TRIES):
-        row, col = rng.uniform(CELL_PX + 2, SIZE_PX - CELL_PX - 2, 2)
-        if all(max(abs(row - o.row), abs(col - o.col)) >= _APART_PX for o in objects):
-            return Placed(shape, color, float(row), float(col), float(rng.uniform(*opacity)))
+        row, col = (float(at) for at in rng.uniform(_EDGE_PX, SIZE_PX - _EDGE_PX, 2))
+        if all(max(abs(row - o.row), abs(col - o.col)) >= _APART_PX for o in found):
+            return row, col
     return None
 
 
-def smeared(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def draw(each: Sequence[Thing], rng: np.random.Generator) -> Floats:
+    """A picture [3, 32, 32] in [0, 1] of things on a light background."""
+    image = np.empty((3, SIZE_PX, SIZE_PX), dtype=np.float32)
+    image[:] = rng.uniform(0.86, 1.0, (3, 1, 1))
+    named = np.asarray(list(RGB.values()), dtype=np.float32)
+    for thing in each:
+        mask = np.tensordot(thing.shapes, templates(), 1)
+        color = (thing.colors @ named)[:, None, None]
+        top, left = (round(at - OBJECT_PX / 2) for at in (thing.row, thing.col))
+        rows = slice(max(top, 0), min(top + OBJECT_PX, SIZE_PX))
+        cols = slice(max(left, 0), min(left + OBJECT_PX, SIZE_PX))
+        cover = (
+            thing.opacity
+            * mask[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
+        )
+        image[:, rows, cols] += cover * (color - image[:, rows, cols])
+    return image
+
+
+def smeared(image: Floats, rng: np.random.Generator) -> Floats:
     """An image [3, 32, 32] in [0, 1] with a generator's softness, grain and shades."""
-    soft = gaussian_filter(image, (0, *[float(rng.uniform(0, 0.7))] * 2))
-    grain = rng.normal(0, float(rng.uniform(0, 0.03)), image.shape)
+    soft = gaussian_filter(image, (0, *[float(rng.uniform(0, 0.8))] * 2))
+    grain = rng.normal(0, float(rng.uniform(0, 0.04)), image.shape)
+    rough = rng.normal(0, float(rng.uniform(0, 0.2)), image.shape)
+    blotches = gaussian_filter(rough, (0, 1.5, 1.5))
     shade = rng.normal(0, 0.02, (3, 1, 1))
-    return np.asarray(np.clip(soft + grain + shade, 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(soft + grain + blotches + shade, 0, 1), dtype=np.float32)

@@ -1,34 +1,41 @@
-"""Weight files of what judges image and caption together: the reward and its judge."""
+"""Weight files of the embedded world's reward and judge."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol, TypeVar
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from hypernoise.shapeworld.judge_network import JudgeNetwork
 from hypernoise.shapeworld.matcher_network import MatcherNetwork
 from hypernoise.weights.folders import check_file
 
-Network: TypeAlias = MatcherNetwork | JudgeNetwork
-#: What a file's header may name.
-ARCHITECTURES: Mapping[str, type[Network]] = {"attention": MatcherNetwork, "film": JudgeNetwork}
+
+class Network(Protocol):
+    """A network with the arguments that it was made with."""
+
+    config: dict[str, Any]
+
+    def state_dict(self) -> Mapping[str, Any]: ...
 
 
-def save_matcher(network: Network, path: Path, facts: Mapping[str, str]) -> None:
-    """Save weights in half precision, with the architecture and given facts in the header."""
+N = TypeVar("N", bound=nn.Module)
+
+
+def save_network(network: Network, path: Path, facts: Mapping[str, str]) -> None:
+    """Save weights in half precision, with the network's class, arguments and facts in the
+    header."""
     tensors = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    name = next(name for name, kind in ARCHITECTURES.items() if isinstance(network, kind))
-    header = {"architecture": name, "config": json.dumps(network.config), **facts}
+    header = {"network": type(network).__name__, "config": json.dumps(network.config), **facts}
     save_file(tensors, path, metadata=header)
 
 
-def load_matcher(path: Path) -> Network:
-    """Load a frozen network in float32.
+def load_network(path: Path, kind: type[N]) -> N:
+    """Load a frozen network of a class in float32.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -37,11 +44,16 @@ def load_matcher(path: Path) -> Network:
     check_file(path)
     with safe_open(path, framework="pt") as handle:
         header = handle.metadata() or {}
-    if header.get("architecture") not in ARCHITECTURES or "config" not in header:
+    if header.get("network") != kind.__name__ or "config" not in header:
         raise ValueError(
-            f"weight file {path} is no shape matcher: its header has no 'config', or its "
-            f"'architecture' is none of {', '.join(ARCHITECTURES)}"
+            f"weight file {path} holds no {kind.__name__}: its header names "
+            f"{header.get('network', 'no network')!r}"
         )
-    network = ARCHITECTURES[header["architecture"]](**json.loads(header["config"]))
+    network = kind(**json.loads(header["config"]))
     network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return network.requires_grad_(False).eval()
+
+
+def load_matcher(path: Path) -> MatcherNetwork:
+    """Load the frozen matcher in float32; raises as :func:`load_network`."""
+    return load_network(path, MatcherNetwork)

@@ -33,7 +33,7 @@ from hypernoise.shapeworld.captions import (
     reworded,
 )
 from hypernoise.shapeworld.detector import Detection, by_class, detect
-from hypernoise.shapeworld.matcher_files import save_matcher
+from hypernoise.shapeworld.matcher_files import save_network
 from hypernoise.shapeworld.matcher_network import MatcherNetwork, word_ids
 from hypernoise.shapeworld.pretraining import Data, TaskWeights, optimise, schedule
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
@@ -114,7 +114,7 @@ def train_matcher(
         losses.append(loss.item())
         progress.note = f"loss {np.mean(losses[-100:]):.4f}"
     facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
-    save_matcher(network, path, facts)
+    save_network(network, path, facts)
 
 
 def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data) -> Pool:
@@ -173,25 +173,27 @@ def holds(caption: Caption, detections: Sequence[Detection], decide: Decide) -> 
     return decide(caption.metadata, *by_class(detections))
 
 
-def edited(caption: Caption, rng: np.random.Generator, split: str = "reward") -> Caption:
+def edited(caption: Caption, rng: np.random.Generator) -> Caption:
     """A caption that differs from the given one in one respect: the hard negative.
 
-    It means what one of the split means, or what no split does, so that nothing is read that others
-    train on or are evaluated on. Where no such edit exists, another caption of the task takes its
-    place, or the caption itself if it is the only one.
+    It means what one of the ``reward`` split means, or what no split does, so that the matcher
+    reads nothing that others train on or are evaluated on. Where no such edit exists, another
+    caption of the task takes its place, or the caption itself if it is the only one.
     """
     for _ in range(_TRIES):
         candidate = _edit(caption, rng)
-        if candidate.meaning not in _foreign_meanings(split):
+        if candidate.meaning not in _foreign_meanings():
             return candidate
-    others = [c for c in captions(split) if c.task == caption.task and c.meaning != caption.meaning]
+    others = [
+        c for c in captions("reward") if c.task == caption.task and c.meaning != caption.meaning
+    ]
     return others[int(rng.integers(len(others)))] if others else caption
 
 
 @cache
-def _foreign_meanings(split: str) -> frozenset[str]:
-    others = (other for other in SPLITS if other != split)
-    return frozenset(caption.meaning for other in others for caption in captions(other))
+def _foreign_meanings() -> frozenset[str]:
+    splits = (split for split in SPLITS if split != "reward")
+    return frozenset(caption.meaning for split in splits for caption in captions(split))
 
 
 def _edit(caption: Caption, rng: np.random.Generator) -> Caption:

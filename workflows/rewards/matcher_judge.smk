@@ -1,8 +1,8 @@
-# A network of another kind, trained on drawn scenes and what was drawn, with captions that the matcher
-# never read: it judges what the matcher was hacked for.
+# It finds objects and reads captions by rules; it was trained on drawn pictures and what was drawn, never
+# on captions or images of generators. It judges what the matcher was hacked for.
 add_reward(
     "matcher_judge",
-    target="hypernoise.rewards.matcher:ShapeMatcher",
+    target="hypernoise.rewards.shape_judge:ShapeJudge",
     weights="hypernoise/shapeworld/weights/matcher_judge.safetensors",
     version=2,
 )

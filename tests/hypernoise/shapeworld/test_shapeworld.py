@@ -13,7 +13,6 @@ import pytest
 import torch
 from diffusers import FluxPipeline, SanaSprintPipeline, StableDiffusionPipeline
 
-from harness.benchmarks.geneval import decide
 from harness.benchmarks.geneval_metadata import check_metadata
 from harness.benchmarks.shapeworld import ShapeWorld, judge_image
 from hypernoise.models.protocol import Generator
@@ -35,9 +34,8 @@ from hypernoise.shapeworld.captions import (
     vocabulary,
 )
 from hypernoise.shapeworld.detector import detect
-from hypernoise.shapeworld.judging import drawn, flawed, smeared
 from hypernoise.shapeworld.matcher_network import MAX_WORDS, word_ids
-from hypernoise.shapeworld.matching import edited, holds
+from hypernoise.shapeworld.matching import edited
 from hypernoise.shapeworld.scenes import SIZE_PX, Placed, Scene, lay_out, noise_features, render
 
 WEIGHTS = Path(pretraining.__file__).parent / "weights"
@@ -49,10 +47,6 @@ PIPELINES = {
 MAX_BYTES = 6_000_000
 N_PER_TASK = 400
 N_IMAGES = 4
-
-
-def judge_truth(scene: Scene, caption: Caption) -> bool:
-    return holds(caption, drawn(scene), lambda *given: decide(*given).correct)
 
 
 def test_no_caption_is_in_two_splits() -> None:
@@ -192,33 +186,13 @@ def test_a_hard_negative_differs_from_its_caption_and_keeps_the_task() -> None:
         assert len(other.text.split()) <= MAX_WORDS
 
 
-@pytest.mark.parametrize("own", ["reward", "train"])
-def test_reward_and_judge_read_nothing_that_means_what_another_split_does(own: str) -> None:
+def test_the_matcher_reads_nothing_that_means_what_another_split_does() -> None:
     rng = np.random.default_rng(0)
-    foreign = {c.meaning for split in SPLITS if split != own for c in captions(split)}
-    for caption in captions(own)[::3]:
-        negative = edited(caption, rng, own)
+    foreign = {c.meaning for split in SPLITS if split != "reward" for c in captions(split)}
+    for caption in captions("reward")[::3]:
+        negative = edited(caption, rng)
         assert negative.meaning not in foreign
         assert negative.task == caption.task
-
-
-def test_the_judge_is_told_what_was_drawn_and_no_ghost() -> None:
-    there = Placed("ring", "red", 10.0, 22.0, opacity=0.8)
-    scene = Scene((there, Placed("moon", "blue", 22.0, 8.0, opacity=0.3)), (0.95, 0.95, 0.95))
-    (seen,) = drawn(scene)
-    assert (seen.shape, seen.color, seen.box) == ("ring", "red", (16.5, 4.5, 27.5, 15.5))
-
-
-def test_scenes_for_the_judge_are_sometimes_flawed_and_images_stay_in_range() -> None:
-    rng = np.random.default_rng(0)
-    caption = next(c for c in captions("train") if c.task == "counting")
-    features = rng.standard_normal((200, 4, 8, 8)).astype(np.float32)
-    scenes = [flawed(lay_out(caption, feature), rng) for feature in features]
-    right = [judge_truth(scene, caption) for scene in scenes]
-    assert 0.4 < np.mean(right) < 0.8
-    image = smeared(render(scenes[0]), rng)
-    assert image.shape == (3, 32, 32) and image.dtype == np.float32
-    assert image.min() >= 0 and image.max() <= 1
 
 
 def test_the_matcher_reads_a_plural_as_its_singular_and_a_mark() -> None:
