@@ -17,10 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from hypernoise.networks.protocol import Trainable
-<<<<<<< HEAD
-=======
-from hypernoise.noise import batch_noise, clip_each, image_seed, reduced, seeded_generator
->>>>>>> 37b0c60 (World: noise of 128 bits, a judge of another kind, prompts compared by meaning)
 from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Reward
 from hypernoise.training.averages import Average
@@ -345,36 +341,12 @@ class Run:
         self.checkpoint = checkpoint
 
 
-<<<<<<< HEAD
 def highest(values: Sequence[float], neighbours: int = 0) -> int:
     """The place of the highest value, each averaged with so many neighbours on either side first;
     at the ends, with those that there are."""
     near = (values[max(0, i - neighbours) : i + neighbours + 1] for i in range(len(values)))
     means = [math.fsum(each) / len(each) for each in near]
     return means.index(max(means))
-=======
-class _Order:
-    """The order in which prompts are drawn: a new permutation for every pass over them."""
-
-    def __init__(self, n_prompts: int, seed: int) -> None:
-        self._n = n_prompts
-        self._seed = seed
-        self._epoch = -1
-        self._permutation: list[int] = []
-
-    def rows(self, draws: Iterable[int]) -> list[int]:
-        """The prompt of each draw, counted from the training's start."""
-        return [self._row(draw) for draw in draws]
-
-    def _row(self, draw: int) -> int:
-        epoch, position = divmod(draw, self._n)
-        if epoch != self._epoch:
-            seed = image_seed(self._seed, "order", epoch, "training")
-            shuffle = seeded_generator(seed)
-            self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
-            self._epoch = epoch
-        return self._permutation[position]
->>>>>>> 37b0c60 (World: noise of 128 bits, a judge of another kind, prompts compared by meaning)
 
 
 def _check(training: Training) -> None:

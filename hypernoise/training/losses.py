@@ -16,7 +16,14 @@ from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning, encode_all, encode_in_chunks
 from hypernoise.networks.protocol import Trainable
-from hypernoise.noise import batch_noise, clip_each, half_squared_norm, image_seed, reduced
+from hypernoise.noise import (
+    batch_noise,
+    clip_each,
+    half_squared_norm,
+    image_seed,
+    reduced,
+    seeded_generator,
+)
 from hypernoise.rewards.protocol import Features, Reward, differentiable_score, shaped_score
 from hypernoise.training.measurements import Moved, Prompt, precision, texts_of
 from hypernoise.training.options import DisplacementOptions, NoiseNetworkOptions, TrainingOptions
@@ -170,7 +177,7 @@ class _Order:
         epoch, position = divmod(draw, self._n)
         if epoch != self._epoch:
             seed = image_seed(self._seed, "order", epoch, "training")
-            shuffle = torch.Generator().manual_seed(seed)
+            shuffle = seeded_generator(seed)
             self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
             self._epoch = epoch
         return self._permutation[position]

@@ -48,7 +48,6 @@ def test_shared_prompts_are_all_listed_with_their_training_and_benchmark() -> No
     assert said.endswith("training a and one: 'a red ring', 'a FOX!'; training b and two: 'C'")
 
 
-<<<<<<< HEAD
 def test_a_network_may_learn_from_prompts_that_others_are_measured_on() -> None:
     trainings = {"training a": texts("a red ring"), "training b": texts("a fox")}
     benchmarks = {"one": texts("a red ring"), "two": texts("a fox")}
@@ -58,7 +57,8 @@ def test_a_network_may_learn_from_prompts_that_others_are_measured_on() -> None:
     for measured in ({"training a": ("one", "two")}, {"training b": ("one",)}):
         with pytest.raises(ValueError, match="training a and one: 'a red ring'"):
             overlap.check(OverlapJob(trainings, benchmarks, measured=measured))
-=======
+
+
 def test_prompts_that_mean_the_same_in_other_words_are_shared() -> None:
     job = OverlapJob(
         {"training": PromptsSpec("harness_toys:meanings", {"of": {"a over b": "m", "c": ""}})},
@@ -66,7 +66,6 @@ def test_prompts_that_mean_the_same_in_other_words_are_shared() -> None:
     )
     with pytest.raises(ValueError, match=r"training and one: 'b under a'$"):
         overlap.run(job)
->>>>>>> 37b0c60 (World: noise of 128 bits, a judge of another kind, prompts compared by meaning)
 
 
 def test_lists_apart_pass() -> None:
