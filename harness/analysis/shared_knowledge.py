@@ -113,7 +113,7 @@ def correlation(pair: Floats, clusters: npt.NDArray[np.intp]) -> Interval:
     n_clusters = sums.shape[1]
     rng = np.random.default_rng(0)
     shares = np.full(n_clusters, 1 / n_clusters)
-    drawn = rng.multinomial(n_clusters, shares, size=_RESAMPLES)
+    drawn = rng.multinomial(n_clusters, shares, size=_RESAMPLES).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = np.quantile(_pearson(drawn @ sums.T), [_TAIL, 1 - _TAIL])
         centre = float(_pearson(sums.sum(axis=1)[None])[0])

@@ -111,13 +111,13 @@ def _place(thing: Thing) -> tuple[int, int]:
 def _presence(each: Sequence[Thing]) -> Floats:
     """[16, 16] in [0, 1]: how much an object's centre is at each place."""
     centres = (np.arange(PLACES) + 0.5) * SIZE_PX / PLACES
-    found = np.zeros((PLACES, PLACES), dtype=np.float32)
+    found: Floats = np.zeros((PLACES, PLACES), dtype=np.float32)
     for thing in each:
         visible = _visible(thing)
         squared = np.add.outer((centres - thing.row) ** 2, (centres - thing.col) ** 2)
         near = visible * np.exp(-squared / (2 * _REACH_PX**2))
         near[_place(thing)] = visible
-        found = np.maximum(found, near.astype(np.float32))
+        found = np.maximum(found, near).astype(np.float32)
     return found
 
 
