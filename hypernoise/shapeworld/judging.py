@@ -146,7 +146,7 @@ def things(rng: np.random.Generator) -> list[Thing]:
 
 def _shares(main: int, n: int, rng: np.random.Generator | None) -> Floats:
     """[n], all of it the main one's; with a generator, some of it another's."""
-    found = np.eye(n, dtype=np.float32)[main]
+    found: Floats = np.eye(n, dtype=np.float32)[main]
     if rng is not None:
         share = np.float32(rng.uniform(0, 0.5))
         found = (1 - share) * found + share * np.eye(n, dtype=np.float32)[rng.integers(n)]
