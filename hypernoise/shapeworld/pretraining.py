@@ -47,8 +47,9 @@ TASK_WEIGHTS: TaskWeights = {
     "position": 0.27,
     "color_attr": 0.25,
 }
-#: Shares in a second phase: relations are learned last of all.
-SECOND_TASK_WEIGHTS: TaskWeights = {
+#: Shares in a phase that dwells on relations, and in the last one, which dwells on numbers, too:
+#: both are learned last of all.
+RELATIONS_WEIGHTS: TaskWeights = {
     "single_object": 0.06,
     "two_object": 0.16,
     "counting": 0.14,
@@ -56,7 +57,15 @@ SECOND_TASK_WEIGHTS: TaskWeights = {
     "position": 0.40,
     "color_attr": 0.18,
 }
-#: Above this angle the second phase's SANA lays a scene out anew: noise has hidden the old one, and
+NUMBERS_WEIGHTS: TaskWeights = {
+    "single_object": 0.06,
+    "two_object": 0.15,
+    "counting": 0.30,
+    "colors": 0.04,
+    "position": 0.28,
+    "color_attr": 0.17,
+}
+#: Above this angle SANA's later phases lay a scene out anew: noise has hidden the old one, and
 #: a network that tries to recover it can only blur.
 RESTART_ANGLE = 0.9
 #: TrigFlow's largest angle.
@@ -81,43 +90,44 @@ class Recipe:
     ``refine_share`` is the part of a SANA batch that starts from partly noised latents instead of
     pure noise, and ``rollout_share`` the part of those whose latents are what the network itself
     makes of the noise: several steps start from its own first guess, not from a perfect scene.
-    ``second_steps`` adds a phase with a schedule of its own that dwells on relations.
     """
 
     family: str
-    steps: int
+    phases: tuple[Phase, ...]
     vae_steps: int = 800
     batch_size: int = 64
     vae_batch_size: int = 32
-    learning_rate: float = 2e-3
     vae_learning_rate: float = 3e-3
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     warmup_steps: int = 100
     refine_share: float = 0.0
     rollout_share: float = 0.0
-    second_steps: int = 0
-    second_learning_rate: float = 1.5e-3
     seed: int = 0
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """The phases in their order."""
-        first = Phase(self.steps, self.learning_rate, TASK_WEIGHTS)
-        if not self.second_steps:
-            return (first,)
-        second = Phase(
-            self.second_steps, self.second_learning_rate, SECOND_TASK_WEIGHTS, RESTART_ANGLE
-        )
-        return (first, second)
 
 
 RECIPES = {
     recipe.family: recipe
     for recipe in (
-        Recipe("tiny_sd", steps=2800, vae_steps=1200),
-        Recipe("tiny_sana", steps=2100, refine_share=0.4, rollout_share=0.6, second_steps=1000),
-        Recipe("tiny_flux", steps=2600),
+        Recipe(
+            "tiny_sd",
+            (Phase(2800, 2e-3, TASK_WEIGHTS), Phase(1600, 1.5e-3, NUMBERS_WEIGHTS)),
+            vae_steps=1200,
+        ),
+        Recipe(
+            "tiny_sana",
+            (
+                Phase(2100, 2e-3, TASK_WEIGHTS),
+                Phase(1000, 1.5e-3, RELATIONS_WEIGHTS, RESTART_ANGLE),
+                Phase(700, 1.5e-3, NUMBERS_WEIGHTS, RESTART_ANGLE),
+            ),
+            refine_share=0.4,
+            rollout_share=0.6,
+        ),
+        Recipe(
+            "tiny_flux",
+            (Phase(2600, 2e-3, TASK_WEIGHTS), Phase(700, 1.5e-3, NUMBERS_WEIGHTS)),
+        ),
     )
 }
 

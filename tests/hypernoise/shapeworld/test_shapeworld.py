@@ -22,6 +22,7 @@ from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.shapeworld import pretraining
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 from hypernoise.shapeworld.captions import (
+    COUNTING,
     HELD_OUT,
     PER_TASK,
     PREFIXES,
@@ -100,10 +101,21 @@ def test_the_evaluation_weighs_tasks_alike_and_has_every_meaning_in_several_word
         assert len({caption.prompt_id for caption in chosen}) == len(chosen)
         assert all(sum(c.task == task for c in chosen) == n for task in TASKS)
     chosen = captions("evaluation")
-    for task, (_, n_meanings) in HELD_OUT.items():
+    numbers = sum(list(of.values()).count("evaluation") for of in COUNTING.values())
+    held_out = {task: n for task, (_, n) in HELD_OUT.items()} | {"counting": numbers}
+    assert held_out.keys() == set(TASKS)
+    for task, n_meanings in held_out.items():
         own = [caption for caption in chosen if caption.task == task]
         assert len({caption.meaning for caption in own}) == n_meanings
         assert len({caption.prefix for caption in own}) == len(PREFIXES)
+
+
+def test_every_word_is_trained_and_every_split_counts_to_four() -> None:
+    seen = {word for split in ("train", "reward") for c in captions(split) for word in c.text.split()}
+    assert seen == set(vocabulary())
+    for split in SPLITS:
+        numbers = {c.subjects[0].count for c in captions(split) if c.task == "counting"}
+        assert numbers == {2, 3, 4}
 
 
 def test_every_split_has_every_task_and_valid_geneval_metadata() -> None:
@@ -217,7 +229,7 @@ def test_shipped_generators_are_small_and_load_with_plain_from_pretrained(name: 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_shipped_recipe_is_the_one_in_the_code(name: str) -> None:
     record = json.loads((WEIGHTS / name / pretraining.RECIPE_FILE).read_text())
-    assert record["recipe"] == asdict(pretraining.RECIPES[name])
+    assert record["recipe"] == json.loads(json.dumps(asdict(pretraining.RECIPES[name])))
 
 
 def evaluation_images(generator: Generator, steps: int = 1) -> np.ndarray:
