@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ from harness.benchmarks.geneval import decide
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator
 from harness.experiment.jobs import PretrainJob
+from harness.experiment.validation import checked
 from hypernoise.shapeworld.judging import JUDGES, JudgeRecipe, train_judge
 from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
 from hypernoise.shapeworld.pretraining import RECIPES, Recipe, pretrain
@@ -79,9 +80,7 @@ def _changed(recipes: Mapping[str, R], job: PretrainJob) -> R:
     for name in job.changes:
         if name not in known:
             raise unknown(f"field of recipe {job.recipe!r}", name, known)
-    # JSON has no tuples.
-    changes: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in job.changes.items()}
-    return replace(recipe, **changes)
+    return checked(asdict(recipe) | dict(job.changes), type(recipe), f"recipe {job.recipe!r}")
 
 
 def _remove(path: Path) -> None:

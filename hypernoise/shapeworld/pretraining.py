@@ -111,7 +111,11 @@ RECIPES = {
     for recipe in (
         Recipe(
             "tiny_sd",
-            (Phase(2800, 2e-3, TASK_WEIGHTS), Phase(1600, 1.5e-3, NUMBERS_WEIGHTS)),
+            (
+                Phase(2800, 2e-3, TASK_WEIGHTS),
+                Phase(1600, 1.5e-3, NUMBERS_WEIGHTS),
+                Phase(700, 1.5e-3, NUMBERS_WEIGHTS),
+            ),
             vae_steps=1200,
         ),
         Recipe(
@@ -120,13 +124,14 @@ RECIPES = {
                 Phase(2100, 2e-3, TASK_WEIGHTS),
                 Phase(1000, 1.5e-3, RELATIONS_WEIGHTS, RESTART_ANGLE),
                 Phase(700, 1.5e-3, NUMBERS_WEIGHTS, RESTART_ANGLE),
+                Phase(500, 1.5e-3, NUMBERS_WEIGHTS, RESTART_ANGLE),
             ),
             refine_share=0.4,
             rollout_share=0.6,
         ),
         Recipe(
             "tiny_flux",
-            (Phase(2600, 2e-3, TASK_WEIGHTS), Phase(700, 1.5e-3, NUMBERS_WEIGHTS)),
+            (Phase(2600, 2e-3, TASK_WEIGHTS), Phase(750, 1.5e-3, NUMBERS_WEIGHTS)),
         ),
     )
 }

@@ -308,7 +308,8 @@ def test_matching_refuses_trainings_on_another_reward_or_without_checkpoints(
 
 
 def test_a_tiny_generator_is_pretrained_to_a_folder_that_loads(tmp_path: Path) -> None:
-    changes = {"steps": 2, "vae_steps": 2, "batch_size": 4, "vae_batch_size": 4}
+    phase = {"steps": 2, "learning_rate": 1e-3, "task_weights": {"position": 1.0}}
+    changes = {"phases": [phase] * 2, "vae_steps": 2, "batch_size": 4, "vae_batch_size": 4}
     out = tmp_path / "deep" / "tiny_sd"
     pretrain.run(PretrainJob("generator", "tiny_sd", str(out), changes=changes))
     spec = ModelSpec("tiny_sd", "hypernoise.models.unet:SdTurbo", 1, weights=str(out), size_px=32)
@@ -343,8 +344,10 @@ def test_a_pretraining_that_cannot_be_carried_out_says_why(tmp_path: Path) -> No
 
     with pytest.raises(ValueError, match=r"unknown recipe for a generator 'tiny_sdd'.*'tiny_sd'"):
         check("generator", "tiny_sdd")
-    with pytest.raises(ValueError, match=r"unknown field of recipe 'tiny_sd' 'step'.*'steps'"):
-        check("generator", "tiny_sd", changes={"step": 1})
+    with pytest.raises(
+        ValueError, match=r"unknown field of recipe 'tiny_sd' 'vae_step'.*'vae_steps'"
+    ):
+        check("generator", "tiny_sd", changes={"vae_step": 1})
     with pytest.raises(ValueError, match="at least one model"):
         check("matcher", "matcher")
     one_weight_file(tmp_path / "w")

@@ -111,7 +111,9 @@ def test_the_evaluation_weighs_tasks_alike_and_has_every_meaning_in_several_word
 
 
 def test_every_word_is_trained_and_every_split_counts_to_four() -> None:
-    seen = {word for split in ("train", "reward") for c in captions(split) for word in c.text.split()}
+    seen = {
+        word for split in ("train", "reward") for c in captions(split) for word in c.text.split()
+    }
     assert seen == set(vocabulary())
     for split in SPLITS:
         numbers = {c.subjects[0].count for c in captions(split) if c.task == "counting"}
