@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from harness.analysis.columns import Column, described
 from harness.analysis.gains import CORRECT, TRAIN
 from harness.analysis.interval_columns import columns_of, in_order
-from harness.analysis.pairing import CELL, choose, missing, require, stop_on
+from harness.analysis.pairing import CELL, SEED, choose, missing, require, stop_on
 from harness.analysis.statistics import Interval
+from harness.analysis.training_seeds import numbered
 
 #: Resamples of prompts, and of the quantiles their share outside a 95 % interval on either side.
 _RESAMPLES, _TAIL = 1000, 0.025
@@ -46,18 +46,19 @@ def judges(
         One row per model, method, reward, steps and judge: n_images; ``correlation`` of reward and
         judge; ``partial_correlation``, that of what is left of both after subtracting their means
         over images of the same task and verdict; both with the bounds of 95 % intervals from a
-        bootstrap over prompts; and the areas under the ROC curve of both against the verdict,
-        ``reward_auc`` and ``judge_auc``, means over tasks in which both verdicts occur.
+        bootstrap over prompts, images of all trainings together; and the areas under the ROC curve
+        of both against the verdict, ``reward_auc`` and ``judge_auc``, means over tasks in which
+        both verdicts occur.
 
     Raises:
         FrameError: a method, an image or a score is missing.
     """
-    identity = [*CELL, "task", "prompt_id", "image_index"]
+    identity = [*CELL, SEED, "task", "prompt_id", "image_index"]
     require(scores, [*identity, "metric", "value"], "scores")
     faults = missing(scores, models, methods)
     wanted = [metric, TRAIN, *judges]
     chosen = choose(scores[scores["metric"].isin(wanted)], models, methods)
-    wide = chosen.pivot(index=identity, columns="metric", values="value").reset_index()
+    wide = numbered(chosen).pivot(index=identity, columns="metric", values="value").reset_index()
     for name in wanted:
         lacking = wide if name not in wide else wide[wide[name].isna()]
         faults += [f"{len(lacking)} images have no {name}"] if len(lacking) else []
@@ -141,6 +142,6 @@ def area(values: Floats, verdicts: Floats, tasks: npt.NDArray[np.object_]) -> fl
         right = verdicts[own] == 1
         n_right, n_wrong = int(right.sum()), int((~right).sum())
         if n_right and n_wrong:
-            ranks = rankdata(values[own])[right].sum()
+            ranks = pd.Series(values[own]).rank().to_numpy()[right].sum()
             found.append((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
     return float(np.mean(found)) if found else math.nan

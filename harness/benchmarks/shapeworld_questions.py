@@ -31,7 +31,6 @@ from hypernoise.shapeworld.detector import Detection, detect
 CATEGORIES = {"color": ("colors", "color_attr"), "shape": ("single_object", "two_object")}
 #: Kinds of propositions -> what GenEval 2 calls them; it asks for numbers in another form.
 _SKILLS = {"entity": "object", "attribute": "attribute", "relation": "position"}
-_START = "a photo of "
 _COLOR = f"(?P<color>{'|'.join(COLORS)})"
 _SINGULAR = {plural(shape): shape for shape in SHAPES}
 _SHAPE = f"(?P<shape>{'|'.join([*_SINGULAR, *SHAPES])})"
@@ -106,7 +105,7 @@ def compbench(split: str = "evaluation") -> tuple[Prompt, ...]:
     found = []
     for caption in captions(split):
         if caption.task in category_of:
-            chunks = {"chunks": noun_chunks(caption.text.removeprefix(_START))}
+            chunks = {"chunks": noun_chunks(caption.text.removeprefix(caption.prefix))}
             name, category = f"compbench_{caption.prompt_id}", category_of[caption.task]
             found.append(Prompt(name, caption.text, category, chunks, caption.meaning))
     return tuple(found)

@@ -17,7 +17,7 @@ from hypernoise.shapeworld.scenes import SIZE_PX
 
 #: Brightness of an empty scene, in [0, 1].
 _LIGHT = 0.95
-WEIGHTS = "hypernoise/shapeworld/weights/matcher_judge.safetensors"
+WEIGHTS = "hypernoise/shapeworld/weights/matcher.safetensors"
 
 
 class MatcherDistance:

@@ -18,7 +18,8 @@ from harness.experiment.jobs import PretrainJob
 from harness.experiment.validation import checked
 from hypernoise.shapeworld.judging import JUDGES, JudgeRecipe, train_judge
 from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
-from hypernoise.shapeworld.pretraining import RECIPES, Recipe, pretrain
+from hypernoise.shapeworld.pretraining import pretrain
+from hypernoise.shapeworld.recipes import RECIPES, Recipe
 
 R = TypeVar("R", Recipe, MatcherRecipe, JudgeRecipe)
 

@@ -130,19 +130,15 @@ def captions(split: str) -> tuple[Caption, ...]:
     """
     if split not in SPLITS:
         raise ValueError(f"unknown caption split {split!r}; valid: {', '.join(SPLITS)}")
-    return tuple(c for task in TASKS for c in _of_task(split, task))
-
-
-def _of_task(split: str, task: str) -> list[Caption]:
-    meanings = _split(task)[split]
-    rounds = [c for turn in zip_longest(*meanings) for c in turn if c is not None]
-    n = PER_TASK.get(split, len(rounds))
-    return [_repeated(rounds[k % len(rounds)], k // len(rounds)) for k in range(n)]
-
-
-def _repeated(caption: Caption, times: int) -> Caption:
-    # A prompt id stands for one draw of noise, so a repetition has an id of its own.
-    return replace(caption, prompt_id=f"{caption.prompt_id}.{times}") if times else caption
+    found: list[Caption] = []
+    for task in TASKS:
+        rounds = [c for turn in zip_longest(*_split(task)[split]) for c in turn if c is not None]
+        for k in range(PER_TASK.get(split, len(rounds))):
+            again, place = divmod(k, len(rounds))
+            own = rounds[place]
+            # A prompt id stands for one draw of noise, so a repetition has an id of its own.
+            found.append(replace(own, prompt_id=f"{own.prompt_id}.{again}") if again else own)
+    return tuple(found)
 
 
 def _split(task: str) -> dict[str, list[list[Caption]]]:

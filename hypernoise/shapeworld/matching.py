@@ -35,7 +35,8 @@ from hypernoise.shapeworld.captions import (
 from hypernoise.shapeworld.detector import Detection, by_class, detect
 from hypernoise.shapeworld.matcher_files import save_network
 from hypernoise.shapeworld.matcher_network import MatcherNetwork, word_ids
-from hypernoise.shapeworld.pretraining import Data, TaskWeights, optimise, schedule
+from hypernoise.shapeworld.pretraining import Data, optimise, schedule
+from hypernoise.shapeworld.recipes import TaskWeights
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
 
 #: (metadata, detections, colours) -> whether the image shows the caption; GenEval's decision.

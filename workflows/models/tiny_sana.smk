@@ -7,6 +7,6 @@ add_model(
     steps=1,
     max_tokens=16,
     human_instruction=False,
-    intermediate_timestep=0.8,
+    intermediate_timestep=0.4,
     version=2,
 )

@@ -27,7 +27,7 @@ def scores(shared: float, n_prompts: int = 40) -> pd.DataFrame:
                 "train_reward": 3 * right + own + shared * both,
                 "judge_reward": 3 * right + other + shared * both,
             }
-            who = {"model": "m", "method": "base", "reward": "", "steps": 1}
+            who = {"model": "m", "method": "base", "reward": "", "steps": 1, "training_seed": None}
             where = {"task": TASKS[prompt % 2], "prompt_id": f"p{prompt}", "image_index": index}
             rows += [{**who, **where, "metric": n, "value": v} for n, v in values.items()]
     return pd.DataFrame(rows)
@@ -46,6 +46,13 @@ def test_what_both_get_wrong_together_shows_in_the_partial_correlation() -> None
     # Of the variance that is left, 4 of 5 parts are shared.
     assert row["partial_correlation_ci_low"] < 0.8 < row["partial_correlation_ci_high"]
     assert row["partial_correlation_ci_low"] > 0.6
+
+
+def test_images_of_several_trainings_are_taken_together() -> None:
+    first, second = (scores(shared=0.0).assign(training_seed=seed) for seed in (0, 1))
+    both = pd.concat([first, second], ignore_index=True)
+    (row,) = judges(both, judges=["judge_reward"]).to_dict("records")
+    assert row["n_images"] == 320
 
 
 def test_an_area_is_the_mean_of_the_tasks_that_have_both_verdicts() -> None:

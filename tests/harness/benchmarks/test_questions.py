@@ -139,7 +139,7 @@ def test_a_question_in_another_form_is_refused_with_the_forms() -> None:
 BENCHMARKS = [CompBench(CHUNKED, DETECTOR), DpgBench(GRAPHS, DETECTOR)]
 
 
-@pytest.mark.parametrize(("made", "n"), [(BENCHMARKS[0], 64), (BENCHMARKS[1], 100)])
+@pytest.mark.parametrize(("made", "n"), [(BENCHMARKS[0], 128), (BENCHMARKS[1], 192)])
 def test_the_worlds_prompts_are_captions_with_ids_of_their_own(made: Any, n: int) -> None:
     found = made.prompts()
     texts = {caption.text for caption in captions("evaluation")}

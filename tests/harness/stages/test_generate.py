@@ -473,7 +473,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_sd_job(tiny_folder: Path) -> dict[str, Any]:
-    """52 prompts, an image each, of an untrained SD-Turbo."""
+    """96 prompts, an image each, of an untrained SD-Turbo."""
     return {
         "model": ModelSpec(
             "tiny_sd",
@@ -544,7 +544,7 @@ def test_the_batch_size_moves_no_byte_of_a_stock_pipelines_images_by_more_than_r
     made_images(tmp_path / "large", **tiny_sd_job)
     made_images(tmp_path / "small", **tiny_sd_job | {"batch_size": 7})
     large, small = pixels(tmp_path / "large"), pixels(tmp_path / "small")
-    assert len(large) == 52
+    assert len(large) == 96
     for name, data in large.items():
         first, second = (np.frombuffer(d, np.uint8).astype(int) for d in (data, small[name]))
         # Kernels sum in another order for another batch; that may turn a rounding to bytes.

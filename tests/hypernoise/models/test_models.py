@@ -170,7 +170,8 @@ def test_the_noise_gradient_is_the_slope_of_the_images(family: str) -> None:
             for sign in (1, -1)
         )
     quotient = (up.double().sum() - down.double().sum()).item() / (2 * step)
-    assert quotient == pytest.approx(slope, rel=0.01)
+    # In float32, and between kinks that a trained network has more of, the quotient is rougher.
+    assert quotient == pytest.approx(slope, rel=0.01 if spec else 0.03)
 
 
 def test_images_do_not_depend_on_the_batch(sampling: tuple[Generator, int]) -> None:

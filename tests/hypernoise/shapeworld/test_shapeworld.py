@@ -19,6 +19,8 @@ from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
 from hypernoise.noise import batch_noise, image_seed, seeded_generator
 from hypernoise.rewards.matcher import ShapeMatcher
+from hypernoise.rewards.protocol import Reward
+from hypernoise.rewards.shape_judge import ShapeJudge
 from hypernoise.shapeworld import pretraining
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 from hypernoise.shapeworld.captions import (
@@ -37,6 +39,7 @@ from hypernoise.shapeworld.captions import (
 from hypernoise.shapeworld.detector import detect
 from hypernoise.shapeworld.matcher_network import MAX_WORDS, word_ids
 from hypernoise.shapeworld.matching import edited
+from hypernoise.shapeworld.recipes import RECIPES
 from hypernoise.shapeworld.scenes import SIZE_PX, Placed, Scene, lay_out, noise_features, render
 
 WEIGHTS = Path(pretraining.__file__).parent / "weights"
@@ -231,7 +234,7 @@ def test_shipped_generators_are_small_and_load_with_plain_from_pretrained(name: 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_shipped_recipe_is_the_one_in_the_code(name: str) -> None:
     record = json.loads((WEIGHTS / name / pretraining.RECIPE_FILE).read_text())
-    assert record["recipe"] == json.loads(json.dumps(asdict(pretraining.RECIPES[name])))
+    assert record["recipe"] == json.loads(json.dumps(asdict(RECIPES[name])))
 
 
 def evaluation_images(generator: Generator, steps: int = 1) -> np.ndarray:
@@ -273,7 +276,7 @@ def test_base_generators_are_recognisable_with_room_to_improve(
     assert 0.45 <= geneval_mean(base_images[name]) <= 0.80
 
 
-def test_tiny_sana_holds_its_level_in_two_and_four_steps(
+def test_tiny_sana_holds_its_level_in_two_steps_and_loses_little_in_four(
     base_images: dict[str, np.ndarray],
 ) -> None:
     generator = SanaSprint(
@@ -281,11 +284,11 @@ def test_tiny_sana_holds_its_level_in_two_and_four_steps(
         size_px=SIZE_PX,
         max_tokens=MAX_TOKENS,
         human_instruction=False,
-        intermediate_timestep=0.8,
+        intermediate_timestep=0.4,
     )
     one_step = geneval_mean(base_images["tiny_sana"])
-    for steps in (2, 4):
-        assert geneval_mean(evaluation_images(generator, steps)) >= one_step - 0.05
+    for steps, loss in {2: 0.05, 4: 0.12}.items():
+        assert geneval_mean(evaluation_images(generator, steps)) >= one_step - loss
 
 
 def test_pretraining_takes_the_steps_that_the_stock_sampler_takes(tiny_sana: SanaSprint) -> None:
@@ -328,11 +331,18 @@ def test_refined_samples_start_from_the_networks_own_guess_and_from_true_scenes(
     )
 
 
-@pytest.mark.parametrize("name", ["matcher", "matcher_judge"])
-def test_shipped_matchers_agree_with_the_detector_on_base_images(
-    name: str, base_images: dict[str, np.ndarray]
+@pytest.mark.parametrize(
+    ("reward", "least"),
+    [
+        (ShapeMatcher(str(WEIGHTS / "matcher.safetensors")), 0.85),
+        # The judge was never told what the detector says.
+        (ShapeJudge(str(WEIGHTS / "matcher_judge.safetensors")), 0.75),
+    ],
+    ids=["matcher", "matcher_judge"],
+)
+def test_shipped_rewards_agree_with_the_detector_on_base_images(
+    reward: Reward, least: float, base_images: dict[str, np.ndarray]
 ) -> None:
-    reward = ShapeMatcher(str(WEIGHTS / f"{name}.safetensors"))
     chosen = captions("evaluation") * N_IMAGES
     features = reward.encode([caption.text for caption in chosen])
     scores, truth = [], []
@@ -343,4 +353,4 @@ def test_shipped_matchers_agree_with_the_detector_on_base_images(
         truth += [float(judge_image(image, c.metadata).correct) for image, c in pairs]
     found, right = np.concatenate(scores), np.array(truth) == 1
     # How often a right image scores above a wrong one.
-    assert (found[right][:, None] > found[~right][None]).mean() >= 0.85
+    assert (found[right][:, None] > found[~right][None]).mean() >= least

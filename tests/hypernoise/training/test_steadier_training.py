@@ -216,7 +216,8 @@ def test_the_reward_is_raised_once_the_distilled_start_is_over(
     rows = [row.values for row in trained.rows if row.kind == "train"]
     assert ["distance_nats" in row for row in rows] == [True] * 12 + [False] * 2
     assert ["reward" in row for row in rows] == [False] * 12 + [True] * 2
-    assert all(row["half_squared_norm_nats"] > 0 for row in rows[1:])
+    # Where no candidate of the first steps is better than the noise itself, nothing moves yet.
+    assert all(row["half_squared_norm_nats"] > 0 for row in rows[6:])
 
 
 def test_a_killed_distillation_ends_bit_for_bit_like_a_whole_one(
