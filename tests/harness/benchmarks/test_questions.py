@@ -151,7 +151,7 @@ def test_the_worlds_prompts_are_captions_with_ids_of_their_own(made: Any, n: int
 @pytest.mark.parametrize(("made", "top"), [(BENCHMARKS[0], 1), (BENCHMARKS[1], 100)])
 def test_every_question_of_the_world_can_be_answered(made: Any, top: float) -> None:
     found = made.prompts()
-    scored = made.score(np.repeat(image(RED_CIRCLE), len(found), axis=0), found)
+    scored = made.score(np.repeat(image(RED_SQUARE), len(found), axis=0), found)
     names = {metric.name for metric in made.metrics}
     for of_image in scored:
         assert of_image.keys() == names
