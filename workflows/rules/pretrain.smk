@@ -40,4 +40,7 @@ rule pretrain_matcher:
 rule pretrain:
     input:
         expand(rules.pretrain_generator.output, model=experiment.config.pretrain.generators),
-        expand(rules.pretrain_matcher.output, reward=(*experiment.config.pretrain.matchers, *experiment.config.pretrain.judges)),
+        expand(
+            rules.pretrain_matcher.output,
+            reward=(*experiment.config.pretrain.matchers, *experiment.config.pretrain.judges),
+        ),
