@@ -39,7 +39,8 @@ def test_every_weight_file_of_the_embedded_world_is_known_from_its_declaration()
     judge = sha256((SHIPPED / "matcher_judge.safetensors").read_bytes())
     assert found["reward matcher_judge"] == {"weights": judge}
     # The comparison's is the default of its class.
-    assert found["similarity distance"] == {"weights": judge}
+    matcher = sha256((SHIPPED / "matcher.safetensors").read_bytes())
+    assert found["similarity distance"] == {"weights": matcher}
     unet = SHIPPED / "tiny_sd" / "unet" / "diffusion_pytorch_model.safetensors"
     role = "weights/unet/diffusion_pytorch_model.safetensors"
     assert found["model tiny_sd"][role] == sha256(unet.read_bytes())

@@ -22,6 +22,8 @@ import pytest
 from forgeries import forge, rewrite
 from paths import REPOSITORY
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from harness.cli.verify import verify
 from harness.experiment.components import Registry
@@ -162,31 +164,36 @@ def test_any_word_in_a_provenance_line_is_found(registry: Registry, suffix: str)
     assert_found(registry, path, "line ", "GenEval mean of best_of_n: 0.999")
 
 
-def judged_by_the_reward(registry: Registry) -> None:
-    """Score again with the judge's weights replaced by the reward's, as the review did."""
+def another_judge(path: Path) -> None:
+    """The judge with other numbers; the reward's file would not load in its place."""
+    with safe_open(WEIGHTS / "matcher_judge.safetensors", "pt") as file:
+        tensors = {name: 1.5 * file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        save_file(tensors, path, file.metadata())
+
+
+def test_a_judge_with_other_weights_is_found(registry: Registry, tmp_path: Path) -> None:
     record = frames.read_provenance(SCORES)
     judge = WEIGHTS / "matcher_judge.safetensors"
     kept = judge.read_bytes()
-    shutil.copy(WEIGHTS / "matcher.safetensors", judge)
-    score.run(from_json(json.dumps(record["spec"]), ScoreJob))
+    another_judge(tmp_path / "judge.safetensors")
+    shutil.copy(tmp_path / "judge.safetensors", judge)
+    try:
+        score.run(from_json(json.dumps(record["spec"]), ScoreJob))
+    finally:
+        judge.write_bytes(kept)
     made_table_again()
-    judge.write_bytes(kept)
-
-
-def test_a_judge_that_was_the_reward_is_found(registry: Registry) -> None:
-    judged_by_the_reward(registry)
     named = "was made with other weights of reward matcher_judge"
     assert_found(registry, SCORES, named, "the SHA-256 differs of weights")
 
 
 def test_a_judge_under_another_declaration_is_found(registry: Registry) -> None:
     job = from_json(json.dumps(frames.read_provenance(SCORES)["spec"]), ScoreJob)
-    twin = replace(
-        job.rewards["judge_reward"], arguments={"weights": str(WEIGHTS / "matcher.safetensors")}
-    )
+    other = Path("other_judge.safetensors")
+    another_judge(other)
+    twin = replace(job.rewards["judge_reward"], arguments={"weights": str(other)})
     score.run(replace(job, rewards={**job.rewards, "judge_reward": twin}))
     made_table_again()
-    assert_found(registry, SCORES, "matcher.safetensors as weights of reward matcher_judge")
+    assert_found(registry, SCORES, "other_judge.safetensors as weights of reward matcher_judge")
 
 
 def test_provenance_without_hashes_of_weights_is_found(registry: Registry) -> None:
