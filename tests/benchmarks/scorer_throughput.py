@@ -1,6 +1,6 @@
 """Images per second of every scorer, with random weights of the published sizes, as CSV:
 
-    PYTHONPATH=.:tests python -m benchmarks.scorer_throughput OUT.csv [NAME ...]
+    PYTHONPATH=.:tests:tests/support python -m benchmarks.scorer_throughput OUT.csv [NAME ...]
 
 Published scorers get 512 px photographs and build their networks at full size: up to 4 GB, one
 scorer at a time. What the machine has no room for is said on standard error and left out. A batch
@@ -54,7 +54,11 @@ COMPARISONS = {
     "lpips_distance": ("harness.similarity.lpips:Lpips", 1.0),
     "dinov2_similarity": ("harness.similarity.dinov2:DinoV2", 1.0),
 }
-MATCHERS = ("matcher", "matcher_judge")
+#: Of the embedded world: name -> target.
+MATCHERS = {
+    "matcher": "hypernoise.rewards.matcher:ShapeMatcher",
+    "matcher_judge": "hypernoise.rewards.shape_judge:ShapeJudge",
+}
 #: Modules that read and fill their networks with checkpoints.
 _FILLING = (
     "hypernoise.rewards.openclip",
@@ -253,15 +257,14 @@ def _blip_vqa() -> Scorer:
 
 
 def _matcher(name: str) -> Scorer:
-    weights = f"hypernoise/shapeworld/weights/{name}.safetensors"
-    reward = resolve("hypernoise.rewards.matcher:ShapeMatcher")(weights)
+    reward = resolve(MATCHERS[name])(f"hypernoise/shapeworld/weights/{name}.safetensors")
     features = reward.encode(["a photo of a red circle and a blue ring"])
     return lambda batch: reward.score(batch, features.rows([0] * len(batch)))
 
 
 def _analytic(batch: Tensor) -> Any:
     record = {"tag": "single_object", "include": [{"class": "ring", "count": 1}], "prompt": "x"}
-    return shapeworld.score(batch.numpy(), [record] * len(batch))
+    return [shapeworld.judge_image(image, record) for image in batch.numpy()]
 
 
 def _timed(scorer: Scorer, batch: Tensor) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Compare a recording of published sizes with ours:
 
-    PYTHONPATH=.:tests python -m parity.compare_full NAME FILE FOLDER
+    PYTHONPATH=.:tests/support python -m parity.compare_full NAME FILE FOLDER
 
 FOLDER takes a checkpoint of the published size and name, which is loaded as a published one is.
 """

@@ -1,6 +1,6 @@
 """How far bfloat16 scores are from float32 ones, and how many images a scorer takes per second:
 
-    PYTHONPATH=.:tests python -m parity.precision [--small] [--device cuda] [NAME ...]
+    PYTHONPATH=.:tests/support python -m parity.precision [--small] [--device cuda] [NAME ...]
 
 Weights are random, of the published size unless ``--small``. Prints rows of ``docs/scorers.md``:
 over all pairs of ``pairs.py`` as tensors the largest and mean absolute difference and the standard

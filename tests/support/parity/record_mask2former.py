@@ -1,7 +1,7 @@
 """Record how mmdet 2.28.2 reads Mask2Former's outputs and prepares images for it.
 
     python tests/support/parity/make_environment.py --mmdet FOLDER
-    PYTHONPATH=.:tests FOLDER/bin/python -m parity.record_mask2former
+    PYTHONPATH=.:tests/support FOLDER/bin/python -m parity.record_mask2former
 
 mmdet's own classes run: the head's upsampling, the fusion head, and the test pipeline of the config
 whose weights GenEval takes. mmcv comes without its compiled operators, which none of this calls:
