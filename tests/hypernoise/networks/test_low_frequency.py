@@ -113,7 +113,8 @@ def test_an_untrained_network_moves_nothing_and_costs_nothing(generator: Generat
 
 
 def test_only_low_frequencies_move_and_they_follow_prompt_and_noise(generator: Generator) -> None:
-    network, noise, conditioning = stirred(generator), noise_for(generator, 2), encode(generator)
+    network, noise = stirred(generator, 0.2), noise_for(generator, 2)
+    conditioning = encode(generator)
     with torch.no_grad():
         delta = network.delta(noise, conditioning)
         basis = network.basis
@@ -125,7 +126,7 @@ def test_only_low_frequencies_move_and_they_follow_prompt_and_noise(generator: G
         torch.testing.assert_close(network.delta(high, conditioning), delta, rtol=1e-3, atol=1e-4)
         other_noise = network.delta(noise_for(generator, 2, seed=9), conditioning)
         alone = network.delta(noise[:1], conditioning.rows([0]))
-    assert (other_prompt - delta).abs().max() > 5e-4
+    assert (other_prompt - delta).abs().max() > 1e-3
     assert (other_noise - delta).abs().max() > 1e-3
     torch.testing.assert_close(alone, delta[:1], rtol=1e-4, atol=1e-5)
 
