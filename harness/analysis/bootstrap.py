@@ -41,16 +41,16 @@ def resampled(
             continue
         # From the mean: else the rounding of large values would look like spread.
         sums = np.bincount(own, weights=values[rows] - part.mean)
-        draws = _draws(part.clusters, seed, stratum)
-        drawn = (draws @ sums) / (draws @ np.bincount(own).astype(np.float64))
+        weights = draws(part.clusters, seed, stratum)
+        drawn = (weights @ sums) / (weights @ np.bincount(own).astype(np.float64))
         deviations += share * math.sqrt(part.clusters / (part.clusters - 1)) * drawn
     return parts, deviations
 
 
 @lru_cache(maxsize=8)
-def _draws(n_clusters: int, seed: int, stratum: int) -> Floats:
+def draws(n_clusters: int, seed: int, stratum: int = 0) -> Floats:
     """[RESAMPLES, n_clusters], how often each cluster of a stratum is drawn."""
     shares = np.full(n_clusters, 1 / n_clusters)
-    draws = np.random.default_rng((seed, stratum)).multinomial(n_clusters, shares, size=RESAMPLES)
+    drawn = np.random.default_rng((seed, stratum)).multinomial(n_clusters, shares, size=RESAMPLES)
     # As floats, since products of integers take a hundred times as long.
-    return draws.astype(np.float64)
+    return drawn.astype(np.float64)

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.analysis.bootstrap import draws
 from harness.analysis.columns import Column, described
 from harness.analysis.gains import CORRECT, TRAIN
-from harness.analysis.interval_columns import columns_of, in_order
+from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import CELL, SEED, choose, missing, require, stop_on
 from harness.analysis.statistics import Interval
 from harness.analysis.training_seeds import numbered
 
-#: Resamples of prompts, and of the quantiles their share outside a 95 % interval on either side.
-_RESAMPLES, _TAIL = 1000, 0.025
+#: Share of the resamples outside a 95 % interval on either side.
+_TAIL = 0.025
 Floats = npt.NDArray[np.float64]
 
 
@@ -73,27 +75,49 @@ def judges(
     return table
 
 
+class _Pair(NamedTuple):
+    """A cell's images: [n, 2] training reward and judge, the same without the means of task and
+    verdict, and [n] their prompts, verdicts and tasks."""
+
+    both: Floats
+    left: Floats
+    prompts: npt.NDArray[np.intp]
+    verdicts: Floats
+    tasks: npt.NDArray[np.object_]
+
+
 _COLUMNS = (
-    Column("correlation", lambda row: row, "of the training reward and the judge over images"),
-    Column("partial_correlation", lambda row: row, "after taking out task and verdict"),
-    Column("reward_auc", lambda row: row, "of the training reward against the verdict"),
-    Column("judge_auc", lambda row: row, "of the judge against the verdict"),
+    Column("n_images", lambda p: len(p.both)),
+    Column(
+        "correlation",
+        lambda p: correlation(p.both, p.prompts),
+        "of the training reward and the judge over images",
+    ),
+    Column(
+        "partial_correlation",
+        lambda p: correlation(p.left, p.prompts),
+        "after taking out task and verdict",
+    ),
+    Column(
+        "reward_auc",
+        lambda p: area(p.both[:, 0], p.verdicts, p.tasks),
+        "of the training reward against the verdict",
+    ),
+    Column(
+        "judge_auc",
+        lambda p: area(p.both[:, 1], p.verdicts, p.tasks),
+        "of the judge against the verdict",
+    ),
 )
 
 
-def _row(images: pd.DataFrame, judge: str, metric: str) -> dict[str, float]:
+def _row(images: pd.DataFrame, judge: str, metric: str) -> dict[str, Any]:
     """The numbers of one cell's images."""
-    pair = images[[TRAIN, judge]].to_numpy(dtype=np.float64)
-    left = pair - images.groupby(["task", metric])[[TRAIN, judge]].transform("mean").to_numpy()
+    both = images[[TRAIN, judge]].to_numpy(dtype=np.float64)
+    means = images.groupby(["task", metric])[[TRAIN, judge]].transform("mean").to_numpy()
     prompts = pd.factorize(images["prompt_id"])[0]
-    verdicts, tasks = images[metric].to_numpy(), images["task"].to_numpy()
-    return {
-        "n_images": len(images),
-        **columns_of(correlation(pair, prompts), "correlation"),
-        **columns_of(correlation(left, prompts), "partial_correlation"),
-        "reward_auc": area(pair[:, 0], verdicts, tasks),
-        "judge_auc": area(pair[:, 1], verdicts, tasks),
-    }
+    pair = _Pair(both, both - means, prompts, *(images[n].to_numpy() for n in (metric, "task")))
+    return {name: value for column in _COLUMNS for name, value in column.cells(pair).items()}
 
 
 def correlation(pair: Floats, clusters: npt.NDArray[np.intp]) -> Interval:
@@ -112,9 +136,7 @@ def correlation(pair: Floats, clusters: npt.NDArray[np.intp]) -> Interval:
         [np.bincount(clusters, weights=v) for v in (np.ones_like(x), x, y, x * x, y * y, x * y)]
     )
     n_clusters = sums.shape[1]
-    rng = np.random.default_rng(0)
-    shares = np.full(n_clusters, 1 / n_clusters)
-    drawn = rng.multinomial(n_clusters, shares, size=_RESAMPLES).astype(np.float64)
+    drawn = draws(n_clusters, seed=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = np.quantile(_pearson(drawn @ sums.T), [_TAIL, 1 - _TAIL])
         centre = float(_pearson(sums.sum(axis=1)[None])[0])

@@ -15,10 +15,7 @@ _SAFE_ID = re.compile(r"[\w.-]+")
 
 
 class Prompt(Protocol):
-    """A prompt with an identity; those of benchmarks have ``metadata``, too.
-
-    ``meaning`` is the same for all wordings of a wish, and empty where nobody can say.
-    """
+    """A prompt with an identity; those of benchmarks have ``metadata`` and a ``meaning``, too."""
 
     @property
     def prompt_id(self) -> str: ...
@@ -28,9 +25,6 @@ class Prompt(Protocol):
 
     @property
     def task(self) -> str: ...
-
-    @property
-    def meaning(self) -> str: ...
 
 
 def load_prompts(spec: PromptsSpec) -> list[Any]:
@@ -63,6 +57,12 @@ def prompt_texts(prompts: Iterable[Prompt]) -> list[tuple[str, str]]:
     return [(prompt.prompt_id, prompt.text) for prompt in prompts]
 
 
+def told_meaning(prompt: Prompt) -> str:
+    """What a prompt asks for (:class:`harness.benchmarks.protocol.Prompt`), the same for all of its
+    wordings; empty where nobody can say."""
+    return getattr(prompt, "meaning", "")
+
+
 def meaning_of(prompt: Prompt) -> str:
-    """What a prompt asks for (:class:`harness.benchmarks.protocol.Prompt`)."""
-    return getattr(prompt, "meaning", "") or prompt.prompt_id
+    """What a prompt asks for; its id where nobody can say."""
+    return told_meaning(prompt) or prompt.prompt_id

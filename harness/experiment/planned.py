@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.experiment.components import WEIGHT_ARGUMENTS, PromptsSpec, SimilaritySpec
+from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, PromptsSpec, SimilaritySpec
 from harness.experiment.jobs import (
     AuditJob,
     GenerateJob,
@@ -207,25 +207,24 @@ class Planned:
 
     def taught_by(self, reward: str) -> list[str]:
         """The generators whose images one of the embedded world's rewards is trained on."""
-        given = self.experiment.config.pretrain
-        teachers = given.generators if reward in given.matchers else ()
-        return [f"{given.folder}/{teacher}" for teacher in teachers]
+        return [model.weights for model in self._teachers(reward)]
+
+    def _teachers(self, reward: str) -> tuple[ModelSpec, ...]:
+        given, models = self.experiment.config.pretrain, self.experiment.registry.models
+        names = given.generators if reward in given.matchers else ()
+        return tuple(replace(models[name], weights=f"{given.folder}/{name}") for name in names)
 
     def pretrain(self, model: str = "", reward: str = "") -> PretrainJob:
         """Make the weights of one of the embedded world's generators (``model``), matchers or
         judges (``reward``); its recipe has the same name."""
         name = model or reward
-        given, models = self.experiment.config.pretrain, self.experiment.registry.models
-        taught = name in given.matchers
+        given, teachers = self.experiment.config.pretrain, self._teachers(reward)
         return PretrainJob(
-            kind="generator" if model else "matcher" if taught else "judge",
+            kind="generator" if model else "matcher" if teachers else "judge",
             recipe=name,
             out=f"{given.folder}/{name}{'.safetensors' if reward else ''}",
             changes=given.changes.get(name, {}),
-            models=tuple(
-                replace(models[teacher], weights=f"{given.folder}/{teacher}")
-                for teacher in (given.generators if taught else ())
-            ),
+            models=teachers,
         )
 
     def overlap(

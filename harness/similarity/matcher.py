@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from harness.similarity.protocol import cosines, squared_distances
-from hypernoise.shapeworld.matcher_files import load_matcher
+from hypernoise.shapeworld.matcher_files import load_network
+from hypernoise.shapeworld.matcher_network import MatcherNetwork
 from hypernoise.shapeworld.scenes import SIZE_PX
 
 #: Brightness of an empty scene, in [0, 1].
@@ -29,7 +30,7 @@ class MatcherDistance:
     """
 
     def __init__(self, weights: str = WEIGHTS, device: str = "cpu") -> None:
-        self._tower = load_matcher(Path(weights)).image.to(device)
+        self._tower = load_network(Path(weights), MatcherNetwork).image.to(device)
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class MatcherSimilarity:
     """
 
     def __init__(self, weights: str = WEIGHTS, device: str = "cpu") -> None:
-        self._network = load_matcher(Path(weights)).to(device)
+        self._network = load_network(Path(weights), MatcherNetwork).to(device)
         self._empty = self._mean_token(torch.full((1, 3, SIZE_PX, SIZE_PX), _LIGHT, device=device))
 
     def embed(self, images: Tensor) -> Tensor:

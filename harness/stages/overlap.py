@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.benchmarks.prompts import normalised
-from harness.build.prompts import load_prompts
+from harness.build.prompts import load_prompts, told_meaning
 from harness.experiment.components import PromptsSpec
 from harness.experiment.jobs import OverlapJob
 
@@ -76,6 +76,6 @@ def _keys(spec: PromptsSpec) -> dict[str, set[str]]:
     texts: dict[str, str] = {}
     for prompt in load_prompts(spec):
         text = texts.setdefault(normalised(prompt.text), prompt.text)
-        meaning = {f"means {prompt.meaning}"} if prompt.meaning else set()
-        found[text] = {normalised(prompt.text)} | meaning
+        meaning = told_meaning(prompt)
+        found[text] = {normalised(prompt.text)} | ({f"means {meaning}"} if meaning else set())
     return found

@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning
-from hypernoise.shapeworld.matcher_files import load_matcher
-from hypernoise.shapeworld.matcher_network import word_ids
+from hypernoise.shapeworld.matcher_files import load_network
+from hypernoise.shapeworld.matcher_network import MatcherNetwork, word_ids
 
 
 class ShapeMatcher:
@@ -26,7 +26,7 @@ class ShapeMatcher:
 
     def __init__(self, weights: str, device: str = "cpu") -> None:
         self.name = Path(weights).stem
-        self.network = load_matcher(Path(weights)).to(device)
+        self.network = load_network(Path(weights), MatcherNetwork).to(device)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         device = next(self.network.parameters()).device

@@ -141,6 +141,7 @@ def captions(split: str) -> tuple[Caption, ...]:
     return tuple(found)
 
 
+@cache
 def _split(task: str) -> dict[str, list[list[Caption]]]:
     """The wordings of every meaning of a task, by split."""
     wordings: dict[str, list[Caption]] = defaultdict(list)

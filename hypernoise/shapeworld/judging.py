@@ -7,10 +7,9 @@ colours at once. What is half there is half true.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from hypernoise.progress import Progress
 from hypernoise.shapeworld.captions import COLORS, SHAPES
-from hypernoise.shapeworld.matcher_files import save_network
-from hypernoise.shapeworld.pretraining import optimise, schedule
+from hypernoise.shapeworld.pretraining import train_network
 from hypernoise.shapeworld.recogniser import PLACES, Recogniser
-from hypernoise.shapeworld.scenes import OBJECT_PX, RGB, SIZE_PX, templates
+from hypernoise.shapeworld.scenes import RGB, SIZE_PX, paint, templates
 
 #: Opacity below which nothing is there and above which all of it is.
 _NOTHING, _ALL = 0.4, 0.8
@@ -70,18 +67,13 @@ def train_judge(recipe: JudgeRecipe, path: Path) -> None:
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     network = Recogniser(recipe.width, recipe.blocks)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
-    losses: list[float] = []
-    progress = Progress(f"pretrain {recipe.name}", recipe.steps, "steps")
-    for _ in progress.each(schedule(optimizer, recipe.learning_rate, recipe.steps, 100)):
+
+    def loss() -> Tensor:
         pictures = [things(rng) for _ in range(recipe.batch_size)]
         images = torch.from_numpy(np.stack([smeared(draw(each, rng), rng) for each in pictures]))
-        loss = recognition_loss(network(images), pictures)
-        optimise(optimizer, loss, network.parameters(), 1.0)
-        losses.append(loss.item())
-        progress.note = f"loss {np.mean(losses[-100:]):.4f}"
-    facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
-    save_network(network, path, facts)
+        return recognition_loss(network(images), pictures)
+
+    train_network(network, recipe, loss, path, started)
 
 
 def recognition_loss(logits: Tensor, pictures: Sequence[Sequence[Thing]]) -> Tensor:
@@ -167,16 +159,8 @@ def draw(each: Sequence[Thing], rng: np.random.Generator) -> Floats:
     image[:] = rng.uniform(0.86, 1.0, (3, 1, 1))
     named = np.asarray(list(RGB.values()), dtype=np.float32)
     for thing in each:
-        mask = np.tensordot(thing.shapes, templates(), 1)
-        color = (thing.colors @ named)[:, None, None]
-        top, left = (round(at - OBJECT_PX / 2) for at in (thing.row, thing.col))
-        rows = slice(max(top, 0), min(top + OBJECT_PX, SIZE_PX))
-        cols = slice(max(left, 0), min(left + OBJECT_PX, SIZE_PX))
-        cover = (
-            thing.opacity
-            * mask[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
-        )
-        image[:, rows, cols] += cover * (color - image[:, rows, cols])
+        cover = thing.opacity * np.tensordot(thing.shapes, templates(), 1)
+        paint(image, cover, thing.colors @ named, (thing.row, thing.col))
     return image
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -11,7 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hypernoise.shapeworld.matcher_network import MatcherNetwork
 from hypernoise.weights.folders import check_file
 
 
@@ -21,6 +20,8 @@ class Network(Protocol):
     config: dict[str, Any]
 
     def state_dict(self) -> Mapping[str, Any]: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -52,8 +53,3 @@ def load_network(path: Path, kind: type[N]) -> N:
     network = kind(**json.loads(header["config"]))
     network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return network.requires_grad_(False).eval()
-
-
-def load_matcher(path: Path) -> MatcherNetwork:
-    """Load the frozen matcher in float32; raises as :func:`load_network`."""
-    return load_network(path, MatcherNetwork)

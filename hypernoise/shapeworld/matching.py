@@ -8,10 +8,9 @@ auxiliary head reads the detected object at every place.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernoise.images import to_bytes
-from hypernoise.progress import Progress, tell
+from hypernoise.progress import tell
 from hypernoise.shapeworld.captions import (
     COLORS,
     NUMBERS,
@@ -33,9 +32,8 @@ from hypernoise.shapeworld.captions import (
     reworded,
 )
 from hypernoise.shapeworld.detector import Detection, by_class, detect
-from hypernoise.shapeworld.matcher_files import save_network
 from hypernoise.shapeworld.matcher_network import MatcherNetwork, word_ids
-from hypernoise.shapeworld.pretraining import Data, optimise, schedule
+from hypernoise.shapeworld.pretraining import Data, train_network
 from hypernoise.shapeworld.recipes import TaskWeights
 from hypernoise.shapeworld.scenes import CELL_PX, GRID
 
@@ -106,16 +104,11 @@ def train_matcher(
     data.task_weights = TASK_WEIGHTS
     pool = gather(recipe, generators, data)
     network = MatcherNetwork(recipe.width, recipe.layers, recipe.stem)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
-    losses: list[float] = []
-    progress = Progress(f"pretrain {recipe.name}", recipe.steps, "steps")
-    for _ in progress.each(schedule(optimizer, recipe.learning_rate, recipe.steps, 100)):
-        loss = _loss(network, recipe, pool, decide, data.rng)
-        optimise(optimizer, loss, network.parameters(), 1.0)
-        losses.append(loss.item())
-        progress.note = f"loss {np.mean(losses[-100:]):.4f}"
-    facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
-    save_network(network, path, facts)
+
+    def loss() -> Tensor:
+        return _loss(network, recipe, pool, decide, data.rng)
+
+    train_network(network, recipe, loss, path, started)
 
 
 def gather(recipe: MatcherRecipe, generators: Sequence[Any], data: Data) -> Pool:

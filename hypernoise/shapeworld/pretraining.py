@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from hypernoise.models.unet import SdTurbo
 from hypernoise.progress import Progress
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 from hypernoise.shapeworld.captions import TASKS, Caption, captions
+from hypernoise.shapeworld.matcher_files import Network, save_network
 from hypernoise.shapeworld.recipes import ONLY_NOISE, TASK_WEIGHTS, Phase, Recipe, TaskWeights
 from hypernoise.shapeworld.scenes import (
     CELL_PX,
@@ -289,6 +290,47 @@ def clean_latents(
     out = generator.predict_at(scaled, timestep, conditioning)
     velocity = ((1 - 2 * s) * scaled + (1 - 2 * s + 2 * s.square()) * out) / norm
     return angle.cos().view(view) * start - angle.sin().view(view) * velocity
+
+
+class NetworkRecipe(Protocol):
+    """What a reward's and the judge's recipes have in common; they are dataclasses."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+
+def train_network(
+    network: Network,
+    recipe: NetworkRecipe,
+    loss: Callable[[], Tensor],
+    path: Path,
+    started: float,
+) -> None:
+    """Train the network of a reward or judge, and save it with its recipe.
+
+    Args:
+        loss: that of the next batch, a scalar.
+        path: safetensors file to write.
+        started: when the work for it began, by the monotonic clock in seconds.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
+    losses: list[float] = []
+    progress = Progress(f"pretrain {recipe.name}", recipe.steps, "steps")
+    for _ in progress.each(schedule(optimizer, recipe.learning_rate, recipe.steps, 100)):
+        found = loss()
+        optimise(optimizer, found, network.parameters(), 1.0)
+        losses.append(found.item())
+        progress.note = f"loss {np.mean(losses[-100:]):.4f}"
+    facts = {"recipe": json.dumps(asdict(recipe)), "seconds": f"{time.monotonic() - started:.0f}"}
+    save_network(network, path, facts)
 
 
 def schedule(

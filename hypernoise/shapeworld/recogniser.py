@@ -8,12 +8,21 @@ matcher (:mod:`hypernoise.shapeworld.matcher_network`) learns both at once, from
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hypernoise.shapeworld.captions import COLORS, NUMBERS, RELATIONS, SHAPES, Subject, plural
+from hypernoise.shapeworld.captions import (
+    COLORS,
+    NUMBERS,
+    PREFIXES,
+    RELATIONS,
+    SHAPES,
+    Subject,
+    plural,
+)
 from hypernoise.shapeworld.scenes import SIZE_PX
 
 #: Places along each side of a picture.
@@ -25,7 +34,7 @@ _COUNTS = {word: number for number, word in NUMBERS.items()} | {"a": 1, "an": 1}
 _NOUNS = {shape: shape for shape in SHAPES} | {plural(shape): shape for shape in SHAPES}
 _PHRASE = rf"(?:({'|'.join(_COUNTS)}) )(?:({'|'.join(COLORS)}) )?({'|'.join(_NOUNS)})"
 _CAPTION = re.compile(
-    rf"(?:(?:a|an) (?:photo|picture|image) of )?{_PHRASE}"
+    rf"(?:{'|'.join(PREFIXES)}){_PHRASE}"
     rf"(?: (and|{'|'.join(RELATIONS)}) {_PHRASE})?"
 )
 
@@ -37,6 +46,7 @@ class Wish(NamedTuple):
     relation: str | None
 
 
+@cache
 def read(caption: str) -> Wish:
     """A caption as GenEval's templates have it.
 
@@ -150,6 +160,7 @@ def _exactly(likely: Tensor, count: int) -> Tensor:
     return chances[count]
 
 
+@cache
 def _stands(relation: str) -> Tensor:
     """[P, P], whether place j stands in the relation to place i."""
     places = torch.arange(PLACES * PLACES)

@@ -191,17 +191,25 @@ def render(scene: Scene) -> Array:
     image[:] = np.asarray(scene.background, dtype=np.float32)[:, None, None]
     masks = templates()
     for item in scene.objects:
-        top = round(item.row - OBJECT_PX / 2)
-        left = round(item.col - OBJECT_PX / 2)
-        rows = slice(max(top, 0), min(top + OBJECT_PX, SIZE_PX))
-        cols = slice(max(left, 0), min(left + OBJECT_PX, SIZE_PX))
-        mask = masks[SHAPES.index(item.shape)][
-            rows.start - top : rows.stop - top, cols.start - left : cols.stop - left
-        ]
-        cover = mask * item.opacity
-        color = np.asarray(RGB[item.color], dtype=np.float32)[:, None, None]
-        image[:, rows, cols] += cover * (color - image[:, rows, cols])
+        color = np.asarray(RGB[item.color], dtype=np.float32)
+        cover = item.opacity * masks[SHAPES.index(item.shape)]
+        paint(image, cover, color, (item.row, item.col))
     return image
+
+
+def paint(image: Array, cover: Array, color: Array, centre: tuple[float, float]) -> None:
+    """Lay a colour over an image [3, 32, 32] in place.
+
+    Args:
+        cover: [11, 11], how much of each pixel the colour covers; what lies outside is cut off.
+        color: [3].
+        centre: row and column of the cover's middle, in pixels.
+    """
+    top, left = (round(at - OBJECT_PX / 2) for at in centre)
+    rows = slice(max(top, 0), min(top + OBJECT_PX, SIZE_PX))
+    cols = slice(max(left, 0), min(left + OBJECT_PX, SIZE_PX))
+    seen = cover[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
+    image[:, rows, cols] += seen * (color[:, None, None] - image[:, rows, cols])
 
 
 def render_batch(scenes: list[Scene]) -> Tensor:
