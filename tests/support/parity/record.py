@@ -1,8 +1,8 @@
 """Record what the originals score with seeded random weights.
 
     python tests/support/parity/make_environment.py FOLDER
-    PYTHONPATH=.:tests/support FOLDER/bin/python -m parity.record hpsv2 clip_score pickscore imagereward \
-        aesthetic
+    PYTHONPATH=.:tests/support FOLDER/bin/python -m parity.record hpsv2 clip_score pickscore \
+        imagereward aesthetic
 
 The originals run unchanged but for imports that scoring never uses, downloads, and sizes: their own
 classes get the small configurations of ``small.py``. With ``--full FILE`` sizes stay as published;
