@@ -48,14 +48,14 @@ def judges(
         One row per model, method, reward, steps and judge: n_images; ``correlation`` of reward and
         judge; ``partial_correlation``, that of what is left of both after subtracting their means
         over images of the same task and verdict; both with the bounds of 95 % intervals from a
-        bootstrap over prompts, images of all trainings together; and the areas under the ROC curve
+        bootstrap over meanings, images of all trainings together; and the areas under the ROC curve
         of both against the verdict, ``reward_auc`` and ``judge_auc``, means over tasks in which
         both verdicts occur.
 
     Raises:
         FrameError: a method, an image or a score is missing.
     """
-    identity = [*CELL, SEED, "task", "prompt_id", "image_index"]
+    identity = [*CELL, SEED, "task", "prompt_id", "prompt_meaning", "image_index"]
     require(scores, [*identity, "metric", "value"], "scores")
     faults = missing(scores, models, methods)
     wanted = [metric, TRAIN, *judges]
@@ -77,11 +77,11 @@ def judges(
 
 class _Pair(NamedTuple):
     """A cell's images: [n, 2] training reward and judge, the same without the means of task and
-    verdict, and [n] their prompts, verdicts and tasks."""
+    verdict, and [n] the meanings of their prompts, verdicts and tasks."""
 
     both: Floats
     left: Floats
-    prompts: npt.NDArray[np.intp]
+    meanings: npt.NDArray[np.intp]
     verdicts: Floats
     tasks: npt.NDArray[np.object_]
 
@@ -90,12 +90,12 @@ _COLUMNS = (
     Column("n_images", lambda p: len(p.both)),
     Column(
         "correlation",
-        lambda p: correlation(p.both, p.prompts),
+        lambda p: correlation(p.both, p.meanings),
         "of the training reward and the judge over images",
     ),
     Column(
         "partial_correlation",
-        lambda p: correlation(p.left, p.prompts),
+        lambda p: correlation(p.left, p.meanings),
         "after taking out task and verdict",
     ),
     Column(
@@ -115,8 +115,8 @@ def _row(images: pd.DataFrame, judge: str, metric: str) -> dict[str, Any]:
     """The numbers of one cell's images."""
     both = images[[TRAIN, judge]].to_numpy(dtype=np.float64)
     means = images.groupby(["task", metric])[[TRAIN, judge]].transform("mean").to_numpy()
-    prompts = pd.factorize(images["prompt_id"])[0]
-    pair = _Pair(both, both - means, prompts, *(images[n].to_numpy() for n in (metric, "task")))
+    meanings = pd.factorize(images["prompt_meaning"])[0]
+    pair = _Pair(both, both - means, meanings, *(images[n].to_numpy() for n in (metric, "task")))
     return {name: value for column in _COLUMNS for name, value in column.cells(pair).items()}
 
 

@@ -29,6 +29,7 @@ def scores(shared: float, n_prompts: int = 40) -> pd.DataFrame:
             }
             who = {"model": "m", "method": "base", "reward": "", "steps": 1, "training_seed": None}
             where = {"task": TASKS[prompt % 2], "prompt_id": f"p{prompt}", "image_index": index}
+            where["prompt_meaning"] = f"p{prompt}"
             rows += [{**who, **where, "metric": n, "value": v} for n, v in values.items()]
     return pd.DataFrame(rows)
 
@@ -53,6 +54,19 @@ def test_images_of_several_trainings_are_taken_together() -> None:
     both = pd.concat([first, second], ignore_index=True)
     (row,) = judges(both, judges=["judge_reward"]).to_dict("records")
     assert row["n_images"] == 320
+
+
+def test_wordings_of_one_wish_are_one_cluster() -> None:
+    rows = scores(shared=0.0)
+    # Eight wordings of every wish, as alike as copies: they tell no more than one does.
+    copies = [rows.assign(prompt_id=rows["prompt_id"] + f".{n}") for n in range(8)]
+    (one,), (many,) = (
+        judges(each, judges=["judge_reward"]).to_dict("records")
+        for each in (rows, pd.concat(copies, ignore_index=True))
+    )
+    for bound in ("low", "high"):
+        name = f"partial_correlation_ci_{bound}"
+        assert many[name] == pytest.approx(one[name], abs=0.02)
 
 
 def test_an_area_is_the_mean_of_the_tasks_that_have_both_verdicts() -> None:
