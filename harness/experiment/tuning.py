@@ -6,8 +6,10 @@ drawn and scored as every other method is. All trials are the image set ``tuning
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -76,6 +78,9 @@ def settings(
 ) -> list[dict[str, Any]]:
     """So many different settings of a grid, in its order: all of them, or a seeded draw.
 
+    A draw has the values of an option about equally often, so that no value is judged by the one
+    trial that it happened to get.
+
     Args:
         grid: options, names divided by spaces for those that vary together -> their values.
         n: how many.
@@ -97,15 +102,26 @@ def settings(
     total = math.prod(map(len, axes))
     if total < n:
         raise SpecError(f"{where} has {total} settings, and every kind of network gets {n} trials")
-    places = range(total) if total == n else sorted(random.Random(seed).sample(range(total), n))
-    found = []
-    for place in places:
-        setting: dict[str, Any] = {}
-        for axis in reversed(axes):
-            place, value = divmod(place, len(axis))
-            setting = axis[value] | setting
-        found.append(setting)
-    return found
+    places = list(itertools.product(*(range(len(axis)) for axis in axes)))
+    chosen = places if total == n else _spread(places, n, random.Random(seed))
+    parts = ((axis[value] for axis, value in zip(axes, place, strict=True)) for place in chosen)
+    return [dict(item for own in part for item in own.items()) for part in parts]
+
+
+def _spread(places: list[tuple[int, ...]], n: int, draw: random.Random) -> list[tuple[int, ...]]:
+    """So many places of a grid, in its order: the next has the values, and pairs, drawn least."""
+
+    def parts(place: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        values = [*enumerate(place)]
+        return [*values, *itertools.combinations(values, 2)]
+
+    left = draw.sample(places, len(places))
+    drawn: Counter[tuple[Any, ...]] = Counter()
+    for _ in range(n):
+        place = min(left, key=lambda place: sum(4 ** drawn[part] for part in parts(place)))
+        left.remove(place)
+        drawn.update(parts(place))
+    return sorted(set(places) - set(left))
 
 
 def image_set(config: Config, registry: Registry, file: str) -> dict[str, ImageSet]:

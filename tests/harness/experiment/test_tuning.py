@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import pytest
@@ -78,6 +79,16 @@ def test_of_a_larger_grid_a_seed_draws_the_settings() -> None:
     assert first == settings(grid, 5, seed=0)
     assert len({tuple(setting.values()) for setting in first}) == 5
     assert any(settings(grid, 5, seed=seed) != first for seed in (1, 2, 3))
+
+
+@pytest.mark.parametrize("n", [4, 7, 8, 17])
+def test_a_draw_tries_every_value_as_often_as_the_others(n: int) -> None:
+    grid = {"learning_rate": [1, 2, 3], "rank alpha": [[1, 2], [3, 4]], "decay": ["a", "b", "c"]}
+    for seed in range(20):
+        drawn = settings(grid, n, seed)
+        for name in ("learning_rate", "rank", "alpha", "decay"):
+            counts = collections.Counter(setting[name] for setting in drawn).values()
+            assert max(counts) - min(counts) <= 1, (seed, name)
 
 
 @pytest.mark.parametrize(
