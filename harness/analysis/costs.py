@@ -36,7 +36,17 @@ REWARD_CALLS = _per_image("reward_calls", "images scored")
 BACKWARD_PASSES = _per_image("backward_passes", "gradients")
 N_TIMINGS = Column("n_timings", lambda c: len(c.rows["timings"]), "calls that were timed")
 PARAMS = Column(
-    "params_m", lambda c: c.rows["timings"]["params_m"].iloc[0], "parameters", "millions"
+    "params_m",
+    lambda c: c.rows["timings"]["params_m"].iloc[0],
+    "parameters of the whole pipeline and of what is trained for the method",
+    "millions",
+)
+#: What the paper prints as parameters.
+BACKBONE_PARAMS = Column(
+    "backbone_params_m",
+    lambda c: c.rows["timings"]["backbone_params_m"].iloc[0],
+    "parameters of the backbone and of what is trained for the method",
+    "millions",
 )
 PEAK_MEMORY = Column(
     "peak_memory_mib",

@@ -32,6 +32,7 @@ def table(
     models: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     baseline: str = "base",
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Mean distance and similarity of the images of a prompt, for every model and method.
 
@@ -39,6 +40,7 @@ def table(
         pairs: pair rows of one benchmark; every method has every pair of every prompt.
         models, methods: what to show, in this order; all by name if None, the baseline first.
         baseline: the method that changes are measured against, prompt by prompt.
+        departures: what keeps printed numbers away (:func:`harness.analysis.published.finished`).
 
     Returns:
         One row per model, method, reward and steps: world, n_prompts, n_images (of each prompt),
@@ -85,7 +87,7 @@ def table(
     benchmark = str(chosen["benchmark"].iloc[0])
     made.insert(len(CELL), "world", published.world(benchmark))
     made.attrs[FIRST_NOTES] = sentences
-    return published.finished(made, "table7", benchmark, ())
+    return published.finished(made, "table7", benchmark, (), (), departures)
 
 
 def _faults(pairs: pd.DataFrame) -> list[str]:

@@ -38,9 +38,11 @@ COLUMNS = (
     "gflops",
     "peak_memory_mib",
     "params_m",
+    "backbone_params_m",
     "threads",
     "paper_ms",
 )
+_AS_MEASURED = ("nfe", "peak_memory_mib", "params_m", "backbone_params_m", "threads")
 _INTERVALS = "Intervals in brackets: 95 %, of a median, from order statistics of the timings."
 _NOTES = (
     "Times are in ms per image: generation_ms from encoded prompts; end_to_end_ms, of which are "
@@ -164,6 +166,6 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
         **columns_of(ratio, "ratio_to_base"),
         **columns_of(budget, "ratio_to_budget"),
         **{f"{s}_ms": float(np.median(own.times(s))) if s in own.ms else np.nan for s in STAGES},
-        **{name: first[name] for name in ("nfe", "peak_memory_mib", "params_m", "threads")},
+        **{name: first[name] for name in _AS_MEASURED},
         "gflops": float(own.gflops[END_TO_END]),
     }

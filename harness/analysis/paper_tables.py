@@ -44,6 +44,7 @@ def geneval(
     ranks: Ranks | None = None,
     baseline: str = "base",
     metric: str = CORRECT,
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """GenEval of methods at their sampling steps: tables 2, 8, 9 and 10.
 
@@ -57,6 +58,7 @@ def geneval(
         ranks: model -> method -> LoRA rank of what is trained for it; others have none.
         baseline: the method that gains are measured against, at the same steps, image by image.
         metric: the benchmark's own.
+        departures: what keeps printed numbers away (:func:`harness.analysis.published.finished`).
 
     Returns:
         One row per model, method and steps: what identifies it, world, lora_rank, nfe, n_images,
@@ -70,7 +72,8 @@ def geneval(
     """
     metrics = metrics_of(scores, metric, ())._replace(rewards=())
     columns = scored(metrics, gain=True)
-    return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
+    shown = (printed_as, runs, models, ranks, baseline)
+    return _table(scores, images, metric, columns, *shown, departures)
 
 
 def compbench(
@@ -83,6 +86,7 @@ def compbench(
     ranks: Ranks | None = None,
     baseline: str = "base",
     printed_as: str = "table5",
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """T2I-CompBench's categories by sampling steps: table 5; arguments of :func:`geneval`.
 
@@ -101,7 +105,8 @@ def compbench(
             versus=lambda c, task=task: c.gain(metric, task),  # type: ignore[misc]
         )
         columns += [mean(f"t2i_compbench_{task}", metric, task), gain]
-    return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
+    shown = (printed_as, runs, models, ranks, baseline)
+    return _table(scores, images, metric, columns, *shown, departures)
 
 
 def dpg(
@@ -114,6 +119,7 @@ def dpg(
     ranks: Ranks | None = None,
     baseline: str = "base",
     printed_as: str = "table6",
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """DPG-Bench by sampling steps: table 6; arguments of :func:`geneval`.
 
@@ -122,7 +128,8 @@ def dpg(
             only what counts as the published scorer does has published numbers next to it.
     """
     columns = [*sizes(metric), mean(metric, metric), gain_over_base(metric, by_task=False)]
-    return _table(scores, images, metric, columns, printed_as, runs, models, ranks, baseline)
+    shown = (printed_as, runs, models, ranks, baseline)
+    return _table(scores, images, metric, columns, *shown, departures)
 
 
 def _table(
@@ -135,6 +142,7 @@ def _table(
     models: Sequence[str],
     ranks: Ranks | None,
     baseline: str,
+    departures: Sequence[str],
 ) -> pd.DataFrame:
     require(scores, (*CELL, "metric"), "scores")
     require(images, (*CELL, "nfe"), "images")
@@ -166,7 +174,7 @@ def _table(
     names, known = ([Variant.parse(m).name for m in given] for given in (table["method"], runs))
     by = ("model", rank(pd.Series(names), known), table["lora_rank"].fillna(0), "method", "steps")
     table = in_order(table, by, models, list(runs))
-    return published.finished(table, printed_as, paired.benchmark, whole)
+    return published.finished(table, printed_as, paired.benchmark, whole, (), departures)
 
 
 def _missing(cells: pd.DataFrame, runs: Runs, models: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from harness.analysis import published
 from harness.analysis.columns import Column
 from harness.analysis.controls import gain, over_best
 from harness.analysis.costs import (
+    BACKBONE_PARAMS,
     BACKWARD_PASSES,
     END_TO_END,
     GENERATION,
@@ -54,6 +55,7 @@ def table1(
     batch_size: int | None = None,
     metric: str = CORRECT,
     judges: Sequence[str] | None = None,
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The benchmark, cost and rewards of every model and method, and the gain over the base.
 
@@ -67,6 +69,7 @@ def table1(
         batch_size: the timings to show; None takes the largest that was timed.
         metric, judges: the benchmark's metric, and rewards next to the training reward
             (:func:`harness.analysis.gains.metrics_of`).
+        departures: what keeps printed numbers away (:func:`harness.analysis.published.finished`).
 
     Returns:
         One row per model, method, reward and steps, and where the benchmark is the paper's the
@@ -74,7 +77,9 @@ def table1(
         [0, 1], its mean the plain one of the six tasks; intervals are at 95 %, clustered by meaning
         (:mod:`harness.analysis.statistics`); p_holm is that of no gain, corrected for all gains of
         the table; generation_ms and end_to_end_ms are medians per image of n_timings calls, their
-        intervals from order statistics and missing below six; params_m in millions.
+        intervals from order statistics and missing below six. In millions, params_m counts the
+        whole pipeline and backbone_params_m, which the paper prints, the backbone, both with what
+        is trained for the method.
 
     Raises:
         FrameError: a method or its baseline is missing, two methods have different images, a
@@ -82,10 +87,11 @@ def table1(
             timing is missing. One message names all of it.
     """
     metrics = metrics_of(scores, metric, judges)
-    columns = [published.WORLD, NFE, PARAMS, GENERATION, END_TO_END, N_TIMINGS]
+    columns = [published.WORLD, NFE, BACKBONE_PARAMS, PARAMS, GENERATION, END_TO_END, N_TIMINGS]
     columns += scored(metrics, each_task=True, gain=True)
     frames = {"scores": scores, "images": images, "timings": timings}
-    return _compared("table1", columns, metrics, frames, models, methods, baseline, batch_size)
+    shown = (models, methods, baseline, batch_size)
+    return _compared("table1", columns, metrics, frames, *shown, departures)
 
 
 def methods(
@@ -119,7 +125,7 @@ def methods(
     require(timings, ("peak_memory_mib",), "timings")
     metrics = metrics_of(scores, metric, judges)
     columns = [GENERATION, END_TO_END, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES, PEAK_MEMORY]
-    columns += [PARAMS, *scored(metrics, gain=True)]
+    columns += [BACKBONE_PARAMS, PARAMS, *scored(metrics, gain=True)]
     frames = {"scores": scores, "images": images, "timings": timings}
     if trajectories is not None:
         require(trajectories, (*CELL, *PICTURE, "value"), "trajectories")
@@ -148,6 +154,7 @@ def _compared(
     methods: Sequence[str] | None,
     baseline: str,
     batch_size: int | None,
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The table of some columns, with published numbers if it is printed."""
     shown = None if methods is None else [*methods, baseline]
@@ -158,7 +165,7 @@ def _compared(
     by = ("model", "steps", "method", "reward")
     table = in_order(choose(table, None, methods), by, models, methods or [baseline])
     table = correct(table, baseline)
-    return published.finished(table, printed_as, paired.benchmark, columns, (NOTE,))
+    return published.finished(table, printed_as, paired.benchmark, columns, (NOTE,), departures)
 
 
 def sweep(

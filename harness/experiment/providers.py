@@ -17,6 +17,7 @@ from harness.experiment import tuning
 from harness.experiment.components import TableSpec
 from harness.experiment.config import SEED, ImageSet
 from harness.experiment.jobs import TableJob
+from harness.experiment.paper_protocol import departures as departures_of
 from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
 from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
 from harness.experiment.variants import Variant
@@ -351,6 +352,14 @@ def metric(table: Table) -> str | None:
     return table.experiment.registry.benchmarks[table.first.benchmark].metric or None
 
 
+def departures(table: Table) -> list[str] | None:
+    """Where benchmarks and models of the sets are not those of the paper's numbers, in words."""
+    config, registry = table.experiment.config, table.experiment.registry
+    similar = config.similarities if "pairs" in table.parameters else {}
+    shown = [(chosen.benchmark, table.models_of(chosen)) for chosen in table.sets]
+    return departures_of(registry, shown, {m: c.arguments for m, c in similar.items()}) or None
+
+
 def swapped_reward(table: Table) -> str:
     """The other reward of a set's controls; a SpecError where the set has none."""
     swapped = table.first.swapped
@@ -379,6 +388,7 @@ PROVIDERS: Mapping[str, Callable[[Table], Any]] = {
     "values": values,
     "captions": captions,
     "swapped_reward": swapped_reward,
+    "departures": departures,
     "trials": trials,
     "configured": configured,
     "criterion": lambda table: getattr(table.experiment.config.tuning, "criterion", None),

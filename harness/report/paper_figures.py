@@ -31,12 +31,14 @@ def steps(
     models: Sequence[str],
     ranks: Ranks | None = None,
     baseline: str = "base",
+    departures: Sequence[str] = (),
 ) -> Figure:
     """GenEval against sampling steps, a panel per model: table 8, whose arguments these are.
 
-    Published numbers, where there are any, are hollow.
+    Published numbers, where there are any and nothing departs from the paper's, are hollow.
     """
     asked: dict[str, Any] = {"runs": runs, "models": models, "ranks": ranks, "baseline": baseline}
+    asked["departures"] = departures
     table = geneval(scores, images, printed_as="table8", **asked)
     with figure_style():
         figure, axes = panels(models, 3.3, 2.5, share_y="row")
@@ -61,6 +63,7 @@ def ranks(
     ranks: Ranks,
     families: Mapping[str, str] = FAMILIES,
     baseline: str = "base",
+    departures: Sequence[str] = (),
 ) -> Figure:
     """GenEval against the LoRA rank, a panel per number of sampling steps: tables 9 and 10.
 
@@ -77,6 +80,7 @@ def ranks(
     if len(models) != 1:
         raise FrameError(f"ranks are drawn for one model, these are {', '.join(models)}")
     asked: dict[str, Any] = {"runs": runs, "models": models, "ranks": ranks, "baseline": baseline}
+    asked["departures"] = departures
     tables = {
         method: geneval(scores, images, printed_as=printed_as, **asked)
         for method, printed_as in families.items()

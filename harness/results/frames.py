@@ -30,6 +30,7 @@ _TYPES: dict[Dtype, tuple[pa.DataType, Callable[[pd.Series[Any]], bool]]] = {
     "bool": (pa.bool_(), pd.api.types.is_bool_dtype),
 }
 _METADATA_KEY = b"hypernoise"
+_LATER = "backbone_params_m"  # A column that files may be older than.
 
 
 @dataclass(frozen=True)
@@ -136,14 +137,10 @@ TIMINGS = Schema(
         _number("ms", "ms per image", "wall time of the stage in the call / batch_size"),
         _number("gflops", "10^9 per image", "of the stage, 2 a multiply-add", "where not counted"),
         _NFE,
-        _number("params_m", "millions", "parameters of the pipeline and the adapter"),
-        _number(
-            "peak_memory_mib",
-            "MiB",
-            "most that one eager call held in tensors in addition to what was loaded and the "
-            "encoded prompts",
-            "where it was not measured",
-        ),
+        _number("params_m", "millions", "parameters of the whole pipeline and the adapter"),
+        _number(_LATER, "millions", "parameters of the backbone and the adapter", "in old files"),
+        # In tensors, in addition to what was loaded and the encoded prompts.
+        _number("peak_memory_mib", "MiB", "most that an eager call added", "where not measured"),
         _whole("threads", "threads", "torch's, within an operator"),
     ),
     (
@@ -320,7 +317,10 @@ def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
     if provenance.is_foreign(record) and not set(schema.names) <= set(table.column_names):
         made = f"layout {record.get('layout', 1)} of the harness, here is {provenance.LAYOUT}"
         raise ValueError(f"{path} is of {made}: make it again; only compare reads its scores")
-    return check(table.to_pandas(), schema, str(path))
+    frame = table.to_pandas()
+    if _LATER in schema.names and _LATER not in frame:
+        frame[_LATER] = float("nan")
+    return check(frame, schema, str(path))
 
 
 def read_arrow(path: str | Path, kind: str) -> Any:

@@ -8,7 +8,7 @@ switched-off adapter costs a little.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,10 @@ class Contender:
     Attributes:
         generator: the generator, which several contenders may share.
         reward: what the method searches for; None where it does not search.
-        params_m: millions of parameters of the pipeline and of the trained network.
+        params_m: millions of parameters of the whole pipeline, text encoders and decoder too, and
+            of the trained network.
         nfe: backbone passes per image.
+        backbone_params_m: millions of parameters of the backbone and of the trained network alone.
     """
 
     spec: MethodSpec
@@ -75,6 +77,7 @@ class Contender:
     params_m: float
     device: str
     nfe: float = float("nan")
+    backbone_params_m: float = float("nan")
 
     def call(self, task: Task, spans: Spans) -> Generated:
         """Make the images of a task, from their texts."""
@@ -137,7 +140,10 @@ def models_of(job: TimingJob) -> list[ModelSpec]:
 
 def n_parameters(generator: Generator) -> int:
     """Parameters of all networks of a generator's pipeline."""
-    networks = [c for c in generator.pipeline.components.values() if isinstance(c, nn.Module)]
+    return _unique(c for c in generator.pipeline.components.values() if isinstance(c, nn.Module))
+
+
+def _unique(networks: Iterable[nn.Module]) -> int:
     unique = {id(p): p.numel() for network in networks for p in network.parameters()}
     return sum(unique.values())
 
@@ -163,13 +169,13 @@ def contenders_of(
     reward = build_reward(job.searched, device) if job.searched else None
     steps = job.sampling_steps or (model.steps,)
     first = task_of(prompts_of(job)[:1], 1, steps[0])
-    n_plain = n_parameters(plain)
+    n_plain, n_backbone = n_parameters(plain), _unique([plain.backbone])
     found = []
     for timed in job.methods:
         own = reward if timed.method.needs_reward else None
         try:
             generator, method, n_added = _built(job, timed, plain, device)
-            params_m = (n_plain + n_added) / 1e6
+            params_m, backbone_m = (n_plain + n_added) / 1e6, (n_backbone + n_added) / 1e6
             for mode in job.modes or (str(job.model.arguments.get("mode", "eager")),):
                 # A mode that a model is declared with compiles the model, not the reward.
                 compiled = Compiled(generator.pipeline, mode, own if job.modes else None)
@@ -177,7 +183,8 @@ def contenders_of(
                     timed.method, mode, method, generator, own, compiled, params_m, device
                 )
                 made = contender.call(first, Spans(Meter(lambda: None, lambda start, end: 0.0)))
-                found.append(replace(contender, nfe=float(made.spent.nfe)))
+                nfe = float(made.spent.nfe)
+                found.append(replace(contender, nfe=nfe, backbone_params_m=backbone_m))
         except torch.OutOfMemoryError as error:
             no_room(timed.method.name, error)
     return found

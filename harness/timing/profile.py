@@ -152,6 +152,7 @@ def _warm(job: TimingJob, model: ModelSpec, contender: Contender, task: Task) ->
         "device": torch.device(contender.device).type,
         "nfe": contender.nfe,
         "params_m": contender.params_m,
+        "backbone_params_m": contender.backbone_params_m,
         "peak_memory_mib": contender.peak_memory_mib(task) if job.peak_memory else math.nan,
         "threads": torch.get_num_threads(),
     }

@@ -225,6 +225,7 @@ def _scores(images: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 def _timings(images: pd.DataFrame) -> pd.DataFrame:
     cells = images[["model", "method", "reward", "steps"]].drop_duplicates(ignore_index=True)
     costs = {"batch_size": 8, "repeat": 0, "ms": 1.0, "params_m": 1.0, "threads": 1}
+    costs["backbone_params_m"] = 1.0
     calls = cells.assign(**costs, nfe=1.0, peak_memory_mib=1.0)
     return in_stages(calls.to_dict("records"))
 

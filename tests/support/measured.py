@@ -141,7 +141,12 @@ def timings(batch_sizes: Sequence[int] = (1, 64)) -> pd.DataFrame:
     rows = [
         {"model": model, "method": method, "reward": "" if method == "base" else "matcher"}
         | {"steps": 1, "batch_size": size, "repeat": repeat, "nfe": NFE[method]}
-        | {"ms": ms * (10.0 if size == 1 else 1.0), "params_m": 2.5, "threads": 2}
+        | {
+            "ms": ms * (10.0 if size == 1 else 1.0),
+            "params_m": 2.5,
+            "backbone_params_m": 1.5,
+            "threads": 2,
+        }
         | {"peak_memory_mib": PEAK_MIB[method]}
         for model in MODELS
         for method in METHODS

@@ -205,6 +205,7 @@ def timings(method: str, ms: float, **changes: Any) -> pd.DataFrame:
     row = {"model": "sana_sprint_0_6b_random", "method": method, "reward": "", "steps": 1}
     row |= {"batch_size": 1, "size_px": 1024, "precision": "bfloat16", "mode": "eager"}
     row |= {"device": "cuda", "gflops": 1.0, "nfe": 1.0, "params_m": 1.0, "threads": 1}
+    row["backbone_params_m"] = 1.0
     row |= {"ms": ms, "peak_memory_mib": 1.0, **changes}
     return measured.in_stages([{**row, "repeat": n, "turn": n} for n in range(6)], text_ms=0.0)
 

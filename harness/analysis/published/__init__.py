@@ -1,14 +1,15 @@
 """The paper's printed numbers (arXiv 2508.09968), and ours beside them.
 
 ``results.csv`` and ``hyperparameters.csv`` hold facts as printed; where they come from is in the
-README next to them. A number is compared only where benchmark and model are the paper's: others are
-other worlds, and their tables say so instead.
+README next to them. A number is compared only where prompts, images of each, detector and model are
+the paper's (:mod:`harness.experiment.paper_protocol`): others are other worlds, and their tables
+say so instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -45,7 +46,7 @@ METHODS = {
 #: Our column -> the printed metric and its factor to our unit.
 UNITS = {
     "generation_ms": ("time_s", 1e3),
-    "params_m": ("params_b", 1e3),
+    "backbone_params_m": ("params_b", 1e3),
     "lpips_distance_mean": ("lpips_diversity", 1.0),
     "dinov2_similarity_mean": ("dino_similarity", 1.0),
 }
@@ -200,6 +201,7 @@ def finished(
     benchmark: str,
     columns: Iterable[Column],
     notes: Iterable[str] = (),
+    departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """A table with published numbers next to ours, the rows of models that are only published
     (:func:`with_others`), and what its files say of it in ``attrs``.
@@ -210,7 +212,14 @@ def finished(
         benchmark: whose images it is about.
         columns: what is declared of its columns.
         notes: sentences for below it.
+        departures: where prompts, images or models are not those of the printed numbers; with any,
+            the images are of another world, whatever their benchmark is called.
     """
+    if departures:
+        sentence = f"Not compared with published numbers: {'; '.join(departures)}."
+        notes, name = [*notes, sentence], ""
+        if WORLD.name in table:
+            table[WORLD.name] = f"{benchmark}, not the paper's"
     table = with_others(beside(table, name, benchmark), name, benchmark) if name else table
     table.attrs["columns"] = described(columns)
     said = list(notes)

@@ -231,11 +231,12 @@ def test_table1_lists_the_six_models_that_are_only_published_with_the_printed_nu
     facts = printed[(printed["table"] == "table1") & printed["model"].isin(models)]
     assert len(facts) == 6 * 9
     for fact in facts.itertuples():
-        column, factor = {"time_s": ("generation_ms", 1e3), "params_b": ("params_m", 1e3)}.get(
-            fact.metric, (fact.metric, 1.0)
-        )
+        column, factor = {
+            "time_s": ("generation_ms", 1e3),
+            "params_b": ("backbone_params_m", 1e3),
+        }.get(fact.metric, (fact.metric, 1.0))
         assert others.loc[fact.model, column] == pytest.approx(fact.value * factor), fact
-    numbers = others.select_dtypes("number").drop(columns=["generation_ms", "params_m"])
+    numbers = others.select_dtypes("number").drop(columns=["generation_ms", "backbone_params_m"])
     assert (
         numbers.drop(columns=[c for c in numbers if c in set(facts["metric"])])
         .isna()
@@ -250,7 +251,7 @@ def test_rows_that_are_only_published_are_grey_with_the_printed_digits_and_never
     assert "source" not in grey
     shown = grey.set_index("model").loc["sd_v2.1"]
     assert (shown["geneval_mean"], shown["geneval_counting"]) == ("0.50", "0.44")
-    assert (shown["generation_ms"], shown["params_m"]) == ("1900", "800")
+    assert (shown["generation_ms"], shown["backbone_params_m"]) == ("1900", "800")
     assert (shown["n_images"], shown["gain_over_base"]) == ("\N{EN DASH}",) * 2
     assert not best(table)[(table["source"] == "published").to_numpy()].any(axis=None)
     text = markdown(table, "origin")
@@ -282,7 +283,7 @@ def test_table1_shows_published_cost_and_tasks_in_our_units() -> None:
     # It is another machine's: whether it lies in our interval would say nothing.
     assert found["generation_ms_ci_low"] == 300
     assert pd.isna(found["generation_ms_published_within"])
-    assert found["params_m_published"] == 900
+    assert found["backbone_params_m_published"] == 900
     assert found["geneval_position_published"] == 0.51
     assert found["geneval_position_published_within"] == (
         found["geneval_position_ci_low"] <= 0.51 <= found["geneval_position_ci_high"]
@@ -318,3 +319,14 @@ def test_published_numbers_are_the_ones_printed() -> None:
     assert set(published.METHODS.values()) == set(printed["method"])
     with pytest.raises(ValueError, match="the paper has no 'table3'"):
         published.joined(make(), "table3", "geneval")
+
+
+def test_images_that_are_not_the_papers_have_nothing_published_beside_them_and_say_why() -> None:
+    runs = {"base": [1], "hypernoise": [1]}
+    table = make(runs, "table2", departures=["geneval has 2 images per prompt, not 4"])
+    assert not [name for name in table if "published" in name]
+    assert set(table["world"]) == {"geneval, not the paper's"}
+    assert "Not compared with published numbers: geneval has 2 images per prompt, not 4." in (
+        markdown(table, "made by a test")
+    )
+    assert "geneval_mean_published" in make(runs, "table2")

@@ -36,7 +36,8 @@ def test_methods_shows_what_every_method_earns_and_costs() -> None:
     assert " ".join(table.columns) == (
         "model method reward steps generation_ms generation_ms_ci_low generation_ms_ci_high "
         "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings nfe "
-        "reward_calls backward_passes peak_memory_mib params_m n_images n_prompts "
+        "reward_calls backward_passes peak_memory_mib backbone_params_m params_m "
+        "n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
         "gain_over_base gain_ci_low gain_ci_high p_holm "
         "train_reward_mean train_reward_mean_ci_low train_reward_mean_ci_high "

@@ -61,7 +61,7 @@ def one_image(frame: pd.DataFrame, method: str, prompt: str, image: int) -> pd.S
 def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method() -> None:
     table = table1(**world())
     assert " ".join(table.columns) == (
-        "model method reward steps world nfe params_m "
+        "model method reward steps world nfe backbone_params_m params_m "
         "generation_ms generation_ms_ci_low generation_ms_ci_high "
         "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
@@ -85,6 +85,7 @@ def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:
     expected = {
         "nfe": 2.0,
         "params_m": 2.5,
+        "backbone_params_m": 1.5,
         "generation_ms": 4.5,
         "end_to_end_ms": 5.0,
         "n_images": 24,
@@ -451,6 +452,7 @@ def test_a_million_scores_tabulate_in_ten_seconds() -> None:
     rng = np.random.default_rng(0)
     scores["value"] = rng.integers(0, 2, len(scores)).astype(float)
     costs = {"steps": 1, "batch_size": 8, "repeat": 0, "ms": 1.0, "params_m": 1.0, "threads": 1}
+    costs["backbone_params_m"] = 1.0
     costs |= {"nfe": 1.0, "peak_memory_mib": 1.0}
     timings = measured.in_stages(cells.assign(**costs).to_dict("records"))
     assert len(scores) >= 10**6

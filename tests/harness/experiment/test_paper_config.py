@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -157,3 +158,62 @@ def test_figures_draw_from_no_network_but_the_main_experiments() -> None:
     drawn = [name for name in made.image_sets if name.startswith("figure") and name != "figure4"]
     assert len(drawn) == 5
     assert {each for name in drawn for each in made.trainings(name)} <= set(made.trainings())
+
+
+def departures(made: Experiment, name: str) -> list[str]:
+    given = Table(made, made.registry.tables[name]).job().table.arguments
+    return list(given.get("departures", []))
+
+
+def test_tables_of_the_papers_own_benchmarks_and_models_are_compared_with_its_numbers() -> None:
+    compared = ("table1", "table2", "table5", "table7", "table8", "table9", "table10")
+    for name in (*compared, "steps_curve", "rank_curve"):
+        assert departures(paper(), name) == [], name
+
+
+def test_dpg_is_not_compared_because_another_model_answers_its_questions() -> None:
+    [said] = departures(paper(), "table6")
+    assert "another model than the authors' mPLUG" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("geneval", {"n_images": 2}, "geneval has 2 images per prompt, not 4"),
+        ("geneval", {"arguments": {"detector": "./random"}}, "geneval has another detector"),
+        ("geneval", {"arguments": {"postprocessing": "transformers"}}, "another postprocessing"),
+        ("geneval", {"target": "my.package:Few"}, "geneval is my.package:Few, not"),
+    ],
+)
+def test_a_cut_benchmark_or_another_detector_is_not_the_papers_whatever_its_name(
+    name: str, changes: Mapping[str, Any], words: str
+) -> None:
+    made = paper()
+    made.registry.benchmarks[name] = replace(made.registry.benchmarks[name], **changes)
+    [said] = departures(made, "table1")
+    assert words in said
+
+
+def test_a_pin_of_the_published_detector_departs_from_nothing() -> None:
+    made = paper()
+    spec = made.registry.benchmarks["geneval"]
+    pinned = {"detector_revision": "0" * 40}
+    made.registry.benchmarks["geneval"] = replace(spec, arguments=pinned)
+    assert departures(made, "table1") == []
+
+
+def test_other_prompts_weights_and_comparisons_are_not_the_papers() -> None:
+    made = paper()
+    spec = made.registry.benchmarks["t2i_compbench"]
+    prompts = {"target": "harness.benchmarks.prompts:subset", "of": "a:b", "n": 6}
+    made.registry.benchmarks["t2i_compbench"] = replace(
+        spec, arguments={**spec.arguments, "prompts": prompts}
+    )
+    assert "another prompts than the published one" in departures(made, "table5")[0]
+    model = made.registry.models[SANA]
+    made.registry.models[SANA] = replace(model, weights="./stand_in", revision="")
+    said = departures(made, "table2")
+    assert said == [f"{SANA} has weights ./stand_in, not {model.weights}"]
+    similar = {"lpips_distance": {"target": "a:b", "arguments": {"weights": "random"}}}
+    made = Experiment(read(load("paper.yaml") | {"similarities": similar}, "p"), made.registry, "p")
+    assert "lpips_distance is measured with another weights" in departures(made, "table7")[1]

@@ -105,11 +105,12 @@ def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
     table.attrs.pop("tied")
     table.loc[1, ["gain_ci_low", "gain_ci_high"]] = [0.0003, 0.4997]
     lines = markdown(table, "made by a test").splitlines()
-    head = "| model | method | reward | steps | world | nfe | params_m | generation_ms |"
+    head = "| model | method | reward | steps | world | nfe | backbone_params_m | params_m |"
     assert lines[0].startswith(head)
     assert lines[1].startswith("| :-- | :-- | :-- | --: | :-- |")
     assert lines[3].startswith(
-        "| tiny_a | hypernoise | a\\|b | 1 | shapes | 2 | 2.5 | 4.50 [\N{EN DASH}, \N{EN DASH}] | "
+        "| tiny_a | hypernoise | a\\|b | 1 | shapes | 2 | 1.5 | 2.5 | "
+        "4.50 [\N{EN DASH}, \N{EN DASH}] | "
         "5.00 [\N{EN DASH}, \N{EN DASH}] | 3 | 24 | 12 | **0.750 [0"
     )
     assert "| **+0.250 [+0.0003, +0.50]** |" in lines[3]

@@ -204,6 +204,11 @@ def test_a_trained_method_has_its_own_generator_and_its_adapter_counts_as_parame
     of = table.groupby("method")
     params = of["params_m"].first()
     assert params["hypernoise"] - params["base"] == pytest.approx(network.n_parameters / 1e6)
+    backbone = of["backbone_params_m"].first()
+    own = sum(p.numel() for p in build_generator("tiny_sd").backbone.parameters()) / 1e6
+    assert backbone["base"] == pytest.approx(own)
+    assert backbone["base"] < params["base"]
+    assert backbone["hypernoise"] - backbone["base"] == pytest.approx(network.n_parameters / 1e6)
     assert of["nfe"].first().to_dict() == {"base": 1.0, "hypernoise": 2.0}
     assert of["reward"].first().to_dict() == {"base": "", "hypernoise": "toy_reward"}
 
