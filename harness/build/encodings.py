@@ -3,13 +3,16 @@
 Text encoders are the larger part of some models, and the encodings of many prompts are larger
 still. So the encoding of each prompt is a file of its own, and is read with the batch that needs it
 (:meth:`hypernoise.models.protocol.Conditioning.to` moves it to the generator's device).
+
+A training has so many prompts that their encodings fill disks: 70,000 of SANA-Sprint's are 97 GB.
+So they are encoded with each batch, and kept nowhere; the text encoders then stay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +48,7 @@ class EncodedOnce:
         self._folder = folder
         self._may_encode = True
         self._is_prepared = False
+        self._passing: frozenset[str] = frozenset()
         # A job asks for its prompts more than once, and looking into 70,000 files takes long.
         self._whole: set[str] = set()
 
@@ -70,24 +74,31 @@ class EncodedOnce:
         return self.on_disk(prompts).rows(range(len(prompts)))
 
     def on_disk(self, prompts: Sequence[str]) -> OnDisk:
-        """Encode prompts that have no file yet, and read each when it is asked for.
+        """Encode prompts that have no file yet, and read each when it is asked for; passing ones
+        are encoded when they are asked for, and get no file.
 
         Raises: as :meth:`encode`.
         """
-        for start in range(0, len(prompts), _BATCH):
-            self._encode_missing(prompts[start : start + _BATCH])
-        return OnDisk(self._folder, tuple(prompts))
+        kept = [prompt for prompt in prompts if prompt not in self._passing]
+        for start in range(0, len(kept), _BATCH):
+            self._encode_missing(kept[start : start + _BATCH])
+        return OnDisk(self._folder, tuple(prompts), self._passing, self._generator)
 
-    def prepare(self, prompts: Sequence[str], keep_encoders: bool = False) -> None:
+    def prepare(
+        self, prompts: Sequence[str], keep_encoders: bool = False, passing: Iterable[str] = ()
+    ) -> None:
         """Encode all prompts of a job that have no file yet, then free the text encoders.
 
         Args:
-            prompts: all that the job knows of.
+            prompts: all that the job knows of, but for ``passing``.
             keep_encoders: leave them in memory, for a method that words prompts of its own.
+            passing: prompts that are encoded with the batch that needs them; with any, the text
+                encoders stay.
         """
         self.on_disk(prompts)
         self._is_prepared = True
-        if not keep_encoders:
+        self._passing = frozenset(passing).difference(prompts)
+        if not (keep_encoders or self._passing):
             free_text_encoders(self._generator.pipeline)
             self._may_encode = False
 
@@ -111,15 +122,27 @@ class EncodedOnce:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Encodings that are read from their files batch by batch: 70,000 prompts fit no memory."""
+    """Encodings that are read from their files batch by batch: 70,000 prompts fit no memory.
+
+    Those of ``passing`` prompts have no files, and are made by the generator.
+    """
 
     folder: Path
     prompts: tuple[str, ...]
+    passing: frozenset[str] = frozenset()
+    generator: Generator | None = None
 
     def rows(self, index: Sequence[int]) -> Conditioning:
         """The conditioning of some prompts on the CPU, in the given order; rows may repeat."""
         prompts = tuple(self.prompts[row] for row in index)
-        rows = [load_file(_file(self.folder, prompt)) for prompt in prompts]
+        made: dict[str, dict[str, torch.Tensor]] = {}
+        if new := [prompt for prompt in dict.fromkeys(prompts) if prompt in self.passing]:
+            assert self.generator is not None  # who lets prompts pass gives one
+            with torch.no_grad():
+                encoded = self.generator.encode(new)
+            for row, prompt in enumerate(new):
+                made[prompt] = {name: v[row].cpu() for name, v in encoded.tensors.items()}
+        rows = [made.get(prompt) or load_file(_file(self.folder, prompt)) for prompt in prompts]
         tensors = {name: torch.stack([row[name] for row in rows]) for name in sorted(rows[0])}
         return Conditioning(tensors, prompts)
 
@@ -160,14 +183,16 @@ def prepare(
     prompts: Sequence[str],
     processes: Processes = ALONE,
     keep_encoders: bool = False,
+    passing: Iterable[str] = (),
 ) -> None:
     """Encode a job's prompts and free the text encoders, where encodings are kept on disk.
 
-    Several processes encode a part each. ``keep_encoders``: see :meth:`EncodedOnce.prepare`.
+    Several processes encode a part each. ``keep_encoders``, ``passing``: see
+    :meth:`EncodedOnce.prepare`.
     """
     if not isinstance(generator, EncodedOnce):
         return
     if len(prompts) >= processes.count:
         generator.on_disk(processes.share(prompts))
     processes.wait()
-    generator.prepare(prompts, keep_encoders)
+    generator.prepare(prompts, keep_encoders, passing)

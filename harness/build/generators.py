@@ -81,6 +81,18 @@ def check_memory(spec: ModelSpec, device: str) -> None:
         )
 
 
+def text_encoder_bytes(spec: ModelSpec) -> int:
+    """What the text encoders take of a model that keeps encodings on disk, and that keep their
+    place while it is trained; 0 for others, and where the architecture is not known."""
+    from hypernoise.models.random_weights import n_parameters
+
+    if not (spec.encodings and spec.architecture):
+        return 0
+    parts = n_parameters(spec.architecture).items()
+    size = dtype_of(spec.arguments.get("dtype", "float32"), spec.file).itemsize
+    return size * sum(n for name, n in parts if name.startswith("text_encoder"))
+
+
 def _arguments(spec: ModelSpec) -> dict[str, Any]:
     given = {"weights": spec.weights, "size_px": spec.size_px, **spec.arguments}
     if spec.revision:

@@ -14,7 +14,12 @@ import torch
 from harness.base.errors import SpecError
 from harness.build.devices import default_device, free_memory_bytes
 from harness.build.encodings import prepare
-from harness.build.generators import build_generator, check_generator, generator_files
+from harness.build.generators import (
+    build_generator,
+    check_generator,
+    generator_files,
+    text_encoder_bytes,
+)
 from harness.build.memory_peaks import check_step
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import build_reward, check_reward, reward_files
@@ -80,7 +85,8 @@ def _train(job: TrainJob, processes: Processes) -> None:
     folder = Path(job.work)
     device = default_device()
     generator = build_generator(job.model, device)
-    prepare(generator, [text for _, text in plan.all_prompts], processes)
+    kept, passing = ([text for _, text in own] for own in (plan.validation_prompts, plan.prompts))
+    prepare(generator, kept, processes, passing=passing)
     reward = build_reward(job.reward, device)
     judges = {name: build_reward(spec, device) for name, spec in job.extra_rewards.items()}
     training = Training(
@@ -128,7 +134,8 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
     for reward in (job.reward, *job.extra_rewards.values()):
         check_reward(reward)
     if default_device() == "cuda":
-        check_step(job.model, options, n_processes, free_memory_bytes("cuda"))
+        free = free_memory_bytes("cuda") - text_encoder_bytes(job.model)
+        check_step(job.model, options, n_processes, free)
     prompts = prompt_texts(load_prompts(job.train_prompts))
     validation_prompts = prompt_texts(load_prompts(job.validation_prompts))
     return Plan(kind, options, prompts, validation_prompts)

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 from harness_toys import MODEL, PROMPTS, REWARD, ToyGenerator, generate_job, pixels, reset
+from paths import REPOSITORY
 from published import published, small_generator
 from safetensors.torch import load_file
 from toys import noise_for
 
 from harness.build import encodings
 from harness.build.encodings import EncodedOnce, encoded_once, prepare
-from harness.build.generators import build_generator
+from harness.build.generators import build_generator, text_encoder_bytes
 from harness.experiment import identity
+from harness.experiment.component_files import declared
 from harness.experiment.components import MethodSpec
 from harness.experiment.identity import job_hash
 from harness.results import frames
@@ -71,6 +73,29 @@ def test_trainings_read_encodings_batch_by_batch(
     whole = ToyGenerator("random", 4).encode(PROMPTS)
     assert torch.equal(rows.tensors["shade"], whole.rows([2, 0, 2]).tensors["shade"])
     assert rows.prompts == whole.rows([2, 0, 2]).prompts
+
+
+def test_prompts_that_pass_are_encoded_with_each_batch_and_kept_nowhere(tmp_path: Path) -> None:
+    generator = stored(tmp_path)
+    prepare(generator, PROMPTS[:1], passing=PROMPTS)
+    (kept,) = files(tmp_path)
+    encoded = encode_all(generator, PROMPTS)
+    ToyGenerator.encoded.clear()
+    rows = encoded.rows([2, 0, 2, 1])
+    # The first prompt has a file, and a batch needs each of the others once.
+    assert ToyGenerator.encoded == [PROMPTS[2], PROMPTS[1]]
+    whole = ToyGenerator("random", 4).encode(PROMPTS).rows([2, 0, 2, 1])
+    assert torch.equal(rows.tensors["shade"], whole.tensors["shade"])
+    assert rows.prompts == whole.prompts
+    assert files(tmp_path) == [kept]
+
+
+def test_text_encoders_that_stay_in_training_count_as_memory() -> None:
+    registry = declared(REPOSITORY / "workflows")
+    flux = text_encoder_bytes(registry.models["flux_schnell"])
+    # CLIP's and T5's, in bfloat16.
+    assert 9.6e9 < flux < 9.9e9
+    assert text_encoder_bytes(registry.models["tiny_sd"]) == 0
 
 
 def test_processes_encode_a_part_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
