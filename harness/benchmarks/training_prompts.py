@@ -5,6 +5,7 @@ They have no metadata; the task of a prompt is the list that it is from.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from harness.base.import_strings import resolve
 from harness.benchmarks.prompts import normalised
 from harness.benchmarks.protocol import Prompt
 from harness.build import data_files
+from hypernoise.weights.pins import sha256_of
 
 #: T2I-CompBench's six categories; those that it gained later are not in the paper.
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
 SPLITS = ("train", "val")
-#: One prompt per line, to be made from the data set yuvalkirstain/pickapic_v2: too large to pin.
+#: One prompt per line, made by ``python -m harness pick-a-pic``, which leaves its facts beside it.
 PICK_A_PIC = "pick_a_pic/prompts.txt"
 
 
@@ -43,18 +45,28 @@ def abc_6k() -> tuple[Prompt, ...]:
 
 
 def pick_a_pic() -> tuple[Prompt, ...]:
-    """Pick-a-Pic's prompts, from a file that the user makes.
+    """Pick-a-Pic's prompts, from the file that ``python -m harness pick-a-pic`` makes.
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: it is another one than its facts are of.
     """
     path = data_files.folder() / PICK_A_PIC
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: write the captions of the data set yuvalkirstain/pickapic_v2 "
+            f"{path} is missing: `python -m harness pick-a-pic` fetches it; or write prompts "
             f"there, one per line, or name a folder that has {PICK_A_PIC} in {data_files.VARIABLE}"
         )
+    if (facts := facts_of(path)).is_file():
+        wanted = json.loads(facts.read_text(encoding="utf-8"))["sha256"]
+        if (found := sha256_of(path)) != wanted:
+            raise ValueError(f"{path} has the SHA-256 {found}, but {facts} is of {wanted}")
     return tuple(_lines(path, "pick_a_pic"))
+
+
+def facts_of(prompts: Path) -> Path:
+    """Where it stands what a list of prompts was made of, and its SHA-256."""
+    return prompts.with_suffix(".json")
 
 
 def t2i_compbench_val() -> tuple[Prompt, ...]:

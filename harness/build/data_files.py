@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 from harness.experiment.pins import ADVICE
-from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import HASH_MARK, is_remote
 
 VARIABLE = "HYPERNOISE_DATA"
@@ -53,6 +52,9 @@ def locate(name: str, place: str = "") -> Path:
             f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get it "
             f"from {text} and put it there, or {instead}; {ADVICE}"
         )
+    # Lazy import: whoever asks where files are published needs no torch.
+    from hypernoise.weights.pinned_files import PinnedFile
+
     try:
         return PinnedFile.parse(text).fetch(path)
     except FileNotFoundError as error:

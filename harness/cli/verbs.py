@@ -66,6 +66,9 @@ def _number(name: str, help: str, default: int) -> Option:
     return option(name, help, type=int, metavar="N", default=default)
 
 
+#: The rows of Pick-a-Pic v2 without their images, at the commit that has all training rows.
+_PICKS = "yuvalkirstain/pickapic_v2_no_images"
+_PICKS_COMMIT = "30b95c596f97e0ccb7bf8164fed302c680d598f3"
 _CONFIG = Path("workflows/config/tiny.yaml")
 _COMPONENTS = option(
     "--components",
@@ -177,6 +180,42 @@ COMMANDS: dict[str, Command] = {
             ),
             option("--configfile", "only what it needs", type=Path, metavar="FILE"),
             _COMPONENTS,
+        ),
+    ),
+    "plan": Command(
+        "say what a config's run will take: GPU hours, schedule, disk, downloads, price",
+        "harness.cli.plan:run",
+        (
+            option("--configfile", type=Path, default=_CONFIG, metavar="FILE"),
+            option("--gpu", "a folder of --snapshots; this machine's without", default=""),
+            option(
+                "--snapshots",
+                "folder of what `make snapshot` measured",
+                type=Path,
+                default=Path("results/snapshots"),
+                metavar="FOLDER",
+            ),
+            option("--price", "of a GPU hour", type=float, metavar="X"),
+        ),
+    ),
+    "pick-a-pic": Command(
+        "fetch Pick-a-Pic's prompts: one column of its files, without doubles and evaluated ones",
+        "harness.cli.pick_a_pic:run",
+        (
+            option("--repository", "of the hub's data sets (default: %(default)s)", default=_PICKS),
+            option("--revision", "its commit (default: %(default)s)", default=_PICKS_COMMIT),
+            option("--files", "default: %(default)s", default="data/train-*.parquet"),
+            option("--column", "default: %(default)s", default="caption"),
+            _words(
+                "--apart-from",
+                "targets of prompts that are evaluated on (default: the paper's)",
+                (
+                    "harness.benchmarks.geneval_coco:prompts",
+                    "harness.benchmarks.training_prompts:t2i_compbench_val",
+                ),
+                metavar="TARGET",
+            ),
+            option("--out", "default: where training looks for it", type=Path, metavar="FILE"),
         ),
     ),
     "compare": Command(

@@ -33,6 +33,8 @@ class LocalHub:
     #: What the server announces of plain files beyond what it sends.
     withheld_bytes: int = 0
     asked: list[str] = field(default_factory=list)
+    #: Of files, in answers to requests for a range.
+    sent_bytes: int = 0
 
     def __enter__(self) -> LocalHub:
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -69,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, with_body: bool) -> None:
         self.hub.asked.append(f"{self.command} {self.path}")
-        if self.path.startswith("/api/models/"):
+        if self.path.startswith(("/api/models/", "/api/datasets/")):
             self._describe(*self._api())
         elif "/resolve/" in self.path:
             place, _, rest = self.path[1:].partition("/resolve/")
@@ -82,13 +84,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404)
 
     def _api(self) -> list[str]:
-        return self.path.partition("?")[0].removeprefix("/api/models/").split("/")
+        kind, *rest = self.path.partition("?")[0].removeprefix("/api/").split("/")
+        owner = f"datasets/{rest[0]}" if kind == "datasets" else rest[0]
+        return [owner, *rest[1:]]
 
-    def _describe(self, owner: str, name: str, _tree: str = "", revision: str = "") -> None:
+    def _describe(
+        self, owner: str, name: str, what: str = "", revision: str = "", *folder: str
+    ) -> None:
         if repository := self._open(f"{owner}/{name}", revision):
             about = {"id": f"{owner}/{name}", "sha": repository.commit}
-            tree = [_entry(repository, path) for path in repository.files]
-            self._send(json.dumps(tree if revision else about).encode())
+            about |= {"tags": [], "private": False, "disabled": False, "downloads": 0, "likes": 0}
+            inside = "".join(f"{part}/" for part in folder)
+            there = [path for path in repository.files if path.startswith(inside)]
+            tree = [_entry(repository, path) for path in there]
+            self._send(json.dumps(tree if what == "tree" else about).encode())
 
     def _open(self, name: str, revision: str) -> Repository | None:
         repository = self.hub.repositories.get(name, Repository({}, error=HIDDEN))
@@ -107,6 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
         content = repository.files[path]
         etag = _git_hash(content) if path in repository.small else sha256(content)
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": repository.commit}
+        if asked := self.headers.get("Range"):
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+            self.hub.sent_bytes += int(last) + 1 - int(first)
+            self._send(content[int(first) : int(last) + 1], headers, with_body, status=206)
+            return
         self._send(content, headers, with_body=with_body)
 
     def _refuse(self, status: int, code: str = "") -> None:
@@ -122,8 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers: dict[str, str] | None = None,
         with_body: bool = True,
         more: int = 0,
+        status: int = 200,
     ) -> None:
-        self.send_response(200)
+        self.send_response(status)
         for name, value in {"Content-Length": str(len(content) + more), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()

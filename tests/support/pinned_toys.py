@@ -1,4 +1,4 @@
-"""Components whose weights are downloaded, for tests of pins."""
+"""Components whose weights are downloaded, and prompts that are evaluated on, for tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from harness.benchmarks.protocol import Prompt
 from hypernoise.rewards.protocol import Features
 from hypernoise.weights.pinned_files import PinnedFile, read
 
@@ -30,3 +31,8 @@ class Asked:
 
     def __init__(self, weights: str, revision: str = "") -> None:
         raise AssertionError("only its parameters are looked at")
+
+
+def evaluated() -> list[Prompt]:
+    """A list of prompts that is evaluated on."""
+    return [Prompt("0", "A photo of a bench", "colors")]

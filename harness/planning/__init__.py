@@ -1,0 +1,1 @@
+"""What a run will take, before any of it starts: jobs, GPU hours, disk, downloads."""
