@@ -5,12 +5,12 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from harness.base.run_account import account
 from harness.base.run_progress import RunProgress
 from harness.cli import job_server
 from harness.experiment import places
 from harness.experiment.workflow import (
     Rules,
-    faults,
     hold_alone,
     insist,
     open_experiment,
@@ -66,6 +66,10 @@ rule all:
         ask.wanted(),
 
 
+# What a run would stop at, before its first job, a dry run says at its end.
+logger.addFilter(ask.at_end_of_dry_run(workflow))
+
+
 onstart:
     if workflow.is_main_process:
         lock = hold_alone()
@@ -78,4 +82,4 @@ onstart:
 
 
 onerror:
-    print(faults(log), file=sys.stderr)
+    print(account(log), file=sys.stderr)

@@ -86,6 +86,8 @@ def test_the_default_config_plans_each_training_once(folder: Path) -> None:
     done = snakemake(folder, "--dry-run", "--cores", "2")
     assert done.returncode == 0, said(done)
     planned = counts(done)
+    # All of it ships: the check, which imports torch, is left to the run.
+    assert "Checking" not in said(done)
     # Two networks for each of three models, and two for figure 4.
     assert planned["train"] == 8
     assert planned["match"] == 3
@@ -246,6 +248,24 @@ def test_a_pin_is_part_of_the_jobs_that_need_it_and_a_faulty_one_stops_all(folde
     assert f"did you mean '{place}'" in said(done)
 
 
+def test_a_dry_run_names_what_is_missing_for_every_stage_and_ends_well(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HF_HUB_OFFLINE": "1", "HF_HOME": "hub", "TORCH_HOME": "torch"}.items():
+        monkeypatch.setenv(name, value)
+    # Nobody listens there: no test downloads.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    paper = ("--dry-run", "table7", "--configfile", "workflows/config/paper.yaml")
+    done = snakemake(folder, *paper)
+    assert done.returncode == 0, said(done)
+    for what in ("Sana_Sprint_0.6B", "ABC-6K.txt", "ImageReward.pt", "alexnet", "dinov2-base"):
+        faults = [line for line in said(done).splitlines() if line.startswith("error: ")]
+        assert sum(what in line for line in faults) == 1, (what, said(done))
+    assert "things are missing; to have them, type:\n    " in said(done)
+    assert not (folder / "results").exists()
+    assert "Checking" not in said(snakemake(folder, *paper, "--no-hooks"))
+
+
 def test_one_file_adds_a_model(folder: Path) -> None:
     original = (folder / "workflows" / "models" / "tiny_sd.smk").read_text()
     mine = folder / "workflows" / "models" / "mine.smk"
@@ -380,10 +400,12 @@ def test_a_job_that_fails_says_why_in_one_last_line(finished: Path) -> None:
     with edited(finished / "workflows" / "tables" / "table1.smk", 'version=1, baseline="bass"'):
         done = snakemake(finished, "--cores", "2", "table1", config=MICRO)
     assert done.returncode != 0
-    faults = [line for line in said(done).splitlines() if line.startswith("results/logs/")]
+    faults = [line for line in said(done).splitlines() if line.startswith("failed: ")]
     assert len(faults) == 1, said(done)
-    assert faults[0].startswith("results/logs/tables/table1.log: error: ")
+    assert faults[0].startswith("failed: make table1: ")
+    assert "(exit code 2): error: " in faults[0]
     assert "'bass'" in faults[0]
+    assert faults[0].endswith("(results/logs/tables/table1.log)")
     assert snakemake(finished, "--cores", "2", config=MICRO).returncode == 0
 
 

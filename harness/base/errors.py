@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from hypernoise.errors import unknown_word
+
+_T = TypeVar("_T")
 
 
 class SpecError(ValueError):
@@ -19,3 +22,32 @@ def unknown(what: str, word: object, valid: Iterable[str], file: str = "") -> Sp
 def prefix(file: str) -> str:
     """How messages start that blame a file."""
     return f"{file}: " if file else ""
+
+
+class Several(ValueError):
+    """Faults of several things that were all looked at; a line for each in the message."""
+
+    def __init__(self, errors: Iterable[Exception]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, self.errors)))
+
+
+def each(functions: Iterable[Callable[[], _T]]) -> list[_T]:
+    """What each function returns; every one is called, whatever others raise.
+
+    Raises:
+        ValueError, OSError: what the only function at fault raises.
+        Several: what they raise, where several do.
+    """
+    made: list[_T] = []
+    errors: list[Exception] = []
+    for function in functions:
+        try:
+            made.append(function())
+        except Several as error:
+            errors += error.errors
+        except (ValueError, OSError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else Several(errors)
+    return made

@@ -16,7 +16,7 @@ from harness.base.errors import unknown
 from harness.benchmarks.noun_chunks import Chunker, noun_chunks
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import Questions, ask, detail
-from harness.benchmarks.training_prompts import SPLITS, compbench_file
+from harness.benchmarks.training_prompts import SPLITS, compbench_files
 
 #: The categories that the paper reports and BLIP-VQA judges.
 CATEGORIES = ("color", "shape", "texture")
@@ -63,8 +63,8 @@ def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[Prompt, ...
     # What is wrong with the chunker is said before any file is downloaded.
     noun_chunks("a cat", chunker)
     found = []
-    for category in CATEGORIES:
-        lines = compbench_file(category, split).read_text(encoding="utf-8").splitlines()
+    for category, path in compbench_files(split, CATEGORIES).items():
+        lines = path.read_text(encoding="utf-8").splitlines()
         texts = [line.strip() for line in lines if line.strip()]
         for number, text in enumerate(texts):
             prompt_id = f"{category}_{split}_{number:05}"

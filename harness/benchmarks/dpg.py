@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from typing import Any, Literal, TypeAlias
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import Questions, ask, detail
 from harness.build.data_files import locate
+from harness.build.prompts import NOTES
 
 Variant: TypeAlias = Literal["published", "corrected"]
 #: What each variant's score is.
@@ -119,7 +119,7 @@ def prompts(questions: str = QUESTIONS) -> tuple[Prompt, ...]:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Prompts of a question table; one that ``published`` leaves out is named on standard error.
+    """Prompts of a question table; one that ``published`` leaves out is noted (``NOTES``).
 
     Of rows with the same prompt and number the last one counts, as in the original.
 
@@ -143,7 +143,7 @@ def read_prompts(path: Path) -> list[Prompt]:
             )
         asked = graph(list(table.values()), list(read.get(name, ())))
         if asked["left_out"]:
-            print(f"{path}: prompt {name!r}: {asked['left_out']}", file=sys.stderr)
+            NOTES.info("%s: prompt %r: %s", path, name, asked["left_out"])
         found.append(Prompt(name, texts[name], TASK, asked))
     return found
 

@@ -59,6 +59,7 @@ class GenEval2(Questions):
                 "Soft-TIFA needs an answerer with answer_probability and check_answer, not "
                 f"{type(judge).__name__}"
             )
+        super().check()
         for prompt in prompts:
             for question, answer in prompt.metadata["vqa_list"]:
                 try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 import torch
 from PIL import Image
 
+from harness.base.errors import each
 from harness.benchmarks.clip_colors import ClipColors
 from harness.benchmarks.geneval import CORRECT, Decision, Evaluator, judge, scores_of
 from harness.benchmarks.geneval_metadata import load_metadata
@@ -109,9 +110,12 @@ class GenEval:
                 that it does not give.
             FileNotFoundError: a file is missing.
         """
-        check_source(self._detector, self._revision)
         check_choice("post-processing", self._postprocessing, POSTPROCESSINGS)
-        ClipColors(self._clip)
+        checks: list[Callable[[], object]] = [
+            partial(check_source, self._detector, self._revision),
+            partial(ClipColors, self._clip),
+        ]
+        each(checks)
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         """GenEval's decision about each image [3, H, W] in [0, 1]."""

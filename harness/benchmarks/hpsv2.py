@@ -10,7 +10,7 @@ import json
 
 from harness.benchmarks.protocol import Prompt
 from harness.benchmarks.tasks import STYLES
-from harness.build.data_files import locate
+from harness.build.data_files import locate_all
 
 #: Prompts of each style.
 N_PROMPTS = 800
@@ -24,8 +24,8 @@ def prompts() -> tuple[Prompt, ...]:
         FileNotFoundError: a file cannot be had; see :mod:`harness.build.data_files`.
     """
     found = []
-    for style in STYLES:
-        path = locate(f"hpsv2/{style}.json")
+    paths = locate_all([f"hpsv2/{style}.json" for style in STYLES])
+    for style, path in zip(STYLES, paths, strict=True):
         texts = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{path} is no list of texts")

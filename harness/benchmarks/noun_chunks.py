@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from hypernoise.errors import check_choice
+from hypernoise.weights.pins import Missing
 
 Chunker: TypeAlias = Literal["rules", "spacy"]
 SPACY_MODEL = "en_core_web_sm"
@@ -57,9 +58,13 @@ def _spacy() -> Any:
 
         return spacy.load(SPACY_MODEL)
     except (ModuleNotFoundError, OSError) as error:
-        raise ValueError(
-            f"chunker 'spacy' needs spaCy and its model {SPACY_MODEL} "
-            f"(`python -m spacy download {SPACY_MODEL}`): {error}"
+        command = f"python -m spacy download {SPACY_MODEL}"
+        if isinstance(error, ModuleNotFoundError):
+            command = f"pip install spacy && {command}"
+        raise Missing(
+            f"chunker 'spacy' needs spaCy and its model {SPACY_MODEL} (`{command}`): {error}",
+            f"package {SPACY_MODEL}",
+            command,
         ) from error
 
 

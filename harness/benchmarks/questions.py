@@ -19,6 +19,7 @@ from harness.benchmarks.build import Declaration, build_declared, declared_promp
 from harness.benchmarks.neighbours import runs
 from harness.benchmarks.protocol import Images, Prompt
 from hypernoise.identity import SCORES_ONLY
+from hypernoise.methods.protocol import Checked
 
 #: The same for every image: as many values as it was asked questions, in their order.
 Probabilities: TypeAlias = list[list[float]]
@@ -89,8 +90,12 @@ class Questions:
         return declared_prompts(self._prompts)
 
     def check(self, prompts: Sequence[Prompt] = ()) -> None:
-        """Build the answerer; raises as :func:`build_answerer`."""
-        _ = self.answerer
+        """Build the answerer, and let it look whether what it needs can be had.
+
+        Raises: as :func:`build_answerer` and the answerer's own check.
+        """
+        if isinstance(self.answerer, Checked):
+            self.answerer.check()
 
 
 def ask(by: Answerer, images: Images, questions: Sequence[Sequence[str]]) -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ from harness.benchmarks.prompts import in_turn
 from harness.benchmarks.protocol import Images, Prompt, Score
 from hypernoise.shapeworld.captions import COLORS, SHAPES, captions
 from hypernoise.shapeworld.detector import by_class, detect
+from hypernoise.shapeworld.scenes import SIZE_PX
 
 
 class ShapeWorld:
@@ -27,6 +28,7 @@ class ShapeWorld:
     """
 
     metrics = (CORRECT,)
+    takes_px = SIZE_PX
 
     def __init__(self, split: str = "evaluation", n: int = 0) -> None:
         self._split, self._n = split, n

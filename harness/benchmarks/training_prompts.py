@@ -6,16 +6,17 @@ They have no metadata; the task of a prompt is the list that it is from.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from harness.base.errors import unknown
+from harness.base.errors import each, unknown
 from harness.base.import_strings import resolve
 from harness.benchmarks.prompts import normalised
 from harness.benchmarks.protocol import Prompt
 from harness.build import data_files
-from hypernoise.weights.pins import sha256_of
+from harness.build.prompts import NOTES
+from hypernoise.weights.pins import Missing, sha256_of
 
 #: T2I-CompBench's six categories; those that it gained later are not in the paper.
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
@@ -33,10 +34,8 @@ def t2i_compbench(split: str = "train") -> tuple[Prompt, ...]:
     """
     if split not in SPLITS:
         raise unknown("split of T2I-CompBench", split, SPLITS)
-    found: list[Prompt] = []
-    for category in CATEGORIES:
-        found += _lines(compbench_file(category, split), f"compbench_{category}_{split}")
-    return tuple(found)
+    files = compbench_files(split).items()
+    return tuple(p for name, file in files for p in _lines(file, f"compbench_{name}_{split}"))
 
 
 def abc_6k() -> tuple[Prompt, ...]:
@@ -53,9 +52,11 @@ def pick_a_pic() -> tuple[Prompt, ...]:
     """
     path = data_files.folder() / PICK_A_PIC
     if not path.is_file():
-        raise FileNotFoundError(
+        raise Missing(
             f"{path} is missing: `python -m harness pick-a-pic` fetches it; or write prompts "
-            f"there, one per line, or name a folder that has {PICK_A_PIC} in {data_files.VARIABLE}"
+            f"there, one per line, or name a folder that has {PICK_A_PIC} in {data_files.VARIABLE}",
+            str(path),
+            "python -m harness pick-a-pic",
         )
     if (facts := facts_of(path)).is_file():
         wanted = json.loads(facts.read_text(encoding="utf-8"))["sha256"]
@@ -77,8 +78,8 @@ def t2i_compbench_val() -> tuple[Prompt, ...]:
 def preference(n: int, apart_from: str | Sequence[str]) -> tuple[Prompt, ...]:
     """The paper's mixture: T2I-CompBench, ABC-6K, then Pick-a-Pic up to ``n`` prompts.
 
-    Every text is taken once. Prompts that are evaluated on are left out, and listed on standard
-    error.
+    Every text is taken once. Prompts that are evaluated on are left out, and told to
+    :data:`harness.build.prompts.NOTES`, which a run's check before its first job shows.
 
     Args:
         n: how many prompts.
@@ -89,11 +90,13 @@ def preference(n: int, apart_from: str | Sequence[str]) -> tuple[Prompt, ...]:
         FileNotFoundError: a file cannot be had.
     """
     targets = [apart_from] if isinstance(apart_from, str) else apart_from
-    evaluated = {normalised(p.text) for target in targets for p in resolve(target)()}
+    sources = (t2i_compbench, abc_6k, pick_a_pic)
+    lists = each([*sources, *map(resolve, targets)])
+    evaluated = {normalised(p.text) for found in lists[len(sources) :] for p in found}
     chosen: dict[str, Prompt] = {}
-    for prompt in (*t2i_compbench("train"), *abc_6k(), *pick_a_pic()):
+    for prompt in chain(*lists[: len(sources)]):
         if normalised(prompt.text) in evaluated:
-            print(f"evaluated on, so not trained on: {prompt.text!r}", file=sys.stderr)
+            NOTES.info("evaluated on, so not trained on: %r", prompt.text)
         else:
             chosen.setdefault(normalised(prompt.text), prompt)
     if len(chosen) < n:
@@ -101,13 +104,14 @@ def preference(n: int, apart_from: str | Sequence[str]) -> tuple[Prompt, ...]:
     return tuple(chosen.values())[:n]
 
 
-def compbench_file(category: str, split: str) -> Path:
-    """The published prompts of one of T2I-CompBench's categories.
+def compbench_files(split: str, categories: Sequence[str] = CATEGORIES) -> dict[str, Path]:
+    """The published prompts of T2I-CompBench's categories.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`harness.build.data_files.locate`.
+        ValueError, FileNotFoundError: as :func:`harness.build.data_files.locate_all`.
     """
-    return data_files.locate(f"t2i_compbench/{category}_{split}.txt")
+    names = [f"t2i_compbench/{category}_{split}.txt" for category in categories]
+    return dict(zip(categories, data_files.locate_all(names), strict=True))
 
 
 def _lines(path: Path, task: str) -> Iterator[Prompt]:

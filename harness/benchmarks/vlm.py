@@ -32,7 +32,7 @@ from harness.benchmarks.seen_images import (
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
 from hypernoise.images import to_uint8
 from hypernoise.methods.llm import Endpoint
-from hypernoise.weights.hub import check_commit
+from hypernoise.weights.hub import check_commit, check_network
 from hypernoise.weights.whole_network import hush_transformers, whole_network
 
 INSTRUCTION = "Answer in one word."
@@ -76,6 +76,14 @@ class Vlm:
         self._batch_size = batch_size
         self._dtype = dtype
         self._device = device
+
+    def check(self) -> None:
+        """Check that a model of the hub can be had; nothing is loaded.
+
+        Raises: as :func:`hypernoise.weights.hub.check_network`.
+        """
+        if self._source:
+            check_network(self._weights, self._source["revision"])
 
     def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
         """As :class:`harness.benchmarks.questions.Answerer` says."""

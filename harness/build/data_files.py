@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, partial
 from pathlib import Path
 
+from harness.base.errors import each
 from harness.experiment.pins import ADVICE
-from hypernoise.weights.pins import HASH_MARK, is_remote
+from hypernoise.weights.pins import HASH_MARK, Missing, Unpinned, is_remote, missing_in
 
 VARIABLE = "HYPERNOISE_DATA"
 DEFAULT_FOLDER = Path("data")
@@ -48,9 +50,10 @@ def locate(name: str, place: str = "") -> Path:
     if HASH_MARK not in text and is_remote(text):
         if path.is_file():
             return path
-        raise FileNotFoundError(
+        raise Unpinned(
             f"{path} is missing, and is not downloaded without a SHA-256 to check it by. Get it "
-            f"from {text} and put it there, or {instead}; {ADVICE}"
+            f"from {text} and put it there, or {instead}; {ADVICE}",
+            text,
         )
     # Lazy import: whoever asks where files are published needs no torch.
     from hypernoise.weights.pinned_files import PinnedFile
@@ -58,4 +61,11 @@ def locate(name: str, place: str = "") -> Path:
     try:
         return PinnedFile.parse(text).fetch(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}, or {instead}") from error
+        found = missing_in(error)
+        what, command = (found.what, found.command) if found else (str(path), "")
+        raise Missing(f"{error}, or {instead}", what, command) from error
+
+
+def locate_all(names: Iterable[str]) -> list[Path]:
+    """As :func:`locate`, of several files: the faults of all are raised together."""
+    return each([partial(locate, name) for name in names])

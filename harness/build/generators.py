@@ -6,9 +6,12 @@ seconds, and scoring jobs do without them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.base.errors import each
 from harness.base.import_strings import resolve
 from harness.build.devices import GIB, default_device, dtype_of, free_memory_bytes
 from harness.build.targets import call_target, check_target
@@ -27,17 +30,24 @@ def check_generator(spec: ModelSpec) -> None:
             architecture is unknown, or the device has too little memory for the weights.
     """
     check_target(spec.target, _arguments(spec), spec.file, does=("encode", "sample"))
-    try:
-        if spec.architecture:
-            check_memory(spec, default_device())
-        if not spec.is_random:
-            check_pipeline(spec.weights, spec.revision, str(spec.arguments.get("variant", "")))
-            # A family that is put together from several repositories knows which.
-            family = resolve(spec.target)
-            if isinstance(family, ChecksSources):
-                family.check_sources(**spec.arguments)
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"weights of model {spec.name!r}: {error}") from error
+    checks: list[Callable[[], object]] = []
+    if spec.architecture:
+        checks.append(partial(check_memory, spec, default_device()))
+    if not spec.is_random:
+        variant = str(spec.arguments.get("variant", ""))
+        checks.append(partial(check_pipeline, spec.weights, spec.revision, variant))
+        # A family that is put together from several repositories knows which.
+        family = resolve(spec.target)
+        if isinstance(family, ChecksSources):
+            checks.append(partial(family.check_sources, **spec.arguments))
+
+    def blamed(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"weights of model {spec.name!r}: {error}") from error
+
+    each([partial(blamed, check) for check in checks])
 
 
 def build_generator(spec: ModelSpec, device: str) -> Generator:

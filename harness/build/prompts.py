@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.experiment.components import PromptsSpec
 
+#: What whoever makes a list of prompts has to say about it. Every job that reads the list would say
+#: it again, so it is said where a run is checked (:mod:`harness.cli.preflight`), and nowhere else.
+NOTES = logging.getLogger("harness.prompts")
 #: What a file name may hold on every system.
 _SAFE_ID = re.compile(r"[\w.-]+")
 

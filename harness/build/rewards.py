@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError, prefix
-from harness.build.targets import call_target, check_target, takes
-from harness.experiment.components import WEIGHT_ARGUMENTS, RewardSpec
+from harness.build.targets import call_target, check_size, check_target, takes
+from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, RewardSpec
 from hypernoise.rewards.protocol import Reward
 from hypernoise.weights.pinned_files import PinnedFile
 
@@ -27,6 +27,18 @@ def check_reward(spec: RewardSpec) -> None:
         check_reward(part)
     for file in _own_files(spec):
         file.check()
+
+
+def check_reward_of(spec: RewardSpec, model: ModelSpec) -> None:
+    """As :func:`check_reward`, and that it takes the images of a model.
+
+    Raises:
+        SpecError: it, or a part of it, takes another size; or as :func:`check_reward`.
+    """
+    for single in spec.singles():
+        what, of = f"reward {single.name!r}", f"model {model.name!r}"
+        check_size(single.target, what, model.size_px, of)
+    check_reward(spec)
 
 
 def build_reward(spec: RewardSpec, device: str) -> Reward:

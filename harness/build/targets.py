@@ -38,6 +38,25 @@ def check_target(
         dtype_of(arguments["dtype"], file)
 
 
+def check_size(target: str, what: str, size_px: int, made_by: str) -> None:
+    """Check images against a target that takes images of one size only: ``takes_px`` says which.
+
+    Args:
+        what: how messages call what the target is of, as in ``reward 'matcher'``.
+        size_px: width and height of the images.
+        made_by: how messages call what makes them.
+
+    Raises:
+        SpecError: it takes another size.
+    """
+    only = getattr(resolve(target), "takes_px", None)
+    if only not in (None, size_px):
+        raise SpecError(
+            f"{what} takes images of {only} px alone, and {made_by} makes images of {size_px} px: "
+            f"take one that resizes, or a model with size_px={only}"
+        )
+
+
 def takes(target: str, name: str) -> bool:
     """Whether a target has a parameter of that name."""
     signature = signature_of(target)

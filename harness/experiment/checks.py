@@ -11,6 +11,7 @@ from harness.base.errors import SpecError, unknown
 from harness.base.signatures import check_call
 from harness.experiment.config import DEFAULT, MAIN
 from harness.experiment.plan import TRAIN_METRIC, Experiment
+from harness.experiment.providers import Table, columns
 from harness.experiment.variants import Variant
 
 
@@ -68,6 +69,37 @@ def check_tables(experiment: Experiment) -> None:
         if {table.name, table.group} & set(experiment.config.tables):
             for name in table.sets:
                 experiment.image_set(name, table.name)
+
+
+def check_columns(table: Table) -> None:
+    """Check that the images of a figure's columns are among those of its image sets.
+
+    Raises:
+        SpecError: names the image, and how many its benchmark has of each prompt.
+    """
+    experiment, spec = table.experiment, table.spec
+    if "columns" not in table.parameters:
+        return
+    for column in spec.arguments.get("columns") or columns(table):
+        wanted = Variant.parse(column["method"])
+        made = [
+            experiment.registry.benchmarks[chosen.benchmark]
+            for chosen in table.sets
+            if column["model"] in chosen.models
+            and wanted in map(Variant.parse, chosen.methods)
+            and column["steps"] in (chosen.steps or (experiment.steps(column["model"]),))
+        ]
+        start = f"{experiment.file}: {spec.name} shows "
+        shown, sets = "{method} on {model}, steps {steps}".format(**column), ", ".join(spec.sets)
+        if not made:
+            raise SpecError(f"{start}{shown}, which is no part of image set {sets}")
+        most = max(made, key=lambda benchmark: benchmark.n_images)
+        index = column.get("image_index", 0)
+        if index >= most.n_images:
+            raise SpecError(
+                f"{start}image {index} of each prompt ({shown}), and benchmark {most.name} has "
+                f"images 0 to {most.n_images - 1}: raise its n_images ({most.file})"
+            )
 
 
 def _known(experiment: Experiment, valid: Collection[str], what: str, names: Iterable[str]) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import yaml
 
 from harness.base.errors import SpecError
-from harness.experiment.checks import check, check_tables
+from harness.base.import_strings import source_of
+from harness.experiment.checks import check, check_columns, check_tables
 from harness.experiment.component_files import declared
 from harness.experiment.components import TableSpec
 from harness.experiment.config import extended, read
@@ -26,6 +31,7 @@ from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
 from harness.experiment.validation import to_json
+from hypernoise.weights.pins import COMMIT, is_remote
 
 _T = TypeVar("_T")
 
@@ -37,6 +43,8 @@ _VERBS = {
     "pretrain_generator": "pretrain",
     "pretrain_matcher": "pretrain",
 }
+#: In a source: the modules that get published files and repositories, or an address of weights.
+_FETCHES = re.compile(r"\bdata_files\b|\bweights\.hub\b|\"(hf|https)://")
 _HEADINGS = {"table": "Tables", "figure": "Figures", "page": "Provenance"}
 
 
@@ -136,7 +144,12 @@ class Rules:
 
     def frames(self, spec: TableSpec) -> Callable[[Any], dict[str, list[str]]]:
         """The input function of a table's rule."""
-        return lambda w: insist(self._table(spec, w).inputs)
+        return lambda w: insist(self._inputs, self._table(spec, w))
+
+    @staticmethod
+    def _inputs(table: Table) -> dict[str, list[str]]:
+        check_columns(table)
+        return table.inputs()
 
     def table(self, spec: TableSpec) -> dict[str, Callable[..., str]]:
         """The params of a table's rule: its job, and the first model that it is about."""
@@ -174,18 +187,47 @@ class Rules:
 
     def check_ahead(self, jobs: Iterable[Any]) -> None:
         """Check every job before the first one starts, as far as it needs no other's results."""
+        if fault := self._faults(self._ahead(jobs)):
+            refuse(fault)
+
+    def at_end_of_dry_run(self, workflow: Any) -> Callable[[logging.LogRecord], bool]:
+        """A filter of Snakemake's log: at the end of a dry run it says what a run would stop at.
+
+        Jobs that need nothing but what ships with this project are left to the run: a dry run of
+        them takes two seconds, and the check imports torch. --no-hooks leaves it out, too.
+        """
+        ahead: list[tuple[str, str]] = []
+
+        def filter_(record: logging.LogRecord) -> bool:
+            if workflow.dryrun and not ahead and str(getattr(record, "event", "")) == "run_info":
+                # Later all jobs count as done.
+                ahead.extend(self._ahead(workflow.dag.needrun_jobs()))
+            is_end = ahead and record.getMessage().startswith("This was a dry-run")
+            is_end = is_end and not workflow.execution_settings.no_hooks
+            # The overlap is of all prompts that the config names, those of other targets too.
+            jobs = (job for verb, job in ahead if verb != "overlap")
+            if is_end and any(map(needs_more_than_ships, jobs)):
+                print(self._faults(ahead), file=sys.stderr)
+            return True
+
+        return filter_
+
+    def _ahead(self, jobs: Iterable[Any]) -> list[tuple[str, str]]:
+        """Verb and job of everything that can be checked, and of the check of overlaps."""
         ahead = [job for job in jobs if hasattr(job.params, "job")]
-        if not ahead:
-            return
         pending = [(_VERBS.get(job.rule.name, "table"), job.params.job) for job in ahead]
-        pending.append(("overlap", to_json(self._overlap(ahead))))
+        return [*pending, ("overlap", to_json(self._overlap(ahead)))] if ahead else []
+
+    def _faults(self, pending: list[tuple[str, str]]) -> str:
+        """What is wrong with some jobs, a line for each fault; empty if nothing is."""
+        if not pending:
+            return ""
         lines = "".join(f"{verb}\t{job}\n" for verb, job in pending)
         print(f"Checking {len(pending)} jobs before the first one starts...", file=sys.stderr)
         processes = str(self.experiment.config.processes)
         command = [sys.executable, "-m", "harness", "preflight", "--processes", processes]
         done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
-        if done.returncode:
-            refuse(done.stderr.strip())
+        return done.stderr.strip() if done.returncode else ""
 
     def _overlap(self, jobs: Iterable[Any]) -> Any:
         """The check that none of these jobs' networks is evaluated on what it was trained on."""
@@ -196,6 +238,32 @@ class Rules:
         trains = {run.method for run in runs if self.experiment.declared(run.method).trains}
         trained += [(r.model, r.reward, r.method) for r in runs if r.method in trains]
         return self.planned.overlap(trained, runs)
+
+
+def needs_more_than_ships(job: str) -> bool:
+    """Whether a job, as JSON, may need what is not in this project: weights of the hub or the web,
+    published data, or code of somebody else's."""
+    texts = list(_texts(json.loads(job)))
+    if any(is_remote(text) or COMMIT.fullmatch(text) for text in texts):
+        return True
+    return any(not _ships(text) for text in texts if re.fullmatch(r"[\w.]+:\w+", text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+@cache
+def _ships(target: str) -> bool:
+    """Whether a target needs nothing but this project: what reads published files or repositories
+    says so in its source, for it gets them from one module each."""
+    module = target.partition(":")[0]
+    source = source_of(module) if module.partition(".")[0] in ("harness", "hypernoise") else None
+    return source is not None and not _FETCHES.search(source.read_text(encoding="utf-8"))
 
 
 def params(make: Callable[[Any], Any]) -> dict[str, Callable[..., str]]:
@@ -264,26 +332,19 @@ def hold_alone() -> IO[str]:
     """Keep other runs out of this folder for as long as the file that this gives stays open.
 
     Snakemake's own lock outlives a killed run and has to be removed by hand; the system's does not.
+    It is a record lock, which is this process's alone: children inherit none, so that none of them
+    can hold it when this process is gone. It holds between the machines of a cluster, too.
     """
     Path("results").mkdir(exist_ok=True)
-    lock = open("results/.lock", "w", encoding="utf-8")  # noqa: SIM115
+    lock = open("results/.lock", "a+", encoding="utf-8")  # noqa: SIM115
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        refuse("another run is at work in this folder; wait for it, or stop it")
+        with lock:
+            lock.seek(0)
+            who = lock.read().strip() or "it has not said which yet"
+        refuse(f"another run is at work in this folder ({who}); wait for it, or stop it")
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
     return lock
-
-
-def faults(snakemake_logs: Iterable[str]) -> str:
-    """What the failed jobs' own logs say last: Snakemake's account of a failure hides it."""
-    account = "".join(Path(file).read_text(encoding="utf-8") for file in snakemake_logs)
-    named = re.findall(r"log: (\S+) \(check log", account)
-    logs = [Path(file) for file in dict.fromkeys(named) if Path(file).is_file()]
-    lines = {file: file.read_text(encoding="utf-8").strip().splitlines() for file in logs}
-    # An error is not always the last line: launchers of several processes add their own account.
-    said = {
-        file: next((line for line in reversed(found) if line.startswith("error: ")), found[-1])
-        for file, found in lines.items()
-        if found
-    }
-    return "\n".join(f"{file}: {line}" for file, line in said.items())

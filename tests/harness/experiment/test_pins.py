@@ -475,7 +475,8 @@ def test_with_pins_for_all_that_is_listed_nothing_refuses(
     shipped: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hypernoise.weights.hub.check_file", lambda *_: None)
-    monkeypatch.setattr("harness.benchmarks.mask2former.check_network", lambda *_: None)
+    for module in ("mask2former", "vlm"):
+        monkeypatch.setattr(f"harness.benchmarks.{module}.check_network", lambda *_: None)
     given = {"commit": COMMIT, "sha256": HASH}
     places = {download.place for download in pins.downloads(shipped) if download.lacks}
     found = {p: Pin(**{name: given[name] for name in pins.needed(p)}) for p in places}

@@ -8,6 +8,7 @@ import pytest
 from experiments import STEPS, SWAPPED, WARM, experiment, make_registry
 
 from harness.base.errors import SpecError
+from harness.experiment.checks import check_columns
 from harness.experiment.components import Registry, TableSpec
 from harness.experiment.plan import Experiment
 from harness.experiment.providers import PROVIDERS, Table
@@ -181,3 +182,30 @@ def test_a_table_of_one_model_reads_that_models_frames(registry: Registry) -> No
     assert job.out == "results/figures/grid_tiny_sana"
     assert job.inputs["scores"] == ("results/scores/main/tiny_sana.parquet",)
     assert job.table.arguments["model"] == "tiny_sana"
+
+
+@pytest.mark.parametrize(
+    ("column", "fault"),
+    [
+        ({"image_index": 7}, r"image 7 of each prompt .*benchmark shapeworld has images 0 to \d"),
+        ({"steps": 9}, "base on tiny_sd, steps 9, which is no part of image set main"),
+        ({"method": "reno"}, "reno on tiny_sd, steps 1, which is no part"),
+        ({"model": "tiny_sana"}, "base on tiny_sana"),
+    ],
+)
+def test_an_image_that_a_figure_needs_and_no_benchmark_makes_is_named_before_the_run(
+    registry: Registry, column: dict[str, Any], fault: str
+) -> None:
+    made = experiment(registry, models=["tiny_sd"], methods=["base"])
+    fitting = {"model": "tiny_sd", "method": "base", "steps": 1, "image_index": 0}
+    check_columns(table(made, GRID, arguments={"columns": [fitting]}))
+    with pytest.raises(SpecError, match=rf"some\.yaml: mine shows {fault}"):
+        check_columns(table(made, GRID, arguments={"columns": [fitting, fitting | column]}))
+
+
+def test_a_grid_of_more_noises_than_its_benchmark_has_images_is_refused(registry: Registry) -> None:
+    made = experiment(registry, models=["tiny_sd"], methods=["base"])
+    n_images = made.registry.benchmarks["shapeworld"].n_images
+    check_columns(table(made, GRID, n_images=n_images))
+    with pytest.raises(SpecError, match=f"shows image {n_images} of each prompt"):
+        check_columns(table(made, GRID, n_images=n_images + 1))
