@@ -16,7 +16,7 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench browser snapshot full-size format reference clean
+.PHONY: help run test lint bench browser snapshot rehearse full-size format reference clean
 
 help:
 	@echo "make run     set up, run the workflow to the tables and to results/report.html"
@@ -26,6 +26,7 @@ help:
 	@echo "make full-size  draw and train every published architecture that fits this machine"
 	@echo "make browser get a Chromium where none is, and test the gallery in it"
 	@echo "make snapshot  times of the published models on this machine, into results/snapshots"
+	@echo "make rehearse  the paper's own run in minutes, with stand-ins of all that is downloaded"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make reference  write docs/config.md and the editor schema of configs anew"
 	@echo "make clean   delete .venv and caches, but no result"
@@ -61,6 +62,11 @@ browser: $(VENV)/.installed-dev
 # At most about ten minutes on a GPU: its parts share nine, and none outlasts them.
 snapshot: $(VENV)/.installed
 	python -m tools.speed_snapshot --minutes 9 $(SNAPSHOT)
+
+# All tables of paper.yaml; CONFIG=... takes another config, REHEARSAL="--models sd_turbo" a part of it.
+CONFIG ?= workflows/config/paper.yaml
+rehearse: $(VENV)/.installed
+	python -m harness rehearse --configfile $(CONFIG) $(REHEARSAL)
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

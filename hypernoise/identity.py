@@ -32,6 +32,8 @@ PLACE = Mark("PLACE")
 KEPT_ONLY = Mark("KEPT_ONLY")
 #: It changes how images are scored, and not the images.
 SCORES_ONLY = Mark("SCORES_ONLY")
+#: It says how much is done, and with it how long that takes: a rehearsal does little.
+WORK = Mark("WORK")
 
 
 def depends_on_batch_size(method: T) -> T:

@@ -29,6 +29,7 @@ from hypernoise.images import to_uint8
 from hypernoise.rewards import imagereward
 from hypernoise.rewards.preprocessing import normalized
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
+from hypernoise.weights.stand_ins import Shelf, spread
 
 MAX_TOKENS = 35
 MAX_WORDS = 50
@@ -82,6 +83,25 @@ class BlipVqa:
         self._text = {**imagereward.TEXT, **(text or {})}
         self._batch_size = batch_size
         self._device = device
+
+    @classmethod
+    def stand_in(cls, shelf: Shelf, *, weights: str, vocabulary: str, **_: Any) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says, under its authors' names."""
+        words = imagereward.small_vocabulary()
+        vision = {**VISION, **imagereward.SMALL_VISION}
+        text = {**imagereward.TEXT, **imagereward.SMALL_TEXT, "vocab_size": len(words) + 2}
+        config = BlipConfig(text_config=text, vision_config=vision)
+        network = spread(BlipForQuestionAnswering(config))
+        ours = {
+            n.replace("vision_model.", "vision.", 1): t for n, t in network.state_dict().items()
+        }
+        named = imagereward.published_names(ours)
+        return {
+            "weights": shelf.file(weights, {n.removeprefix("blip."): t for n, t in named.items()}),
+            "vocabulary": shelf.file(vocabulary, "\n".join(words).encode()),
+            "vision": imagereward.SMALL_VISION,
+            "text": imagereward.SMALL_TEXT,
+        }
 
     def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
         """As :class:`harness.benchmarks.questions.Answerer` says: P(yes) / (P(yes) + P(no))."""

@@ -10,17 +10,19 @@ import torch
 from PIL import Image
 
 from harness.base.errors import each
-from harness.benchmarks.clip_colors import ClipColors
+from harness.benchmarks.clip_colors import ARCHITECTURE, ClipColors
 from harness.benchmarks.geneval import CORRECT, Decision, Evaluator, judge, scores_of
 from harness.benchmarks.geneval_metadata import load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
+    SHORT_PX,
     Instances,
     Mask2Former,
     Postprocessing,
     by_class,
     check_source,
+    lay_small,
 )
 from harness.benchmarks.neighbours import runs
 from harness.benchmarks.protocol import Images, Prompt, Score
@@ -30,6 +32,8 @@ from harness.experiment import pins
 from hypernoise.errors import check_choice
 from hypernoise.identity import SCORES_ONLY
 from hypernoise.images import to_uint8
+from hypernoise.rewards import openclip
+from hypernoise.weights.stand_ins import Shelf
 
 DETECTOR = "facebook/mask2former-swin-small-coco-instance"
 #: OpenAI's ViT-L/14 with open_clip's names.
@@ -39,6 +43,8 @@ CLIP = (
     "#sha256=9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e"
 )
 METADATA = "geneval/evaluation_metadata.jsonl"
+#: What a stand-in of the detector finds: the things of its prompts.
+_LIKELY = ("cat", "bench", "train")
 
 
 def prompts() -> tuple[Prompt, ...]:
@@ -82,6 +88,8 @@ class GenEval:
         clip: checkpoint of the colour classifier (:mod:`hypernoise.weights.pinned_files`).
         detector_revision: commit of the detector's hub repository.
         postprocessing: ``"mmdet"`` as published, or ``"transformers"``.
+        clip_architecture: name of an open_clip configuration, or one as a mapping.
+        detector_px: what the short side of an image is resized to for the detector.
     """
 
     metrics = (CORRECT,)
@@ -92,11 +100,28 @@ class GenEval:
         clip: Annotated[str, SCORES_ONLY] = CLIP,
         detector_revision: Annotated[str, SCORES_ONLY] = "",
         postprocessing: Annotated[Postprocessing, SCORES_ONLY] = "mmdet",
+        clip_architecture: Annotated[str | Mapping[str, Any], SCORES_ONLY] = ARCHITECTURE,
+        detector_px: Annotated[int, SCORES_ONLY] = SHORT_PX,
     ) -> None:
         self._detector = detector
         self._clip = clip
         self._revision = detector_revision
         self._postprocessing: Postprocessing = postprocessing
+        self._clip_architecture = clip_architecture
+        self._detector_px = detector_px
+
+    @classmethod
+    def stand_in(
+        cls, shelf: Shelf, *, detector: str, clip: str, detector_revision: str = "", **_: Any
+    ) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says; images are not enlarged."""
+        small = openclip.small_clip(cls, shelf, weights=clip, architecture=ARCHITECTURE)
+        return {
+            "clip": small["weights"],
+            "clip_architecture": small["architecture"],
+            "detector_revision": lay_small(shelf, detector, detector_revision, _LIKELY),
+            "detector_px": 128,
+        }
 
     def prompts(self) -> tuple[Prompt, ...]:
         """As :func:`prompts`."""
@@ -135,8 +160,9 @@ class GenEval:
     @cached_property
     def _networks(self) -> tuple[Mask2Former, ClipColors]:
         device = default_device()
-        detector = Mask2Former(self._detector, self._revision, device, self._postprocessing)
-        return detector, ClipColors(self._clip, device=device)
+        how = (self._postprocessing, self._detector_px)
+        detector = Mask2Former(self._detector, self._revision, device, *how)
+        return detector, ClipColors(self._clip, self._clip_architecture, device)
 
 
 def evaluator(detector: str = DETECTOR, clip: str = CLIP, detector_revision: str = "") -> Evaluator:

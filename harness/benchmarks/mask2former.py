@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from hypernoise.errors import check_choice
 from hypernoise.weights.hub import check_network
+from hypernoise.weights.stand_ins import Shelf, commit_of, spread
 from hypernoise.weights.whole_network import whole_network
 
 # fmt: off
@@ -53,7 +54,7 @@ Postprocessing = Literal["mmdet", "transformers"]
 POSTPROCESSINGS: tuple[Postprocessing, ...] = get_args(Postprocessing)
 
 #: mmdet's test pipeline: long and short side at most this, padded to a multiple.
-_LONG_PX, _SHORT_PX, _MULTIPLE_PX = 1333, 800, 32
+_LONG_PX, SHORT_PX, _MULTIPLE_PX = 1333, 800, 32
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
 #: What it pads with, before it normalises: grey of 8 bits.
@@ -63,6 +64,9 @@ _TINY = 1e-6
 _KEPT_SCORE = 0.0
 #: The last norm of transformers' Swin is no part of a backbone; the published weights have none.
 _UNUSED = r"\.encoder\.(swin\.)?layernorm\."
+
+#: Of a stand-in's class logits.
+_SURE = 10.0
 
 Size = tuple[int, int]
 
@@ -154,14 +158,14 @@ class Prepared(NamedTuple):
     image_size: Size
 
 
-def prepare(image: Image.Image) -> Prepared:
+def prepare(image: Image.Image, short_px: int = SHORT_PX) -> Prepared:
     """An RGB image as mmdet's test pipeline feeds it: resized to fit 1333 x 800, padded to 32.
 
     OpenCV resizes in fixed-point numbers, so that every ninth value differs by one level of 255.
     """
     pixels = torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32)).permute(2, 0, 1)
     height, width = pixels.shape[1:]
-    scale = min(_LONG_PX / max(height, width), _SHORT_PX / min(height, width))
+    scale = min(_LONG_PX / max(height, width), short_px / min(height, width))
     resized = (int(height * scale + 0.5), int(width * scale + 0.5))
     # As OpenCV's bilinear resize, which rounds to whole values and does not antialias.
     pixels = functional.interpolate(pixels[None], resized, mode="bilinear").round()
@@ -180,6 +184,7 @@ class Mask2Former:
         revision: commit of the hub repository; a folder has none.
         device: torch device.
         postprocessing: ``"mmdet"``, or transformers' own, for comparison.
+        short_px: what the short side of an image is resized to.
 
     Raises:
         ValueError: the model's classes are not COCO's 80 things in their order, a weight is
@@ -192,6 +197,7 @@ class Mask2Former:
         revision: str = "",
         device: str = "cpu",
         postprocessing: Postprocessing = "mmdet",
+        short_px: int = SHORT_PX,
     ) -> None:
         from transformers import Mask2FormerForUniversalSegmentation
 
@@ -204,16 +210,57 @@ class Mask2Former:
         self.model.requires_grad_(False).eval().to(device)
         self.device = device
         self.postprocessing = postprocessing
+        self._short_px = short_px
 
     @torch.no_grad()
     def detect(self, image: Image.Image) -> Instances:
         """The objects in an RGB image, on the CPU."""
-        prepared = prepare(image)
+        prepared = prepare(image, self._short_px)
         out = self.model(pixel_values=prepared.pixels.to(self.device))
         if self.postprocessing == "transformers":
             return _of_transformers(out, prepared.image_size)
         found = instances(out.class_queries_logits[0], out.masks_queries_logits[0], *prepared[1:])
         return Instances(*(tensor.cpu() for tensor in found))
+
+
+def lay_small(shelf: Shelf, weights: str, revision: str, likely: Sequence[str] = ()) -> str:
+    """Lay a small random detector with COCO's classes onto a shelf; gives its commit.
+
+    Args:
+        likely: the classes that it mostly finds.
+    """
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+    made: Any = SwinConfig
+    swin = made(
+        embed_dim=12,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=7,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=swin,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=5,
+        id2label={index: COCO_NAMES.get(name, name) for index, name in enumerate(CLASSES)},
+    )
+    commit = commit_of(weights, revision)
+    network: Any = spread(Mask2FormerForUniversalSegmentation(config))
+    with torch.no_grad():
+        # Sure of itself, and mostly of what a rehearsal's prompts ask for: else nothing is found.
+        network.class_predictor.weight.mul_(_SURE)
+        for name in likely:
+            network.class_predictor.bias[CLASSES.index(name)] += _SURE
+    network.save_pretrained(shelf.repository(weights, commit))
+    return commit
 
 
 def check_source(weights: str, revision: str) -> None:

@@ -33,6 +33,7 @@ from harness.benchmarks.surface_forms import distinct, matching_probability, sur
 from hypernoise.images import to_uint8
 from hypernoise.methods.llm import Endpoint
 from hypernoise.weights.hub import check_commit, check_network
+from hypernoise.weights.stand_ins import Shelf, commit_of
 from hypernoise.weights.whole_network import hush_transformers, whole_network
 
 INSTRUCTION = "Answer in one word."
@@ -84,6 +85,19 @@ class Vlm:
         """
         if self._source:
             check_network(self._weights, self._source["revision"])
+
+    @classmethod
+    def stand_in(
+        cls, shelf: Shelf, *, weights: str, revision: str = "", **_: Any
+    ) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says: a LLaVA, whatever it stands
+        for, since no declaration says which of the kind it is."""
+        # Lazy import: whoever asks a real model needs none of it.
+        from harness.benchmarks.small_vlm import lay_small
+
+        commit = commit_of(weights, revision)
+        lay_small(shelf.repository(weights, commit))
+        return {"revision": commit}
 
     def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:
         """As :class:`harness.benchmarks.questions.Answerer` says."""

@@ -17,6 +17,8 @@ from harness.experiment.pins import ADVICE
 from hypernoise.weights.pins import HASH_MARK, Missing, Unpinned, is_remote, missing_in
 
 VARIABLE = "HYPERNOISE_DATA"
+#: Set where the folder holds a rehearsal's stand-ins, whose hashes are not the published ones.
+STAND_INS = "HYPERNOISE_STAND_INS"
 DEFAULT_FOLDER = Path("data")
 
 
@@ -46,6 +48,8 @@ def locate(name: str, place: str = "") -> Path:
         FileNotFoundError: it is neither here nor to be downloaded.
     """
     text = place or places()[name]
+    if os.environ.get(STAND_INS) and (folder() / name).is_file():
+        return folder() / name
     path, instead = folder() / name, f"name a folder that has {name} in {VARIABLE}"
     if HASH_MARK not in text and is_remote(text):
         if path.is_file():

@@ -54,13 +54,7 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
         )
         experiment = Experiment(config, registry, str(configfile))
         check(experiment)
-        needed = {config.timing.benchmark}
-        for name, chosen in experiment.image_sets.items():
-            named = [run.method for model in chosen.models for run in experiment.runs(name, model)]
-            methods = [experiment.declared(method) for method in named]
-            needed |= {m.name for m in methods} | {m.search for m in methods if m.search}
-            needed |= {chosen.benchmark, *chosen.models, *experiment.metrics(name).values()}
-        wanted &= _with_parts(registry, needed)
+        wanted &= experiment.needed(experiment.image_sets)
     wanted = _with_parts(registry, wanted)
     lacking: dict[str, list[Download]] = {}
     for download in pins.downloads(registry):

@@ -70,6 +70,7 @@ def _number(name: str, help: str, default: int) -> Option:
 _PICKS = "yuvalkirstain/pickapic_v2_no_images"
 _PICKS_COMMIT = "30b95c596f97e0ccb7bf8164fed302c680d598f3"
 _CONFIG = Path("workflows/config/tiny.yaml")
+_PAPER = Path("workflows/config/paper.yaml")
 _COMPONENTS = option(
     "--components",
     "where components are declared",
@@ -133,6 +134,24 @@ COMMANDS: dict[str, Command] = {
             option("method", "e.g. reno or hypernoise:rank=32", metavar="METHOD"),
             option("reward", "what is trained on or searched", metavar="REWARD"),
             option("--configfile", type=Path, default=_CONFIG, metavar="FILE"),
+        ),
+    ),
+    "rehearse": Command(
+        "run a whole config with hardly any work, and with stand-ins of all that is downloaded",
+        "harness.cli.rehearse:run",
+        (
+            option("--configfile", type=Path, default=_PAPER, metavar="FILE"),
+            _words("--tables", "only these (default: the config's)", metavar="NAME"),
+            _words("--models", "only these (default: the config's)", metavar="NAME"),
+            option(
+                "--out",
+                "gets caches, declarations and results",
+                type=Path,
+                default=Path("rehearsal"),
+                metavar="FOLDER",
+            ),
+            _number("--cores", "for Snakemake", 2),
+            _COMPONENTS,
         ),
     ),
     "preflight": Command(

@@ -65,10 +65,9 @@ def check_tables(experiment: Experiment) -> None:
     tables = experiment.registry.tables
     groups = {table.group for table in tables.values() if table.group}
     _known(experiment, {*tables, *groups}, "table", experiment.config.tables)
-    for table in tables.values():
-        if {table.name, table.group} & set(experiment.config.tables):
-            for name in table.sets:
-                experiment.image_set(name, table.name)
+    for table in experiment.asked():
+        for name in table.sets:
+            experiment.image_set(name, table.name)
 
 
 def check_columns(table: Table) -> None:

@@ -313,6 +313,9 @@ class Config(Section):
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
+    rehearsal: bool = False
+    """Weights are stand-ins (`python -m harness rehearse`): tables and figures say so, and show no
+    published number."""
     processes: Count
     """Processes that train one network together, each with ``gpus`` GPUs; they share every batch,
     and their number changes results by rounding only."""

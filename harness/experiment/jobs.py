@@ -336,15 +336,15 @@ class TableJob:
     Attributes:
         inputs: kind of frame (:data:`harness.results.frames.SCHEMAS`) to parquet files.
         out: path without suffix; one file per format is written.
+        rehearsal: whether the frames are of stand-ins.
     """
 
     table: TableSpec
     inputs: Annotated[Mapping[str, tuple[str, ...]], PLACE]
     out: Place
+    rehearsal: bool = False
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(file for files in self.inputs.values() for file in files))
+    reads = property(lambda job: tuple(dict.fromkeys(f for fs in job.inputs.values() for f in fs)))
 
 
 Job: TypeAlias = (

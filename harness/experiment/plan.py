@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 from harness.base.errors import SpecError, unknown
 from harness.experiment import tuning
-from harness.experiment.components import MethodSpec, PromptsSpec, Registry, RewardSpec
+from harness.experiment.components import (
+    MethodSpec,
+    PromptsSpec,
+    Registry,
+    RewardSpec,
+    TableSpec,
+)
 from harness.experiment.config import MAIN, SEED, Called, Config, ImageSet, Timing
 from harness.experiment.identity import speed_arguments
 from harness.experiment.layers import Given, layered
@@ -252,6 +258,24 @@ class Experiment:
         """What training on a reward is watched by as well as by that reward."""
         named = sorted(self.metrics().items())
         return {metric: self.registry.reward(name) for metric, name in named if name != reward}
+
+    def asked(self) -> list[TableSpec]:
+        """The tables that the config names, alone or by their group."""
+        names, tables = set(self.config.tables), self.registry.tables.values()
+        return [table for table in tables if {table.name, table.group} & names]
+
+    def needed(self, names: Iterable[str]) -> set[str]:
+        """Names of the components that some sets need, parts of rewards among them."""
+        found = {self.config.timing.benchmark}
+        for name in names:
+            chosen = self.image_set(name)
+            runs = (run.method for model in chosen.models for run in self.runs(name, model))
+            methods = [self.declared(method) for method in dict.fromkeys(runs)]
+            found |= {m.name for m in methods} | {m.search for m in methods if m.search}
+            found |= {chosen.benchmark, *chosen.models}
+            rewards = [self.registry.reward(reward) for reward in self.metrics(name).values()]
+            found |= {single.name for reward in rewards for single in (reward, *reward.singles())}
+        return found
 
     def uses_end(self, method: str) -> bool:
         """Whether a trained method uses what its training ends with."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
+from harness.analysis import published
 from harness.analysis.pairing import FrameError, examples
 from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
 from harness.base.signatures import check_call, signature_of
 from harness.experiment.jobs import TableJob
+from harness.report.rehearsal import marked
 from harness.results import component_versions, frames
 
 #: A parameter of this name gets the files themselves.
@@ -47,7 +50,8 @@ def call(job: TableJob) -> Any:
     if FILES in inspect.signature(function).parameters:
         given[FILES] = job.reads
     try:
-        made = function(**given, **job.table.arguments)
+        with published.hidden() if job.rehearsal else nullcontext():
+            made = function(**given, **job.table.arguments)
     except FrameError as error:
         # The fault is about the files whose folders and names it speaks of most.
         words = set(re.findall(r"\w+", str(error)))
@@ -59,7 +63,7 @@ def call(job: TableJob) -> Any:
         read = {path: frames.read_provenance(path) for kind in needed for path in job.inputs[kind]}
         said = filter(None, [component_versions.mixed(read)])
         made.attrs["notes"] = [*made.attrs.get("notes", ()), *said]
-    return made
+    return marked(made) if job.rehearsal else made
 
 
 def check_ahead(job: TableJob) -> list[str]:

@@ -16,6 +16,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from harness.similarity.protocol import cosines
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
+from hypernoise.weights.stand_ins import Shelf
 
 WEIGHTS = (
     "hf://facebook/dinov2-base@f9e44c814b77203eaa57a6bdbbd535f21ede1415/model.safetensors"
@@ -23,6 +24,12 @@ WEIGHTS = (
 )
 #: ``config.json`` of facebook/dinov2-base, where it departs from transformers' defaults.
 BASE: Mapping[str, Any] = {"image_size": 518, "patch_size": 14}
+_SMALL: Mapping[str, Any] = {
+    **BASE,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 #: ``preprocessor_config.json``: the short side after resizing, and the crop, in pixels.
 RESIZED_PX, CROPPED_PX = 256, 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,6 +56,12 @@ class DinoV2:
             network: Any = Dinov2Model(Dinov2Config(**architecture))
         fill(network, tensors, weights)
         self._network = network.to(device)
+
+    @classmethod
+    def stand_in(cls, shelf: Shelf, *, weights: str, **_: Any) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says."""
+        network: Any = Dinov2Model(Dinov2Config(**_SMALL))
+        return {"weights": shelf.file(weights, network.state_dict()), "architecture": _SMALL}
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:

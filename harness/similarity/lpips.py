@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lpips  # type: ignore[import-untyped]
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from harness.similarity.protocol import squared_distances
 from hypernoise.weights.pinned_files import PinnedFile, read
+from hypernoise.weights.stand_ins import Shelf
 
 #: torchvision's AlexNet of ImageNet.
 ALEXNET = (
@@ -44,14 +46,10 @@ class Lpips:
 
     def __init__(self, weights: str = ALEXNET, device: str = "cpu") -> None:
         tensors = read(PinnedFile.parse(weights).fetch())
-        with warnings.catch_warnings():
-            # The package still asks torchvision for no weights in the old way.
-            warnings.simplefilter("ignore", UserWarning)
-            network = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
+        network = _network()
         state = {}
         for name, value in network.net.state_dict().items():
-            # The package cuts torchvision's features into slices, and keeps their numbers.
-            found = tensors.get(f"features.{name.partition('.')[2]}")
+            found = tensors.get(_published_name(name))
             if found is None or found.shape != value.shape:
                 shape = tuple(value.shape)
                 raise ValueError(f"weights {weights} have no {name} of the shape {shape}")
@@ -63,6 +61,13 @@ class Lpips:
         if any(bool((scale < 0).any()) for scale in self._scales):
             raise ValueError(f"{linear} has negative weights: they make no distance")
         self._network = network.requires_grad_(False).eval().to(device)
+
+    @classmethod
+    def stand_in(cls, shelf: Shelf, *, weights: str, **_: Any) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says: AlexNet is small enough."""
+        state = _network().net.state_dict().items()
+        drawn = {_published_name(name): value for name, value in state}
+        return {"weights": shelf.file(weights, drawn)}
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
@@ -79,3 +84,15 @@ class Lpips:
     def compare(self, vector: Tensor, others: Tensor) -> Tensor:
         """LPIPS [N] of one image and N others; higher is more different."""
         return squared_distances(vector, others)
+
+
+def _network() -> Any:
+    with warnings.catch_warnings():
+        # The package still asks torchvision for no weights in the old way.
+        warnings.simplefilter("ignore", UserWarning)
+        return lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
+
+
+def _published_name(name: str) -> str:
+    # The package cuts torchvision's features into slices, and keeps their numbers.
+    return f"features.{name.partition('.')[2]}"

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from hypernoise.identity import SPEED_ONLY
+from hypernoise.identity import SPEED_ONLY, WORK
 from hypernoise.methods.candidates import Best, Candidate, candidate_batches
 from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.networks.protocol import NoiseMover
@@ -29,7 +29,7 @@ class BestOfN:
     """
 
     words_prompts: ClassVar[bool] = False
-    n: int = 50
+    n: Annotated[int, WORK] = 50
     batch_size: Annotated[int, SPEED_ONLY] = 64
 
     def __post_init__(self) -> None:

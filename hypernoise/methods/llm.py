@@ -15,11 +15,12 @@ import torch
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
-from hypernoise.identity import SPEED_ONLY
+from hypernoise.identity import SPEED_ONLY, WORK
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 from hypernoise.methods.protocol import Checked
 from hypernoise.noise import seeded_generator
 from hypernoise.weights.pins import Missing
+from hypernoise.weights.stand_ins import Shelf, byte_tokenizer, commit_of, with_stand_in
 
 #: What a text encoder reads of a prompt; a longer line is no prompt.
 _MAX_WORDS = 77
@@ -277,10 +278,38 @@ class Endpoint:
         return reply.content.decode("utf-8", errors="replace")
 
 
+def lay_small(
+    shelf: Shelf, *, model: str, revision: str = "", gguf_file: str = "", **_: Any
+) -> dict[str, Any]:
+    """A chat model of two layers on a shelf, which spells in bytes and makes no sense."""
+    # Lazy import: endpoints need no transformers.
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if gguf_file:
+        raise ValueError(f"{model}: a GGUF file has no stand-in")
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for said in messages %}{{ said['content'] }}{% endfor %}"
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    commit = commit_of(model, revision)
+    network: Any = LlamaForCausalLM(config)
+    network.save_pretrained(shelf.repository(model, commit))
+    tokenizer.save_pretrained(shelf.repository(model, commit))
+    return {"revision": commit}
+
+
+@with_stand_in(lay_small)
 def local_llm_search(
     model: str,
-    proposals: int,
-    rounds: int,
+    proposals: Annotated[int, WORK],
+    rounds: Annotated[int, WORK],
     gguf_file: str = "",
     revision: str = "",
     batch_size: Annotated[int, SPEED_ONLY] = 64,
@@ -293,8 +322,8 @@ def local_llm_search(
 def endpoint_search(
     url: str,
     model: str,
-    proposals: int,
-    rounds: int,
+    proposals: Annotated[int, WORK],
+    rounds: Annotated[int, WORK],
     key_variable: str = "",
     batch_size: Annotated[int, SPEED_ONLY] = 64,
 ) -> PromptSearch:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from hypernoise.identity import SPEED_ONLY
+from hypernoise.identity import SPEED_ONLY, WORK
 from hypernoise.methods.candidates import Best, Candidate, candidate_batches, given
 from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.noise import image_seed, seeded_noise
@@ -41,8 +41,8 @@ class LocalSearch:
     """
 
     words_prompts: ClassVar[bool] = False
-    neighbors: int = 7
-    rounds: int = 7
+    neighbors: Annotated[int, WORK] = 7
+    rounds: Annotated[int, WORK] = 7
     similarity: float = 0.95
     restart: bool = False
     batch_size: Annotated[int, SPEED_ONLY] = 64

@@ -6,12 +6,12 @@ Also with the reward's gradient projected to white noise first (arXiv 2602.08646
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from hypernoise.identity import depends_on_batch_size
+from hypernoise.identity import WORK, depends_on_batch_size
 from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.methods.whitening import nearest_white_noise
 from hypernoise.noise import clip_each
@@ -48,7 +48,7 @@ class Reno:
     """
 
     words_prompts: ClassVar[bool] = False
-    iterations: int = 50
+    iterations: Annotated[int, WORK] = 50
     learning_rate: float = 5.0
     momentum: float = 0.9
     grad_clip: float = 0.1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
+from hypernoise.identity import WORK
 from hypernoise.methods.prompt_search import PromptSearch, ScoredPrompt
 from hypernoise.shapeworld.captions import COLORS, SHAPES, plural
 
@@ -47,7 +49,9 @@ class GrammarProposer:
         return list(found)
 
 
-def grammar_search(proposals: int, rounds: int, batch_size: int = 64) -> PromptSearch:
+def grammar_search(
+    proposals: Annotated[int, WORK], rounds: Annotated[int, WORK], batch_size: int = 64
+) -> PromptSearch:
     """Prompt optimisation with the :class:`GrammarProposer`."""
     return PromptSearch(GrammarProposer(), proposals, rounds, batch_size=batch_size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from typing import Any, ClassVar, Unpack
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from hypernoise.models.loading import DTYPE, RANDOM, Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.stand_ins import small_pipeline
 from hypernoise.weights.hub import check_network
+from hypernoise.weights.stand_ins import Shelf, commit_of
 
 
 class PixartDmd:
@@ -74,6 +77,21 @@ class PixartDmd:
         """
         if distilled:
             check_network(distilled, distilled_revision, "transformer")
+
+    @classmethod
+    def stand_in(
+        cls, shelf: Shelf, distilled: str = "", distilled_revision: str = "", **given: Any
+    ) -> dict[str, Any]:
+        """As :func:`small_pipeline`, with transformer and scheduler in the distilled repository."""
+        changed = small_pipeline(cls, shelf, **given)
+        if not distilled:
+            return changed
+        commit = commit_of(distilled, distilled_revision)
+        whole = shelf.repository(changed["weights"], changed["revision"])
+        for part in ("transformer", "scheduler"):
+            place = shelf.repository(distilled, commit) / part
+            shutil.copytree(whole / part, place, dirs_exist_ok=True)
+        return {**changed, "distilled_revision": commit}
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         embeds, mask, _, _ = self.pipeline.encode_prompt(

@@ -19,6 +19,7 @@ from hypernoise.models.protocol import (
     latent_side,
     stock_call,
 )
+from hypernoise.models.stand_ins import small_pipeline
 
 
 class SanaSprint:
@@ -37,6 +38,7 @@ class SanaSprint:
     """
 
     pipeline_class: ClassVar[Any] = SanaSprintPipeline
+    stand_in = classmethod(small_pipeline)
     last_layer = "proj_out"
     packing: ClassVar[None] = None
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.stand_ins import small_pipeline
 
 
 class Sd3Turbo:
@@ -23,6 +24,7 @@ class Sd3Turbo:
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusion3Pipeline
+    stand_in = classmethod(small_pipeline)
     last_layer = "proj_out"
     packing: ClassVar[None] = None
 

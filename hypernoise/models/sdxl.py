@@ -18,6 +18,7 @@ from hypernoise.models.protocol import (
     latent_side,
     stock_call,
 )
+from hypernoise.models.stand_ins import small_pipeline
 from hypernoise.transfers import on_device
 
 
@@ -31,6 +32,7 @@ class SdxlTurbo:
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusionXLPipeline
+    stand_in = classmethod(small_pipeline)
     last_layer = "conv_out"
     packing: ClassVar[None] = None
 

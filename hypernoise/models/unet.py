@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.stand_ins import small_pipeline
 from hypernoise.transfers import on_device
 
 
@@ -22,6 +23,7 @@ class SdTurbo:
     """
 
     pipeline_class: ClassVar[Any] = StableDiffusionPipeline
+    stand_in = classmethod(small_pipeline)
     last_layer = "conv_out"
     packing: ClassVar[None] = None
 

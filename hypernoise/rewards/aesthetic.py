@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from hypernoise.rewards.heads import linear_head
-from hypernoise.rewards.openclip import OpenClip
+from hypernoise.rewards.openclip import OpenClip, small_clip
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
+from hypernoise.weights.stand_ins import Shelf
 
 
 class Aesthetic:
@@ -50,6 +51,14 @@ class Aesthetic:
         fill(layers, {k.removeprefix("layers."): v for k, v in tensors.items()}, head)
         self.head = layers.to(device)
         self.preprocessing = Preprocessing(self.clip.size_px)
+
+    @classmethod
+    def stand_in(cls, shelf: Shelf, *, head: str, **given: Any) -> dict[str, Any]:
+        """As :func:`hypernoise.rewards.openclip.small_clip`, and a head as wide as its vectors."""
+        changed = small_clip(cls, shelf, **given)
+        layers = linear_head(changed["architecture"]["embed_dim"])
+        weights = {f"layers.{name}": value for name, value in layers.state_dict().items()}
+        return {**changed, "head": shelf.file(head, weights)}
 
     def encode(self, prompts: Sequence[str]) -> Features:
         return Features({}, tuple(prompts))

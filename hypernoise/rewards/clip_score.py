@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hypernoise.rewards.openclip import OpenClip
+from hypernoise.rewards.openclip import OpenClip, small_clip
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
 
@@ -22,6 +22,8 @@ class ClipScore:
 
     Args: as of :class:`hypernoise.rewards.hpsv2.HPSv2`.
     """
+
+    stand_in = classmethod(small_clip)
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hypernoise.rewards.openclip import OpenClip
+from hypernoise.rewards.openclip import OpenClip, small_clip
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
 
@@ -29,6 +29,8 @@ class HPSv2:
         device: torch device.
         name: what tables and messages call it.
     """
+
+    stand_in = classmethod(small_clip)
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ with cross-attention) is transformers' with other names.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from hypernoise.rewards.heads import linear_head
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
+from hypernoise.weights.stand_ins import Shelf, spread
 
 #: The original's own constants, by which scores are standardised.
 MEAN = 0.16717362830052426
@@ -46,6 +48,21 @@ TEXT: Mapping[str, Any] = {
     "layer_norm_eps": 1e-12,
 }
 
+#: Changes to both for a stand-in.
+SMALL_VISION: Mapping[str, Any] = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 32,
+}
+SMALL_TEXT: Mapping[str, Any] = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+
 #: Published name -> ours, applied in turn.
 _RENAMED = (
     (r"^blip\.text_encoder\.", "text."),
@@ -58,6 +75,19 @@ _RENAMED = (
     (r"^(vision\..*)\.attn\.proj\.", r"\1.self_attn.projection."),
     (r"^(vision\..*)\.norm([12])\.", r"\1.layer_norm\2."),
     (r"^mlp\.layers\.", "head."),
+)
+#: The way back, which a stand-in takes.
+_PUBLISHED = (
+    (r"^text\.", "blip.text_encoder."),
+    (r"\.self_attn\.qkv\.", ".attn.qkv."),
+    (r"^(vision\..*)\.self_attn\.projection\.", r"\1.attn.proj."),
+    (r"^(vision\..*)\.layer_norm([12])\.", r"\1.norm\2."),
+    (r"^vision\.encoder\.layers\.", "blip.visual_encoder.blocks."),
+    (r"^vision\.embeddings\.class_embedding$", "blip.visual_encoder.cls_token"),
+    (r"^vision\.embeddings\.position_embedding$", "blip.visual_encoder.pos_embed"),
+    (r"^vision\.embeddings\.patch_embedding\.", "blip.visual_encoder.patch_embed.proj."),
+    (r"^vision\.post_layernorm\.", "blip.visual_encoder.norm."),
+    (r"^head\.", "mlp.layers."),
 )
 #: Parts of BLIP's pretraining, and positions' numbers, that no score depends on.
 _UNUSED = re.compile(r"^blip\.(vision_proj|text_proj)\.|\.position_ids$")
@@ -102,6 +132,19 @@ class ImageReward:
         self.network.text.to(dtype)
         self.tokenizer = BertTokenizer(vocab=str(vocabulary_file))
         self.preprocessing = Preprocessing(vision_config["image_size"])
+
+    @classmethod
+    def stand_in(cls, shelf: Shelf, *, weights: str, vocabulary: str, **_: Any) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says, under the published names."""
+        words = small_vocabulary()
+        text = {**SMALL_TEXT, "vocab_size": len(words) + 2}
+        network = spread(_Network({**VISION, **SMALL_VISION}, {**TEXT, **text}))
+        return {
+            "weights": shelf.file(weights, published_names(network.state_dict())),
+            "vocabulary": shelf.file(vocabulary, "\n".join(words).encode()),
+            "vision": SMALL_VISION,
+            "text": text,
+        }
 
     def encode(self, prompts: Sequence[str]) -> Features:
         """Token ids and mask of prompts, 35 tokens each; what exceeds them is cut off."""
@@ -159,3 +202,20 @@ def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             name = re.sub(pattern, replacement, name)
         found[name] = value
     return found
+
+
+def published_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The other way round: our names as the publishers have them."""
+    found = {}
+    for name, value in tensors.items():
+        for pattern, replacement in _PUBLISHED:
+            name = re.sub(pattern, replacement, name)
+        found[name] = value
+    return found
+
+
+def small_vocabulary() -> list[str]:
+    """Lines of a ``vocab.txt`` of BERT's that spells every word in letters, but yes and no."""
+    signs = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    pieces = [f"##{sign}" for sign in string.ascii_lowercase + string.digits]
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs, *pieces, "yes", "no"]

@@ -13,9 +13,28 @@ from torch.nn.functional import normalize
 
 from hypernoise.errors import check_choice
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
+from hypernoise.weights.stand_ins import Shelf
 
 #: In place of a checkpoint.
 RANDOM = "random"
+#: A stand-in's constructor arguments, with the real vocabulary and length of texts.
+_SMALL: Mapping[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {
+        "image_size": 32,
+        "layers": 2,
+        "width": 64,
+        "head_width": 64,
+        "patch_size": 16,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 32,
+        "heads": 2,
+        "layers": 2,
+    },
+}
 
 
 class OpenClip:
@@ -76,6 +95,21 @@ class OpenClip:
         """Unit vectors [B, D] of normalised pixels [B, 3, size_px, size_px]."""
         dtype = self.network.token_embedding.weight.dtype
         return normalize(self.network.encode_image(pixels.to(dtype)).float(), dim=-1)
+
+
+def small_clip(
+    kind: Any, /, shelf: Shelf, *, weights: str, architecture: str | Mapping[str, Any], **_: Any
+) -> dict[str, Any]:
+    """A small CLIP on a shelf, as :class:`hypernoise.weights.stand_ins.HasStandIn` says; of random
+    weights the architecture alone."""
+    # OpenAI's activation goes with the name, and has to be told of a mapping.
+    small = {**_SMALL, "quick_gelu": "quickgelu" in str(architecture)}
+    if weights == RANDOM:
+        return {"architecture": small}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network: Any = open_clip.CLIP(**small)
+    return {"architecture": small, "weights": shelf.file(weights, network.state_dict())}
 
 
 def configuration(architecture: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from transformers import CLIPConfig, CLIPModel
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
+from hypernoise.weights.stand_ins import Shelf
 
 #: ``config.json`` of PickScore_v1, where it departs from transformers' defaults.
 VIT_H_14: Mapping[str, Any] = {
@@ -35,6 +36,26 @@ VIT_H_14: Mapping[str, Any] = {
         "num_attention_heads": 16,
         "num_hidden_layers": 32,
         "patch_size": 14,
+        "hidden_act": "gelu",
+    },
+}
+#: A stand-in's.
+_SMALL: Mapping[str, Any] = {
+    "projection_dim": 32,
+    "text_config": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+        "hidden_act": "gelu",
+    },
+    "vision_config": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+        "image_size": 32,
+        "patch_size": 16,
         "hidden_act": "gelu",
     },
 }
@@ -74,6 +95,13 @@ class PickScore:
         self.scale = float(network.logit_scale.exp())
         size_px = config.vision_config.image_size
         self.preprocessing = Preprocessing(size_px, resizes="rgb", offset="down")
+
+    @classmethod
+    def stand_in(cls, shelf: Shelf, *, weights: str, **_: Any) -> dict[str, Any]:
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says."""
+        config: Any = CLIPConfig(**_SMALL)
+        network = CLIPModel(config)
+        return {"architecture": _SMALL, "weights": shelf.file(weights, network.state_dict())}
 
     def encode(self, prompts: Sequence[str]) -> Features:
         tokens = self.tokenizer(list(prompts)).to(self.network.device)

@@ -9,7 +9,9 @@ say so instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -57,16 +59,32 @@ SOURCE_COLUMN = "source"
 MEASURED, PRINTED = "measured", "published"
 _KEY = ("model", "method", "steps")
 _ADDED = ("published", "difference", "published_within")
+#: What a rehearsal's images are of.
+REHEARSAL = "REHEARSAL"
+_hidden = ContextVar("hidden", default=False)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Nothing is compared with a printed number: for images of stand-ins."""
+    before = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(before)
+
+
+def results() -> pd.DataFrame:
+    """Every printed number, in its printed names and units: the columns of ``results.csv``."""
+    return _results().iloc[:0] if _hidden.get() else _results()
 
 
 @cache
-def results() -> pd.DataFrame:
-    """Every printed number, in its printed names and units: the columns of ``results.csv``."""
+def _results() -> pd.DataFrame:
     with (resources.files(__name__) / "results.csv").open(encoding="utf-8") as lines:
         return pd.read_csv(lines).astype(dict.fromkeys(("steps", "nfe", "lora_rank"), "Int64"))
 
 
-@cache
 def hyperparameters(name: str) -> dict[tuple[str, str], dict[str, Any]]:
     """(our model, our training's method) -> what a printed table says of it, by the names of
     ``hyperparameters.csv``, and the ``images`` that follow.
@@ -76,6 +94,8 @@ def hyperparameters(name: str) -> dict[tuple[str, str], dict[str, Any]]:
     """
     if name not in HYPERPARAMETERS:
         raise unknown("table of hyper-parameters", name, HYPERPARAMETERS)
+    if _hidden.get():
+        return {}
     with (resources.files(__name__) / "hyperparameters.csv").open(encoding="utf-8") as lines:
         rows = pd.read_csv(lines).query("experiment == @HYPERPARAMETERS[@name]").to_dict("records")
     ours = {printed: model for model, printed in MODELS.items()}
@@ -90,6 +110,8 @@ def hyperparameters(name: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 def world(benchmark: str) -> str:
     """``"paper"`` for the paper's own benchmarks, else the benchmark's name: another world."""
+    if _hidden.get():
+        return REHEARSAL
     return "paper" if benchmark in BENCHMARKS.values() else benchmark
 
 
@@ -215,7 +237,7 @@ def finished(
         departures: where prompts, images or models are not those of the printed numbers; with any,
             the images are of another world, whatever their benchmark is called.
     """
-    if departures:
+    if departures and not _hidden.get():  # a rehearsal departs in everything, and says so
         sentence = f"Not compared with published numbers: {'; '.join(departures)}."
         notes, name = [*notes, sentence], ""
         if WORLD.name in table:

@@ -1,0 +1,96 @@
+"""``python -m harness rehearse``: a config's own run, from its downloads to its last table, in
+minutes and without a single download.
+
+The rehearsal has a folder of its own: stand-ins in caches, component files that declare them, a
+derived config, and results. Snakemake runs in it as it would for the real thing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from harness.base.errors import SpecError
+from harness.build import data_files
+from harness.experiment.checks import check, check_tables
+from harness.experiment.component_files import declared
+from harness.experiment.config import extended, read
+from harness.experiment.plan import Experiment
+from harness.experiment.providers import Table
+from harness.experiment.workflow import load_yaml
+from harness.rehearsal import account, replacements
+from harness.rehearsal.small_config import small
+from hypernoise.weights.stand_ins import Shelf
+
+_CONFIG = "rehearsal.yaml"
+_COPIED = ("workflows/rules", "workflows/profiles", "workflows/report", "profiles")
+#: The packages, and with them the embedded world's weights, which are declared by their paths.
+_LINKED = ("harness", "hypernoise")
+
+
+def run(
+    configfile: Path,
+    tables: Sequence[str],
+    models: Sequence[str],
+    out: Path,
+    cores: int,
+    components: Path,
+) -> int:
+    """Rehearse a config; returns Snakemake's exit code.
+
+    Args:
+        configfile: any config.
+        tables, models: only these of the config's, if any are named.
+        out: the rehearsal's folder, which is made; one of an earlier rehearsal is gone on with.
+        cores: for Snakemake.
+        components: folder of the component files.
+
+    Raises:
+        SpecError: the config is faulty, ``out`` is another folder, or a component has no stand-in.
+    """
+    started = time.monotonic()
+    if out.exists() and not (out / _CONFIG).is_file() and any(out.iterdir()):
+        raise SpecError(f"{out} is there, and is no rehearsal's folder: name another as --out")
+    content = extended(load_yaml(configfile), configfile.parent, load_yaml)
+    read(content, str(configfile))
+    registry = declared(components)
+    content = small(content, registry, tables, models)
+    experiment = Experiment(read(content, str(configfile)), registry, str(configfile))
+    check(experiment)
+    check_tables(experiment)
+    asked = [Table(experiment, table) for table in experiment.asked()]
+    names = experiment.needed({name for table in asked for name in table.spec.sets})
+    is_compared = any("pairs" in table.parameters for table in asked)
+    similarities = content.get("similarities", {}) if is_compared else {}
+    shelf = Shelf(out / "caches")
+    print(f"Making stand-ins in {out}...", file=sys.stderr)
+    found = replacements.replaced(registry, names, similarities, shelf)
+    replacements.shrink(experiment)
+    replacements.write(registry, out / "workflows")
+    replacements.lay_data(out / "data")
+    for name in _COPIED:
+        shutil.copytree(name, out / name, dirs_exist_ok=True)
+    shutil.copy("Snakefile", out)
+    for name in _LINKED:
+        if not (out / name).exists():
+            (out / name).symlink_to(Path(name).absolute())
+    # JSON knows no tuples and no second mention of the same list.
+    text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
+    (out / _CONFIG).write_text(text, encoding="utf-8")
+    environment = {**os.environ, **shelf.environment, data_files.STAND_INS: "1"}
+    environment[data_files.VARIABLE] = str((out / "data").absolute())
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", _CONFIG]
+    code = subprocess.run(command, cwd=out, env=environment, check=False).returncode
+    seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(account.told(out, found, code, seconds, peak))
+    return code

@@ -1,0 +1,67 @@
+"""Stand-ins of generators: the published classes and files, narrow and with few layers.
+
+By pipeline, ``stand_ins.json`` says what of each component is smaller than in
+``architectures.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+
+from hypernoise.models.loading import RANDOM
+from hypernoise.models.random_weights import build, parts_of
+from hypernoise.weights.stand_ins import SHARD, Shelf, commit_of
+
+#: Of all stand-ins: four latents a side for SANA's autoencoder, which shrinks images 32 times.
+SIZE_PX = 128
+_FILE = "stand_ins.json"
+
+
+@cache
+def changes() -> dict[str, dict[str, dict[str, Any]]]:
+    """Pipeline class -> component -> fields of the architecture that are smaller."""
+    text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
+    known: dict[str, dict[str, dict[str, Any]]] = json.loads(text)
+    return known
+
+
+def small_pipeline(
+    family: Any,
+    /,
+    shelf: Shelf,
+    *,
+    weights: str = "",
+    revision: str = "",
+    architecture: str = "",
+    variant: str = "",
+    **_: Any,
+) -> dict[str, Any]:
+    """Lay a pipeline of a family onto a shelf; a ``stand_in`` of families with one repository.
+
+    Raises:
+        ValueError: the architecture is not declared or unknown, or its pipeline has no entry in
+            ``stand_ins.json``.
+    """
+    if not architecture:
+        raise ValueError(f"{weights}: a stand-in is made of its declaration's `architecture`")
+    kind = family.pipeline_class
+    if kind.__name__ not in changes():
+        raise ValueError(f"{_FILE} says nothing of {kind.__name__}: add what shall be smaller")
+    smaller = changes()[kind.__name__]
+    parts = {
+        name: {**part, **smaller[name]} if name in smaller else part
+        for name, part in parts_of(architecture).items()
+    }
+    if weights == RANDOM:
+        # Without files there is nothing that could name a smaller network.
+        weights = f"random/{architecture}"
+    commit = commit_of(weights, revision)
+    pipeline = build(kind, parts, torch.bfloat16, "cpu")
+    folder = shelf.repository(weights, commit)
+    pipeline.save_pretrained(folder, variant=variant or None, max_shard_size=SHARD)
+    return {"weights": weights, "revision": commit, "architecture": "", "size_px": SIZE_PX}
