@@ -21,6 +21,7 @@ import yaml
 
 from harness.base.errors import SpecError
 from harness.build import data_files
+from harness.cli import plan
 from harness.experiment.checks import check, check_tables
 from harness.experiment.component_files import declared
 from harness.experiment.config import extended, read
@@ -93,4 +94,5 @@ def run(
     seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(account.told(out, found, code, seconds, peak))
+    print("", *plan.lines(configfile), sep="\n")
     return code

@@ -103,8 +103,7 @@ class Table:
         found = {n: PROVIDERS[n](self) for n in wanted if n not in self.spec.arguments}
         given = {name: value for name, value in found.items() if value is not None}
         spec = replace(self.spec, arguments={**given, **self.spec.arguments})
-        is_rehearsal = self.experiment.config.rehearsal
-        return TableJob(table=spec, inputs=inputs, out=self.stem, rehearsal=is_rehearsal)
+        return TableJob(spec, inputs, self.stem, rehearsal=self.experiment.config.rehearsal)
 
     @property
     def stem(self) -> str:

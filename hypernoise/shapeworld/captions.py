@@ -154,19 +154,16 @@ def _split(task: str) -> dict[str, list[list[Caption]]]:
             subject = wordings[meaning][0].subjects[0]
             own[COUNTING[subject.shape][subject.count]].append(meaning)
     else:
-        own = _cut(ordered, *HELD_OUT[task])
+        n_validation, n_evaluation = HELD_OUT[task]
+        cut = n_evaluation + n_validation
+        n_reward = int((len(ordered) - cut) * _REWARD_SHARE)
+        own = {
+            "evaluation": ordered[:n_evaluation],
+            "validation": ordered[n_evaluation:cut],
+            "reward": ordered[cut : cut + n_reward],
+            "train": ordered[cut + n_reward :],
+        }
     return {split: [wordings[meaning] for meaning in meanings] for split, meanings in own.items()}
-
-
-def _cut(meanings: list[str], n_validation: int, n_evaluation: int) -> dict[str, list[str]]:
-    cut = n_evaluation + n_validation
-    n_reward = int((len(meanings) - cut) * _REWARD_SHARE)
-    return {
-        "evaluation": meanings[:n_evaluation],
-        "validation": meanings[n_evaluation:cut],
-        "reward": meanings[cut : cut + n_reward],
-        "train": meanings[cut + n_reward :],
-    }
 
 
 def _hash(text: str) -> str:

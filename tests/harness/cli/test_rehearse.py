@@ -81,6 +81,7 @@ def test_the_account_says_what_ran_and_what_was_replaced(rehearsed: Rehearsed) -
         "model sd_turbo: stabilityai/sd-turbo",
         "facebook/mask2former-swin-small-coco-instance",
         "What only the real run can show",
+        "## Jobs and GPU hours",
     ):
         assert part in said
 

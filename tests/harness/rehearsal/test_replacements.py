@@ -107,7 +107,11 @@ def test_a_stand_in_of_a_data_file_counts_in_a_rehearsal_only(
         data_files.locate("abc6k/ABC-6K.txt")
 
 
-def test_a_rehearsed_benchmark_passes_the_check_of_the_real_one(tmp_path: Path) -> None:
+def test_a_rehearsed_benchmark_passes_the_check_of_the_real_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry = declared(REPOSITORY / "workflows")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
     replacements.replaced(registry, {"dpg_bench"}, {}, Shelf(tmp_path))
     check_benchmark(registry.benchmarks["dpg_bench"])
