@@ -30,6 +30,7 @@ from harness.benchmarks.seen_images import (
     gathered,
 )
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
+from harness.experiment.publishers import Publisher, publishers
 from hypernoise.images import to_uint8
 from hypernoise.methods.llm import Endpoint
 from hypernoise.weights.hub import check_commit, check_network
@@ -90,13 +91,14 @@ class Vlm:
     def stand_in(
         cls, shelf: Shelf, *, weights: str, revision: str = "", **_: Any
     ) -> dict[str, Any]:
-        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says: a LLaVA, whatever it stands
-        for, since no declaration says which of the kind it is."""
+        """As :class:`hypernoise.weights.stand_ins.HasStandIn` says, of the family that is known of
+        the repository; a LLaVA where none is, since no declaration names it."""
         # Lazy import: whoever asks a real model needs none of it.
         from harness.benchmarks.small_vlm import lay_small
 
         commit = commit_of(weights, revision)
-        lay_small(shelf.repository(weights, commit))
+        family = publishers().get(weights, Publisher()).model_type
+        lay_small(shelf.repository(weights, commit), family)
         return {"revision": commit}
 
     def yes_probability(self, images: Images, questions: Sequence[Sequence[str]]) -> Probabilities:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from harness.base.errors import SpecError
@@ -28,11 +29,14 @@ from harness.experiment.config import extended, read
 from harness.experiment.plan import Experiment
 from harness.experiment.providers import Table
 from harness.experiment.workflow import load_yaml
-from harness.rehearsal import account, replacements
+from harness.rehearsal import account, replacements, verdicts
 from harness.rehearsal.small_config import small
+from harness.results import provenance
 from hypernoise.weights.stand_ins import Shelf
 
 _CONFIG = "rehearsal.yaml"
+#: What it leaves beside its results.
+_ACCOUNT, _VERDICTS, _MACHINE = "account.md", "checks.csv", "provenance.json"
 _COPIED = ("workflows/rules", "workflows/profiles", "workflows/report", "profiles")
 #: The packages, and with them the embedded world's weights, which are declared by their paths.
 _LINKED = ("harness", "hypernoise")
@@ -46,7 +50,10 @@ def run(
     cores: int,
     components: Path,
 ) -> int:
-    """Rehearse a config; returns Snakemake's exit code.
+    """Rehearse a config; returns Snakemake's exit code, or 1 where a check failed after it.
+
+    In ``out`` it leaves ``account.md``, ``checks.csv`` with a verdict for each check, and
+    ``provenance.json`` with versions and hardware.
 
     Args:
         configfile: any config.
@@ -68,7 +75,8 @@ def run(
     experiment = Experiment(read(content, str(configfile)), registry, str(configfile))
     check(experiment)
     check_tables(experiment)
-    asked = [Table(experiment, table) for table in experiment.asked()]
+    each = [(table, model) for table in experiment.asked() for model in experiment.each_of(table)]
+    asked = [Table(experiment, table, model) for table, model in each]
     names = experiment.needed({name for table in asked for name in table.spec.sets})
     is_compared = any("pairs" in table.parameters for table in asked)
     similarities = content.get("similarities", {}) if is_compared else {}
@@ -93,6 +101,11 @@ def run(
     code = subprocess.run(command, cwd=out, env=environment, check=False).returncode
     seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(account.told(out, found, code, seconds, peak))
-    print("", *plan.lines(configfile), sep="\n")
-    return code
+    held = verdicts.verdicts(out, [table.stem for table in asked], code, environment)
+    lines = [*account.told(out, found, held, seconds, peak), "", *plan.lines(configfile)]
+    print(*lines, sep="\n")
+    (out / _ACCOUNT).write_text("\n".join([*lines, ""]), encoding="utf-8")
+    pd.DataFrame(held).to_csv(out / _VERDICTS, index=False)
+    facts = json.loads(provenance.collect("rehearsal", {"configfile": str(configfile)}))
+    (out / _MACHINE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return code or int(not all(verdict.passed for verdict in held))

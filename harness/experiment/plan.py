@@ -264,6 +264,10 @@ class Experiment:
         names, tables = set(self.config.tables), self.registry.tables.values()
         return [table for table in tables if {table.name, table.group} & names]
 
+    def each_of(self, table: TableSpec) -> Sequence[str]:
+        """The models that there is one each of a table for; one empty name if it is of all."""
+        return self.config.models if table.per_model else ("",)
+
     def needed(self, names: Iterable[str]) -> set[str]:
         """Names of the components that some sets need, parts of rewards among them."""
         found = {self.config.timing.benchmark}

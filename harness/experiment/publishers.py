@@ -35,6 +35,7 @@ class Publisher:
     commit: str = ""
     licence: str = ""
     gated: bool | None = None
+    model_type: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     unsized: tuple[str, ...] = ()
     unconfirmed: tuple[str, ...] = ()

@@ -166,8 +166,8 @@ class Rules:
         ]
 
     def _files(self, table: TableSpec) -> list[str]:
-        models = self.experiment.config.models if table.per_model else ("",)
-        return [file.format(model=model) for model in models for file in outputs(table).values()]
+        each = self.experiment.each_of(table)
+        return [file.format(model=model) for model in each for file in outputs(table).values()]
 
     def tables(self) -> dict[str, TableSpec]:
         """Rule -> the table that it makes: the declared ones, and one of scores for each image set

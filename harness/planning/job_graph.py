@@ -39,8 +39,8 @@ class JobGraph:
         self.needs: dict[Job, tuple[Job, ...]] = {}
         self.tables: dict[str, list[Job]] = {}
         for spec in wanted_tables(experiment):
-            models = experiment.config.models if spec.per_model else ("",)
-            last = [self._add_table(Table(experiment, spec, model)) for model in models]
+            each = experiment.each_of(spec)
+            last = [self._add_table(Table(experiment, spec, model)) for model in each]
             self.tables[spec.name] = list(self._closed(last))
 
     def run_of(self, job: Job) -> Run:

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as parquet  # type: ignore[import-untyped]
 
 from harness.rehearsal.replacements import Replacement
+from harness.rehearsal.verdicts import Verdict
 
 #: Kind of work -> the frames that hold a row for each of it.
 _FRAMES = {
@@ -32,36 +33,39 @@ _EAGER = "compiled networks: everything ran as `eager`"
 
 
 def told(
-    out: Path, found: Sequence[Replacement], code: int, seconds: float, peak_bytes: float
-) -> str:
-    """The account.
+    out: Path,
+    found: Sequence[Replacement],
+    held: Sequence[Verdict],
+    seconds: float,
+    peak_bytes: float,
+) -> list[str]:
+    """The account, in lines.
 
     Args:
         out: the rehearsal's folder.
         found: what was replaced.
-        code: Snakemake's exit code.
+        held: the verdicts.
         seconds: it took, stand-ins included.
         peak_bytes: of its largest process.
     """
-    how = "ran to its end" if not code else f"FAILED (Snakemake's exit code {code})"
     work = {what: _rows(out, pattern) for what, pattern in _FRAMES.items()}
     trained = [pd.read_parquet(file) for file in out.glob("results/training/**/steps.parquet")]
     n_steps = sum(frame.query("kind == 'train'")["step"].nunique() for frame in trained)
     work |= {"networks": len(trained), "steps of training": n_steps}
     made = {what: len(list(out.glob(pattern))) for what, pattern in _PRODUCTS.items()}
     counted = ", ".join(f"{n} {what}" for what, n in {**work, **made}.items() if n)
-    lines = [
-        f"The rehearsal in {out} {how}: {seconds / 60:.1f} minutes, "
-        f"{peak_bytes / 2**30:.1f} GiB in its largest process.",
+    without = (_EAGER,) if shutil.which("nvidia-smi") else (_EAGER, _NO_GPU)
+    return [
+        f"The rehearsal in {out} took {seconds / 60:.1f} minutes and {peak_bytes / 2**30:.1f} GiB "
+        "in its largest process.",
+        *map(str, held),
         f"What ran: {counted or 'nothing'}.",
         "What was replaced by small random weights of the same classes and files:",
+        *(f"  {part}: {', '.join(of)} (other: {', '.join(now)})" for part, of, now in found),
+        "  every published list of prompts: a few of our own",
+        "What only the real run can show:",
+        *(f"  {what}" for what in (*_REAL_ONLY, *without)),
     ]
-    for component, places, changed in found:
-        lines.append(f"  {component}: {', '.join(places)} (other: {', '.join(changed)})")
-    lines.append("  every published list of prompts: a few of our own")
-    lines.append("What only the real run can show:")
-    without = (_EAGER,) if shutil.which("nvidia-smi") else (_EAGER, _NO_GPU)
-    return "\n".join([*lines, *(f"  {what}" for what in (*_REAL_ONLY, *without))])
 
 
 def _rows(out: Path, pattern: str) -> int:

@@ -42,6 +42,7 @@ from harness.benchmarks.protocol import Images
 from harness.benchmarks.seen_images import can_reuse, encoded, gathered
 from harness.benchmarks.surface_forms import distinct, matching_probability, surface_forms
 from harness.benchmarks.vlm import Vlm, VlmEndpoint
+from hypernoise.weights.stand_ins import Shelf
 
 WORDS = (
     "<pad> <unk> <image> USER: ASSISTANT: a red cat? bench? Answer in one word. yes no Yes No two"
@@ -195,6 +196,28 @@ def test_each_image_is_encoded_once_for_all_its_questions(
     assert sum(encoded[2:]) == sum(map(len, asked))
     for those, others in zip(once, again, strict=True):
         assert those == pytest.approx(others, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2_5_VLForConditionalGeneration"),
+        ("Qwen/Qwen3-VL-8B-Instruct", "Qwen3VLForConditionalGeneration"),
+        ("some/other-model", "LlavaForConditionalGeneration"),
+    ],
+)
+def test_a_stand_in_is_of_the_family_that_it_stands_for(
+    weights: str, expected: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    shelf = Shelf(tmp_path)
+    made = Vlm.stand_in(shelf, weights=weights)
+    small = Vlm(str(shelf.repository(weights, made["revision"])))
+    found = small.yes_probability(images(2), [["a cat?", "a red dog?"], ["a cat?"]])
+    assert type(small._network).__name__ == expected
+    assert [len(those) for those in found] == [2, 1]
+    assert len({*found[0], *found[1]}) == 3
+    assert all(0 < share < 1 for those in found for share in those)
 
 
 def qwen() -> tuple[Any, dict[str, Any]]:

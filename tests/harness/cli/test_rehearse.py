@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 from paths import REPOSITORY
 
@@ -75,7 +77,7 @@ def test_no_published_number_stands_in_a_rehearsals_table(rehearsed: Rehearsed) 
 def test_the_account_says_what_ran_and_what_was_replaced(rehearsed: Rehearsed) -> None:
     said = rehearsed.account
     for part in (
-        "ran to its end",
+        "passed: the workflow ran to its end",
         "144 images",
         "4 steps of training",
         "model sd_turbo: stabilityai/sd-turbo",
@@ -84,6 +86,12 @@ def test_the_account_says_what_ran_and_what_was_replaced(rehearsed: Rehearsed) -
         "## Jobs and GPU hours",
     ):
         assert part in said
+    assert (rehearsed.folder / "account.md").read_text(encoding="utf-8") in said
+    checks = pd.read_csv(rehearsed.folder / "checks.csv")
+    assert len(checks) == 7
+    assert checks["passed"].all()
+    machine = json.loads((rehearsed.folder / "provenance.json").read_text(encoding="utf-8"))
+    assert machine["packages"]["torch"] == torch.__version__
 
 
 def test_a_rehearsal_has_the_real_ones_declarations_but_for_what_was_replaced(
