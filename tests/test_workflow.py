@@ -132,6 +132,17 @@ def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> N
     assert "table1" not in planned
 
 
+def test_methods_at_equal_seconds_are_a_target_of_its_own(folder: Path) -> None:
+    done = snakemake(folder, "--dry-run", "--cores", "2", "equal_seconds")
+    assert done.returncode == 0, said(done)
+    planned = counts(done)
+    methods = SHIPPED["image_sets"]["equal_seconds"]["methods"]
+    # All amounts of work share the noise network's training.
+    assert planned["train"] == 6
+    assert planned["generate"] == 3 * len(methods)
+    assert planned["equal_seconds_table"] == planned["equal_seconds_curve"] == 1
+
+
 def test_controls_add_networks_for_another_reward_and_their_images(folder: Path) -> None:
     done = snakemake(folder, "--dry-run", "--cores", "2", "controls")
     assert done.returncode == 0, said(done)

@@ -64,9 +64,9 @@ def explained(
             *_given(configfile, "arguments", dict(experiment.arguments(method, model, reward))),
         ],
     }
-    if of_method.search:
-        after = dict(experiment.arguments(of_method.search, model, reward))
-        found[f"then {of_method.search}"] = list(_given(configfile, "arguments", after))
+    if search := experiment.search_of(method):
+        after = dict(experiment.arguments(search, model, reward))
+        found[f"then {search}"] = list(_given(configfile, "arguments", after))
     found[f"reward {reward} ({of_reward.target})"] = list(_declared(of_reward))
     if of_method.trains:
         training = experiment.training(model, reward, method)

@@ -19,6 +19,7 @@ class Parts(NamedTuple):
 
     arguments: dict[str, Any]
     options: dict[str, Any]
+    search: dict[str, Any]
     checkpoint: int | None
 
 
@@ -33,22 +34,38 @@ def declared_method(registry: Registry, text: str, file: str = "") -> MethodSpec
 
 
 def parts(registry: Registry, text: str, file: str = "") -> Parts:
-    """A variant's arguments, told apart: of the method itself, or of its training.
+    """A variant's arguments, told apart: of the method itself, of its training, or of the search
+    that goes on from its noise, in this order where several have one of such a name.
 
     Raises:
-        SpecError: neither of the two has an argument of such a name, or one is of a wrong type.
+        SpecError: none of them has an argument of such a name, or one is of a wrong type.
     """
     spec, given = declared_method(registry, text, file), dict(Variant.parse(text).arguments)
-    signature = signature_of(spec.target, spec.file)
-    own = set(signature.parameters) if signature else set()
+    own = _names(spec)
     known = set(KINDS[spec.trains].options.model_fields) if spec.trains else set()
+    searched = _names(registry.methods[spec.search]) if spec.search in registry.methods else set()
     checkpoint = given.pop(CHECKPOINT, None) if spec.trains else None
     options = {key: value for key, value in given.items() if key in known - own}
-    arguments = {key: value for key, value in given.items() if key not in options}
-    where, valid = f"method {text!r}", known | ({CHECKPOINT} if spec.trains else set())
+    search = {key: value for key, value in given.items() if key in searched - known - own}
+    arguments = {key: given[key] for key in given if key not in {**options, **search}}
+    where, valid = f"method {text!r}", known | searched | ({CHECKPOINT} if spec.trains else set())
     what = f"argument of {where}:"
     check_call(spec.target, arguments, file=file, what=what, where=where, valid=valid)
-    return Parts(arguments, options, checkpoint)
+    if search:
+        target = registry.methods[spec.search].target
+        check_call(target, search, file=file, what=what, where=where)
+    return Parts(arguments, options, search, checkpoint)
+
+
+def search_of(registry: Registry, text: str, file: str = "") -> str:
+    """The search that goes on from a method's noise, as a variant; empty if none does."""
+    search = declared_method(registry, text, file).search
+    return search and str(Variant(search, parts(registry, text, file).search))
+
+
+def _names(spec: MethodSpec) -> set[str]:
+    signature = signature_of(spec.target, spec.file)
+    return set(signature.parameters) if signature else set()
 
 
 def method_variant(registry: Registry, text: str, file: str = "") -> MethodSpec:
@@ -58,7 +75,8 @@ def method_variant(registry: Registry, text: str, file: str = "") -> MethodSpec:
         SpecError: as :func:`parts`.
     """
     spec, own = declared_method(registry, text, file), parts(registry, text, file)
-    searcher = registry.methods[spec.search] if spec.search else None
+    search = search_of(registry, text, file)
+    searcher = method_variant(registry, search, file) if search else None
     arguments = {**spec.arguments, **own.arguments}
     changed = with_checkpoint(own.checkpoint)
     name = str(Variant.parse(text))

@@ -23,7 +23,13 @@ from harness.experiment.components import (
 from harness.experiment.config import MAIN, SEED, Called, Config, ImageSet, Timing
 from harness.experiment.identity import speed_arguments
 from harness.experiment.layers import Given, layered
-from harness.experiment.methods import Parts, declared_method, parts, with_checkpoint
+from harness.experiment.methods import (
+    Parts,
+    declared_method,
+    parts,
+    search_of,
+    with_checkpoint,
+)
 from harness.experiment.variants import Variant
 from hypernoise.training.kinds import KINDS
 
@@ -66,11 +72,16 @@ class Experiment:
         """A variant's arguments, told apart (:func:`harness.experiment.methods.parts`)."""
         return parts(self.registry, method, self.file)
 
+    def search_of(self, method: str) -> str:
+        """The search that goes on from a method's noise, as a variant; empty if none does."""
+        return search_of(self.registry, method, self.file)
+
     def method(self, method: str, model: str = "", reward: str = "") -> MethodSpec:
         """A method with its arguments for a model and a reward; its text is its name."""
         spec = self.declared(method)
         arguments = {name: given.value for name, given in self.arguments(method, model, reward)}
-        searcher = self.method(spec.search, model, reward) if spec.search else None
+        search = self.search_of(method)
+        searcher = self.method(search, model, reward) if search else None
         changed = with_checkpoint(self.parts(method).checkpoint)
         changed["training_seed"] = self.training_seed(model, reward, method)
         name = self.shown_as(method)

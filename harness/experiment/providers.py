@@ -262,7 +262,7 @@ def legend(table: Table) -> dict[str, str]:
 def starts(table: Table) -> dict[str, str]:
     """Of a set's methods, those that start a search of the set warm -> that search."""
     methods = table.first.methods
-    pairs = {method: table.experiment.declared(method).search for method in methods}
+    pairs = {method: table.experiment.search_of(method) for method in methods}
     return {warm: cold for warm, cold in pairs.items() if cold in methods}
 
 

@@ -41,8 +41,9 @@ This page is made of the classes in `harness/experiment/config.py` and
 complete config files with.
 
 A method is its name, or a variant of it: `reno:learning_rate=0.3`, `hypernoise:rank=8,alpha=16`,
-`lora_finetune_final:checkpoint=40`. Arguments are those of the method, options of its training, or
-`checkpoint`, an optimizer step. In a list in brackets, a variant with a comma in it needs quotes.
+`lora_finetune_final:checkpoint=40`. Arguments are those of the method, options of its training,
+arguments of the search that it goes on with (`hypernoise_reno:iterations=5`), or `checkpoint`, an
+optimizer step. In a list in brackets, a variant with a comma in it needs quotes.
 """
 
 

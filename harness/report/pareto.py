@@ -14,6 +14,7 @@ from harness.analysis.call_times import GENERATION_MS
 from harness.analysis.gains import CORRECT, TRAIN, metrics_of, stem_of
 from harness.analysis.regularisation import Settings, regularisation
 from harness.analysis.tables import methods as methods_table
+from harness.experiment.variants import Variant
 from harness.report.figure_style import (
     Look,
     draw_legend,
@@ -25,6 +26,7 @@ from harness.report.figure_style import (
 )
 
 _NOISE, _FINETUNE = "hypernoise", "lora_finetune"
+_TIMES = "times_base"
 
 
 def pareto(
@@ -90,20 +92,55 @@ def pareto_methods(
     return figure
 
 
+def equal_seconds_curve(
+    scores: pd.DataFrame,
+    images: pd.DataFrame,
+    timings: pd.DataFrame,
+    *,
+    models: Sequence[str] | None = None,
+    baseline: str = "base",
+    batch_size: int | None = None,
+    metric: str = CORRECT,
+    judges: Sequence[str] | None = None,
+) -> Figure:
+    """The benchmark, and the reward of the first judge, against time in times the base's.
+
+    A line joins the amounts of work of a method. Arguments and errors as for
+    :func:`harness.analysis.equal_seconds.equal_seconds`.
+    """
+    table = methods_table(
+        scores, images, timings, models=models, baseline=baseline, batch_size=batch_size,
+        metric=metric, judges=judges,
+    )  # fmt: skip
+    base = table[table["method"] == baseline].set_index("model")[GENERATION_MS]
+    table[_TIMES] = table[GENERATION_MS] / table["model"].map(base)
+    table["method"] = [Variant.parse(method).name for method in table["method"]]
+    drawn = list(dict.fromkeys(table["method"]))
+    with figure_style():
+        size = {"width": 2.9, "height": 2.4}
+        labels = _qualities(scores, metric, judges)
+        figure = _against_time(table, labels, drawn, size, _TIMES, "time, in times the base's")
+        draw_legend(figure, drawn)
+    return figure
+
+
 def _against_time(
-    table: pd.DataFrame, labels: Mapping[str, str], methods: Sequence[str], size: Mapping[str, Any]
+    table: pd.DataFrame,
+    labels: Mapping[str, str],
+    methods: Sequence[str],
+    size: Mapping[str, Any],
+    x: str = GENERATION_MS,
+    x_label: str = "generation, ms per image (log scale)",
 ) -> Figure:
     def draw(panel: Axes, model: str, y: str) -> None:
         panel.set_xscale("log")
         for method in methods:
             points = table[(table["model"] == model) & (table["method"] == method)]
-            points = points.sort_values(GENERATION_MS)
-            draw_points(panel, points, GENERATION_MS, y, look_of(method, methods))
+            draw_points(panel, points.sort_values(x), x, y, look_of(method, methods))
         panel.margins(x=0.15, y=0.1)
         plain_log_ticks(panel)
 
-    models, x_label = list(dict.fromkeys(table["model"])), "generation, ms per image (log scale)"
-    return panels_of_models(models, labels, x_label, draw, **size)
+    return panels_of_models(list(dict.fromkeys(table["model"])), labels, x_label, draw, **size)
 
 
 def _qualities(scores: pd.DataFrame, metric: str, judges: Sequence[str] | None) -> dict[str, str]:

@@ -202,6 +202,22 @@ def test_a_warm_search_has_the_settings_of_the_cold_one(registry: Registry) -> N
     assert from_json(to_json(job), type(job)) == job
 
 
+def test_a_warm_searchs_variant_may_name_the_searchs_arguments(registry: Registry) -> None:
+    registry.add_method("hypernoise_reno", search="reno", **WARM)
+    made = experiment(registry, arguments={"reno": {"iterations": 3, "learning_rate": 0.5}})
+    warm = made.method("hypernoise_reno:iterations=7,merged=true", "tiny_sd")
+    assert warm.arguments == {"merged": True}
+    assert warm.searcher == made.method("reno:iterations=7", "tiny_sd")
+    assert warm.searcher.arguments == {"iterations": 7, "learning_rate": 0.5}
+    # The search has no part in the training.
+    text = "hypernoise_reno:iterations=7"
+    assert made.training("tiny_sd", "matcher", text) == "hypernoise"
+    with pytest.raises(SpecError, match=r"unknown argument of method .*'iteration'.*'iterations'"):
+        made.parts("hypernoise_reno:iteration=7")
+    with pytest.raises(SpecError, match="iterations"):
+        made.parts("hypernoise_reno:iterations=few")
+
+
 def test_methods_of_a_set_are_timed_as_the_set_says(registry: Registry) -> None:
     compare = {"methods": ["base"], "timing": {"batch_sizes": [2], "peak_memory": True}}
     untrained = {"methods": ["hypernoise:merged=true"], "timing": {"untrained_rank": 16}}
