@@ -49,17 +49,19 @@ class BestOfN:
     @torch.no_grad()
     def run(self, request: Request) -> Generated:
         best = Best("best-of-n", request, self._batches, self._network)
-        best.score(self._candidates(request.noise, request.seeds))
+        best.score(candidates_of(request.noise, request.seeds, self.n))
         passes = request.steps + (self._network.backbone_passes if self._network else 0)
         return best.generated(Spent(nfe=self.n * passes, reward_calls=self.n))
 
-    def _candidates(self, noise: Tensor, seeds: Sequence[int]) -> Iterator[Candidate]:
-        for image, (given, seed) in enumerate(zip(noise, seeds, strict=True)):
-            yield Candidate(image, given, seed, image)
-            for index in range(1, self.n):
-                own = seeded_noise(candidate_seed(seed, index), given.shape)
-                sampler_seed = candidate_seed(seed, index, "candidate_sampler")
-                yield Candidate(image, own.to(noise), sampler_seed, image)
+
+def candidates_of(noise: Tensor, seeds: Sequence[int], n: int) -> Iterator[Candidate]:
+    """The n candidates of each image [B, *noise_shape], image by image: the given noise first."""
+    for image, (given, seed) in enumerate(zip(noise, seeds, strict=True)):
+        yield Candidate(image, given, seed, image)
+        for index in range(1, n):
+            own = seeded_noise(candidate_seed(seed, index), given.shape)
+            sampler_seed = candidate_seed(seed, index, "candidate_sampler")
+            yield Candidate(image, own.to(noise), sampler_seed, image)
 
 
 def candidate_seed(seed: int, index: int, stream: str = "candidate") -> int:
