@@ -72,7 +72,7 @@ logger.addFilter(ask.at_end_of_dry_run(workflow))
 
 onstart:
     if workflow.is_main_process:
-        lock = hold_alone()
+        hold_alone()
         ask.check_ahead(workflow.dag.needrun_jobs())
         if workflow.local_exec:
             # Jobs of a cluster run where no server is.

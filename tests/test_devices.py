@@ -36,6 +36,7 @@ HARMLESS = {"is_available", "device_count", "empty_cache", "OutOfMemoryError"}
 GUARD = re.compile(r'== "cuda"|!= "cuda"|startswith\("cuda|cuda\.is_available\(\)|has_gpu')
 #: Arrays of tensors that never were on a device, or were fetched where they are made.
 FETCHED = {
+    "hypernoise/noise.py": "a generator's state is on the CPU",
     "hypernoise/shapeworld/pretraining.py": "noise features are drawn on the CPU",
     "hypernoise/shapeworld/matching.py": "the renderer's images",
     "harness/benchmarks/mask2former.py": "Instances are on the CPU",

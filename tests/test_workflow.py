@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -590,11 +592,23 @@ def test_the_report_shows_table_and_figures(finished: Path) -> None:
         assert name in report
 
 
-def test_two_runs_in_one_folder_are_kept_apart(finished: Path) -> None:
-    import fcntl
+def test_a_run_holds_its_folder_until_its_last_job_is_done(finished: Path) -> None:
+    file, log = finished / "results" / ".lock", finished / "held.log"
+    file.write_text("")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--forcerun", "table1"]
+    with log.open("w") as out, subprocess.Popen(command, cwd=finished, stderr=out) as run:
+        while not file.read_text() and run.poll() is None:
+            time.sleep(0.05)
+        with file.open("a") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            # Whoever holds it next finds all of it done.
+            assert "Rule: table1" in log.read_text().partition("Finished jobid")[2]
+    assert run.returncode == 0, log.read_text()
 
+
+def test_two_runs_in_one_folder_are_kept_apart(finished: Path) -> None:
     with (finished / "results" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.lockf(lock, fcntl.LOCK_EX)
         done = snakemake(finished, "--cores", "2", "--forcerun", "table1", config=MICRO)
     assert done.returncode != 0
     assert "another run is at work in this folder" in said(done)

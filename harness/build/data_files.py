@@ -6,6 +6,7 @@ The folder is ``data`` in the working directory, or the one that the environment
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Iterable
@@ -13,12 +14,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from harness.base.errors import each
-from harness.experiment.pins import ADVICE
+from harness.experiment.pins import ADVICE, STAND_INS
 from hypernoise.weights.pins import HASH_MARK, Missing, Unpinned, is_remote, missing_in
 
 VARIABLE = "HYPERNOISE_DATA"
-#: Set where the folder holds a rehearsal's stand-ins, whose hashes are not the published ones.
-STAND_INS = "HYPERNOISE_STAND_INS"
 DEFAULT_FOLDER = Path("data")
 
 
@@ -26,6 +25,12 @@ DEFAULT_FOLDER = Path("data")
 def places() -> dict[str, str]:
     """A published file's name in a data folder -> its place and hash, from ``data_files.toml``."""
     return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _stand_ins(listing: str) -> dict[str, str]:
+    """A rehearsal's data files -> their hashes; none elsewhere."""
+    return dict(json.loads(Path(listing).read_text(encoding="utf-8"))) if listing else {}
 
 
 def folder() -> Path:
@@ -47,9 +52,12 @@ def locate(name: str, place: str = "") -> Path:
             ``place`` has another form.
         FileNotFoundError: it is neither here nor to be downloaded.
     """
+    # Lazy import: whoever asks where files are published needs no torch.
+    from hypernoise.weights.pinned_files import PinnedFile
+
     text = place or places()[name]
-    if os.environ.get(STAND_INS) and (folder() / name).is_file():
-        return folder() / name
+    if name in (laid := _stand_ins(os.environ.get(STAND_INS, ""))):
+        return PinnedFile(str(folder() / name), laid[name]).fetch()
     path, instead = folder() / name, f"name a folder that has {name} in {VARIABLE}"
     if HASH_MARK not in text and is_remote(text):
         if path.is_file():
@@ -59,9 +67,6 @@ def locate(name: str, place: str = "") -> Path:
             f"from {text} and put it there, or {instead}; {ADVICE}",
             text,
         )
-    # Lazy import: whoever asks where files are published needs no torch.
-    from hypernoise.weights.pinned_files import PinnedFile
-
     try:
         return PinnedFile.parse(text).fetch(path)
     except FileNotFoundError as error:

@@ -75,10 +75,11 @@ class Report:
 
     def _commands(self) -> list[str]:
         """What to type, each once: for all that lacks a pin it is one command."""
+        # Without a name it would look up and trust whatever is declared anywhere.
         lacking = [what for what, found in self._missing.items() if isinstance(found, Unpinned)]
         users = (user.split() for what in lacking for user in self._users.get(what, ()))
         names = {name: None for kind, name in users if kind in _PINNED}
-        pinned = [" ".join(["python -m harness pin --write", *names])] if lacking else []
+        pinned = [" ".join(["python -m harness pin --write", *names])] if names else []
         others = (found.command for found in self._missing.values())
         return list(dict.fromkeys([*pinned, *filter(None, others)]))
 

@@ -51,7 +51,7 @@ from harness.stages import (
     train,
 )
 from harness.timing import profile
-from hypernoise.weights import hub
+from hypernoise.weights import hub, pinned_files
 from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import HASH_MARK, REPOSITORY, is_remote
 
@@ -105,7 +105,7 @@ def run(lines: Iterable[str], n_processes: int = 1) -> None:
             jobs.append(load_job(verb, text))
         except ValueError as error:
             unread.append(error)
-    with hub.refusals_kept():
+    with hub.refusals_kept(), pinned_files.refusals_kept():
         # Each thing on its own: a job's own check ends with the first that is missing.
         for file in weights_in(jobs, report):
             with report.faults():

@@ -26,6 +26,7 @@ from harness.cli import plan
 from harness.experiment.checks import check, check_tables
 from harness.experiment.component_files import declared
 from harness.experiment.config import extended, read
+from harness.experiment.pins import STAND_INS
 from harness.experiment.plan import Experiment
 from harness.experiment.providers import Table
 from harness.experiment.workflow import load_yaml
@@ -49,6 +50,7 @@ def run(
     out: Path,
     cores: int,
     components: Path,
+    resume: bool = False,
 ) -> int:
     """Rehearse a config; returns Snakemake's exit code, or 1 where a check failed after it.
 
@@ -58,9 +60,10 @@ def run(
     Args:
         configfile: any config.
         tables, models: only these of the config's, if any are named.
-        out: the rehearsal's folder, which is made; one of an earlier rehearsal is gone on with.
+        out: the rehearsal's folder, which is made; or is an earlier rehearsal's.
         cores: for Snakemake.
         components: folder of the component files.
+        resume: whether results of an earlier rehearsal there are gone on with.
 
     Raises:
         SpecError: the config is faulty, ``out`` is another folder, or a component has no stand-in.
@@ -80,12 +83,18 @@ def run(
     names = experiment.needed({name for table in asked for name in table.spec.sets})
     is_compared = any("pairs" in table.parameters for table in asked)
     similarities = content.get("similarities", {}) if is_compared else {}
+    # The folder is a rehearsal's from here on, should it be interrupted.
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _CONFIG).touch()
+    if not resume:
+        # Snakemake would not see that the code is another one since.
+        shutil.rmtree(out / "results", ignore_errors=True)
     shelf = Shelf(out / "caches")
     print(f"Making stand-ins in {out}...", file=sys.stderr)
     found = replacements.replaced(registry, names, similarities, shelf)
     replacements.shrink(experiment)
     replacements.write(registry, out / "workflows")
-    replacements.lay_data(out / "data")
+    listing = replacements.lay_data(out / "data")
     for name in _COPIED:
         shutil.copytree(name, out / name, dirs_exist_ok=True)
     shutil.copy("Snakefile", out)
@@ -95,7 +104,7 @@ def run(
     # JSON knows no tuples and no second mention of the same list.
     text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
     (out / _CONFIG).write_text(text, encoding="utf-8")
-    environment = {**os.environ, **shelf.environment, data_files.STAND_INS: "1"}
+    environment = {**os.environ, **shelf.environment, STAND_INS: str(listing.absolute())}
     environment[data_files.VARIABLE] = str((out / "data").absolute())
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", _CONFIG]
     code = subprocess.run(command, cwd=out, env=environment, check=False).returncode

@@ -151,6 +151,7 @@ COMMANDS: dict[str, Command] = {
                 metavar="FOLDER",
             ),
             _number("--cores", "for Snakemake", 2),
+            option("--resume", "go on with what is there", action="store_true"),
             _COMPONENTS,
         ),
     ),

@@ -37,6 +37,9 @@ ADVICE = (
     "`python -m harness pin` lists what lacks a pin, and with --write looks it up and trusts what "
     "it finds from then on"
 )
+#: Environment variable of a rehearsal's jobs: their data files with hashes, which are no published
+#: ones.
+STAND_INS = "HYPERNOISE_STAND_INS"
 _HEADER = """\
 # Trust on first use: what the publishers served on the given days, looked up by
 # `python -m harness pin --write`. Nobody else has confirmed it. Another content stops a run.

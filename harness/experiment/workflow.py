@@ -26,6 +26,7 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import TableSpec
 from harness.experiment.config import extended, read
 from harness.experiment.identity import identity_of
+from harness.experiment.pins import STAND_INS
 from harness.experiment.places import fields
 from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
@@ -82,6 +83,8 @@ def open_experiment(config: dict[str, Any], files: Iterable[str]) -> Experiment:
     ]
     name = ", ".join(map(str, here))
     experiment = Experiment(read(whole, name), declared(COMPONENTS), name)
+    if os.environ.get(STAND_INS) and not experiment.config.rehearsal:
+        raise SpecError(f"{name}: {STAND_INS} is set, which is for rehearsals only: unset it")
     check(experiment)
     check_tables(experiment)
     return experiment
@@ -328,8 +331,12 @@ def rule_outputs(
     return found
 
 
+#: The open file of a folder that this process holds. What ``onstart`` names ends with it.
+_held: list[IO[str]] = []
+
+
 def hold_alone() -> IO[str]:
-    """Keep other runs out of this folder for as long as the file that this gives stays open.
+    """Keep other runs out of this folder for as long as this process lives, or the file is open.
 
     Snakemake's own lock outlives a killed run and has to be removed by hand; the system's does not.
     It is a record lock, which is this process's alone: children inherit none, so that none of them
@@ -339,7 +346,7 @@ def hold_alone() -> IO[str]:
     lock = open("results/.lock", "a+", encoding="utf-8")  # noqa: SIM115
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         with lock:
             lock.seek(0)
             who = lock.read().strip() or "it has not said which yet"
@@ -347,4 +354,5 @@ def hold_alone() -> IO[str]:
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()
+    _held[:] = [lock]
     return lock

@@ -6,6 +6,7 @@ arithmetic is plain (twice the steps, twice the time), and says so in its note; 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,23 +49,26 @@ class Speed(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What was measured: (model, method, steps) -> seconds per image; and of training images,
-    (model, kind) -> seconds per image."""
+    """What was measured: (model, method, steps) -> seconds per image; of training images,
+    (model, kind) -> seconds per image; and what to say of both where a reward is in them."""
 
     basis: str
     images: Mapping[tuple[str, str, int], float]
     trained: Mapping[tuple[str, str], float]
+    rewarded: str = ""
 
     def at(self, model: str, method: str, steps: int) -> Speed:
-        """An image's, of the same number of steps, else of another one, in proportion: at most,
-        since what does not grow with the steps is multiplied too."""
+        """An image's, of the same number of steps, else at most: of fewer steps in proportion,
+        though what does not grow with them is multiplied too; of more steps as they are."""
         if found := self.images.get((model, method, steps)):
             return Speed(found, self.basis)
         known = {n: s for (m, name, n), s in self.images.items() if (m, name) == (model, method)}
         if not known:
             return Speed()
         nearest = min(known, key=lambda n: abs(n - steps))
-        said = f"{steps}/{nearest} of {nearest} steps"
+        if nearest > steps:
+            return Speed(known[nearest], self.basis, f"as {nearest} steps, at most")
+        said = f"{steps}/{nearest} of {nearest} steps, at most"
         return Speed(known[nearest], self.basis).times(steps / nearest, said)
 
 
@@ -107,7 +111,13 @@ def of_snapshot(folder: Path, batch_size: int) -> Source:
             model, method = cast(tuple[str, str], key)
             per_image = float((own["ms"] / own["batch_size"]).median()) / 1000
             trained[model.removesuffix(_RANDOM), method] = per_image
-    return Source(SNAPSHOT, images, trained)
+    record = folder / "provenance.json"
+    asked = (
+        json.loads(record.read_text(encoding="utf-8"))["spec"]["jobs"] if record.is_file() else []
+    )
+    names = dict.fromkeys(job["reward"]["name"] for job in asked if job.get("reward"))
+    said = f"scored by {', '.join(names)}" if names else "scored by an unknown reward"
+    return Source(SNAPSHOT, images, trained, said)
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,8 @@ class Speeds:
         for source in self.sources:
             if own := source.trained.get((model, kind)):
                 said = f"x {sampling_steps} steps"
-                return Speed(own, source.basis, "batch 1").times(sampling_steps, said)
+                note = _joined("batch 1", source.rewarded)
+                return Speed(own, source.basis, note).times(sampling_steps, said)
             iteration = _per_scored(source, model, "reno", sampling_steps)
             base = source.at(model, "base", sampling_steps)
             moved = source.at(model, "hypernoise", sampling_steps)
@@ -194,11 +205,13 @@ def _per_scored(source: Source, model: str, search: str, steps: int) -> Speed:
     argument = {"reno": "iterations", "best_of_n": "n"}[search]
     few, more = (source.at(model, f"{search}:{argument}={n}", steps) for n in (1, 3))
     if few.seconds is not None and more.seconds is not None:
-        return Speed((more.seconds - few.seconds) / 2, source.basis, more.note)
+        note = _joined(more.note, source.rewarded)
+        return Speed((more.seconds - few.seconds) / 2, source.basis, note)
     whole = source.at(model, search, steps)
     if whole.seconds is None:
         return Speed()
-    return Speed(whole.seconds / _PRINTED_CANDIDATES, whole.basis, whole.note)
+    note = _joined(whole.note, source.rewarded)
+    return Speed(whole.seconds / _PRINTED_CANDIDATES, whole.basis, note)
 
 
 def _joined(*notes: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from pprint import pformat
@@ -18,7 +19,7 @@ from harness.experiment.component_files import KINDS
 from harness.experiment.components import Component, ModelSpec, Registry, RewardSpec
 from harness.experiment.plan import Experiment
 from harness.rehearsal.small_config import small_benchmark, small_method
-from hypernoise.weights.pins import is_remote
+from hypernoise.weights.pins import is_remote, sha256_of
 from hypernoise.weights.stand_ins import HasStandIn, Shelf
 
 #: What a component is given by others than its declaration.
@@ -194,8 +195,13 @@ def _is_call(value: Any) -> bool:
     return isinstance(value, Mapping) and "target" in value
 
 
-def lay_data(folder: Path) -> None:
-    """Write the stand-ins of data files."""
-    for name, content in stand_in_data.contents().items():
+def lay_data(folder: Path) -> Path:
+    """Write the stand-ins of data files; returns the list of their hashes."""
+    contents = stand_in_data.contents()
+    for name, content in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
+    listing = folder / "stand_ins.json"
+    hashes = {name: sha256_of(folder / name) for name in contents}
+    listing.write_text(json.dumps(hashes, indent=1), encoding="utf-8")
+    return listing

@@ -15,12 +15,15 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import socket
 import zipfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import torch
@@ -41,6 +44,40 @@ from hypernoise.weights.pins import (
 _SHOWN = 3
 #: Without a word from the server.
 _TIMEOUT_S = 60
+
+
+#: While refusals are kept, host -> why it gave no answer.
+_silent: dict[str, OSError] | None = None
+
+
+@contextmanager
+def refusals_kept() -> Iterator[None]:
+    """While this is entered, a host that gave no answer is not asked again, but refused at once:
+    each question takes its time, and many files are asked for."""
+    global _silent
+    before, _silent = _silent, {}
+    try:
+        yield
+    finally:
+        _silent = before
+
+
+@contextmanager
+def _patience(address: str) -> Iterator[None]:
+    """A limit to the wait for a word of a server, which torch's download has not."""
+    host, limit = urlsplit(address).netloc, socket.getdefaulttimeout()
+    if _silent and host in _silent:
+        raise _silent[host]
+    socket.setdefaulttimeout(_TIMEOUT_S)
+    try:
+        yield
+    except (URLError, TimeoutError) as error:
+        # An HTTPError is an answer.
+        if _silent is not None and not isinstance(error, HTTPError):
+            _silent[host] = error
+        raise
+    finally:
+        socket.setdefaulttimeout(limit)
 
 
 @dataclass(frozen=True)
@@ -102,7 +139,8 @@ class PinnedFile:
         self.check()
         if self.place.startswith("https://") and not self._cached.is_file():
             try:
-                urlopen(Request(self.place, method="HEAD"), timeout=_TIMEOUT_S).close()
+                with _patience(self.place):
+                    urlopen(Request(self.place, method="HEAD")).close()
             except (OSError, HTTPException) as error:
                 raise Missing(
                     f"{self.place} cannot be had ({error}): get it elsewhere, and put it there as "
@@ -149,9 +187,10 @@ class PinnedFile:
         # Whole and checked, or not there at all.
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            torch.hub.download_url_to_file(self.place, str(partial), progress=False)
+            with _patience(self.place):
+                torch.hub.download_url_to_file(self.place, str(partial), progress=False)
             return self._checked(partial).replace(path)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise Missing(
                 f"{path} is missing, and {self.place} cannot be had ({error}): put the file there",
                 self.place,

@@ -39,6 +39,9 @@ class Shelf:
     def environment(self) -> dict[str, str]:
         """What libraries have to be told to look here, and nowhere else."""
         found = {name: str((self.folder / place).absolute()) for name, place in CACHES.items()}
+        # Where they are set, these go before HF_HOME.
+        cache = str(Path(found["HF_HOME"], "hub"))
+        found |= dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), cache)
         return found | {"HF_HUB_OFFLINE": "1"}
 
     def repository(self, name: str, commit: str) -> Path:

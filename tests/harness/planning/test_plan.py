@@ -82,7 +82,7 @@ def test_seconds_of_the_paper_are_marked_and_say_how_they_were_derived(papers: C
     image = papers.speeds.image
     assert image(SANA, "base", "none", 1) == (0.2, "paper", "")
     assert image(SANA, "reno", REWARD, 1)[:2] == (30.0, "paper")
-    assert image(SANA, "base", "none", 4) == (0.8, "paper", "4/1 of 1 steps")
+    assert image(SANA, "base", "none", 4) == (0.8, "paper", "4/1 of 1 steps, at most")
     fewer = image(SANA, "reno:iterations=10", REWARD, 1)
     assert fewer.seconds == pytest.approx(6.0)
     assert fewer.note == "10 scored images"
@@ -90,6 +90,8 @@ def test_seconds_of_the_paper_are_marked_and_say_how_they_were_derived(papers: C
     many = image(FLUX, "best_of_n", REWARD, 4)
     assert (many.seconds, many.note) == (pytest.approx(35.0), "50 images, without their scores")
     assert image("sd3_5_large_turbo", "base", "none", 4).seconds is None
+    # What does not shrink with the steps is not known.
+    assert image(FLUX, "base", "none", 1) == (0.7, "paper", "as 4 steps, at most")
     trained = papers.speeds.training_image(SANA, "hypernoise", 1)
     assert trained.seconds == pytest.approx(30 / 50 + 0.1)
     assert "an iteration of ReNO and a noise network" in trained.note
@@ -112,6 +114,8 @@ def snapshot(folder: Path, gpu: str = "nvidia_test") -> Path:
     step = {"model": f"{SANA}_random", "method": "hypernoise", "batch_size": 1}
     steps = [{**step, "stage": "step", "ms": 500.0}, {**step, "stage": "backbone", "ms": 9.0}]
     pd.DataFrame(steps).to_csv(made / "training_steps.csv", index=False)
+    record = {"spec": {"jobs": [{"reward": {"name": "hpsv2_1_random"}}]}}
+    (made / "provenance.json").write_text(json.dumps(record))
     return made
 
 
@@ -126,7 +130,8 @@ def test_a_snapshot_of_the_gpu_kind_goes_before_the_paper(tmp_path: Path) -> Non
     assert warm.seconds == pytest.approx(50 * 0.3 / 4 + 0.03)
     assert image(FLUX, "base", "none", 4)[:2] == (0.7, "paper")
     trained = Speeds(experiment(), (measured, of_paper())).training_image(SANA, "hypernoise", 1)
-    assert trained[:2] == (0.5, "snapshot")
+    assert trained == (0.5, "snapshot", "batch 1, scored by hpsv2_1_random")
+    assert "scored by hpsv2_1_random" in image(SANA, "reno", REWARD, 1).note
 
 
 def test_what_nobody_measured_is_unknown_and_counted_as_such(papers: Costs) -> None:

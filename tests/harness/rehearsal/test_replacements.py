@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from harness.benchmarks.training_prompts import preference
 from harness.build import data_files
 from harness.experiment.component_files import KINDS, declared
 from harness.experiment.components import Registry
+from harness.experiment.pins import STAND_INS
+from harness.experiment.workflow import load_yaml, open_experiment
 from harness.rehearsal import replacements
 from hypernoise.weights.stand_ins import Shelf
 
@@ -84,9 +89,8 @@ def test_every_data_file_has_a_stand_in() -> None:
 def test_stand_ins_of_published_prompts_are_read_as_the_published_ones_are(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replacements.lay_data(tmp_path)
+    monkeypatch.setenv(STAND_INS, str(replacements.lay_data(tmp_path)))
     monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
-    monkeypatch.setenv(data_files.STAND_INS, "1")
     spec = ALL.benchmarks[name].prompts
     prompts = prompts_of(**spec.arguments)
     assert len({prompt.prompt_id for prompt in prompts}) == len(prompts) > 1
@@ -102,9 +106,40 @@ def test_a_stand_in_of_a_data_file_counts_in_a_rehearsal_only(
 ) -> None:
     replacements.lay_data(tmp_path)
     monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
-    monkeypatch.delenv(data_files.STAND_INS, raising=False)
+    monkeypatch.delenv(STAND_INS, raising=False)
     with pytest.raises(ValueError, match="expected"):
         data_files.locate("abc6k/ABC-6K.txt")
+
+
+def test_a_stand_in_of_a_data_file_that_was_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STAND_INS, str(replacements.lay_data(tmp_path)))
+    monkeypatch.setenv(data_files.VARIABLE, str(tmp_path))
+    assert data_files.locate("abc6k/ABC-6K.txt").is_file()
+    (tmp_path / "abc6k/ABC-6K.txt").write_text("another prompt")
+    with pytest.raises(ValueError, match="expected"):
+        data_files.locate("abc6k/ABC-6K.txt")
+
+
+def test_a_run_that_is_no_rehearsal_takes_no_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv(STAND_INS, "some/list.json")
+    file = REPOSITORY / "workflows/config/tiny.yaml"
+    with pytest.raises(SpecError, match="HYPERNOISE_STAND_INS is set"):
+        open_experiment(load_yaml(file), [str(file)])
+
+
+def test_a_shelf_goes_before_whatever_cache_a_machine_has(tmp_path: Path) -> None:
+    told = {**os.environ, "HF_HUB_CACHE": "/real", **Shelf(tmp_path).environment}
+    command = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=told, capture_output=True, text=True, check=True
+    )
+    assert (
+        Path(done.stdout.strip()) / "models--a--b"
+        == Shelf(tmp_path).repository("a/b", "0" * 40).parents[1]
+    )
 
 
 def test_a_rehearsed_benchmark_passes_the_check_of_the_real_one(

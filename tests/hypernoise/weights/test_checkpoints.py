@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hypernoise.weights.hub import check_file
-from hypernoise.weights.pinned_files import PinnedFile, fill, read
+from hypernoise.weights.pinned_files import PinnedFile, fill, read, refusals_kept
+from hypernoise.weights.pins import Missing
 
 HASH = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -218,3 +220,26 @@ def test_weights_of_another_network_are_refused_by_name(
     tensors = {name: value for name, value in changed.items() if value is not None}
     with pytest.raises(ValueError, match=f"weights here do not fit Linear: {message}"):
         fill(empty_linear(), tensors, "here")
+
+
+def test_a_host_that_gives_no_answer_is_asked_once_while_refusals_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def silent(address: str, *_: object, **__: object) -> None:
+        asked.append(address)
+        assert socket.getdefaulttimeout() is not None
+        raise URLError(TimeoutError("no word"))
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", silent)
+    files = [PinnedFile(f"https://{host}/{name}", "0" * 64) for host in "ab" for name in "xy"]
+    with refusals_kept():
+        for number, file in enumerate(files):
+            with pytest.raises(Missing, match="no word"):
+                file.fetch(tmp_path / str(number))
+    assert asked == ["https://a/x", "https://b/x"]
+    with pytest.raises(Missing):
+        files[1].fetch(tmp_path / "again")
+    assert len(asked) == 3
+    assert socket.getdefaulttimeout() is None
