@@ -108,6 +108,8 @@ def test_the_default_config_plans_each_training_once(folder: Path) -> None:
         ("table7", {"generate": 6, "pairs": 3, "table7": 1}),
         # base and four step sizes on three models
         ("reno_sweep", {"generate": 15, "score": 3, "reno_sweep": 1}),
+        # Amounts of work share the trainings.
+        ("equal_seconds", {"profile": 3, "equal_seconds_table": 1, "equal_seconds_curve": 1}),
     ],
 )
 def test_a_named_target_plans_what_it_stands_for(
@@ -117,7 +119,7 @@ def test_a_named_target_plans_what_it_stands_for(
     assert done.returncode == 0, said(done)
     planned = counts(done)
     assert {rule: planned[rule] for rule in expected} == expected
-    assert planned.get("train", 0) == (3 if target == "table7" else 0)
+    assert planned.get("train", 0) == {"table7": 3, "equal_seconds": 6}.get(target, 0)
 
 
 def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> None:
@@ -132,17 +134,6 @@ def test_the_comparison_of_all_methods_is_a_target_of_its_own(folder: Path) -> N
     assert planned["methods"] == planned["warm_start"] == planned["curves"] == 1
     assert planned["pareto_methods"] == planned["search_budgets"] == 1
     assert "table1" not in planned
-
-
-def test_methods_at_equal_seconds_are_a_target_of_its_own(folder: Path) -> None:
-    done = snakemake(folder, "--dry-run", "--cores", "2", "equal_seconds")
-    assert done.returncode == 0, said(done)
-    planned = counts(done)
-    methods = SHIPPED["image_sets"]["equal_seconds"]["methods"]
-    # All amounts of work share the noise network's training.
-    assert planned["train"] == 6
-    assert planned["generate"] == 3 * len(methods)
-    assert planned["equal_seconds_table"] == planned["equal_seconds_curve"] == 1
 
 
 def test_controls_add_networks_for_another_reward_and_their_images(folder: Path) -> None:
