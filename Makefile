@@ -35,8 +35,9 @@ run: $(VENV)/.installed
 	snakemake --cores $(CORES)
 	snakemake --report results/report.html
 
+# A process for each core; what a file's tests share is made once. More than four gain little.
 test: lint
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	ruff check .

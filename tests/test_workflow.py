@@ -104,9 +104,7 @@ def test_the_default_config_plans_each_training_once(folder: Path) -> None:
     ("target", "expected"),
     [
         ("pretrain", {"pretrain_generator": 3, "pretrain_matcher": 2}),
-        # base and the noise network on three models
         ("table7", {"generate": 6, "pairs": 3, "table7": 1}),
-        # base and four step sizes on three models
         ("reno_sweep", {"generate": 15, "score": 3, "reno_sweep": 1}),
         # Amounts of work share the trainings.
         ("equal_seconds", {"profile": 3, "equal_seconds_table": 1, "equal_seconds_curve": 1}),
@@ -583,7 +581,7 @@ def test_the_report_shows_table_and_figures(finished: Path) -> None:
         assert name in report
 
 
-def test_a_run_holds_its_folder_until_its_last_job_is_done(finished: Path) -> None:
+def test_a_run_keeps_others_out_of_its_folder_until_its_last_job_is_done(finished: Path) -> None:
     file, log = finished / "results" / ".lock", finished / "held.log"
     file.write_text("")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--forcerun", "table1"]
@@ -595,10 +593,7 @@ def test_a_run_holds_its_folder_until_its_last_job_is_done(finished: Path) -> No
             # Whoever holds it next finds all of it done.
             assert "Rule: table1" in log.read_text().partition("Finished jobid")[2]
     assert run.returncode == 0, log.read_text()
-
-
-def test_two_runs_in_one_folder_are_kept_apart(finished: Path) -> None:
-    with (finished / "results" / ".lock").open("w") as lock:
+    with file.open("a") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         done = snakemake(finished, "--cores", "2", "--forcerun", "table1", config=MICRO)
     assert done.returncode != 0
