@@ -45,6 +45,7 @@ _RECORDED = (
     ("sana_sprint_1_6b", "tiling"),
     ("flux_schnell", ""),
     ("sdxl_turbo", ""),
+    ("flux2_klein_4b", "slicing"),
 )
 
 

@@ -12,8 +12,15 @@ from collections.abc import Callable
 from itertools import chain, islice, product
 from typing import Any
 
-from transformers import CLIPTokenizer, GemmaTokenizer, T5Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
+#: What Qwen3's template makes of one message that is to be answered without thinking, or with it.
+_QWEN_CHAT = (
+    "<|im_start|>user\n{{ messages[0].content }}<|im_end|>\n<|im_start|>assistant\n"
+    "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+)
+_QWEN_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 _CHARACTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)]
 
 
@@ -31,6 +38,19 @@ def gemma_tokenizer(vocab_size: int, max_tokens: int) -> GemmaTokenizer:
     return GemmaTokenizer(vocab=vocab, merges=merges, model_max_length=max_tokens)
 
 
+def qwen2_tokenizer(vocab_size: int, max_tokens: int) -> Qwen2Tokenizer:
+    """Qwen's tokenizer of byte pairs, with its chat template."""
+    known = sorted(ByteLevel.alphabet())
+    vocab, merges = _byte_pairs([], known, _QWEN_SPECIAL, vocab_size)
+    return Qwen2Tokenizer(
+        vocab=vocab,
+        merges=merges,
+        model_max_length=max_tokens,
+        extra_special_tokens=_QWEN_SPECIAL[1:],
+        chat_template=_QWEN_CHAT,
+    )
+
+
 def t5_tokenizer(vocab_size: int, max_tokens: int) -> T5Tokenizer:
     """T5's unigram tokenizer; fewer and longer pieces are likelier."""
     first = ["<pad>", "</s>", "<unk>"]
@@ -45,6 +65,7 @@ def t5_tokenizer(vocab_size: int, max_tokens: int) -> T5Tokenizer:
 TOKENIZERS: dict[str, Callable[..., Any]] = {
     "CLIPTokenizer": clip_tokenizer,
     "GemmaTokenizer": gemma_tokenizer,
+    "Qwen2Tokenizer": qwen2_tokenizer,
     "T5Tokenizer": t5_tokenizer,
 }
 

@@ -26,6 +26,16 @@ _CLIP = {
 }
 _T5 = {"vocab_size": 400, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
 _WORDS = {"vocab_size": 400}
+_QWEN = {
+    "vocab_size": 400,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    # The last of the hidden states that FLUX.2-klein reads is the 27th.
+    "num_hidden_layers": 28,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+}
 _VAE = {"block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4}
 _SANA: dict[str, Any] = {
     "transformer": {
@@ -100,6 +110,19 @@ SMALL: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("text_encoder", "text_encoder_2"), _CLIP),
         "text_encoder_3": {**_T5, "d_model": 32},
         **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3"), _WORDS),
+    },
+    "flux2_klein_4b": {
+        "transformer": {
+            "num_layers": 1,
+            "num_single_layers": 1,
+            "attention_head_dim": 8,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 3 * 16,
+            "axes_dims_rope": [2, 2, 2, 2],
+        },
+        "vae": _VAE,
+        "text_encoder": _QWEN,
+        "tokenizer": _WORDS,
     },
     "sdxl_turbo": {
         "unet": {

@@ -32,6 +32,7 @@ BACKBONES_M = {
     "sdxl_turbo": 2567.5,
     "sd3.5_large_turbo": 8056.6,
     "pixart_alpha_dmd": 610.9,
+    "flux2_klein_4b": 3875.5,
 }
 
 
@@ -47,6 +48,7 @@ def test_the_papers_models_are_declared_with_their_sizes_and_steps() -> None:
     assert facts["sana_sprint_0_6b"] == facts["sana_sprint_1_6b"] == (1024, 1)
     assert facts["flux_schnell"] == (512, 4)
     assert facts["flux_schnell_1024px"] == facts["sd3_5_large_turbo"] == (1024, 4)
+    assert facts["flux2_klein_4b"] == (1024, 4)
     assert {spec.arguments["dtype"] for spec in BY_NAME.values()} == {"bfloat16"}
 
 
@@ -73,7 +75,12 @@ def test_backbones_have_the_published_number_of_parameters(architecture: str) ->
 
 
 def test_noise_has_the_shape_that_the_paper_states() -> None:
-    shapes = {"sd_turbo": (4, 64, 64), "sana_sprint_0_6b": (32, 32, 32), "flux_schnell": (1024, 64)}
+    shapes = {
+        "sd_turbo": (4, 64, 64),
+        "sana_sprint_0_6b": (32, 32, 32),
+        "flux_schnell": (1024, 64),
+        "flux2_klein_4b": (128, 64, 64),
+    }
     for name, shape in shapes.items():
         spec = BY_NAME[name]
         family = resolve(spec.target)
@@ -144,6 +151,24 @@ def test_sd3s_noise_pass_is_the_first_pass_of_its_sampler_on_clips_and_t5s_words
         drawn = generator.sample(noise, conditioning, 1)
         latents = noise - generator.predict(noise, conditioning)
         decoded = pipeline.vae.decode(latents / 1.5305 + 0.0609).sample
+    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
+    expected = (decoded / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
+    assert drawn.std() > 0.01
+
+
+def test_flux2_kleins_noise_pass_is_the_first_pass_of_its_sampler() -> None:
+    generator: Any = small_generator(BY_NAME["flux2_klein_4b"])
+    noise, conditioning = noise_for(generator, 2), encode(generator, 2)
+    # Three hidden states of the language model, side by side.
+    assert conditioning.tensors["prompt_embeds"].shape == (2, 512, 3 * 16)
+    pipeline = generator.pipeline
+    with torch.no_grad():
+        drawn = generator.sample(noise, conditioning, 1)
+        latents = noise - generator.predict(noise, conditioning)
+        # Channels of a patch become two by two latents; random weights have whitened nothing.
+        spread = (1 + 1e-4) ** 0.5
+        decoded = pipeline.vae.decode(pipeline._unpatchify_latents(latents * spread)).sample
     assert pipeline.scheduler.timesteps.tolist() == [1000.0]
     expected = (decoded / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)

@@ -11,6 +11,7 @@ from published import published, small_generator
 from toys import PROMPTS, build_generator, encode, noise_for, stir
 
 from hypernoise.models.flux import FluxSchnell
+from hypernoise.models.flux2 import Flux2Klein
 from hypernoise.models.pixart import PixartDmd
 from hypernoise.models.protocol import Generator
 from hypernoise.models.sana import SanaSprint
@@ -72,6 +73,9 @@ def run_stock_pipeline(generator: Any, noise: torch.Tensor, steps: int) -> torch
             "use_resolution_binning": False,
             "clean_caption": False,
         }
+    if isinstance(generator, Flux2Klein):
+        # As on the model's page.
+        arguments = {"guidance_scale": 1.0}
     if isinstance(generator, FluxSchnell | Sd3Turbo):
         arguments |= {"max_sequence_length": MAX_TOKENS if in_world else 256}
     images: torch.Tensor = generator.pipeline(

@@ -26,6 +26,7 @@ MODELS = (
     "flux_schnell",
     "sd3_5_large_turbo",
     "pixart_alpha_dmd",
+    "flux2_klein_4b",
 )
 
 

@@ -1,0 +1,85 @@
+"""What is spent on a generator works on each published family: trained, searched and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from method_runs import run
+from published import published, small_generator
+from toys import encode, noise_for
+
+from harness.results.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, TEXT, VAE
+from harness.results.stage_names import REWARD as REWARD_STAGE
+from harness.timing.meter import Spans, stopwatch, watched
+from hypernoise.methods.best_of_n import BestOfN
+from hypernoise.methods.reno import Reno
+from hypernoise.models.protocol import Generator
+from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.rewards.redness import Redness
+
+#: One published component per family.
+FAMILIES: dict[str, Any] = {spec.target: spec for spec in published()}
+#: Random images are nearly grey.
+REDNESS = Redness(scale=100.0)
+
+
+@cache
+def built(target: str) -> Generator:
+    return small_generator(FAMILIES[target])
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda target: FAMILIES[target].name)
+def family(request: pytest.FixtureRequest) -> Generator:
+    """Each family in turn, small and with random weights."""
+    return built(request.param)
+
+
+@pytest.fixture
+def network(family: Generator) -> Iterator[NoiseNetwork]:
+    network = NoiseNetwork(family, rank=4, alpha=8.0)
+    yield network
+    network.adapter.remove()
+
+
+def test_a_noise_network_is_zero_at_the_start_and_learns_redness(network: NoiseNetwork) -> None:
+    noise, conditioning = noise_for(network.generator, 2), encode(network.generator)
+    features = REDNESS.encode(conditioning.prompts)
+    with torch.no_grad():
+        assert not network.delta(noise, conditioning).any()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    scores = []
+    for _ in range(12):
+        score = REDNESS.score(network.draw(noise, conditioning).images, features).mean()
+        scores.append(score.item())
+        optimizer.zero_grad()
+        (-score).backward()
+        optimizer.step()
+    assert scores[-1] > scores[0] + 0.1
+    assert network.delta(noise, conditioning).abs().max() > 0
+
+
+@pytest.mark.parametrize("method", [Reno(iterations=6), BestOfN(6)], ids=["reno", "best_of_n"])
+def test_a_search_finds_redder_images_than_the_given_noise_makes(
+    family: Generator, method: Any
+) -> None:
+    noise, conditioning = noise_for(family, 2), encode(family)
+    features = REDNESS.encode(conditioning.prompts)
+    with torch.no_grad():
+        base = REDNESS.score(family.sample(noise, conditioning), features)
+    found = REDNESS.score(run(method, family, REDNESS, 2).images, features)
+    assert (found >= base - 1e-4).all()
+    assert (found > base + 1e-3).any()
+
+
+def test_the_stages_of_a_gradient_step_are_told_apart(network: NoiseNetwork) -> None:
+    generator = network.generator
+    spans = Spans(stopwatch("cpu"))
+    with watched(spans, generator, REDNESS):
+        conditioning = generator.encode(["a red cat"])
+        images = network.draw(noise_for(generator, 1), conditioning).images
+        REDNESS.score(images, REDNESS.encode(["a red cat"])).sum().backward()
+    assert spans.take().keys() == {TEXT, NOISE_NETWORK, BACKBONE, VAE, REWARD_STAGE, BACKWARD}
