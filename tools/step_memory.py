@@ -22,7 +22,7 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, RewardSpec
 from harness.timing.live_memory import NETWORKS, TRAINED, LiveMemory, without_values
 from hypernoise.models.loading import free_text_encoders
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, CutsPrompts, Generator
 from hypernoise.networks.protocol import Trainable
 from hypernoise.rewards.protocol import Reward
 from hypernoise.training.kinds import KINDS
@@ -46,6 +46,11 @@ _RECORDED = (
     ("flux_schnell", ""),
     ("sdxl_turbo", ""),
     ("flux2_klein_4b", "slicing"),
+    ("z_image_turbo", "slicing"),
+    ("sdxl_lightning", "slicing"),
+    ("hyper_sdxl", "slicing"),
+    ("dmd2_sdxl", "slicing"),
+    ("lcm_lora_sdxl", "slicing"),
 )
 
 
@@ -154,7 +159,8 @@ def _networks_in(value: Any) -> Iterator[nn.Module]:
 def _encode_once(encoder: Any) -> None:
     """Let every prompt have the encoding of one, as if it were read from a file."""
     with torch.no_grad():
-        tensors = encoder.encode([_TEXT]).tensors
+        found = encoder.longest(1) if isinstance(encoder, CutsPrompts) else encoder.encode([_TEXT])
+        tensors = found.tensors
 
     def encode(prompts: Sequence[str]) -> Conditioning:
         shapes = {name: (len(prompts), *value.shape[1:]) for name, value in tensors.items()}

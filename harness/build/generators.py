@@ -17,6 +17,7 @@ from harness.build.devices import GIB, default_device, dtype_of, free_memory_byt
 from harness.build.targets import call_target, check_target
 from harness.experiment.components import ModelSpec
 from hypernoise.models.protocol import ChecksSources, Generator
+from hypernoise.weights.pinned_files import check_safetensors_file
 from hypernoise.weights.pipelines import check_pipeline
 
 
@@ -36,6 +37,8 @@ def check_generator(spec: ModelSpec) -> None:
     if not spec.is_random:
         variant = str(spec.arguments.get("variant", ""))
         checks.append(partial(check_pipeline, spec.weights, spec.revision, variant))
+        if lora := str(spec.arguments.get("lora", "")):
+            checks.append(partial(check_safetensors_file, lora))
         # A family that is put together from several repositories knows which.
         family = resolve(spec.target)
         if isinstance(family, ChecksSources):
@@ -67,8 +70,10 @@ def build_generator(spec: ModelSpec, device: str) -> Generator:
 
 
 def generator_files(spec: ModelSpec) -> list[str]:
-    """Local folders that a generator reads, for :func:`harness.experiment.identity.job_hash`."""
-    return [spec.weights] if spec.is_local and Path(spec.weights).exists() else []
+    """What a generator reads on this machine, for :func:`harness.experiment.identity.job_hash`."""
+    places = [spec.weights] if spec.is_local else []
+    places.append(str(spec.arguments.get("lora", "")))
+    return [place for place in places if place and Path(place).exists()]
 
 
 def check_memory(spec: ModelSpec, device: str) -> None:

@@ -46,7 +46,7 @@ _HEADER = """\
 # What stands here is never looked up again: to pin anew, delete its entry.
 """
 #: Arguments that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
-_FILE_ARGUMENTS = (*WEIGHT_ARGUMENTS, "clip", "questions")
+_FILE_ARGUMENTS = (*WEIGHT_ARGUMENTS, "lora", "clip", "questions")
 #: Arguments that name a hub repository whose commit is simply the ``revision``.
 _MAIN_REPOSITORIES = ("weights", "model")
 #: Arguments that may name a file or folder of this machine.

@@ -32,6 +32,8 @@ class Loading(TypedDict, total=False):
         variant: e.g. ``"fp16"`` for weight files that are named so.
         architecture: with weights ``"random"``, the published architecture to build
             (:mod:`hypernoise.models.random_weights`).
+        lora: pinned .safetensors file of a LoRA that is added to the weights, for good; random
+            weights go without.
         vae_savings: any of :data:`VAE_SAVINGS`.
         mode: how the backbone and the VAE's decoder run: ``"eager"``, ``"compiled"`` or
             ``"cuda_graphs"`` (:data:`hypernoise.compilation.MODES`).
@@ -42,6 +44,7 @@ class Loading(TypedDict, total=False):
     revision: str
     variant: str
     architecture: str
+    lora: str
     vae_savings: Sequence[str]
     mode: Annotated[str, SPEED_ONLY]
     dtype: torch.dtype
@@ -57,6 +60,7 @@ def load_pipeline(
     revision: str = "",
     variant: str = "",
     architecture: str = "",
+    lora: str = "",
     vae_savings: Sequence[str] = (),
     mode: str = "eager",
     dtype: torch.dtype = DTYPE,
@@ -70,7 +74,7 @@ def load_pipeline(
             ``architecture``).
         pipeline: one that is built already, and returned as it is.
         components: components that replace the pipeline's own; None leaves one out.
-        revision, variant, architecture, vae_savings, mode, dtype, device: :class:`Loading`.
+        revision, variant, architecture, lora, vae_savings, mode, dtype, device: :class:`Loading`.
 
     Raises:
         FileNotFoundError: there is no such folder, or a file in it is missing.
@@ -95,6 +99,11 @@ def load_pipeline(
             trust_remote_code=False,
             **components,
         )
+        if lora:
+            # Lazy import: it brings peft, which other pipelines do not need.
+            from hypernoise.models.distilled import fuse_lora
+
+            fuse_lora(pipeline, lora)
     freeze(pipeline).to(device)
     for saving in vae_savings:
         getattr(pipeline.vae, f"enable_{saving}")()

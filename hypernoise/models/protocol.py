@@ -135,6 +135,15 @@ class KeepsEncodings(Protocol):
 
 
 @runtime_checkable
+class CutsPrompts(Protocol):
+    """A generator whose encodings have the length that their values say."""
+
+    def longest(self, n_prompts: int) -> Conditioning:
+        """Encodings of zeros, none of which is cut: what counts memory has shapes, no values."""
+        ...
+
+
+@runtime_checkable
 class ChecksSources(Protocol):
     """A family that loads from more places than its weights, and can check them beforehand."""
 

@@ -1,4 +1,4 @@
-"""SDXL-Turbo's family: a large UNet with pooled text in a stock ``StableDiffusionXLPipeline``."""
+"""SDXL's few-step family: a large UNet with pooled text in a ``StableDiffusionXLPipeline``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
+from hypernoise.models.distilled import set_scheduler
 from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
@@ -27,6 +28,11 @@ class SdxlTurbo:
 
     Args:
         size_px: image size.
+        scheduler: one of :data:`hypernoise.models.distilled.SCHEDULERS`; the repository's without.
+        eta: how much of the noise of a step is new, from 0 to 1, for TCD.
+        timesteps: those of the sampler's steps, from the largest; fewer steps take the first of
+            them, since the last step of LCM and TCD gives the clean image wherever it is. Without
+            any, the scheduler spaces them.
         weights, pipeline, loading: as of :func:`hypernoise.models.loading.load_pipeline`; the VAE
             overflows in float16.
     """
@@ -40,13 +46,20 @@ class SdxlTurbo:
         self,
         weights: str = "",
         size_px: int = 512,
+        scheduler: str = "",
+        eta: float = 0.0,
+        timesteps: Sequence[int] = (),
         pipeline: StableDiffusionXLPipeline | None = None,
         **loading: Unpack[Loading],
     ) -> None:
         self.pipeline: Any = load_pipeline(
             self.pipeline_class, weights, pipeline, {"add_watermarker": False}, **loading
         )
+        if scheduler:
+            set_scheduler(self.pipeline, scheduler)
         self.backbone: Any = self.pipeline.unet
+        self.eta = eta
+        self.timesteps = tuple(timesteps)
         self.size_px = size_px
         side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
@@ -84,6 +97,11 @@ class SdxlTurbo:
         self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
     ) -> Tensor:
         check_steps(steps)
+        if 0 < len(self.timesteps) < steps:
+            raise ValueError(
+                f"this model is distilled for {len(self.timesteps)} steps at most, and was asked "
+                f"for {steps}"
+            )
         tensors = conditioning.to(noise.device).tensors
         generators = image_generators(seeds, noise.device, steps > 1, len(noise))
         return stock_call(
@@ -92,6 +110,8 @@ class SdxlTurbo:
             pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
             latents=noise.to(self.backbone.dtype),
             num_inference_steps=steps,
+            timesteps=list(self.timesteps[:steps]) or None,
+            eta=self.eta,
             guidance_scale=0.0,
             height=self.size_px,
             width=self.size_px,

@@ -39,6 +39,7 @@ def small_pipeline(
     revision: str = "",
     architecture: str = "",
     variant: str = "",
+    lora: str = "",
     **_: Any,
 ) -> dict[str, Any]:
     """Lay a pipeline of a family onto a shelf; a ``stand_in`` of families with one repository.
@@ -64,4 +65,18 @@ def small_pipeline(
     pipeline = build(kind, parts, torch.bfloat16, "cpu")
     folder = shelf.repository(weights, commit)
     pipeline.save_pretrained(folder, variant=variant or None, max_shard_size=SHARD)
-    return {"weights": weights, "revision": commit, "architecture": "", "size_px": SIZE_PX}
+    changed = {"weights": weights, "revision": commit, "architecture": "", "size_px": SIZE_PX}
+    return {**changed, "lora": shelf.file(lora, small_lora(pipeline))} if lora else changed
+
+
+def small_lora(pipeline: Any, rank: int = 2) -> dict[str, torch.Tensor]:
+    """A random LoRA on the attention of a pipeline's UNet or transformer, in diffusers' layout."""
+    part = "unet" if "unet" in pipeline.components else "transformer"
+    network = pipeline.components[part]
+    made = {}
+    for name, layer in network.named_modules():
+        if name.endswith((".to_q", ".to_k")):
+            n_out, n_in = layer.weight.shape
+            made[f"{part}.{name}.lora_A.weight"] = torch.randn(rank, n_in) / n_in
+            made[f"{part}.{name}.lora_B.weight"] = torch.randn(n_out, rank)
+    return {name: value.to(network.dtype) for name, value in made.items()}

@@ -239,6 +239,19 @@ def first_fetched(address: str) -> tuple[PinnedFile, int]:
     return pinned, size_bytes
 
 
+def check_safetensors_file(place: str) -> None:
+    """Find a pinned file that cannot be had, or that is no safetensors, before it is loaded.
+
+    Raises:
+        ValueError, FileNotFoundError: as :meth:`PinnedFile.parse` and :meth:`PinnedFile.check`, or
+            its name is another format's.
+    """
+    file = PinnedFile.parse(place)
+    if not file.place.endswith(".safetensors"):
+        raise ValueError(f"{file.place} is no .safetensors file, and nothing else is loaded here")
+    file.check()
+
+
 def read(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file or of a PyTorch one, which may run no code.
 

@@ -63,6 +63,23 @@ _SANA: dict[str, Any] = {
     },
     "tokenizer": _WORDS,
 }
+_SDXL: dict[str, Any] = {
+    "unet": {
+        "block_out_channels": [8, 16, 16],
+        "attention_head_dim": [1, 2, 2],
+        "transformer_layers_per_block": [1, 1, 1],
+        "cross_attention_dim": 32,
+        "addition_time_embed_dim": 4,
+        "projection_class_embeddings_input_dim": 6 * 4 + 16,
+        "norm_num_groups": 4,
+        "layers_per_block": 1,
+    },
+    "vae": _VAE,
+    "text_encoder": _CLIP,
+    "tokenizer": _WORDS,
+    "text_encoder_2": _CLIP,
+    "tokenizer_2": _WORDS,
+}
 #: What is smaller than published: widths and depths, never the kind of a block.
 SMALL: dict[str, dict[str, Any]] = {
     "sd_turbo": {
@@ -124,23 +141,21 @@ SMALL: dict[str, dict[str, Any]] = {
         "text_encoder": _QWEN,
         "tokenizer": _WORDS,
     },
-    "sdxl_turbo": {
-        "unet": {
-            "block_out_channels": [8, 16, 16],
-            "attention_head_dim": [1, 2, 2],
-            "transformer_layers_per_block": [1, 1, 1],
-            "cross_attention_dim": 32,
-            "addition_time_embed_dim": 4,
-            "projection_class_embeddings_input_dim": 6 * 4 + 16,
-            "norm_num_groups": 4,
-            "layers_per_block": 1,
+    "z_image_turbo": {
+        "transformer": {
+            "dim": 16,
+            "n_layers": 1,
+            "n_refiner_layers": 1,
+            "n_heads": 2,
+            "n_kv_heads": 2,
+            "cap_feat_dim": 16,
+            "axes_dims": [4, 2, 2],
         },
         "vae": _VAE,
-        "text_encoder": _CLIP,
+        "text_encoder": {**_QWEN, "num_hidden_layers": 2},
         "tokenizer": _WORDS,
-        "text_encoder_2": _CLIP,
-        "tokenizer_2": _WORDS,
     },
+    **dict.fromkeys(("sdxl_base", "sdxl_turbo"), _SDXL),
     "pixart_alpha_dmd": {
         "transformer": {
             "num_layers": 2,

@@ -209,9 +209,9 @@ def test_diversity_is_compared_with_table_7_under_our_names() -> None:
     assert list(published.beside(table.copy(), "table7", "shapeworld_diversity")) == list(table)
 
 
-def first_table(benchmark: str = "geneval") -> pd.DataFrame:
+def first_table(benchmark: str = "geneval", second: str = "flux_schnell") -> pd.DataFrame:
     """Table 1 of two of the paper's models."""
-    names = {"tiny_a": MODEL, "tiny_b": "flux_schnell"}
+    names = {"tiny_a": MODEL, "tiny_b": second}
     given = [
         frame.assign(model=frame["model"].map(names), benchmark=benchmark)
         for frame in (measured.scores(), measured.images(), measured.timings())
@@ -243,6 +243,15 @@ def test_table1_lists_the_six_models_that_are_only_published_with_the_printed_nu
         .all(axis=None)
     )
     assert set(others["method"]) == {"base"}
+
+
+def test_a_comparison_that_was_measured_stands_beside_its_printed_numbers_and_not_below() -> None:
+    table = first_table(second="hyper_sdxl")
+    others = table[table["source"] == "published"]["model"]
+    assert "hyper_sdxl" not in set(others) and len(others) == 5
+    row = table.set_index(["model", "method"]).loc[("hyper_sdxl", "base")]
+    assert row["source"] == "measured"
+    assert row["geneval_mean_published"] == pytest.approx(0.56)
 
 
 def test_rows_that_are_only_published_are_grey_with_the_printed_digits_and_never_bold() -> None:

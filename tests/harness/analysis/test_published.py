@@ -29,10 +29,12 @@ BACKBONES_M = {
     "sana_sprint_0.6b": 593.5,
     "sana_sprint_1.6b": 1610.2,
     "flux_schnell": 11891.2,
+    "sdxl_base": 2567.5,
     "sdxl_turbo": 2567.5,
     "sd3.5_large_turbo": 8056.6,
     "pixart_alpha_dmd": 610.9,
     "flux2_klein_4b": 3875.5,
+    "z_image_turbo": 6154.9,
 }
 
 
@@ -49,6 +51,7 @@ def test_the_papers_models_are_declared_with_their_sizes_and_steps() -> None:
     assert facts["flux_schnell"] == (512, 4)
     assert facts["flux_schnell_1024px"] == facts["sd3_5_large_turbo"] == (1024, 4)
     assert facts["flux2_klein_4b"] == (1024, 4)
+    assert facts["z_image_turbo"] == (1024, 8)
     assert {spec.arguments["dtype"] for spec in BY_NAME.values()} == {"bfloat16"}
 
 
@@ -172,6 +175,25 @@ def test_flux2_kleins_noise_pass_is_the_first_pass_of_its_sampler() -> None:
     assert pipeline.scheduler.timesteps.tolist() == [1000.0]
     expected = (decoded / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
+    assert drawn.std() > 0.01
+
+
+def test_z_images_noise_pass_is_the_first_pass_of_its_sampler_on_prompts_of_their_lengths() -> None:
+    generator: Any = small_generator(BY_NAME["z_image_turbo"])
+    noise, conditioning = noise_for(generator, 2), encode(generator, 2)
+    lengths = conditioning.tensors["lengths"].tolist()
+    embeds = conditioning.tensors["prompt_embeds"]
+    assert embeds.shape == (2, 512, 16)
+    assert lengths[0] != lengths[1]
+    assert [bool(row[n - 1].any()) for row, n in zip(embeds, lengths, strict=True)] == [True] * 2
+    assert not any(row[n:].any() for row, n in zip(embeds, lengths, strict=True))
+    pipeline = generator.pipeline
+    with torch.no_grad():
+        drawn = generator.sample(noise, conditioning, 1)
+        latents = noise + generator.predict(noise, conditioning)
+        decoded = pipeline.vae.decode(latents / 0.3611 + 0.1159).sample
+    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
+    torch.testing.assert_close(drawn, (decoded / 2 + 0.5).clamp(0, 1), rtol=0, atol=1e-5)
     assert drawn.std() > 0.01
 
 

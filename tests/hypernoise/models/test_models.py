@@ -18,18 +18,25 @@ from hypernoise.models.sana import SanaSprint
 from hypernoise.models.sd3 import Sd3Turbo
 from hypernoise.models.sdxl import SdxlTurbo
 from hypernoise.models.unet import SdTurbo
+from hypernoise.models.z_image import ZImageTurbo
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.noise import seeded_generator
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 
 SEEDS = [11, 12, 13]
-#: One published component per family.
-PUBLISHED = {spec.target: spec for spec in published()}
+#: One published component per family, and per sampler that it is declared with.
+PUBLISHED = {
+    (spec.target, *(str(spec.arguments.get(n, "")) for n in ("scheduler", "timesteps"))): spec
+    for spec in published()
+}
 FAMILIES = {**dict.fromkeys(sorted(BUILDERS)), **{spec.name: spec for spec in PUBLISHED.values()}}
 
 
-#: PixArt-DMD is distilled for one step, and refuses more.
-SAMPLINGS = [(f, n) for f in FAMILIES for n in (1, 2, 4) if n == 1 or f != "pixart_alpha_dmd"]
+#: PixArt-DMD is distilled for one step, and refuses more; Z-Image-Turbo is for eight.
+SAMPLINGS = [
+    *((f, n) for f in FAMILIES for n in (1, 2, 4) if n == 1 or f != "pixart_alpha_dmd"),
+    ("z_image_turbo", 8),
+]
 
 
 @cache
@@ -66,6 +73,8 @@ def run_stock_pipeline(generator: Any, noise: torch.Tensor, steps: int) -> torch
         }
     if isinstance(generator, SanaSprint | SdxlTurbo):
         arguments |= {"generator": [seeded_generator(seed) for seed in SEEDS]}
+    if isinstance(generator, SdxlTurbo):
+        arguments |= {"eta": generator.eta, "timesteps": list(generator.timesteps[:steps]) or None}
     if isinstance(generator, PixartDmd):
         arguments = {
             "guidance_scale": 1.0,
@@ -118,8 +127,8 @@ def test_recording_gradients_rounds_images_and_no_more(
 def test_sampling_in_bfloat16_is_the_stock_pipeline_bit_for_bit(spec: Any) -> None:
     generator = small_generator(spec, torch.bfloat16)
     noise = noise_for(generator, 3)
-    # SANA's sampler keeps the latents in float32.
-    given = noise if isinstance(generator, SanaSprint) else noise.bfloat16()
+    # The samplers of two families keep the latents in float32.
+    given = noise if isinstance(generator, SanaSprint | ZImageTurbo) else noise.bfloat16()
     expected = run_stock_pipeline(generator, given, 1)
     with torch.no_grad():
         found = generator.sample(noise, encode(generator, 3), 1, SEEDS)

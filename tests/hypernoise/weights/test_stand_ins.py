@@ -27,6 +27,8 @@ MODELS = (
     "sd3_5_large_turbo",
     "pixart_alpha_dmd",
     "flux2_klein_4b",
+    "z_image_turbo",
+    "hyper_sdxl",
 )
 
 
@@ -77,6 +79,8 @@ def test_a_family_draws_from_its_stand_in_as_from_a_download(shelf: Shelf, name:
     folder = shelf.repository(spec.weights, spec.revision)
     arguments = {**spec.arguments, "size_px": changed["size_px"], "weights": str(folder)}
     arguments["dtype"] = getattr(torch, arguments["dtype"])
+    if "lora" in changed:
+        arguments["lora"] = str(on(shelf, changed["lora"]))
     # A folder has no commit; the distilled repository's part is looked at below.
     distilled = arguments.pop("distilled", ""), arguments.pop("distilled_revision", "")
     generator = family(**arguments)
