@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from method_runs import run
 from published import published, small_generator
-from toys import encode, noise_for
+from toys import encode, noise_for, stir
 
+from harness.build.encodings import EncodedOnce
 from harness.results.stage_names import BACKBONE, BACKWARD, NOISE_NETWORK, TEXT, VAE
 from harness.results.stage_names import REWARD as REWARD_STAGE
 from harness.timing.meter import Spans, stopwatch, watched
 from hypernoise.methods.best_of_n import BestOfN
+from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.reno import Reno
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.noise_network import NoiseNetwork
@@ -83,3 +86,22 @@ def test_the_stages_of_a_gradient_step_are_told_apart(network: NoiseNetwork) -> 
         images = network.draw(noise_for(generator, 1), conditioning).images
         REDNESS.score(images, REDNESS.encode(["a red cat"])).sum().backward()
     assert spans.take().keys() == {TEXT, NOISE_NETWORK, BACKBONE, VAE, REWARD_STAGE, BACKWARD}
+
+
+def test_a_merged_noise_network_draws_what_it_drew_apart(family: Generator) -> None:
+    network = NoiseNetwork(family, rank=4, alpha=8.0)
+    stir(network.adapter)
+    apart = run(HyperNoise(network), family, n=2).images
+    # Merging takes the adapter off the backbone.
+    merged = run(HyperNoise(network, "per_layer"), family, n=2).images
+    torch.testing.assert_close(merged, apart, rtol=0, atol=1e-4)
+
+
+def test_prompts_that_are_read_from_disk_draw_what_they_drew_before(
+    family: Generator, tmp_path: Path
+) -> None:
+    noise, conditioning = noise_for(family, 2), encode(family)
+    kept = EncodedOnce(family, tmp_path).on_disk(conditioning.prompts).rows([1, 0])
+    with torch.no_grad():
+        expected = family.sample(noise, conditioning.rows([1, 0]))
+        assert torch.equal(family.sample(noise, kept), expected)
