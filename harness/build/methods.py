@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
-from harness.experiment.components import MethodSpec, RewardSpec
+from harness.experiment.components import MethodSpec, ModelSpec, RewardSpec
 from harness.results.training_folder import checkpoints_of
-from hypernoise.methods.protocol import Checked, Method
+from hypernoise.methods.protocol import Checked, Method, PutsIn
 from hypernoise.models.protocol import Generator
 from hypernoise.training.kinds import kind_of
 from hypernoise.weights.folders import check_file
@@ -94,7 +94,36 @@ def _assembled(spec: MethodSpec, generator: Generator, trained: Trainable | None
         arguments["search"] = build_method(spec.searcher, generator, None)
     factory = resolve(spec.target)
     method: Method = factory(**arguments) if trained is None else factory(trained, **arguments)
+    if isinstance(method, PutsIn):
+        method.attach(generator)
     return method
+
+
+def puts_in(spec: MethodSpec) -> bool:
+    """Whether a method brings weights of its own for the backbone."""
+    target = resolve(spec.target)
+    return isinstance(target, type) and issubclass(target, PutsIn)
+
+
+def check_method_for(spec: MethodSpec, model: ModelSpec) -> None:
+    """Check that the weights that a method brings fit a model, before that is loaded.
+
+    Raises:
+        ValueError, FileNotFoundError: they do not, or the model's layers cannot be known.
+    """
+    if not puts_in(spec):
+        return
+    method: PutsIn = resolve(spec.target)(**spec.arguments)
+    # Lazy import: it brings torch, which other methods' checks do without.
+    from hypernoise.models.backbones import empty_backbone
+
+    pipeline_class = resolve(model.target).pipeline_class
+    given = (model.weights, model.revision, model.architecture)
+    try:
+        method.check_for(pipeline_class, empty_backbone(pipeline_class, *given))
+    except (FileNotFoundError, ValueError) as error:
+        fault = f"method {spec.name!r} on model {model.name!r}: {error}"
+        raise type(error)(fault) from error
 
 
 def words_prompts(spec: MethodSpec) -> bool:

@@ -126,6 +126,16 @@ COMMANDS: dict[str, Command] = {
             _COMPONENTS,
         ),
     ),
+    "adapter": Command(
+        "say what an adapter that one has is, and how it is declared as a method",
+        "harness.cli.adapter:run",
+        (
+            option("adapter", "folder, safetensors file, or owner/name@COMMIT", metavar="FOLDER"),
+            option("--model", "that it is for", required=True, metavar="NAME"),
+            option("--file", "the adapter's, where there are several", default="", metavar="NAME"),
+            _COMPONENTS,
+        ),
+    ),
     "explain": Command(
         "show every resolved option of a run, and what gives it",
         "harness.cli.explain:run",

@@ -1,8 +1,7 @@
 """What models, rewards, methods, benchmarks and tables are declared with.
 
-Snakemake imports this on every call, so nothing heavy is imported here. Keywords that a
-declaration does not know itself are arguments of its target, and are checked against the target's
-source at once.
+Snakemake imports this on every call, so nothing heavy is imported here. Keywords that a declaration
+does not know are arguments of its target, and are checked against the target's source at once.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from harness.experiment.identity import Place
 from harness.experiment.validation import STRICT, Count, checked
 from hypernoise.identity import SCORES_ONLY
 from hypernoise.training.kinds import KINDS
-from hypernoise.weights.pins import COMMIT, REPOSITORY
+from hypernoise.weights.pins import AT_COMMIT, COMMIT, REPOSITORY
 
 Arguments = Mapping[str, Any]
 #: What a method can have trained before it runs: the registry's kinds, which mypy cannot read.
@@ -303,9 +302,11 @@ class Registry:
         return replace(spec, parts=parts)
 
     def add_method(self, name: str, *, file: str = "", **given: Any) -> MethodSpec:
-        """Declare a method; see :class:`MethodSpec`."""
-        passed = {"search"} if given.get("search") else set()
-        return _add(self.methods, _declared(MethodSpec, name, file, given, passed))
+        """Declare a method; see :class:`MethodSpec`. Weights may be ``owner/name@COMMIT``."""
+        at = AT_COMMIT.fullmatch(str(given.get("weights")))
+        given |= at.groupdict() if at else {}
+        own = {"search"} & given.keys()
+        return _add(self.methods, _declared(MethodSpec, name, file, given, own))
 
     def add_benchmark(self, name: str, *, file: str = "", **given: Any) -> BenchmarkSpec:
         """Declare a benchmark; see :class:`BenchmarkSpec`."""
@@ -344,8 +345,7 @@ def _declared(
     try:
         json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError) as error:
-        fault = f"arguments of {what} must be JSON values: {error}"
-        raise SpecError(f"{prefix(file)}{fault}") from error
+        raise SpecError(f"{prefix(file)}arguments of {what} must be JSON: {error}") from error
     if "target" in made:
         called = {name: made.get(name, ()) for name in passed} | arguments
         check_call(made["target"], called, file=file, valid=own)

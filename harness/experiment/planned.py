@@ -33,6 +33,7 @@ from harness.experiment.places import (
     place,
 )
 from harness.experiment.plan import NO_REWARD, Experiment, Run, prompts_of
+from harness.experiment.weight_files import method_files
 from hypernoise.weights.pins import HASH_MARK, is_remote
 
 _MODEL_FILES = ("*.json", "*.safetensors")
@@ -111,11 +112,13 @@ class Planned:
         return self.training_of(run.model, run.reward, run.method)
 
     def needs_of(self, run: Run) -> list[str]:
-        """Local weights of a run's model and of the reward that it searches, and its network."""
+        """Local weights of a run's model, of its method and of the reward that it searches, and its
+        network."""
         searches = self.experiment.declared(run.method).needs_reward
         adapter = self.adapter_of(run)
         weights = self.weights(run.model, *([run.reward] if searches else []))
-        return weights + ([adapter] if adapter else [])
+        own = method_files(self.experiment.method(run.method, run.model, run.reward))
+        return weights + own + ([adapter] if adapter else [])
 
     def generate(self, **fields: Any) -> GenerateJob:
         """Generate a run's images."""

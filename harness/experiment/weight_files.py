@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from harness.experiment.components import (
     BenchmarkSpec,
@@ -34,6 +35,13 @@ def weights_of(
     for metric, spec in (comparisons or {}).items():
         found += _named(f"similarity {metric}", spec.target, spec.arguments)
     return tuple(dict.fromkeys(found))
+
+
+def method_files(spec: MethodSpec) -> list[str]:
+    """Folders and files of this machine that a method's ``weights`` name: adapters that one has."""
+    named = named_places(spec.target, spec.arguments)
+    found = [place for keys, place, _, _ in named if keys == ("weights",)]
+    return [place for place in found if Path(place).exists()]
 
 
 def _of(spec: ModelSpec | RewardSpec | MethodSpec | BenchmarkSpec) -> Iterator[WeightFile]:

@@ -24,11 +24,18 @@ from harness.benchmarks.protocol import Prompt
 from harness.build.devices import default_device
 from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator, generator_files
-from harness.build.methods import build_method, check_adapter, check_method, words_prompts
+from harness.build.methods import (
+    build_method,
+    check_adapter,
+    check_method,
+    check_method_for,
+    words_prompts,
+)
 from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
+from harness.experiment.weight_files import method_files
 from harness.results import frames, provenance
 from harness.results.resume import Work
 from harness.results.weight_hashes import Hashes, hashes
@@ -121,7 +128,7 @@ def run(job: GenerateJob) -> None:
     weights = hashes(job.weights)
     searched = job.searched
     inputs = [*generator_files(job.model), *(reward_files(searched) if searched else ())]
-    inputs += [job.adapter] if job.adapter else []
+    inputs += [job.adapter] if job.adapter else method_files(job.method)
     work = Work(job.work, job_hash(job, inputs, texts))
     (work.folder / PNG_FOLDER).mkdir(exist_ok=True)
     names = {entry.name for entry in fields(Made)}
@@ -153,6 +160,7 @@ def check_ahead(job: GenerateJob) -> list[Item]:
     check_method(job.method, job.reward)
     searched = job.searched
     check_generator(job.model)
+    check_method_for(job.method, job.model)
     if searched is not None:
         check_reward_of(searched, job.model)
     prompts = load_prompts(job.benchmark.prompts)

@@ -18,7 +18,7 @@ from torch import nn
 
 from harness.build.devices import default_device
 from harness.build.generators import build_generator
-from harness.build.methods import build_method, build_untrained_method
+from harness.build.methods import build_method, build_untrained_method, puts_in
 from harness.build.prompts import load_prompts
 from harness.build.rewards import build_reward
 from harness.experiment.components import MethodSpec, ModelSpec
@@ -196,7 +196,7 @@ def _built(
     """A method, its generator, and how many parameters its trained network adds."""
     spec = timed.method
     # Merged networks leave the backbone as it is.
-    is_plain = spec.trains is None or bool(spec.arguments.get("merged"))
+    is_plain = not puts_in(spec) and (spec.trains is None or bool(spec.arguments.get("merged")))
     generator = plain
     if not is_plain:
         # A copy that shares everything but the backbone.
@@ -207,6 +207,8 @@ def _built(
         method = build_method(spec, generator, timed.adapter)
         # From the file, since a method may merge its adapter into the backbone.
         n_added = saved_n_parameters(Path(timed.adapter)) if timed.adapter else 0
+        if puts_in(spec):
+            n_added = _unique([generator.backbone]) - _unique([plain.backbone])
         return generator, method, n_added
     # On the device: hundreds of millions of random weights take the CPU seconds.
     with torch.device(device):

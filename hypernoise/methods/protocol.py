@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.rewards.protocol import Features, Reward
@@ -115,5 +115,26 @@ class Checked(Protocol):
 
         Raises:
             ValueError, FileNotFoundError: it cannot.
+        """
+        ...
+
+
+@runtime_checkable
+class PutsIn(Protocol):
+    """A method that brings weights for a generator's backbone."""
+
+    def check_for(self, pipeline_class: Any, backbone: nn.Module) -> None:
+        """Check before any work that its weights fit a backbone, which may be without weights.
+
+        Raises:
+            ValueError, FileNotFoundError: they do not, or cannot be had.
+        """
+        ...
+
+    def attach(self, generator: Generator) -> None:
+        """Put them into a generator's backbone, switched off but in this method's own passes.
+
+        Raises:
+            ValueError, FileNotFoundError: as :meth:`check_for`.
         """
         ...

@@ -120,6 +120,14 @@ class Adapter:
         keys = saved_keys(folder)
         mine = self.named_weights()
         if differing := sorted(keys.keys() ^ mine.keys()):
+            has_both = {key.replace("lora_A", "lora_B") for key in keys} <= keys.keys()
+            if has_both and keys.keys() < mine.keys() and len(keys) % 2 == 0:
+                # Two weights each.
+                raise ValueError(
+                    f"{path} adapts {len(keys) // 2} of {len(mine) // 2} layers, and a training "
+                    "adapts all of them: an adapter of somebody else is declared as a method "
+                    "(`python -m harness adapter`)"
+                )
             first = differing[0]
             lacking = "this backbone" if first in keys else "the file"
             raise ValueError(
@@ -218,6 +226,13 @@ def attach(
     for parameter in adapter.parameters():
         parameter.requires_grad_(True)
     return adapter
+
+
+def free_name(backbone: nn.Module, kind: str) -> str:
+    """A name that no adapter of the backbone has: the kind's, or that with a number."""
+    taken = getattr(backbone, "peft_config", {})
+    numbered = (f"{kind}_{n}" for n in range(2, len(taken) + 3))
+    return next(free for free in (kind, *numbered) if free not in taken)
 
 
 def _replace(backbone: nn.Module, layer_name: str, layer: nn.Module) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from torch import nn
 
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.adapter import adaptable, attach
+from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name
 from hypernoise.networks.saved_lora import peft_key, saved_keys, saved_rank_and_alpha
 
 
@@ -39,12 +39,23 @@ class LoraNetwork:
         seed: int = 0,
         grouped: bool = False,
     ) -> None:
-        self.generator = generator
-        if not name:
-            taken = getattr(generator.backbone, "peft_config", {})
-            numbered = (f"{self.kind}_{n}" for n in range(2, len(taken) + 3))
-            name = next(free for free in (self.kind, *numbered) if free not in taken)
-        self.adapter = attach(generator.backbone, name, rank, alpha, seed=seed, grouped=grouped)
+        name = name or free_name(generator.backbone, self.kind)
+        backbone = generator.backbone
+        self._take(generator, attach(backbone, name, rank, alpha, seed=seed, grouped=grouped))
+
+    @classmethod
+    def around(cls, generator: Generator, adapter: Adapter) -> Self:
+        """A network of an adapter that is in the generator's backbone already.
+
+        Raises:
+            ValueError: the adapter cannot be one of this kind; it is taken out.
+        """
+        network = cls.__new__(cls)
+        network._take(generator, adapter)
+        return network
+
+    def _take(self, generator: Generator, adapter: Adapter) -> None:
+        self.generator, self.adapter = generator, adapter
 
     @classmethod
     def trained(cls, generator: Generator, folder: Path, name: str = "") -> Self:

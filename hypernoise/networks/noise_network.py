@@ -9,6 +9,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning, Generator, Seeds
+from hypernoise.networks.adapter import Adapter
 from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.protocol import Drawn
 
@@ -27,22 +28,14 @@ class NoiseNetwork(LoraNetwork):
     kind: ClassVar[str] = "hypernoise"
     backbone_passes: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        generator: Generator,
-        rank: int,
-        alpha: float,
-        name: str = "",
-        seed: int = 0,
-        grouped: bool = False,
-    ) -> None:
-        super().__init__(generator, rank, alpha, name, seed, grouped)
+    def _take(self, generator: Generator, adapter: Adapter) -> None:
+        super()._take(generator, adapter)
         last = self.adapter.layers.get(generator.last_layer)
         if not isinstance(last, LoraLayer):
             self.adapter.remove()
             raise ValueError(
                 f"the last layer {generator.last_layer!r} is neither a Linear nor an ungrouped "
-                "Conv2d of the backbone"
+                "Conv2d of the backbone that is adapted"
             )
         self._last = last.get_base_layer()
 

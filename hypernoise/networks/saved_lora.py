@@ -10,16 +10,26 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
+from peft import LoraConfig
 from safetensors import safe_open
 
 from hypernoise.weights.folders import check_file
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-#: peft's options under which the same weights mean something else.
-_OTHER_LORA = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
+#: What a training writes, and reads again.
+PLAIN = frozenset({"r", "lora_alpha"})
+#: Options that say how it was trained, for which base and by what, and not what the weights mean.
+_HARMLESS = {
+    *("auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "exclude_modules"),
+    *("inference_mode", "lora_dropout", "peft_version", "revision", "target_modules", "task_type"),
+}
+#: Ways to begin that leave the base's weights as they are.
+_BEGINNINGS = (True, False, "gaussian", "orthogonal")
 PEFT_PREFIX = "base_model.model."
 PREFIXES = (PEFT_PREFIX, "transformer.", "unet.", "")
 _KEY = re.compile(
@@ -73,15 +83,49 @@ def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no adapter in {folder}: {CONFIG_FILE} is missing")
+    config = lora_config(path.read_bytes(), str(path), PLAIN)
+    return int(config["r"]), float(config["lora_alpha"])
+
+
+def lora_config(text: str | bytes, where: str, known: Collection[str]) -> dict[str, Any]:
+    """The options of a LoRA that its weights cannot be read without.
+
+    Args:
+        text: JSON of peft's ``LoraConfig``, by whatever version of it.
+        where: the file, for messages.
+        known: names of options that the caller applies.
+
+    Returns:
+        the known options, rank ``r`` and ``lora_alpha`` always among them.
+
+    Raises:
+        ValueError: it is no LoRA's, or has an option that is neither known nor harmless: that one
+            is named.
+    """
     try:
-        config = json.loads(path.read_text())
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the configuration of a LoRA: {error}") from error
-    for option in _OTHER_LORA:
-        if config.get(option):
-            raise ValueError(f"{path} has {option} {config[option]!r}; only plain LoRA is known")
-    return rank, alpha
+        decoded = text if isinstance(text, str) else text.decode("utf-8-sig")
+        config = json.loads(decoded)
+        # Everything that peft writes of an option that is not used is its default, or nothing.
+        peft_default: Any = LoraConfig()
+        defaults = {**peft_default.to_dict(), "peft_type": "LORA", "init_lora_weights": True}
+        sizes = {"r": int(config["r"]), "lora_alpha": float(config["lora_alpha"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{where} is not the configuration of a LoRA: {error}") from error
+    if config["r"] != sizes["r"] or sizes["r"] < 1 or not 0 < sizes["lora_alpha"] < math.inf:
+        raise ValueError(
+            f"{where}: r must be a whole number from 1 and lora_alpha positive, got "
+            f"{config['r']!r} and {config['lora_alpha']!r}"
+        )
+    for name, value in config.items():
+        is_off = value is None or value is False or value in ("", [], {}) or value == "none"
+        is_default = name in defaults and value == defaults[name]
+        begins = name == "init_lora_weights" and value in _BEGINNINGS
+        if not (name in known or name in _HARMLESS or is_off or is_default or begins):
+            raise ValueError(
+                f"{where} has {name} {value!r}: LoRA with that option means something else, and "
+                f"is not known here; known are {', '.join(sorted(known))}"
+            )
+    return {name: config[name] for name in known if name in config} | sizes
 
 
 def saved_n_parameters(folder: Path) -> int:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 INDEX = "model_index.json"
 _SHARDS = "*.safetensors.index.json"
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 def check_folder(weights: str) -> None:
@@ -59,7 +59,7 @@ def check_safetensors(where: str, files: Iterable[str]) -> None:
     names = list(files)
     if any(name.endswith(".safetensors") for name in names):
         return
-    if pickles := [name for name in names if name.endswith(_PICKLES)]:
+    if pickles := [name for name in names if name.endswith(PICKLES)]:
         raise ValueError(
             f"{where} has pickled weights only ({pickles[0]}); they can run code when they are "
             "loaded, so they are not: convert them to safetensors"

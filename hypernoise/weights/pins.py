@@ -14,6 +14,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 #: A hub repository, or a folder in a folder.
 REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
+#: The same with its commit.
+AT_COMMIT = re.compile(rf"(?P<weights>{REPOSITORY.pattern})@(?P<revision>[^/]*)")
 #: A file of a hub repository, at a commit or at none.
 HUB_FILE = re.compile(
     rf"hf://(?P<repository>[^/@]+/[^/@]+)(?:@(?P<revision>{COMMIT.pattern}))?/(?P<path>.+)"
