@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS, whole_calls
 from harness.analysis.columns import Column
-from harness.analysis.pairing import CELL, double_or_broken, name_cell, require
-from harness.analysis.statistics import median_interval
+from harness.analysis.pairing import CELL, Paired, double_or_broken, name_cell, require
+from harness.analysis.statistics import Interval, median_interval
 
 NOTE = (
     "generation_ms, from encoded prompts, and end_to_end_ms, from texts: medians of n_timings "
@@ -16,10 +18,14 @@ NOTE = (
 )
 
 
+#: Of images that other tools made, which nobody timed here.
+_NONE = Interval(math.nan, math.nan, math.nan, 0, 0)
+
+
 def _median_time(name: str, start: str) -> Column:
     return Column(
         name,
-        lambda c: median_interval(c.rows["timings"][name]),
+        lambda c: median_interval(c.rows["timings"][name]) if "timings" in c.rows else _NONE,
         f"median time of an image from {start}",
         "ms",
     )
@@ -34,23 +40,23 @@ END_TO_END = _median_time(END_TO_END_MS, "texts")
 NFE = _per_image("nfe", "backbone passes")
 REWARD_CALLS = _per_image("reward_calls", "images scored")
 BACKWARD_PASSES = _per_image("backward_passes", "gradients")
-N_TIMINGS = Column("n_timings", lambda c: len(c.rows["timings"]), "calls that were timed")
+N_TIMINGS = Column("n_timings", lambda c: len(c.rows.get("timings", ())), "calls that were timed")
 PARAMS = Column(
     "params_m",
-    lambda c: c.rows["timings"]["params_m"].iloc[0],
+    lambda c: c.rows["timings"]["params_m"].iloc[0] if "timings" in c.rows else math.nan,
     "parameters of the whole pipeline and of what is trained for the method",
     "millions",
 )
 #: What the paper prints as parameters.
 BACKBONE_PARAMS = Column(
     "backbone_params_m",
-    lambda c: c.rows["timings"]["backbone_params_m"].iloc[0],
+    lambda c: c.rows["timings"]["backbone_params_m"].iloc[0] if "timings" in c.rows else math.nan,
     "parameters of the backbone and of what is trained for the method",
     "millions",
 )
 PEAK_MEMORY = Column(
     "peak_memory_mib",
-    lambda c: c.rows["timings"]["peak_memory_mib"].max(),
+    lambda c: c.rows["timings"]["peak_memory_mib"].max() if "timings" in c.rows else math.nan,
     "largest of all calls",
     "MiB",
 )
@@ -64,9 +70,13 @@ def at_batch_size(timings: pd.DataFrame, batch_size: int | None) -> pd.DataFrame
 
 
 def timed_at(
-    timings: pd.DataFrame, cells: pd.DataFrame, batch_size: int | None
+    timings: pd.DataFrame, paired: Paired, batch_size: int | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The cells' whole calls at a batch size, and a line for each cell without or unlike ones."""
+    """The cells' whole calls at a batch size, and a line for each cell without or unlike ones.
+
+    Images of other tools have none.
+    """
+    cells = paired.cells[~paired.are_foreign]
     own = whole_calls(timings).merge(cells, on=list(CELL))
     rows = at_batch_size(own, batch_size)
     sizes = ", ".join(map(str, sorted(own["batch_size"].unique()))) or "none"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from harness.analysis.benchmark_faults import strange
 from harness.analysis.columns import Column
 from harness.analysis.pairing import (
     CELL,
@@ -23,8 +24,6 @@ from harness.analysis.pairing import (
     Paired,
     baselines,
     choose,
-    examples,
-    name_network,
     pair,
     require,
     select,
@@ -41,6 +40,7 @@ from harness.analysis.statistics import (
     paired_difference,
     proportion_interval,
     task_mean_interval,
+    unpaired_difference,
 )
 from harness.analysis.training_seeds import FIRST_NOTES, said
 from harness.benchmarks import geneval
@@ -175,7 +175,8 @@ class Cell:
         return task_mean_interval(own.values, own.tasks, own.meanings, seeds=own.seeds)
 
     def gain(self, metric: str, task: str = "", by_task: bool = False) -> Difference:
-        """The mean of a metric less the baseline's, image by image.
+        """The mean of a metric less the baseline's, image by image; where either is another tool's,
+        the difference of two samples that share prompts and no noise.
 
         Args:
             metric: of the scores.
@@ -184,6 +185,11 @@ class Cell:
         """
         own = self._rows(metric, task)
         tasks = own.tasks if by_task else np.zeros_like(own.tasks)
+        if self.base is not None and not self.is_paired:
+            base = replace(self, index=self.base, base=None)._rows(metric, task)
+            of_base = base.tasks if by_task else np.zeros_like(base.tasks)
+            sides = (own.values, tasks, own.meanings), (base.values, of_base, base.meanings)
+            return unpaired_difference(*sides, seeds=(own.seeds, base.seeds))
         # A metric may leave out an image of the other side alone.
         both = ~np.isnan(own.others)
         values, others = own.values[both], own.others[both]
@@ -194,6 +200,12 @@ class Cell:
     def n_training_seeds(self) -> int:
         """How many networks it has; 0 where nothing is trained."""
         return len(self.paired.seeds_of(self.index))
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether its images and the baseline's are from the same noise: not another tool's."""
+        cells = [self.index] if self.base is None else [self.index, self.base]
+        return len(set(cells)) < 2 or not bool(self.paired.are_foreign[cells].any())
 
     def seed_sd(self, metric: str, by_task: bool = True, gain: bool = False) -> float:
         """The standard deviation over training seeds of a mean, or of a gain; NaN for one seed."""
@@ -255,7 +267,7 @@ def tabulate(
     if N_MEANINGS in table and table[N_MEANINGS].equals(table["n_prompts"]):
         needless.append(N_MEANINGS)
     table = table.drop(columns=needless, errors="ignore")
-    table.attrs[FIRST_NOTES] = said(paired.networks)
+    table.attrs[FIRST_NOTES] = said(paired.networks) + paired.notes()
     table.attrs[TIED] = tied(cells, columns)
     return table
 
@@ -363,36 +375,5 @@ def lay_out(
     if chosen.empty:
         stop_on(faults, "a table")
     paired, found = pair(chosen, metrics.names, images, baseline)
-    faults += found + _strange(paired, metrics.main)
+    faults += found + strange(paired, metrics.main)
     return paired, faults + ([] if baseline is None else without_baseline(paired.cells, baseline))
-
-
-def _strange(paired: Paired, metric: str) -> list[str]:
-    """What keeps scores from being those of one benchmark, with GenEval's tasks where the metric
-    is GenEval's; a line each."""
-    pictures = paired.pictures
-    benchmarks = sorted(pictures["benchmark"].unique())
-    faults = []
-    if len(benchmarks) > 1:
-        faults.append(f"one benchmark per table, these are {', '.join(benchmarks)}")
-    for column, what in (("prompt_id", "prompts"), ("prompt_meaning", "meanings of prompts")):
-        homes = pictures[[column, "task"]].drop_duplicates()
-        double = sorted(homes[column][homes[column].duplicated()].unique())
-        if double:
-            named = examples([repr(name) for name in double])
-            faults.append(f"{what} in more than one task: {named}")
-    if metric != CORRECT:
-        return faults
-    unknown_tasks = sorted(set(pictures["task"]) - set(TASKS))
-    if unknown_tasks:
-        named = ", ".join(unknown_tasks)
-        faults.append(f"tasks {named} are none of GenEval's: {', '.join(TASKS)}")
-    for index, values in enumerate(paired.scores.get(CORRECT, [])):
-        name = name_network(paired.networks, index)
-        given = values[np.isfinite(values)]
-        odd = given[(given != 0) & (given != 1)]
-        faults += [f"{name}: {CORRECT} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
-        there = set(pictures["task"][~np.isnan(values)].unique())
-        absent = [task for task in TASKS if task not in there]
-        faults += [f"{name}: no image of task {', '.join(absent)}"] if absent else []
-    return faults

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.base.errors import unknown
-from harness.results.frames import IDENTITY, LEFT_OUT
+from harness.results.frames import IDENTITY, LEFT_OUT, NO_SEED
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -33,6 +33,11 @@ NETWORK = (*CELL, SEED)
 #: What identifies an image within it, a *picture*: the same for all that share prompt and noise.
 PICTURE = tuple(column.name for column in IDENTITY if column.name not in NETWORK)
 
+#: What a table says of images that other tools made.
+UNPAIRED = (
+    "Images of {} are another tool's, and their noise is its own: gains over them and of them are "
+    "unpaired, so that their intervals hold the noise of both sides; what they cost is unknown."
+)
 _EXAMPLES = 3
 
 
@@ -64,6 +69,18 @@ class Paired:
         """[K], the cell of each network."""
         codes = self.networks.groupby(list(CELL), sort=False).ngroup()
         return np.asarray(codes, dtype=np.int64)
+
+    @cached_property
+    def are_foreign(self) -> Flags:
+        """[C], whether a cell's images are another tool's: their noise is that of nobody else."""
+        have = np.asarray(~np.isnan(np.stack(list(self.scores.values()))).all(axis=0), np.bool_)
+        foreign = _are_foreign(self.pictures, have)
+        return np.array([foreign[self.networks_of(cell)].any() for cell in self.cells.index])
+
+    def notes(self) -> list[str]:
+        """What a table says of images that other tools made; nothing without any."""
+        foreign = sorted(set(self.cells["method"][self.are_foreign]))
+        return [UNPAIRED.format(", ".join(foreign))] if foreign else []
 
     def networks_of(self, cell: int) -> Integers:
         """The places of a cell's networks among all, by their seed."""
@@ -293,8 +310,9 @@ class _Layout:
         """Which networks have other images than the one they are compared with."""
         have = _count(self.places, self.shape).sum(axis=0) > 0
         lines = []
-        for group in self.networks.groupby(["model", "steps"]).groups.values():
-            members = self.networks.loc[group].sort_values(["method", "reward", SEED])
+        ours = self.networks[~_are_foreign(self.pictures, have)]
+        for group in ours.groupby(["model", "steps"]).groups.values():
+            members = ours.loc[group].sort_values(["method", "reward", SEED])
             if baseline is not None:
                 members = members[members["method"] == baseline]
             pairs = ((cell, other) for other in members.index[:1] for cell in group.drop(other))
@@ -321,6 +339,12 @@ class _Layout:
         columns = zip(first["prompt_id"], first["image_index"], first["seed"], strict=True)
         named = [f"prompt {prompt!r} image {index} seed {seed}" for prompt, index, seed in columns]
         return examples(named, int(at.sum()))
+
+
+def _are_foreign(pictures: pd.DataFrame, have: Flags) -> Flags:
+    """[K], whether networks that have some pictures [K, P] have those of another tool."""
+    foreign = have[:, (pictures["seed"] == NO_SEED).to_numpy()]
+    return np.asarray(foreign.any(axis=1), dtype=np.bool_)
 
 
 def _places(scores: pd.DataFrame, metrics: Sequence[str]) -> Integers:

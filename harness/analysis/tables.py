@@ -159,7 +159,7 @@ def _compared(
     """The table of some columns, with published numbers if it is printed."""
     shown = None if methods is None else [*methods, baseline]
     paired, faults = lay_out(frames["scores"], metrics, models, shown, frames["images"], baseline)
-    timings, untimed = timed_at(frames["timings"], paired.cells, batch_size)
+    timings, untimed = timed_at(frames["timings"], paired, batch_size)
     stop_on([*faults, *untimed], printed_as or "a table of methods")
     table = tabulate(paired, columns, baseline, {**frames, "timings": timings})
     by = ("model", "steps", "method", "reward")

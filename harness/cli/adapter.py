@@ -53,7 +53,7 @@ def run(adapter: str, model: str, file: str, components: Path) -> None:
     else:
         kind, lines = kind_of(found), described(found, backbone, spec.weights)
     moves_noise = kind == "hypernoise"
-    print("\n".join([*lines, *_verdict(kind, found, family.last_layer)]))
+    print("\n".join([*lines, *verdict(kind, found, family.last_layer)]))
     said = "".join(f", {name}={value!r}" for name, value in given.items())
     said += ", moves_noise=True" if moves_noise else ""
     print("declare it in workflows/methods/their_lora.smk:")
@@ -77,7 +77,9 @@ def described(found: ForeignLora, backbone: Any, base: str) -> list[str]:
     downs = {layer: found.weight(layer, "lora_A") for layer in found.layers}
     ranks = Counter(down.shape[0] for down in downs.values() if down is not None)
     n_parameters = sum(weight.numel() for weight in found.weights.values())
-    layers = ", ".join(f"{n} {end}" for end, n in Counter(map(_ending, found.layers)).most_common())
+    layers = ", ".join(
+        f"{n} {end}" for end, n in Counter(map(kind_of_layer, found.layers)).most_common()
+    )
     alphas = sorted(set(found.alphas.values())) or [found.options.get("lora_alpha", "that of rank")]
     options = {k: v for k, v in found.options.items() if k not in ("r", "lora_alpha") and v}
     dtypes = {str(weight.dtype).removeprefix("torch.") for weight in found.weights.values()}
@@ -93,7 +95,7 @@ def described(found: ForeignLora, backbone: Any, base: str) -> list[str]:
     ]
 
 
-def _ending(layer: str) -> str:
+def kind_of_layer(layer: str) -> str:
     """What layers of one kind are called: without the numbers of blocks."""
     return (
         ".".join(layer.split(".")[-2:])
@@ -102,7 +104,8 @@ def _ending(layer: str) -> str:
     )
 
 
-def _verdict(kind: str, found: ForeignLora | None, last_layer: str) -> list[str]:
+def verdict(kind: str, found: ForeignLora | None, last_layer: str) -> list[str]:
+    """What an adapter is for, in lines."""
     if kind:
         what = "a noise network" if KINDS[kind].moves_noise else "a fine-tuning"
         return [f"kind      {what} ({kind})"]

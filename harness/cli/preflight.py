@@ -14,7 +14,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from harness.experiment.jobs import (
     load_job,
 )
 from harness.experiment.validation import to_json
+from harness.experiment.weight_files import given_images
 from harness.report import frame_inputs
 from harness.results.weight_hashes import WeightFile
 from harness.stages import (
@@ -113,7 +114,7 @@ def run(lines: Iterable[str], n_processes: int = 1) -> None:
         for prompts in {to_json(spec): spec for job in jobs for spec in prompts_in(job)}.values():
             with report.faults():
                 load_prompts(prompts)
-        makers = {job.out: job.model for job in jobs if isinstance(job, GenerateJob)}
+        makers = {job.out: maker_of(job) for job in jobs if isinstance(job, GenerateJob)}
         for job in jobs:
             with report.faults():
                 check(job, n_processes)
@@ -155,6 +156,12 @@ def check_sizes(job: Job, makers: Mapping[str, ModelSpec]) -> None:
     for model in (makers[frame] for frame in job.images if frame in makers):
         for what, target in targets:
             check_size(target, what, model.size_px, f"model {model.name!r}")
+
+
+def maker_of(job: GenerateJob) -> ModelSpec:
+    """The model of some images, at their size: those of other tools may have one of their own."""
+    own = job.method.arguments.get("size_px") if given_images(job.method) else None
+    return replace(job.model, size_px=own) if own else job.model
 
 
 def check_file(file: WeightFile) -> None:

@@ -33,7 +33,7 @@ from harness.experiment.places import (
     place,
 )
 from harness.experiment.plan import NO_REWARD, Experiment, Run, prompts_of
-from harness.experiment.weight_files import method_files
+from harness.experiment.weight_files import given_images, method_files
 from hypernoise.weights.pins import HASH_MARK, is_remote
 
 _MODEL_FILES = ("*.json", "*.safetensors")
@@ -205,7 +205,9 @@ class Planned:
         seed's is timed."""
         found: dict[str, Run] = {}
         for run in self.experiment.runs(image_set, model):
-            found.setdefault(self.experiment.shown_as(run.method), run)
+            # Nobody knows how long another tool took.
+            if not given_images(self.experiment.declared(run.method)):
+                found.setdefault(self.experiment.shown_as(run.method), run)
         return list(found.values())
 
     def taught_by(self, reward: str) -> list[str]:

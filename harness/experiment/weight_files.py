@@ -37,10 +37,17 @@ def weights_of(
     return tuple(dict.fromkeys(found))
 
 
+def given_images(spec: MethodSpec) -> str:
+    """Where the images are of a method that makes none, but takes those of another tool
+    (:mod:`harness.benchmarks.given_images`); empty for others."""
+    return str(spec.arguments.get("images", ""))
+
+
 def method_files(spec: MethodSpec) -> list[str]:
-    """Folders and files of this machine that a method's ``weights`` name: adapters that one has."""
+    """Folders and files of this machine that a method reads: adapters that one has, images."""
     named = named_places(spec.target, spec.arguments)
     found = [place for keys, place, _, _ in named if keys == ("weights",)]
+    found += filter(None, [given_images(spec)])
     return [place for place in found if Path(place).exists()]
 
 

@@ -47,7 +47,7 @@ def pareto(
     table = methods_table(
         scores, images, timings, models=models, methods=methods, baseline=baseline,
         batch_size=batch_size, metric=metric, judges=(),
-    )  # fmt: skip
+    ).dropna(subset=GENERATION_MS)  # fmt: skip
     drawn = list(dict.fromkeys(table["method"]))
     with figure_style():
         size = {"width": 2.7, "height": 2.5, "share_y": "row"}
@@ -76,17 +76,18 @@ def pareto_methods(
 
     Others, and errors, as for :func:`harness.analysis.tables.table1`.
     """
-    drawn = list(legend)
     table = methods_table(
-        scores, images, timings, models=models, methods=drawn, baseline=baseline,
+        scores, images, timings, models=models, methods=list(legend), baseline=baseline,
         batch_size=batch_size, metric=metric, judges=judges,
-    )  # fmt: skip
+    ).dropna(subset=GENERATION_MS)  # fmt: skip
+    # Images of other tools have no time.
+    drawn = [name for name in legend if name in set(table["method"])]
     with figure_style():
         size = {"width": 2.9, "height": 2.325, "at_least": 7.5}
         figure = _against_time(table, _qualities(scores, metric, judges), drawn, size)
         handles = [
             _handle(look_of(name, drawn), "", f"{name}: {words}" if words else name)
-            for name, words in legend.items()
+            for name, words in ((name, legend[name]) for name in drawn)
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=7)
     return figure
@@ -138,6 +139,10 @@ def _against_time(
             points = table[(table["model"] == model) & (table["method"] == method)]
             draw_points(panel, points.sort_values(x), x, y, look_of(method, methods))
         panel.margins(x=0.15, y=0.1)
+        times = table.loc[table["model"] == model, GENERATION_MS]
+        if times.nunique() == 1:
+            # A span of nothing, where all other methods are images of other tools.
+            panel.set_xlim(times.min() / 2, times.max() * 2)
         plain_log_ticks(panel)
 
     return panels_of_models(list(dict.fromkeys(table["model"])), labels, x_label, draw, **size)

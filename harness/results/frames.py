@@ -80,7 +80,10 @@ _WHO = (
 _NETWORK = tuple(column.name for column in _WHO)
 _MEANING = _text("prompt_meaning", "what the prompt asks for: equal for its wordings")
 _STEPS = _whole("steps", "sampling steps", "of the generator")
-_SEED = _whole("seed", "", "experiment seed; same seed, prompt and index, same noise")
+#: The experiment seed of images that other tools made, from noise that nobody knows.
+NO_SEED = -1
+_SEED = _whole("seed", "", "of the experiment: with prompt and index it is the noise; or NO_SEED")
+_OF_OTHER_TOOLS = "of images that other tools made"
 _NFE = _number("nfe", "backbone passes per image", "noise network and generator alike")
 
 #: What says which image a row is about.
@@ -103,9 +106,9 @@ IMAGES = Schema(
         _text("prompt", "the prompt's text"),
         _text("metadata", "what the image is judged by: the prompt's, as JSON"),
         _text("path", "8-bit PNG, relative to the frame's folder"),
-        _NFE,
-        _number("reward_calls", "calls per image", "rewards computed while generating"),
-        _number("backward_passes", "passes per image", "gradients taken while generating"),
+        _number(_NFE.name, _NFE.unit, _NFE.meaning, _OF_OTHER_TOOLS),
+        _number("reward_calls", "calls per image", "rewards computed meanwhile", _OF_OTHER_TOOLS),
+        _number("backward_passes", "passes per image", "gradients taken", _OF_OTHER_TOOLS),
         _number("batch_size", "images", "made together", "where the image does not depend on it"),
     ),
     _IDENTITY_NAMES,
@@ -194,9 +197,7 @@ AUDITS = Schema(
         _number("dropped_nats", "nats", "Tr J - log|det(I + J)|, which training drops"),
         _number("dropped_se_nats", "nats", _SE),
         _number("kl_nats", "nats", "the KL's integrand: penalised plus dropped"),
-        _number(
-            "sign", "", "of det(I + J): -1 turns space over, 0 is singular", "without the Jacobian"
-        ),
+        _number("sign", "", "of det(I + J): -1 turns over, 0 is singular", "without the Jacobian"),
         _number("largest_singular_value", "", "of J"),
         _number("smallest_singular_value", "", "of I + J"),
         _number(
@@ -334,8 +335,7 @@ def read_all(paths: Sequence[str | Path], kind: str | Schema) -> pd.DataFrame:
 
 
 def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Image frames under one another, as :func:`read_all`; ``path`` leads to the files from here,
-    which may be missing.
+    """Image frames under one another, as :func:`read_all`; ``path`` leads to files from here.
 
     Raises:
         SpecError: an image's path leads out of its frame's folder.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from harness.base.import_strings import resolve
+from harness.benchmarks.given_images import GivenImages
 from harness.benchmarks.protocol import Prompt
 from harness.build.devices import default_device
 from harness.build.encodings import prepare
@@ -35,8 +38,9 @@ from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
-from harness.experiment.weight_files import method_files
+from harness.experiment.weight_files import given_images, method_files
 from harness.results import frames, provenance
+from harness.results.image_files import decoded, upright
 from harness.results.resume import Work
 from harness.results.weight_hashes import Hashes, hashes
 from hypernoise.batches import Batches
@@ -136,7 +140,10 @@ def run(job: GenerateJob) -> None:
     found = [Made(**row) for row in work.rows() if row.keys() == names]
     made = {one.path: one for one in found if (work.folder / one.path).is_file()}
     missing = [item for item in items if item.path not in made]
-    if missing:
+    if missing and given_images(job.method):
+        for one in _taken(job, missing, work.folder):
+            made[one.path] = one
+    elif missing:
         setup = set_up(job, items)
         for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
             made[one.path] = one
@@ -159,11 +166,14 @@ def check_ahead(job: GenerateJob) -> list[Item]:
     """As :func:`check`, for a job whose network may be yet to be trained."""
     check_method(job.method, job.reward)
     searched = job.searched
-    check_generator(job.model)
-    check_method_for(job.method, job.model)
+    prompts = load_prompts(job.benchmark.prompts)
+    if given_images(job.method):
+        _given_files(job, prompts)
+    else:
+        check_generator(job.model)
+        check_method_for(job.method, job.model)
     if searched is not None:
         check_reward_of(searched, job.model)
-    prompts = load_prompts(job.benchmark.prompts)
     return [
         Item(prompt, row, index)
         for row, prompt in enumerate(prompts)
@@ -193,6 +203,12 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
     Raises:
         ValueError, FileNotFoundError: as :func:`run`.
     """
+    if given_images(job.method):
+        with TemporaryDirectory() as folder:
+            Path(folder, PNG_FOLDER).mkdir()
+            for item, one in zip(chosen, _taken(job, chosen, Path(folder)), strict=True):
+                yield _row(job, item, one), decoded(str(Path(folder, item.path)))
+        return
     # Encodings are of the chosen items' prompts alone.
     numbers = {row: new for new, row in enumerate(dict.fromkeys(item.row for item in chosen))}
     items = [replace(item, row=numbers[item.row]) for item in chosen]
@@ -200,6 +216,20 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
     for batch, made in Batches(job.batch_size, f"make {job.method.name} again").run(items, make):
         of_batch = zip(batch, _finished(batch, made), to_uint8(made.images), strict=True)
         yield from ((_row(job, item, one), pixels) for item, one, pixels in of_batch)
+
+
+def _given_files(job: GenerateJob, prompts: Sequence[Prompt]) -> dict[tuple[str, int], Path]:
+    given: GivenImages = resolve(job.method.target)(**job.method.arguments)
+    return given.files(prompts, job.benchmark.n_images, job.model.size_px)
+
+
+def _taken(job: GenerateJob, items: Sequence[Item], folder: Path) -> Iterator[Made]:
+    """Images of another tool, as PNG in a folder: what they cost nobody knows."""
+    files = _given_files(job, load_prompts(job.benchmark.prompts))
+    for item in items:
+        pixels = upright(str(files[item.prompt.prompt_id, item.image_index]))
+        Image.fromarray(pixels).save(folder / item.path)
+        yield Made(item.path, math.nan, math.nan, math.nan, batch_size=1, scored=())
 
 
 def _generate(
@@ -249,7 +279,7 @@ def _row(job: GenerateJob, item: Item, made: Made) -> dict[str, Any]:
         "prompt_meaning": meaning_of(item.prompt),
         "task": item.prompt.task,
         "image_index": item.image_index,
-        "seed": job.seed,
+        "seed": frames.NO_SEED if given_images(job.method) else job.seed,
         "steps": job.steps,
         "prompt": item.prompt.text,
         "metadata": item.prompt.metadata_text,

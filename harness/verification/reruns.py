@@ -118,7 +118,7 @@ class Reruns:
         for row, pixels in generate.make_again(job, chosen):
             was, path = stored.loc[row["path"]], made.path.parent / row["path"]
             for column in _COSTS:
-                if is_free and not np.isclose(was[column], row[column]):
+                if is_free and not np.isclose(was[column], row[column], equal_nan=True):
                     what = f"{column}: {was[column]}, generated again {row[column]}"
                     yield Finding(str(made.path), f"row of {row['path']}, column {what}")
             there = decoded(str(path))

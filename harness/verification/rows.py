@@ -15,6 +15,7 @@ from harness.analysis.pairing import examples
 from harness.base.safe_paths import below
 from harness.experiment.jobs import MatchJob
 from harness.experiment.validation import checked
+from harness.experiment.weight_files import given_images
 from harness.results import frames
 from harness.results.results_folder import Made
 from harness.results.training_folder import NETWORK_FILES, STEPS_FILE, checkpoints_of
@@ -51,6 +52,8 @@ def _named(job: Any) -> dict[str, set[Any]]:
     for column in ("steps", "seed"):
         if hasattr(job, column) and hasattr(job, "model"):
             found[column] = {getattr(job, column)}
+    if hasattr(job, "method") and given_images(job.method):
+        found["seed"] = {frames.NO_SEED}
     return found
 
 
