@@ -78,7 +78,7 @@ def equal_seconds(
     metrics = metrics_of(scores, metric, judges)
     shown = None if methods is None else [*methods, baseline]
     paired, faults = lay_out(scores, metrics, models, shown, images, baseline)
-    timed, untimed = timed_at(timings, paired.cells, batch_size)
+    timed, untimed = timed_at(timings, paired, batch_size)
     stop_on([*faults, *untimed], "methods at equal seconds")
     columns = [GENERATION, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES]
     # Which value is a model's best says nothing where budgets differ; over_best does.
