@@ -50,7 +50,7 @@ def run(
     out: Path,
     cores: int,
     components: Path,
-    resume: bool = False,
+    resume: bool,
 ) -> int:
     """Rehearse a config; returns Snakemake's exit code, or 1 where a check failed after it.
 

@@ -112,7 +112,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("done")
     config = REPOSITORY / "workflows/config/paper.yaml"
     with pytest.raises(SpecError, match="no rehearsal's folder"):
-        rehearse.run(config, (), (), tmp_path, 1, REPOSITORY / "workflows")
+        rehearse.run(config, (), (), tmp_path, 1, REPOSITORY / "workflows", resume=False)
 
 
 def test_figures_galleries_and_pages_are_marked() -> None:
