@@ -112,7 +112,7 @@ def equal_seconds_curve(
     table = methods_table(
         scores, images, timings, models=models, baseline=baseline, batch_size=batch_size,
         metric=metric, judges=judges,
-    )  # fmt: skip
+    ).dropna(subset=GENERATION_MS)  # fmt: skip
     base = table[table["method"] == baseline].set_index("model")[GENERATION_MS]
     table[_TIMES] = table[GENERATION_MS] / table["model"].map(base)
     table["method"] = [Variant.parse(method).name for method in table["method"]]
@@ -135,14 +135,14 @@ def _against_time(
 ) -> Figure:
     def draw(panel: Axes, model: str, y: str) -> None:
         panel.set_xscale("log")
+        times = table.loc[table["model"] == model, x]
+        if times.nunique() == 1:
+            # A span of nothing, where all other methods are images of other tools, has no scale.
+            panel.set_xlim(times.min() / 2, times.max() * 2)
         for method in methods:
             points = table[(table["model"] == model) & (table["method"] == method)]
             draw_points(panel, points.sort_values(x), x, y, look_of(method, methods))
         panel.margins(x=0.15, y=0.1)
-        times = table.loc[table["model"] == model, GENERATION_MS]
-        if times.nunique() == 1:
-            # A span of nothing, where all other methods are images of other tools.
-            panel.set_xlim(times.min() / 2, times.max() * 2)
         plain_log_ticks(panel)
 
     return panels_of_models(list(dict.fromkeys(table["model"])), labels, x_label, draw, **size)
