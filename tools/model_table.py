@@ -18,6 +18,7 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, Registry
 from harness.experiment.pins import downloads
 from harness.experiment.publishers import known
+from hypernoise.models.backbones import COMPONENTS
 from hypernoise.models.random_weights import n_parameters
 from hypernoise.networks.noise_network import NoiseNetwork
 from tools import command
@@ -33,7 +34,7 @@ _UNKNOWN = "-"
 def row(spec: ModelSpec, registry: Registry) -> str:
     """The line of a model with an architecture; a noise network's rank is that of the paper."""
     counts = n_parameters(spec.architecture)
-    backbone = counts.get("unet", 0) + counts.get("transformer", 0)
+    backbone = sum(counts.get(name, 0) for name in COMPONENTS)
     random = replace(spec, weights=RANDOM_WEIGHTS, revision="", encodings="")
     generator = build_generator(random, "meta")
     with torch.device("meta"):

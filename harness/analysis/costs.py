@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -18,17 +20,15 @@ NOTE = (
 )
 
 
-#: Of images that other tools made, which nobody timed here.
-_NONE = Interval(math.nan, math.nan, math.nan, 0, 0)
+def _timed(of: Callable[[pd.DataFrame], Any], else_: Any = math.nan) -> Callable[[Any], Any]:
+    """What a cell's timings say; images that other tools made have none: nobody timed them here."""
+    return lambda c: of(c.rows["timings"]) if "timings" in c.rows else else_
 
 
 def _median_time(name: str, start: str) -> Column:
-    return Column(
-        name,
-        lambda c: median_interval(c.rows["timings"][name]) if "timings" in c.rows else _NONE,
-        f"median time of an image from {start}",
-        "ms",
-    )
+    none = Interval(math.nan, math.nan, math.nan, 0, 0)
+    median = _timed(lambda timings: median_interval(timings[name]), none)
+    return Column(name, median, f"median time of an image from {start}", "ms")
 
 
 def _per_image(name: str, meaning: str) -> Column:
@@ -40,23 +40,23 @@ END_TO_END = _median_time(END_TO_END_MS, "texts")
 NFE = _per_image("nfe", "backbone passes")
 REWARD_CALLS = _per_image("reward_calls", "images scored")
 BACKWARD_PASSES = _per_image("backward_passes", "gradients")
-N_TIMINGS = Column("n_timings", lambda c: len(c.rows.get("timings", ())), "calls that were timed")
+N_TIMINGS = Column("n_timings", _timed(len, 0), "calls that were timed")
 PARAMS = Column(
     "params_m",
-    lambda c: c.rows["timings"]["params_m"].iloc[0] if "timings" in c.rows else math.nan,
+    _timed(lambda timings: timings["params_m"].iloc[0]),
     "parameters of the whole pipeline and of what is trained for the method",
     "millions",
 )
 #: What the paper prints as parameters.
 BACKBONE_PARAMS = Column(
     "backbone_params_m",
-    lambda c: c.rows["timings"]["backbone_params_m"].iloc[0] if "timings" in c.rows else math.nan,
+    _timed(lambda timings: timings["backbone_params_m"].iloc[0]),
     "parameters of the backbone and of what is trained for the method",
     "millions",
 )
 PEAK_MEMORY = Column(
     "peak_memory_mib",
-    lambda c: c.rows["timings"]["peak_memory_mib"].max() if "timings" in c.rows else math.nan,
+    _timed(lambda timings: timings["peak_memory_mib"].max()),
     "largest of all calls",
     "MiB",
 )

@@ -23,11 +23,11 @@ from harness.analysis.costs import (
     NFE,
     NOTE,
     REWARD_CALLS,
-    timed_at,
 )
-from harness.analysis.gains import CORRECT, correct, lay_out, metrics_of, scored, stem_of, tabulate
+from harness.analysis.gains import CORRECT, metrics_of, scored, stem_of, tabulate
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
-from harness.analysis.pairing import CELL, FrameError, Paired, require, stop_on
+from harness.analysis.pairing import CELL, FrameError, Paired, require
+from harness.analysis.tables import compared
 from harness.analysis.training_seeds import FIRST_NOTES
 from harness.experiment.variants import Variant
 
@@ -76,19 +76,14 @@ def equal_seconds(
         raise FrameError(f"equal seconds: budget {faulty[0]!r} must be above 0")
     require(images, ("reward_calls", "backward_passes"), "images")
     metrics = metrics_of(scores, metric, judges)
-    shown = None if methods is None else [*methods, baseline]
-    paired, faults = lay_out(scores, metrics, models, shown, images, baseline)
-    timed, untimed = timed_at(timings, paired, batch_size)
-    stop_on([*faults, *untimed], "methods at equal seconds")
-    columns = [GENERATION, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES]
+    columns = [_OF_FAMILY, GENERATION, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES]
     # Which value is a model's best says nothing where budgets differ; over_best does.
     columns += [replace(c, best="", versus=None) for c in scored(metrics, gain=True)]
-    frames = {"scores": scores, "images": images, "timings": timed}
-    whole = correct(tabulate(paired, columns, baseline, frames), baseline)
-    whole.insert(1, FAMILY, [Variant.parse(method).name for method in whole["method"]])
-    order = list(models or sorted(set(whole["model"])))
-    rows = [row for model in order for row in _fitting(whole, model, baseline, budgets)]
-    table = _over_best(pd.DataFrame(rows).reset_index(drop=True), paired, metric)
+    frames = {"scores": scores, "images": images, "timings": timings}
+    shown = (models, None if methods is None else [baseline, *methods], baseline, batch_size)
+    paired, whole = compared("methods at equal seconds", columns, metrics, frames, *shown)
+    fitting = (_fitting(own, baseline, budgets) for _, own in whole.groupby("model", sort=False))
+    table = _over_best(pd.DataFrame([row for rows in fitting for row in rows]), paired, metric)
     table.attrs[FIRST_NOTES] = whole.attrs[FIRST_NOTES]
     amounts = whole.groupby(FAMILY, sort=False)["method"].unique()
     tried = "; ".join(", ".join(own) for own in amounts if len(own) > 1)
@@ -99,22 +94,28 @@ def equal_seconds(
         "over_best: less the mean of the best family of that budget, paired on the same noise. "
         "That one was chosen and measured on the same images, which flatters it a little.",
     ]
-    return published.finished(table, "", paired.benchmark, [*columns, *_OWN], notes)
+    made = published.finished(table, "", paired.benchmark, columns, notes)
+    made.attrs["columns"] |= _MEANINGS
+    return made
 
 
-_OWN = (
-    Column(FAMILY, lambda c: "", "the method, whatever its amount of work"),
-    Column(BUDGET, lambda c: 0.0, "multiple of the base's generation time"),
-    Column("budget_ms", lambda c: 0.0, "that multiple, per image", "ms"),
-    Column("is_level", lambda c: True, "whether the interval of over_best holds 0"),
+_MEANINGS = {
+    BUDGET: {"meaning": "multiple of the base's generation time"},
+    "budget_ms": {"meaning": "that multiple, per image", "unit": "ms"},
+    "over_best": {"meaning": "mean less that of the best family of the budget, image by image"},
+    "is_level": {"meaning": "whether the interval of over_best holds 0"},
+}
+_OF_FAMILY = Column(
+    FAMILY,
+    lambda c: Variant.parse(c.identity("method")).name,
+    "the method, whatever its amount of work",
 )
 
 
 def _fitting(
-    whole: pd.DataFrame, model: str, baseline: str, budgets: Sequence[float]
+    own: pd.DataFrame, baseline: str, budgets: Sequence[float]
 ) -> Iterator[Mapping[str, Any]]:
-    """For each budget the row of each family that does the most work within it."""
-    own = whole[whole["model"] == model]
+    """For each budget the row of each family of a model that does the most work within it."""
     (base,) = own[own["method"] == baseline].to_dict("records")
     least = own[f"{GENERATION_MS}{CI_LOW}"].fillna(own[GENERATION_MS])
     high = base[f"{GENERATION_MS}{CI_HIGH}"]
@@ -124,7 +125,8 @@ def _fitting(
         last = fits.sort_values(GENERATION_MS).groupby(FAMILY, sort=False).tail(1)
         budget_ms = budget * base[GENERATION_MS]
         for row in last.sort_index().to_dict("records"):
-            yield {"model": model, BUDGET: budget, "budget_ms": budget_ms, **row}
+            first = {"model": row["model"], BUDGET: budget, "budget_ms": budget_ms}
+            yield {**first, FAMILY: row[FAMILY], **row}
 
 
 def _over_best(table: pd.DataFrame, paired: Paired, metric: str) -> pd.DataFrame:

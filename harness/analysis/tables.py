@@ -41,7 +41,16 @@ from harness.analysis.gains import (
     tabulate,
 )
 from harness.analysis.interval_columns import in_order
-from harness.analysis.pairing import CELL, PICTURE, SEED, FrameError, choose, require, stop_on
+from harness.analysis.pairing import (
+    CELL,
+    PICTURE,
+    SEED,
+    FrameError,
+    Paired,
+    choose,
+    require,
+    stop_on,
+)
 
 
 def table1(
@@ -157,15 +166,31 @@ def _compared(
     departures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The table of some columns, with published numbers if it is printed."""
+    shown = (models, methods, baseline, batch_size)
+    paired, table = compared(printed_as or "a table of methods", columns, metrics, frames, *shown)
+    return published.finished(table, printed_as, paired.benchmark, columns, (NOTE,), departures)
+
+
+def compared(
+    what: str,
+    columns: Sequence[Column],
+    metrics: Metrics,
+    frames: Mapping[str, pd.DataFrame],
+    models: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    baseline: str,
+    batch_size: int | None,
+) -> tuple[Paired, pd.DataFrame]:
+    """The images of methods and their baseline laid out, and a table of some columns; arguments and
+    errors, which name ``what``, are those of :func:`table1`."""
     shown = None if methods is None else [*methods, baseline]
     paired, faults = lay_out(frames["scores"], metrics, models, shown, frames["images"], baseline)
     timings, untimed = timed_at(frames["timings"], paired, batch_size)
-    stop_on([*faults, *untimed], printed_as or "a table of methods")
+    stop_on([*faults, *untimed], what)
     table = tabulate(paired, columns, baseline, {**frames, "timings": timings})
     by = ("model", "steps", "method", "reward")
     table = in_order(choose(table, None, methods), by, models, methods or [baseline])
-    table = correct(table, baseline)
-    return published.finished(table, printed_as, paired.benchmark, columns, (NOTE,), departures)
+    return paired, correct(table, baseline)
 
 
 def sweep(

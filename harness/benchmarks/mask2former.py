@@ -223,13 +223,9 @@ class Mask2Former:
         return Instances(*(tensor.cpu() for tensor in found))
 
 
-def lay_small(shelf: Shelf, weights: str, revision: str, likely: Sequence[str] = ()) -> str:
-    """Lay a small random detector with COCO's classes onto a shelf; gives its commit.
-
-    Args:
-        likely: the classes that it mostly finds.
-    """
-    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+def small_config() -> Any:
+    """The architecture of a small detector with COCO's classes."""
+    from transformers import Mask2FormerConfig, SwinConfig
 
     made: Any = SwinConfig
     swin = made(
@@ -239,7 +235,7 @@ def lay_small(shelf: Shelf, weights: str, revision: str, likely: Sequence[str] =
         window_size=7,
         out_features=["stage1", "stage2", "stage3", "stage4"],
     )
-    config = Mask2FormerConfig(
+    return Mask2FormerConfig(
         backbone_config=swin,
         feature_size=32,
         mask_feature_size=32,
@@ -252,8 +248,18 @@ def lay_small(shelf: Shelf, weights: str, revision: str, likely: Sequence[str] =
         num_queries=5,
         id2label={index: COCO_NAMES.get(name, name) for index, name in enumerate(CLASSES)},
     )
+
+
+def lay_small(shelf: Shelf, weights: str, revision: str, likely: Sequence[str] = ()) -> str:
+    """Lay a small random detector onto a shelf; gives its commit.
+
+    Args:
+        likely: the classes that it mostly finds.
+    """
+    from transformers import Mask2FormerForUniversalSegmentation
+
     commit = commit_of(weights, revision)
-    network: Any = spread(Mask2FormerForUniversalSegmentation(config))
+    network: Any = spread(Mask2FormerForUniversalSegmentation(small_config()))
     with torch.no_grad():
         # Sure of itself, and mostly of what a rehearsal's prompts ask for: else nothing is found.
         network.class_predictor.weight.mul_(_SURE)

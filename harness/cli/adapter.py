@@ -97,11 +97,8 @@ def described(found: ForeignLora, backbone: Any, base: str) -> list[str]:
 
 def kind_of_layer(layer: str) -> str:
     """What layers of one kind are called: without the numbers of blocks."""
-    return (
-        ".".join(layer.split(".")[-2:])
-        if layer.rpartition(".")[2].isdigit()
-        else (layer.rpartition(".")[2])
-    )
+    names = layer.split(".")
+    return ".".join(names[-2:] if names[-1].isdigit() else names[-1:])
 
 
 def verdict(kind: str, found: ForeignLora | None, last_layer: str) -> list[str]:

@@ -21,10 +21,10 @@ from harness.analysis.pairing import CELL
 from harness.base.safe_paths import below
 from harness.benchmarks.geneval import Evaluator
 from harness.benchmarks.geneval_metadata import check_metadata
+from harness.benchmarks.given_images import METADATA_FILE, SAMPLES
 from harness.results import frames
 from harness.results.image_files import check_intact
 
-METADATA_FILE, SAMPLES = "metadata.jsonl", "samples"
 _PROMPT, _IMAGE = "{:05}", "{:04}.png"
 _T = TypeVar("_T")
 

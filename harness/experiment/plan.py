@@ -271,9 +271,10 @@ class Experiment:
         return {metric: self.registry.reward(name) for metric, name in named if name != reward}
 
     def asked(self) -> list[TableSpec]:
-        """The tables that the config names, alone or by their group."""
-        names, tables = set(self.config.tables), self.registry.tables.values()
-        return [table for table in tables if {table.name, table.group} & names]
+        """The tables that the config names, alone or by their group, in its order."""
+        tables = self.registry.tables.values()
+        named = ((t for t in tables if name in (t.name, t.group)) for name in self.config.tables)
+        return list({table.name: table for those in named for table in those}.values())
 
     def each_of(self, table: TableSpec) -> Sequence[str]:
         """The models that there is one each of a table for; one empty name if it is of all."""

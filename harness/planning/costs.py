@@ -204,9 +204,10 @@ class Costs:
         """Everything that the jobs read from elsewhere, each place once, the largest first."""
         users: dict[str, dict[str, None]] = {}
         lacks: dict[str, tuple[str, ...]] = {}
-        needed = self._components()
+        sets = {name for table in self.experiment.asked() for name in table.sets}
+        needed = self.experiment.needed(sets)
         for download in downloads(self.experiment.registry):
-            if (download.kind, download.name) in needed:
+            if download.name in needed:
                 users.setdefault(download.place, {})[download.component] = None
                 lacks[download.place] = download.lacks
         for metric, called in self._similarities():
@@ -227,29 +228,6 @@ class Costs:
         if any(job.rule == "pairs" for job in self.graph.needs):
             for metric, called in self.experiment.config.similarities.items():
                 yield metric, PromptsSpec(called.target, called.arguments)
-
-    def _components(self) -> set[tuple[str, str]]:
-        """(kind, name) of every component that some job uses."""
-        experiment, found = self.experiment, set()
-        for job in self.graph.needs:
-            rewards = {job.reward} if job.reward in experiment.registry.rewards else set()
-            if job.rule in ("score", "pairs", "profile"):
-                chosen = experiment.image_set(job.what)
-                found.add(("benchmarks", chosen.benchmark))
-                rewards |= (
-                    set(experiment.metrics(job.what).values()) if job.rule == "score" else set()
-                )
-            if job.rule == "generate":
-                found.add(("benchmarks", job.benchmark))
-                found.add(("methods", experiment.declared(job.what).name))
-            if job.rule == "train":
-                rewards |= set(experiment.metrics().values())
-            if job.model and job.rule != "table":
-                found.add(("models", job.model))
-            for reward in rewards:
-                singles = experiment.registry.reward(reward).singles()
-                found |= {("rewards", single.name) for single in singles}
-        return found
 
     def _data_files(self) -> list[str]:
         lists: list[Counted] = []

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from harness.experiment.components import TableSpec
 from harness.experiment.plan import Experiment, Run
 from harness.experiment.providers import Table
-from harness.experiment.workflow import Rules
 
 
 class Job(NamedTuple):
@@ -38,7 +36,7 @@ class JobGraph:
         self.experiment = experiment
         self.needs: dict[Job, tuple[Job, ...]] = {}
         self.tables: dict[str, list[Job]] = {}
-        for spec in wanted_tables(experiment):
+        for spec in experiment.asked():
             each = experiment.each_of(spec)
             last = [self._add_table(Table(experiment, spec, model)) for model in each]
             self.tables[spec.name] = list(self._closed(last))
@@ -111,13 +109,3 @@ class JobGraph:
 
     def _train(self, model: str, reward: str, training: str) -> Job:
         return self._add(Job("train", training, model, reward))
-
-
-def wanted_tables(experiment: Experiment) -> list[TableSpec]:
-    """The tables that a config names, those of its groups among them."""
-    registry, groups = experiment.registry, Rules(experiment).groups()
-    found = []
-    for name in experiment.config.tables:
-        members = [table for table in registry.tables.values() if table.group == name]
-        found += members if name in groups else [registry.tables[name]]
-    return list({spec.name: spec for spec in found}.values())

@@ -44,10 +44,10 @@ def pareto(
 
     Arguments and errors as for :func:`harness.analysis.tables.table1`.
     """
-    table = methods_table(
+    table = _timed(
         scores, images, timings, models=models, methods=methods, baseline=baseline,
         batch_size=batch_size, metric=metric, judges=(),
-    ).dropna(subset=GENERATION_MS)  # fmt: skip
+    )  # fmt: skip
     drawn = list(dict.fromkeys(table["method"]))
     with figure_style():
         size = {"width": 2.7, "height": 2.5, "share_y": "row"}
@@ -76,11 +76,10 @@ def pareto_methods(
 
     Others, and errors, as for :func:`harness.analysis.tables.table1`.
     """
-    table = methods_table(
+    table = _timed(
         scores, images, timings, models=models, methods=list(legend), baseline=baseline,
         batch_size=batch_size, metric=metric, judges=judges,
-    ).dropna(subset=GENERATION_MS)  # fmt: skip
-    # Images of other tools have no time.
+    )  # fmt: skip
     drawn = [name for name in legend if name in set(table["method"])]
     with figure_style():
         size = {"width": 2.9, "height": 2.325, "at_least": 7.5}
@@ -109,10 +108,10 @@ def equal_seconds_curve(
     A line joins the amounts of work of a method. Arguments and errors as for
     :func:`harness.analysis.equal_seconds.equal_seconds`.
     """
-    table = methods_table(
+    table = _timed(
         scores, images, timings, models=models, baseline=baseline, batch_size=batch_size,
         metric=metric, judges=judges,
-    ).dropna(subset=GENERATION_MS)  # fmt: skip
+    )  # fmt: skip
     base = table[table["method"] == baseline].set_index("model")[GENERATION_MS]
     table[_TIMES] = table[GENERATION_MS] / table["model"].map(base)
     table["method"] = [Variant.parse(method).name for method in table["method"]]
@@ -123,6 +122,11 @@ def equal_seconds_curve(
         figure = _against_time(table, labels, drawn, size, _TIMES, "time, in times the base's")
         draw_legend(figure, drawn)
     return figure
+
+
+def _timed(*frames: pd.DataFrame, **asked: Any) -> pd.DataFrame:
+    """The table of methods, without images of other tools: they have no time."""
+    return methods_table(*frames, **asked).dropna(subset=GENERATION_MS)
 
 
 def _against_time(

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hypernoise.models.backbones import component_of
 from hypernoise.models.loading import RANDOM
 from hypernoise.models.random_weights import build, parts_of
 from hypernoise.weights.stand_ins import SHARD, Shelf, commit_of
@@ -71,7 +72,7 @@ def small_pipeline(
 
 def small_lora(pipeline: Any, rank: int = 2) -> dict[str, torch.Tensor]:
     """A random LoRA on the attention of a pipeline's UNet or transformer, in diffusers' layout."""
-    part = "unet" if "unet" in pipeline.components else "transformer"
+    part = component_of(type(pipeline))
     network = pipeline.components[part]
     made = {}
     for name, layer in network.named_modules():

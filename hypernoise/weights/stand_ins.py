@@ -40,14 +40,18 @@ class Shelf:
         """What libraries have to be told to look here, and nowhere else."""
         found = {name: str((self.folder / place).absolute()) for name, place in CACHES.items()}
         # Where they are set, these go before HF_HOME.
-        cache = str(Path(found["HF_HOME"], "hub"))
+        cache = str(self._repositories.absolute())
         found |= dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), cache)
         return found | {"HF_HUB_OFFLINE": "1"}
+
+    @property
+    def _repositories(self) -> Path:
+        return self.folder / CACHES["HF_HOME"] / "hub"
 
     def repository(self, name: str, commit: str) -> Path:
         """The folder of a hub repository at a commit, in the layout of the hub's cache."""
         folder = f"models--{name.replace('/', '--')}"
-        path = self.folder / CACHES["HF_HOME"] / "hub" / folder / "snapshots" / commit
+        path = self._repositories / folder / "snapshots" / commit
         path.mkdir(parents=True, exist_ok=True)
         return path
 

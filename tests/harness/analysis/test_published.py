@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import psutil
 import pytest
 import torch
 from published import SIZE_PX, published, registered, small_generator, small_parts
+from torch import Tensor
 from toys import encode, noise_for
 
 from harness.base.errors import SpecError
@@ -144,20 +146,34 @@ def test_flux_starts_one_step_at_sigma_one_and_sd_turbo_at_the_last_timestep() -
     assert (flux.last_layer, turbo.last_layer) == ("proj_out", "conv_out")
 
 
+def assert_first_pass(
+    generator: Any,
+    noise: Tensor,
+    conditioning: Any,
+    decode: Callable[[Any, Tensor], Any],
+    sign: int,
+) -> None:
+    """An image in one step is the decoded noise plus (``sign``) the noise pass."""
+    pipeline = generator.pipeline
+    with torch.no_grad():
+        drawn = generator.sample(noise, conditioning, 1)
+        decoded = decode(pipeline, noise + sign * generator.predict(noise, conditioning)).sample
+    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
+    expected = (decoded / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
+    assert drawn.std() > 0.01
+
+
 def test_sd3s_noise_pass_is_the_first_pass_of_its_sampler_on_clips_and_t5s_words() -> None:
     generator: Any = small_generator(BY_NAME["sd3_5_large_turbo"])
     noise, conditioning = noise_for(generator, 2), encode(generator, 2)
     shapes = {name: tuple(tensor.shape) for name, tensor in conditioning.tensors.items()}
     assert shapes == {"prompt_embeds": (2, 77 + 256, 32), "pooled_prompt_embeds": (2, 32)}
-    pipeline = generator.pipeline
-    with torch.no_grad():
-        drawn = generator.sample(noise, conditioning, 1)
-        latents = noise - generator.predict(noise, conditioning)
-        decoded = pipeline.vae.decode(latents / 1.5305 + 0.0609).sample
-    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
-    expected = (decoded / 2 + 0.5).clamp(0, 1)
-    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
-    assert drawn.std() > 0.01
+
+    def decode(pipeline: Any, latents: Tensor) -> Any:
+        return pipeline.vae.decode(latents / 1.5305 + 0.0609)
+
+    assert_first_pass(generator, noise, conditioning, decode, sign=-1)
 
 
 def test_flux2_kleins_noise_pass_is_the_first_pass_of_its_sampler() -> None:
@@ -165,17 +181,13 @@ def test_flux2_kleins_noise_pass_is_the_first_pass_of_its_sampler() -> None:
     noise, conditioning = noise_for(generator, 2), encode(generator, 2)
     # Three hidden states of the language model, side by side.
     assert conditioning.tensors["prompt_embeds"].shape == (2, 512, 3 * 16)
-    pipeline = generator.pipeline
-    with torch.no_grad():
-        drawn = generator.sample(noise, conditioning, 1)
-        latents = noise - generator.predict(noise, conditioning)
+
+    def decode(pipeline: Any, latents: Tensor) -> Any:
         # Channels of a patch become two by two latents; random weights have whitened nothing.
         spread = (1 + 1e-4) ** 0.5
-        decoded = pipeline.vae.decode(pipeline._unpatchify_latents(latents * spread)).sample
-    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
-    expected = (decoded / 2 + 0.5).clamp(0, 1)
-    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-5)
-    assert drawn.std() > 0.01
+        return pipeline.vae.decode(pipeline._unpatchify_latents(latents * spread))
+
+    assert_first_pass(generator, noise, conditioning, decode, sign=-1)
 
 
 def test_z_images_noise_pass_is_the_first_pass_of_its_sampler_on_prompts_of_their_lengths() -> None:
@@ -187,14 +199,11 @@ def test_z_images_noise_pass_is_the_first_pass_of_its_sampler_on_prompts_of_thei
     assert lengths[0] != lengths[1]
     assert [bool(row[n - 1].any()) for row, n in zip(embeds, lengths, strict=True)] == [True] * 2
     assert not any(row[n:].any() for row, n in zip(embeds, lengths, strict=True))
-    pipeline = generator.pipeline
-    with torch.no_grad():
-        drawn = generator.sample(noise, conditioning, 1)
-        latents = noise + generator.predict(noise, conditioning)
-        decoded = pipeline.vae.decode(latents / 0.3611 + 0.1159).sample
-    assert pipeline.scheduler.timesteps.tolist() == [1000.0]
-    torch.testing.assert_close(drawn, (decoded / 2 + 0.5).clamp(0, 1), rtol=0, atol=1e-5)
-    assert drawn.std() > 0.01
+
+    def decode(pipeline: Any, latents: Tensor) -> Any:
+        return pipeline.vae.decode(latents / 0.3611 + 0.1159)
+
+    assert_first_pass(generator, noise, conditioning, decode, sign=1)
 
 
 def test_sana_is_guided_by_the_published_scale_and_instructed_unless_told_otherwise() -> None:

@@ -15,7 +15,7 @@ from paths import SUPPORT
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+from transformers import Mask2FormerForUniversalSegmentation
 
 from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.clip_colors import ClipColors, cut_out
@@ -31,6 +31,7 @@ from harness.benchmarks.mask2former import (
     check_classes,
     instances,
     prepare,
+    small_config,
 )
 from harness.benchmarks.protocol import Prompt, Score
 from harness.cli.command_line import main
@@ -73,28 +74,8 @@ def coco_labels() -> dict[int, str]:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small detector with random weights, in the published format."""
     torch.manual_seed(0)
-    swin = SwinConfig(
-        embed_dim=12,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 2, 2],
-        window_size=7,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = Mask2FormerConfig(
-        backbone_config=swin,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=32,
-        dim_feedforward=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_attention_heads=2,
-        num_queries=5,
-        id2label=coco_labels(),
-    )
     folder = tmp_path_factory.mktemp("mask2former")
-    Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    Mask2FormerForUniversalSegmentation(small_config()).save_pretrained(folder)
     return folder
 
 
