@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -22,8 +22,6 @@ from harness.planning.speeds import Speed, Speeds, n_scored
 from hypernoise.training.kinds import KINDS
 from hypernoise.weights.pins import HASH_MARK, is_remote
 
-#: Rules whose jobs run on a GPU; the others take seconds of a processor.
-ON_GPU = ("train", "generate", "score", "pairs", "profile", "audit")
 #: Of a prompt list that nobody publishes: its size in words and bytes, licence, access.
 _TO_BE_MADE = ("unknown", None, "", "made by `python -m harness pick-a-pic`")
 #: A row of a search in a frame of trajectories: the largest of the embedded world's own frames.
@@ -88,8 +86,16 @@ class Costs:
     def work(self, job: Job) -> Work:
         """What a job takes."""
         if job not in self._work:
-            made = getattr(self, f"_{job.rule}", None)
-            self._work[job] = made(job) if made else Work()
+            # The rules of a GPU's jobs; others take seconds of a processor.
+            made: dict[str, Callable[[Job], Work]] = {
+                "train": self._train,
+                "generate": self._generate,
+                "score": self._measured,
+                "pairs": self._measured,
+                "profile": self._profile,
+                "audit": lambda _: Work(Speed(), gpus=1),
+            }
+            self._work[job] = made[job.rule](job) if job.rule in made else Work()
         return self._work[job]
 
     @cached_property
@@ -127,16 +133,11 @@ class Costs:
         speed = Speed() if images is None else one.times(images, "")
         return Work(speed, images, 0, 1, n or 1)
 
-    def _score(self, job: Job) -> Work:
-        return self._measured(job, 1)
-
-    _pairs = _score
-
-    def _measured(self, job: Job, gpus: int) -> Work:
+    def _measured(self, job: Job) -> Work:
         runs = self.experiment.runs(job.what, job.model)
         n, images = self._of_benchmark(runs[0].benchmark)
         whole = None if images is None else images * len(runs)
-        return Work(Speed(), whole, 0, gpus, n or 1)
+        return Work(Speed(), whole, 0, 1, n or 1)
 
     def _profile(self, job: Job) -> Work:
         experiment, timing = self.experiment, self.experiment.timing(job.what)
@@ -149,9 +150,6 @@ class Costs:
             modes = len(timing.modes or (1,))
             seconds = (one.times(calls * modes * sum(timing.batch_sizes), "")).plus(seconds)
         return Work(seconds, 0, 0, 1)
-
-    def _audit(self, job: Job) -> Work:
-        return Work(Speed(), 0, 0, 1)
 
     def _of_benchmark(self, benchmark: str) -> tuple[int | None, int | None]:
         n = self.n_prompts(benchmark)
