@@ -41,10 +41,6 @@ class JobGraph:
             last = [self._add_table(Table(experiment, spec, model)) for model in each]
             self.tables[spec.name] = list(self._closed(last))
 
-    def run_of(self, job: Job) -> Run:
-        """The images that a job of the rule ``generate`` makes."""
-        return Run(job.benchmark, job.model, job.what, job.reward, job.steps)
-
     def _closed(self, jobs: Iterable[Job], seen: set[Job] | None = None) -> Iterator[Job]:
         seen = set() if seen is None else seen
         for job in jobs:
