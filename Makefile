@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help run test lint bench browser snapshot rehearse full-size format reference clean
 
 help:
-	@echo "make run     set up, run the workflow to the tables and to results/report.html"
+	@echo "make run     set up, run the workflow to its answer, results/index.html and report.html"
 	@echo "make test    set up, lint, run the tests"
 	@echo "make lint    ruff, mypy --strict, import contracts, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
@@ -34,6 +34,7 @@ help:
 run: $(VENV)/.installed
 	snakemake --cores $(CORES)
 	snakemake --report results/report.html
+	python -m harness summary
 
 # A process for each core; what a file's tests share is made once. More than four gain little.
 test: lint

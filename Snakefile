@@ -81,5 +81,10 @@ onstart:
         logger.addFilter(RunProgress(job.rule.name for job in workflow.dag.needrun_jobs()))
 
 
+onsuccess:
+    if workflow.is_main_process:
+        ask.say_answer(workflow.dag.finished_jobs)
+
+
 onerror:
     print(account(log), file=sys.stderr)

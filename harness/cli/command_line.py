@@ -107,8 +107,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def start() -> int:
     """Let the run's server do a job, or do it here."""
-    of_job = JOB_VERBS.get(sys.argv[1]) if len(sys.argv) > 1 else None
-    if of_job and not of_job.own_process and "--job" in sys.argv:
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    of_job, command = JOB_VERBS.get(verb), COMMANDS.get(verb)
+    is_job = of_job and not of_job.own_process and "--job" in sys.argv
+    if is_job or (command and command.in_server):
         code = handed_over(sys.argv[1:])
         if code is not None:
             return code

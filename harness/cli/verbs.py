@@ -37,11 +37,13 @@ class Command(NamedTuple):
         target: "package.module:function"; it gets the options by keyword and returns None, or the
             exit code. ValueError and OSError become a one-line message.
         options: in the order of the help.
+        in_server: whether a run that asks for it lets its server do it.
     """
 
     help: str
     target: str
     options: tuple[Option, ...]
+    in_server: bool = False
 
 
 def option(name: str, help: str = "", **given: Any) -> Option:
@@ -256,6 +258,12 @@ COMMANDS: dict[str, Command] = {
             option("b", "results folder of the later run", metavar="RESULTS_B"),
             option("--out", "write PATH.md, PATH.csv and PATH.json, too", metavar="PATH"),
         ),
+    ),
+    "summary": Command(
+        "say what a run's answer is, and write the first page of its results",
+        "harness.report.front_page:run",
+        (option("results", "a results folder", nargs="?", default="results", metavar="RESULTS"),),
+        in_server=True,
     ),
     "verify": Command(
         "recompute tables of a results folder, redraw figures, and say what cannot be traced",

@@ -21,9 +21,9 @@ import matplotlib
 from harness.base.errors import SpecError
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
-from harness.report import figure_diff
+from harness.report import figure_diff, front_page
 from harness.results import component_versions, frames
-from harness.results.results_folder import Survey, survey
+from harness.results.results_folder import Made, Survey, survey
 from harness.verification import leftovers, origins, products, rows, times
 from harness.verification.findings import Finding, Folder, each
 
@@ -107,6 +107,8 @@ def checked(folder: Folder, root: Path) -> tuple[list[Finding], list[str]]:
     )
     for made, check, done in checks:
         findings += each(made, folder, check, done)
+    if (first := root / front_page.PAGE).is_file():
+        findings += each([Made(first, {}, root)], folder, products.front, "written again")
     if (root / products.REPORT).is_file():
         findings += products.report(root / products.REPORT, folder)
     findings += leftovers.leftovers(root, folder)

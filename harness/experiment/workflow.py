@@ -188,6 +188,11 @@ class Rules:
                 found.setdefault(table.group, []).extend(self._files(table))
         return found
 
+    def say_answer(self, jobs: Iterable[Any]) -> None:
+        """After a run that made a table or figure: print the answer, write the first page."""
+        if self.tables().keys() & {job.rule.name for job in jobs}:
+            subprocess.run([sys.executable, "-m", "harness", "summary"], check=False)
+
     def check_ahead(self, jobs: Iterable[Any]) -> None:
         """Check every job before the first one starts, as far as it needs no other's results."""
         if fault := self._faults(self._ahead(jobs)):

@@ -40,7 +40,7 @@ _BOUNDS = (CI_LOW, CI_HIGH)
 _MISSING = "\N{EN DASH}"
 _DTYPES: Mapping[str, frames.Dtype] = {"i": "int64", "u": "int64", "f": "float64", "b": "bool"}
 _INTERVALS = "Intervals in brackets: 95 %, images of prompts that ask for the same are one cluster."
-_BEST = (
+BEST = (
     "Bold: the best of each model, and whatever differs from it by nothing that is known: the "
     "interval of the paired difference holds 0, or of times, their own interval the best value."
 )
@@ -213,6 +213,11 @@ def _tabular(table: pd.DataFrame, texts: pd.DataFrame, part: list[int]) -> str:
 
 def page(table: pd.DataFrame, title: str, origin: str) -> str:
     """A self-contained HTML page, as Snakemake's report shows it."""
+    return tables_page(title, [as_table(table, title)], notes=_notes(table, origin))
+
+
+def as_table(table: pd.DataFrame, caption: str) -> Table:
+    """The table for people, for a page of HTML."""
     texts, marks = for_people(table), best(table)
     classes = ["number" if _is_number(table[name]) else None for name in texts.columns]
     head = []
@@ -231,7 +236,7 @@ def page(table: pd.DataFrame, title: str, origin: str) -> str:
         ]
         kinds = " ".join(filter(None, ("group" * starts, "published" * printed)))
         rows.append(Row(cells, {"class": kinds or None}))
-    return tables_page(title, [Table(title, head, rows)], notes=_notes(table, origin))
+    return Table(caption, head, rows)
 
 
 def _said(table: pd.DataFrame, name: str, what: str) -> str:
@@ -322,7 +327,7 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
             str(name).endswith(CI_LOW) for name in table.columns
         ),
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
-        _BEST: any(_said(table, name, "best") for name in table.columns),
+        BEST: any(_said(table, name, "best") for name in table.columns),
     }
     common = (note for note, holds in said.items() if holds)
     first, own = (table.attrs.get(name, ()) for name in (FIRST_NOTES, "notes"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.report import table_diff
+from harness.report.front_page import PAGE
 from harness.results.results_folder import SKIPPED
 from harness.verification.findings import Finding, Folder
 from harness.verification.products import REPORT
@@ -17,7 +18,7 @@ MOST_FILES = 20
 def leftovers(root: Path, folder: Folder) -> Iterator[Finding]:
     """Every file that no check of this package looks at, but hidden ones and those of
     :data:`harness.results.results_folder.SKIPPED`."""
-    files, folders = {root / REPORT, *folder.broken}, set[Path]()
+    files, folders = {root / REPORT, root / PAGE, *folder.broken}, set[Path]()
     stems = {path.with_suffix("") for path in folder.broken}
     for made in folder.found.made:
         files.add(made.path)

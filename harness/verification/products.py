@@ -19,7 +19,15 @@ from harness.analysis.pairing import examples
 from harness.base.errors import SpecError
 from harness.experiment.jobs import TableJob
 from harness.experiment.validation import from_json
-from harness.report import figure_diff, figure_style, formats, gallery, table_diff, table_rows
+from harness.report import (
+    figure_diff,
+    figure_style,
+    formats,
+    front_page,
+    gallery,
+    table_diff,
+    table_rows,
+)
 from harness.report.frame_inputs import make
 from harness.results import component_versions, frames, provenance
 from harness.results.results_folder import Made, with_record
@@ -137,6 +145,11 @@ def _line_by_line(stored: Path, anew: str) -> Iterator[Finding]:
             shown = (text[max(0, place - 20) : place + 60] for text in (one, other))
             yield Finding(str(stored), "line {}: {}, written anew {}".format(number, *shown))
             return
+
+
+def front(made: Made, folder: Folder) -> Iterator[Finding]:
+    """Whether the first page is the one that the folder's tables give."""
+    yield from _line_by_line(made.path, front_page.page(made.results, folder.found.made))
 
 
 def report(path: Path, folder: Folder) -> Iterator[Finding]:

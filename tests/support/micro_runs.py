@@ -15,7 +15,7 @@ from harness.experiment.config import read
 from harness.experiment.plan import Experiment
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
-from harness.report import make
+from harness.report import front_page, make
 from harness.stages import audit, compare_images, generate, score, stop_at_reward, train
 from harness.timing import profile
 
@@ -64,4 +64,5 @@ def run(folder: Path) -> Registry:
         profile.run(planned.profile("main", MODEL))
         for name in CONFIG["tables"]:
             make.run(Table(experiment, registry.tables[str(name)]).job())
+        front_page.run("results")
     return registry

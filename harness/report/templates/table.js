@@ -24,13 +24,15 @@
     table.classList.toggle("sorted", direction !== 0);
   }
 
-  /** Names stay in sight while a wide table is scrolled: its first two columns, if they are words. */
+  /** Names stay in sight while a wide table is scrolled: its first two columns, if they are words;
+      on a phone the second alone, if it leaves room. */
   function fix(table, heads) {
     const seen = table.parentElement.clientWidth;
-    if (seen < 700 || table.offsetWidth <= seen) return;
+    if (table.offsetWidth <= seen) return;
+    const words = heads.slice(0, 2).filter((head) => !head.classList.contains("number"));
+    const fixed = seen < 700 ? words.slice(-1).filter((h) => h.offsetWidth < 0.5 * seen) : words;
     let left = 0;
-    for (const head of heads.slice(0, 2)) {
-      if (head.classList.contains("number")) return;
+    for (const head of fixed) {
       for (const row of table.rows) {
         const cell = row.cells[head.cellIndex];
         cell.classList.add("fixed");

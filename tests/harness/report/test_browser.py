@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import first_pages
 import galleries
 import pytest
 
@@ -240,3 +241,26 @@ def test_tables_sort_by_number_and_by_name_and_back(
     assert opened.page.locator("td:first-child").all_inner_texts() == list("edcba")
     assert opened.said == []
     opened.page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_the_first_page_fits_and_a_wide_table_keeps_names_in_sight(
+    browser: playwright.Browser, tmp_path: Path, width: int
+) -> None:
+    size = {"width": width, "height": 900}
+    opened = Opened(browser, first_pages.made_in(tmp_path / "results"), size)
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    table = page.locator(".scroll").first
+    assert table.is_visible()
+    table.evaluate("e => { e.scrollLeft = e.scrollWidth }")
+    name = page.get_by_role("cell", name="hypernoise").first.bounding_box()
+    last = page.locator("tbody tr").nth(1).locator("td").last.bounding_box()
+    assert name is not None
+    assert last is not None
+    assert name["x"] >= 0
+    assert last["x"] + last["width"] <= width
+    shown = page.locator("img").evaluate_all("l => l.every(i => i.complete && i.naturalWidth > 0)")
+    assert shown
+    assert opened.said == []
+    page.close()

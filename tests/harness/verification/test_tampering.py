@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import chdir
@@ -29,7 +30,7 @@ from harness.cli.verify import verify
 from harness.experiment.components import Registry
 from harness.experiment.jobs import ScoreJob, TableJob
 from harness.experiment.validation import checked, from_json
-from harness.report import make
+from harness.report import front_page, make
 from harness.results import frames, provenance
 from harness.results.results_folder import survey
 from harness.stages import score
@@ -104,6 +105,7 @@ def made_all_again() -> None:
     for made in survey("results").made:
         if made.kind.partition(" ")[0] in ("table", "figure", "gallery", "page"):
             make.run(from_json(json.dumps(dict(made.spec)), TableJob))
+    front_page.run("results")
 
 
 def at(rows: pd.DataFrame, column: str, place: int, value: Any) -> pd.DataFrame:
@@ -368,3 +370,12 @@ def test_a_frame_chooses_no_code_that_a_rerun_runs(registry: Registry) -> None:
     forge(SCORES, spec=record)
     scored, _ = reruns(registry, 1)
     assert any("reward 'mine' is not declared here" in line for line in scored)
+
+
+def test_a_number_on_the_first_page_that_no_table_gives_is_found(registry: Registry) -> None:
+    page = Path("results/index.html")
+    text = page.read_text(encoding="utf-8")
+    number = re.search(r"<td[^>]*>(0\.\d{3})", text)
+    assert number
+    page.write_text(text.replace(number[1], "0.999", 1), encoding="utf-8")
+    assert_found(registry, page, "0.999", "written anew")
