@@ -105,7 +105,7 @@ def test_a_folder_of_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_rehearsal_says_so_before_any_number() -> None:
     table = first_pages.table1()
     table.insert(0, rehearsal.COLUMN, published.REHEARSAL)
-    assert list(front_page.headline(table))[0] == rehearsal.COLUMN
+    assert next(iter(front_page.headline(table))) == rehearsal.COLUMN
 
 
 def test_the_notes_of_the_table_stand_below_the_headline(page: Path) -> None:
