@@ -201,7 +201,11 @@ def _data(
         "meanings": dict(zip(scores["metric"], scores["meaning"], strict=True)),
         "tasks": ordered,
         "pictures": [
-            [prompts[row["prompt_id"]], ordered.index(row["task"]), row["image_index"], row["seed"]]
+            [
+                prompts[row["prompt_id"]],
+                ordered.index(row["task"]),
+                *(row[name] for name in ("image_index", "seed", "prompt_id")),
+            ]
             for row in pictures.to_dict("records")
         ],
         "models": [{"name": name, "columns": of_model} for name, of_model in models.items()],

@@ -21,7 +21,7 @@ NASTY = "</script><script>throw 1</script> <b>&amp; {/*DATA*/}"
 def job(folder: Path) -> TableJob:
     """The job of a gallery of what :func:`frames_in` wrote."""
     inputs = {kind: (str(folder / f"{kind}.parquet"),) for kind in ("images", "scores")}
-    spec = TableSpec("gallery", "harness.report.gallery:gallery", 1)
+    spec = TableSpec("gallery", "harness.report.gallery:gallery", 2)
     return TableJob(spec, inputs, str(folder / "gallery" / "index"))
 
 

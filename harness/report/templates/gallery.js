@@ -2,7 +2,8 @@
 /*
  * The gallery's page. No library, no request: the data is the JSON beside this script.
  *
- * data.pictures  [prompt, index into data.tasks, image index, seed], a row each
+ * data.pictures  [prompt, index into data.tasks, image index, seed, prompt id], a row each; seed is
+ *                the experiment's, and -1 where other tools made the image
  * data.models    {name, columns: [{label, folder, base, values, details}]}, a column per method;
  *                values[metric][i] and details[i] belong to data.pictures[i], null where there is
  *                no such image; base is the folder of the column that changes are told against
@@ -19,6 +20,7 @@
     broken: ["▼", "broken"],
     right: ["✓", "right in both"],
     wrong: ["✗", "wrong in both"],
+    disagree: ["≠", "score and verdict disagree"],
   };
   const ORDERS = {
     prompt: "by prompt",
@@ -26,7 +28,9 @@
     loss: "largest loss first",
   };
   const at = (id) => document.getElementById(id);
-  const state = { model: 0, task: "", text: "", method: "", change: "all", order: "prompt", page: 0 };
+  const state = {
+    model: 0, task: "", text: "", method: "", change: "all", order: "prompt", measure: "", row: "", page: 0,
+  };
   const hidden = { columns: new Set(), metrics: new Set() };
 
   /** An element with properties and children; text is never read as HTML. */
@@ -51,30 +55,41 @@
     return after ? "fixed" : "broken";
   }
 
+  /** By how much a measure rose against the base. */
+  const gainOf = (column, i) => value(column, gainMetric(), i) - value(baseOf(column), gainMetric(), i);
+
+  /** Whether a picture is one of those that a key of CHANGES names. */
+  function fits(column, i, key) {
+    if (key === "all") return true;
+    const change = changeOf(column, i);
+    if (key !== "disagree") return change === key;
+    return (change === "fixed" && gainOf(column, i) < 0) || (change === "broken" && gainOf(column, i) > 0);
+  }
+
   /** Pictures of the model that have the task and the text, whatever became of them. */
   function candidates() {
     const column = chosen() ?? model().columns[0];
     const text = state.text.trim().toLowerCase();
     return data.pictures.map((_, i) => i).filter((i) => {
       const [prompt, task] = data.pictures[i];
+      if (state.row !== "" && i !== Number(state.row)) return false;
       return value(column, data.verdict, i) !== null
         && (state.task === "" || task === Number(state.task))
         && prompt.toLowerCase().includes(text);
     });
   }
 
-  /** The metric that "gain" is measured by: the first besides the verdict, else the verdict. */
-  const gainMetric = () => data.metrics.find((name) => name === "train_reward")
+  /** The metric that "gain" is measured by: the chosen one, else the first besides the verdict. */
+  const gainMetric = () => data.metrics.find((name) => name === state.measure)
+    ?? data.metrics.find((name) => name === "train_reward")
     ?? data.metrics.find((name) => name !== data.verdict) ?? data.verdict;
 
   function ordered(pictures) {
     const column = chosen();
     const task = (i) => data.pictures[i][1];
     if (state.order === "prompt" || !column) return pictures.toSorted((i, j) => task(i) - task(j));
-    const base = baseOf(column);
-    const gain = (i) => value(column, gainMetric(), i) - value(base, gainMetric(), i);
     const sign = state.order === "gain" ? -1 : 1;
-    return pictures.toSorted((i, j) => sign * (gain(i) - gain(j)));
+    return pictures.toSorted((i, j) => sign * (gainOf(column, i) - gainOf(column, j)));
   }
 
   const sourceOf = (column, i) => `images/${column.folder}/${i}${data.suffix}`;
@@ -128,17 +143,20 @@
   }
 
   function metaOf(i) {
-    const [, task, index, seed] = data.pictures[i];
-    return `${model().name} · ${words(data.tasks[task])} · image ${index} · seed ${seed}`;
+    const [, task, index, seed, id] = data.pictures[i];
+    const noise = seed < 0 ? "noise unknown" : `noise of seed ${seed}, ${id}, image ${index}`;
+    return `${model().name} · ${words(data.tasks[task])} · ${noise}`;
   }
 
   function card(i) {
     const shown = model().columns.filter((column) => !hidden.columns.has(column.label)
       && value(column, data.verdict, i) !== null);
+    const address = new URLSearchParams({ ...state, model: model().name, row: i, page: 0 });
+    const link = make("a", { className: "row", href: `#${address}`, textContent: "link to this row" });
     return make(
-      "article", { className: "card" },
+      "article", { className: "card", tabIndex: -1 },
       make("h2", { textContent: data.pictures[i][0] }),
-      make("p", { className: "meta", textContent: metaOf(i) }),
+      make("p", { className: "meta", textContent: `${metaOf(i)} · ` }, link),
       make("ul", { className: "shots" }, ...shown.map((column) => shot(column, i))),
     );
   }
@@ -192,9 +210,8 @@
     box.hidden = !column;
     if (!column) return;
     at("change-legend").textContent = `${words(column.label)} against ${words(baseOf(column).label)}:`;
-    const counts = { all: pictures.length, fixed: 0, broken: 0, right: 0, wrong: 0 };
-    for (const i of pictures) counts[changeOf(column, i)] += 1;
-    for (const [key, count] of Object.entries(counts)) {
+    for (const key of Object.keys(CHANGES)) {
+      const count = pictures.filter((i) => fits(column, i, key)).length;
       box.querySelector(`[value=${key}] + span b`).textContent = count;
     }
   }
@@ -204,9 +221,7 @@
     const pictures = candidates();
     drawChanges(pictures);
     const column = chosen();
-    const kept = ordered(pictures.filter(
-      (i) => state.change === "all" || !column || changeOf(column, i) === state.change,
-    ));
+    const kept = ordered(pictures.filter((i) => !column || fits(column, i, state.change)));
     drawPages(kept.length);
     const first = state.page * ROWS_PER_PAGE;
     const shown = kept.slice(first, first + ROWS_PER_PAGE);
@@ -216,6 +231,7 @@
     }
     at("count").textContent = shown.length
       ? `${first + 1} to ${first + shown.length} of ${kept.length} (a row per prompt and noise)` : "none";
+    if (state.row !== "") at("count").textContent += "; only the row of the address, Esc shows all";
     remember();
   }
 
@@ -234,6 +250,8 @@
     state.method = plain.method ?? "";
     if (plain.change in CHANGES) state.change = plain.change;
     if (plain.order in ORDERS) state.order = plain.order;
+    if (data.metrics.includes(plain.measure)) state.measure = plain.measure;
+    state.row = data.pictures[plain.row] === undefined ? "" : plain.row;
     state.page = Number.parseInt(plain.page, 10) || 0;
   }
 
@@ -272,6 +290,30 @@
     }
   }
 
+  /** Keys outside of fields and of the enlarged image. */
+  function press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || at("zoom").open) return;
+    if (/^(INPUT|SELECT)$/.test(event.target.tagName) && event.target.type !== "radio") return;
+    const cards = [...document.querySelectorAll(".card")];
+    const here = cards.indexOf(document.activeElement.closest(".card"));
+    const steps = { j: 1, k: -1 };
+    const pages = { n: "last", p: "first" };
+    if (event.key in steps) {
+      const card = cards[Math.min(Math.max(0, here + steps[event.key]), cards.length - 1)];
+      card?.querySelector(".open").focus();
+      card?.scrollIntoView({ block: "nearest" });
+    } else if (event.key in pages) {
+      document.querySelector(`main .pages button:${pages[event.key]}-of-type`).click();
+    } else if (event.key === "/") {
+      at("text").focus();
+    } else if (event.key === "Escape" && state.row !== "") {
+      set("row", "");
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
   /** A filter has changed: start again at the first page. */
   function set(name, chosenValue) {
     state[name] = chosenValue;
@@ -290,18 +332,21 @@
     recall();
     fill("model", data.models.map((one, i) => [i, one.name]), state.model);
     fill("task", [["", "all tasks"], ...data.tasks.map((name, i) => [i, words(name)])], state.task);
-    const gain = words(gainMetric());
-    fill("order", Object.entries(ORDERS).map(([k, t]) => [k, k === "prompt" ? t : `${t} (${gain})`]), state.order);
+    fill("order", Object.entries(ORDERS), state.order);
+    fill("measure", data.metrics.map((name) => [name, words(name)]), gainMetric());
     at("text").value = state.text;
     radios();
     checkboxes("metrics", data.metrics.filter((name) => name !== data.verdict));
     fillMethods();
     at("model").addEventListener("change", (event) => set("model", Number(event.target.value)));
-    for (const id of ["task", "method", "order"]) {
+    for (const id of ["task", "method", "order", "measure"]) {
       at(id).addEventListener("change", (event) => set(id, event.target.value));
     }
     at("text").addEventListener("input", (event) => set("text", event.target.value));
     at("filters").addEventListener("submit", (event) => event.preventDefault());
+    document.addEventListener("keydown", press);
+    // A link to a row, and the browser's way back, change the address alone.
+    window.addEventListener("hashchange", () => location.reload());
     draw();
   }
 

@@ -6,6 +6,7 @@ Needs a Chromium: Debian's package, any on the PATH, or ``python -m playwright i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,3 +265,52 @@ def test_the_first_page_fits_and_a_wide_table_keeps_names_in_sight(
     assert shown
     assert opened.said == []
     page.close()
+
+
+def test_rows_in_which_reward_and_verdict_disagree_are_found(desktop: Opened) -> None:
+    # ReNO breaks every image that the base has right, and its reward rises by three.
+    assert desktop.count("disagree") == 0
+    desktop.page.select_option("#method", label="reno")
+    assert desktop.count("disagree") == 12
+    desktop.choose("disagree")
+    assert "1 to 12 of 12" in desktop.page.locator("#count").inner_text()
+    desktop.page.select_option("#measure", label="geneval correct")
+    assert desktop.count("disagree") == 0
+
+
+def test_rows_come_in_the_order_of_the_chosen_measure(desktop: Opened) -> None:
+    desktop.page.select_option("#order", "gain")
+    desktop.page.select_option("#measure", label="geneval correct")
+    desktop.choose("all")
+    signs = desktop.page.locator(".card .shot.chosen .sign").all_inner_texts()
+    assert ["fixed" in sign for sign in signs] == [True] * 6 + [False] * 6
+
+
+def test_a_link_leads_to_one_row_and_escape_back_to_all(
+    browser: playwright.Browser, desktop: Opened
+) -> None:
+    card = desktop.page.locator(".card").nth(4)
+    meta = card.locator(".meta").inner_text()
+    assert re.search(r"noise of seed 7, \w+-\d, image \d", meta)
+    again = browser.new_page()
+    again.goto(f"{desktop.page.url.partition('#')[0]}{card.locator('a.row').get_attribute('href')}")
+    assert again.locator(".card .meta").all_inner_texts() == [meta]
+    again.keyboard.press("Escape")
+    assert again.locator(".card").count() == PER_PAGE
+    again.close()
+
+
+def test_keys_walk_through_rows_and_pages(desktop: Opened) -> None:
+    page = desktop.page
+    second = page.locator(".card").nth(1).locator("h2").inner_text()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    here = "document.activeElement.closest('.card').querySelector('h2').textContent"
+    assert page.evaluate(here) == second
+    page.keyboard.press("n")
+    assert "13 to 24 of 24" in page.locator("#count").inner_text()
+    page.keyboard.press("p")
+    assert "1 to 12 of 24" in page.locator("#count").inner_text()
+    page.keyboard.press("/")
+    page.keyboard.type("jn")
+    assert page.locator("#text").input_value() == "jn"

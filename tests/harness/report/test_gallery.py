@@ -52,7 +52,7 @@ def test_every_picture_is_its_own_file_byte_for_byte(tmp_path: Path) -> None:
     for model in data["models"]:
         for column in model["columns"]:
             own = rows.loc[(model["name"], column["label"])].reset_index()
-            for number, (prompt, task, index, _) in enumerate(data["pictures"]):
+            for number, (prompt, task, index, *_) in enumerate(data["pictures"]):
                 same = (own["prompt"] == prompt) & (own["image_index"] == index)
                 same &= own["task"] == data["tasks"][task]
                 (name,) = set(own["path"][same][:1])
@@ -64,7 +64,7 @@ def test_every_picture_is_its_own_file_byte_for_byte(tmp_path: Path) -> None:
 def test_scores_and_verdicts_belong_to_their_pictures(tmp_path: Path) -> None:
     data = data_of(galleries.made_in(tmp_path))
     hypernoise = data["models"][0]["columns"][1]
-    for number, (prompt, _, index, _) in enumerate(data["pictures"]):
+    for number, (prompt, _, index, *_) in enumerate(data["pictures"]):
         second = prompt.endswith("-1")
         right = hypernoise["values"]["geneval_correct"][number]
         assert right == (not (second and index == 1))
