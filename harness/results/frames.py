@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ _TYPES: dict[Dtype, tuple[pa.DataType, Callable[[pd.Series[Any]], bool]]] = {
     "bool": (pa.bool_(), pd.api.types.is_bool_dtype),
 }
 _METADATA_KEY = b"hypernoise"
+_READ = partial(pq.read_table, page_checksum_verification=True)
 _LATER = "backbone_params_m"  # A column that files may be older than.
 
 
@@ -86,8 +88,7 @@ _SEED = _whole("seed", "", "of the experiment: with prompt and index it is the n
 _OF_OTHER_TOOLS = "of images that other tools made"
 _NFE = _number("nfe", "backbone passes per image", "noise network and generator alike")
 
-#: What says which image a row is about.
-IDENTITY = (
+IDENTITY = (  # What says which image a row is about.
     *_WHO,
     _text("benchmark", "name of the benchmark"),
     _text("prompt_id", "identity of the prompt within the benchmark"),
@@ -290,17 +291,16 @@ def write(
         ValueError: as in :func:`check`.
     """
     path, schema = Path(path), schema_of(kind)
-    checked = check(frame, schema, str(path))
-    write_arrow(_to_arrow(checked, schema, str(path)), path, schema.kind, spec, **facts)
+    table = _to_arrow(check(frame, schema, str(path)), schema, str(path))
+    write_arrow(table, path, schema.kind, spec, **facts)
 
 
 def write_arrow(table: Any, path: Path, kind: str, spec: Any, **facts: Any) -> None:
-    """Write an arrow table as :func:`write` does, unchecked; ``kind`` need be no schema's."""
-    record = provenance.collect(kind, spec, rows_sha256=rows_digest(table), **facts)
-    metadata = {_METADATA_KEY: record.encode()}
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
-    with in_one_go(path) as partial:
-        pq.write_table(table, partial)
+    """Write an arrow table as :func:`write` does, unchecked, of any ``kind``."""
+    record = provenance.collect(kind, spec, rows_sha256=rows_digest(table), **facts).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA_KEY: record})
+    with in_one_go(path) as unfinished:
+        pq.write_table(table, unfinished, write_page_checksum=True)
 
 
 def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
@@ -311,14 +311,13 @@ def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
         ValueError: it is no parquet, holds another kind of frame, or as in :func:`check`.
     """
     path, schema = Path(path), schema_of(kind)
-    table = _open(path)
-    record = provenance.parse(_metadata(table.schema))
-    if record.get("kind", schema.kind) != schema.kind:
-        raise ValueError(f"{path} holds {record['kind']}, not {schema.kind}")
+    record = provenance.parse(_metadata((table := _open(path)).schema))
+    if (kind := record.get("kind", schema.kind)) != schema.kind:
+        raise ValueError(f"{path} holds {kind}, not {schema.kind}")
     if provenance.is_foreign(record) and not set(schema.names) <= set(table.column_names):
         made = f"layout {record.get('layout', 1)} of the harness, here is {provenance.LAYOUT}"
         raise ValueError(f"{path} is of {made}: make it again; only compare reads its scores")
-    frame = table.to_pandas()
+    frame = _rows(table, path)
     if _LATER in schema.names and _LATER not in frame:
         frame[_LATER] = float("nan")
     return check(frame, schema, str(path))
@@ -340,8 +339,7 @@ def read_images(paths: Sequence[str | Path]) -> pd.DataFrame:
     Raises:
         SpecError: an image's path leads out of its frame's folder.
     """
-    parts = [read(path, IMAGES) for path in paths]
-    for path, rows in zip(paths, parts, strict=True):
+    for path, rows in zip(paths, parts := [read(p, IMAGES) for p in paths], strict=True):
         rows["path"] = below(Path(path).parent, rows["path"], path)
     return _joined(parts, IMAGES, paths)
 
@@ -359,36 +357,38 @@ def _joined(
 
 
 def read_any(path: str | Path) -> pd.DataFrame:
-    """The rows of a parquet file of any kind, a table's for instance, unchecked.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is no parquet.
-    """
-    return pd.DataFrame(_open(Path(path)).to_pandas())
+    """The rows of a parquet file of any kind, unchecked; errors are those of :func:`read`."""
+    return _rows(_open(Path(path)), path)
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """What a frame file says about its making; empty for a foreign parquet file."""
+    """What a file says about its making; empty for a foreign parquet file."""
     return provenance.parse(_metadata(_open(Path(path), pq.read_schema)))
 
 
-def _open(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
+def _open(path: Path, read: Callable[[Path], Any] = _READ) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"frame {path} is missing")
     try:
         return read(path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} is truncated or not parquet: {error}") from error
 
 
+def _rows(table: pa.Table, path: str | Path) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(table.to_pandas())
+    except (TypeError, KeyError) as error:  # In pandas' own notes, which no checksum covers.
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+
+
 def _metadata(schema: pa.Schema) -> str:
-    metadata: dict[bytes, bytes] = schema.metadata or {}
-    return metadata.get(_METADATA_KEY, b"").decode()
+    return str((schema.metadata or {}).get(_METADATA_KEY, b""), "utf-8")
 
 
 def _check_unique(frame: pd.DataFrame, schema: Schema, where: str) -> None:
-    if schema.key and (twice := frame.duplicated(list(schema.key))).any():
-        row = frame.loc[twice, list(schema.key)].iloc[0].to_dict()
+    if (key := list(schema.key)) and (twice := frame.duplicated(key)).any():
+        row = frame.loc[twice, key].iloc[0].to_dict()
         raise ValueError(f"{where}: two rows of {schema.kind} are about the same thing: {row}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_a_write_that_dies_leaves_the_old_file_and_no_rubbish(
     path = tmp_path / "s.parquet"
     frames.write(score_rows(), path, "scores", {})
 
-    def die(_table: Any, partial: Path) -> None:
+    def die(_table: Any, partial: Path, **_: Any) -> None:
         partial.write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -219,3 +220,20 @@ def test_every_column_says_what_it_means_and_every_key_is_a_column(schema: Schem
     assert len(set(schema.names)) == len(schema.names)
     assert set(schema.key) <= set(schema.names)
     assert all(column.meaning for column in schema.columns)
+
+
+def test_a_bit_that_flipped_on_the_disk_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    frames.write(score_rows(), path, "scores", {})
+    whole, written = frames.read(path, "scores"), path.read_bytes()
+    refused, rng = 0, random.Random(0)
+    for _ in range(500):
+        place, bit = rng.randrange(len(written)), rng.randrange(8)
+        spoilt = bytearray(written)
+        spoilt[place] ^= 1 << bit
+        path.write_bytes(spoilt)
+        try:
+            pd.testing.assert_frame_equal(frames.read(path, "scores"), whole)
+        except ValueError as error:
+            refused += "s.parquet" in str(error) or "scores" in str(error)
+    assert refused > 50
