@@ -39,7 +39,7 @@ from hypernoise.training.measurements import (
     check_finite,
     readable,
 )
-from hypernoise.training.options import TrainingOptions
+from hypernoise.training.options import PolicyOptions, SupervisedOptions, TrainingOptions
 from hypernoise.training.processes import ALONE, Processes
 from hypernoise.training.validation import Validation, Validator
 
@@ -362,7 +362,9 @@ def _check(training: Training) -> None:
             f"the network has {_named(objective.shape)}, the options say {_named(asked)}"
         )
     valid = [kind.options for kind in KINDS.values() if kind.makes(objective)]
-    if valid and type(options) not in valid:
+    moves_noise = hasattr(objective, "delta")
+    is_other = isinstance(options, SupervisedOptions | PolicyOptions) and not moves_noise
+    if is_other or (valid and not isinstance(options, tuple(valid))):
         names = " or ".join(each.__name__ for each in valid)
         raise ValueError(f"a {objective.kind} network needs {names}")
     if options.keep == "best" and training.validation is None:

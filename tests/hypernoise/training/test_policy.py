@@ -15,13 +15,15 @@ from torch.distributions import Independent, Normal, kl_divergence
 from toys import PROMPTS, ToyReward, build_generator
 
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.networks.protocol import Drawn
 from hypernoise.rewards.protocol import Features
 from hypernoise.training.draws import Part
 from hypernoise.training.loop import Trained, Training, train
 from hypernoise.training.measurements import Row
-from hypernoise.training.options import PolicyOptions
+from hypernoise.training.options import PolicyOptions, SupervisedOptions, TrainingOptions
 from hypernoise.training.policy import (
     Policy,
     Rollout,
@@ -48,7 +50,7 @@ OPTIONS = PolicyOptions(
     policy_epochs=3,
 )
 SHAPE = (3, 2, 2)
-BUILT: list[NoiseNetwork] = []
+BUILT: list[LoraNetwork] = []
 
 
 class Killed(BaseException):
@@ -341,3 +343,15 @@ def test_accumulated_batches_train_like_one_large_one(generator: Generator, tmp_
 def test_impossible_options_of_a_policy_are_named(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OPTIONS.changed(**changed)
+
+
+@pytest.mark.parametrize(
+    "options", [OPTIONS, SupervisedOptions(steps=1, rank=2, alpha=4.0)], ids=["policy", "pairs"]
+)
+def test_a_fine_tuner_moves_no_noise_and_is_refused(
+    generator: Generator, tmp_path: Path, options: TrainingOptions
+) -> None:
+    tuner = FineTuner(generator, 2, 4.0)
+    BUILT.append(tuner)
+    with pytest.raises(ValueError, match="lora_finetune network needs LoraOptions"):
+        train(Training(tuner, Verdict(), TRAIN, options, tmp_path))
