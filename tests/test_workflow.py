@@ -471,12 +471,12 @@ def test_a_config_compares_every_method_with_its_networks(folder: Path) -> None:
     assert done.returncode == 0, said(done)
     more = yaml.safe_load((REPOSITORY / every).read_text(encoding="utf-8"))
     compare = dict(SHIPPED["image_sets"]["compare"])
-    of_default = compare.pop("methods")
-    methods = more["image_sets"]["compare"].pop("methods")
+    of_default, methods = (of.pop("methods") for of in (compare, more["image_sets"]["compare"]))
+    assert more.pop("tuning")["trials"] == SHIPPED["tuning"]["trials"]
     assert more == {"extends": "tiny.yaml", "image_sets": {"compare": compare}}
-    assert [method for method in methods if method != "low_frequency"] == of_default
-    # On three models: two networks of the default run, and one of low_frequency.
-    assert counts(done)["train"] == 3 * 3
+    assert {*methods} - {*of_default} == {"low_frequency", "noise_policy", "supervised"}
+    # On three models: two networks of the default run, and one of each that is added.
+    assert counts(done)["train"] == 3 * (2 + 3)
     assert counts(done)["generate"] == 3 * len(methods)
 
 

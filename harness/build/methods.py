@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
+from harness.build.rewards import check_gradient
 from harness.experiment.components import MethodSpec, ModelSpec, RewardSpec
 from harness.results.training_folder import checkpoints_of
 from hypernoise.methods.protocol import Checked, Method, PutsIn
@@ -26,7 +27,8 @@ def check_method(spec: MethodSpec, reward: RewardSpec | None) -> None:
 
     Raises:
         SpecError: the target does not take an argument or refuses its value; or the method has no
-            reward and searches or was trained on one, or the other way round.
+            reward and searches or was trained on one, or the other way round; or it searches along
+            a gradient that its reward does not have.
         FileNotFoundError: a file that an argument names is missing.
     """
     uses_reward = spec.needs_reward or spec.trains is not None
@@ -35,6 +37,8 @@ def check_method(spec: MethodSpec, reward: RewardSpec | None) -> None:
     if not uses_reward and reward is not None:
         raise SpecError(f"method {spec.name!r} uses no reward, but got {reward.name!r}")
     check_arguments(spec)
+    if reward is not None:
+        check_search(spec, reward)
     searching = spec.searcher or spec
     if searching.trains is None:
         method = resolve(searching.target)(**searching.arguments)
@@ -53,6 +57,17 @@ def check_arguments(spec: MethodSpec) -> None:
             resolve(spec.target)(**spec.arguments)
         except (TypeError, ValueError) as error:
             raise SpecError(f"{prefix(spec.file)}{where}: {error}") from error
+
+
+def check_search(spec: MethodSpec, reward: RewardSpec) -> None:
+    """Check that a reward has the gradient that a method's search follows, if it follows one.
+
+    Raises:
+        SpecError: it does not.
+    """
+    searching = spec.searcher or spec
+    if getattr(resolve(searching.target), "follows_gradient", False):
+        check_gradient(reward, f"method {spec.name!r}")
 
 
 def build_method(spec: MethodSpec, generator: Generator, adapter: str | None) -> Method:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError, prefix
+from harness.base.import_strings import resolve
 from harness.build.targets import call_target, check_size, check_target, takes
 from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, RewardSpec
 from hypernoise.rewards.protocol import Reward
@@ -37,8 +39,29 @@ def check_reward_of(spec: RewardSpec, model: ModelSpec) -> None:
     """
     for single in spec.singles():
         what, of = f"reward {single.name!r}", f"model {model.name!r}"
-        check_size(single.target, what, model.size_px, of)
+        nested = (given for given in single.arguments.values() if isinstance(given, Mapping))
+        named = [str(given["target"]) for given in nested if "target" in given]
+        for target in (single.target, *named):
+            check_size(target, what, model.size_px, of)
     check_reward(spec)
+
+
+def check_gradient(spec: RewardSpec, follower: str) -> None:
+    """Check that a reward has the gradient that something follows.
+
+    Args:
+        follower: what follows it, as messages call it.
+
+    Raises:
+        SpecError: it, or a part of it, says that it has none.
+    """
+    for single in spec.singles():
+        if not getattr(resolve(single.target), "differentiable", True):
+            raise SpecError(
+                f"{follower} follows the gradient of its reward, and reward {single.name!r} has "
+                "none: take best_of_n, zero_order or another search without gradients; train "
+                "noise_policy, or supervised with distil_teacher=best_of_n; or take another reward"
+            )
 
 
 def build_reward(spec: RewardSpec, device: str) -> Reward:

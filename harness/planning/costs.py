@@ -117,7 +117,7 @@ class Costs:
         options = KINDS[kind].checked(experiment.options(job.model, job.reward, job.what))
         images = options.steps * options.batch_size * options.accumulation
         sampled = options.sampling_steps
-        trained = self.speeds.training_image(job.model, kind, sampled).times(images, "")
+        trained = self.speeds.training_image(job.model, kind, options).times(images, "")
         validation = counted(experiment.prompts(job.model, job.reward, job.what)["validation"]).n
         watched = (validation or 0) * experiment.config.validation_images
         watched *= options.steps // options.validate_every + 1

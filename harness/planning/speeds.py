@@ -19,6 +19,8 @@ from harness.analysis import published
 from harness.experiment.components import MethodSpec
 from harness.experiment.plan import Experiment
 from harness.experiment.variants import Variant
+from hypernoise.training.kinds import is_noise_network
+from hypernoise.training.options import TrainingOptions
 
 SNAPSHOT, PAPER, UNKNOWN = "snapshot", "paper", "unknown"
 #: Searches in the paper's table 1.
@@ -140,23 +142,29 @@ class Speeds:
             self._known[key] = next((s for s in found if s.seconds is not None), Speed())
         return self._known[key]
 
-    def training_image(self, model: str, kind: str, sampling_steps: int) -> Speed:
+    def training_image(self, model: str, kind: str, options: TrainingOptions) -> Speed:
         """Seconds of an image that is trained on: drawn, scored, and its gradients taken."""
+        sampling_steps, n = options.sampling_steps, options.scored_images
+        search = "reno" if options.follows_gradient else "best_of_n"
         for source in self.sources:
             if own := source.trained.get((model, kind)):
                 said = f"x {sampling_steps} steps"
                 note = _joined("batch 1", source.rewarded)
                 return Speed(own, source.basis, note).times(sampling_steps, said)
-            iteration = _per_scored(source, model, "reno", sampling_steps)
+            scored = _per_scored(source, model, search, sampling_steps)
             base = source.at(model, "base", sampling_steps)
             moved = source.at(model, "hypernoise", sampling_steps)
-            if iteration.seconds is None:
+            if scored.seconds is None:
                 continue
-            if kind == "hypernoise" and None not in (base.seconds, moved.seconds):
+            scored = scored.times(n, f"{n:g} scored images")
+            what = "an iteration of ReNO" if search == "reno" else "a candidate of Best-of-N"
+            if is_noise_network(kind) and None not in (base.seconds, moved.seconds):
                 assert base.seconds is not None and moved.seconds is not None
-                more = Speed(max(0.0, moved.seconds - base.seconds), source.basis)
-                return iteration.plus(more, "an iteration of ReNO and a noise network")
-            return iteration.plus(Speed(0.0), "an iteration of ReNO")
+                # Where the generator is in no gradient, the network's own is taken for two passes.
+                passes = 1 if kind == "hypernoise" else 3
+                added = max(0.0, moved.seconds - base.seconds) * passes
+                return scored.plus(Speed(added, source.basis), f"{what} and a noise network")
+            return scored.plus(Speed(0.0), what)
         return Speed()
 
 
@@ -192,7 +200,7 @@ def _image(source: Source, model: str, method: str, spec: MethodSpec, steps: int
         if spec.trains and found.seconds is not None:
             return found.plus(source.at(model, "hypernoise", steps), "and a noise network")
         return found
-    if spec.trains == "hypernoise":
+    if is_noise_network(spec.trains):
         return source.at(model, "hypernoise", steps)
     found = source.at(model, "base", steps)
     return (

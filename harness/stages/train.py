@@ -22,7 +22,12 @@ from harness.build.generators import (
 )
 from harness.build.memory_peaks import check_step
 from harness.build.prompts import load_prompts, prompt_texts
-from harness.build.rewards import build_reward, check_reward_of, reward_files
+from harness.build.rewards import (
+    build_reward,
+    check_gradient,
+    check_reward_of,
+    reward_files,
+)
 from harness.experiment.identity import job_hash
 from harness.experiment.jobs import TrainJob
 from harness.results import frames
@@ -131,6 +136,8 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
     kind = kind_of(job.method.trains)
     options = kind.checked(job.options)
     check_generator(job.model)
+    if options.follows_gradient:
+        check_gradient(job.reward, f"training {job.method.name!r}")
     for reward in (job.reward, *job.extra_rewards.values()):
         check_reward_of(reward, job.model)
     if default_device() == "cuda":

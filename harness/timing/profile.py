@@ -18,7 +18,12 @@ import torch
 
 from harness.build.devices import check_device, dtype_of
 from harness.build.generators import check_generator
-from harness.build.methods import check_adapter, check_arguments, check_method_for
+from harness.build.methods import (
+    check_adapter,
+    check_arguments,
+    check_method_for,
+    check_search,
+)
 from harness.build.rewards import check_reward_of
 from harness.experiment.components import ModelSpec
 from harness.experiment.jobs import TimingJob
@@ -104,6 +109,8 @@ def check_ahead(job: TimingJob) -> None:
         check_method_for(timed.method, job.model)
         if timed.method.needs_reward and job.reward is None:
             raise ValueError(f"method {timed.method.name!r} searches for a reward; name one")
+        if job.searched:
+            check_search(timed.method, job.searched)
     for model in models_of(job):
         dtype_of(_precision(model), model.file)
         check_generator(model)

@@ -92,6 +92,8 @@ class Method(Protocol):
     Attributes:
         words_prompts: whether it lets the generator encode prompts of its own wording, so that
             the text encoders must stay in memory.
+
+    A class that asks for the reward's gradient says ``follows_gradient = True``.
     """
 
     words_prompts: ClassVar[bool]

@@ -48,6 +48,7 @@ class Reno:
     """
 
     words_prompts: ClassVar[bool] = False
+    follows_gradient: ClassVar[bool] = True
     iterations: Annotated[int, WORK] = 50
     learning_rate: float = 5.0
     momentum: float = 0.9

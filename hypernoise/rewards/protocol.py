@@ -20,6 +20,8 @@ class Reward(Protocol):
 
     Attributes:
         name: what tables and messages call it.
+
+    A class whose scores have no gradient with regard to the images says ``differentiable = False``.
     """
 
     @property
@@ -30,7 +32,7 @@ class Reward(Protocol):
         ...
 
     def score(self, images: Tensor, features: Features) -> Tensor:
-        """Score each image on its own, differentiable in the images.
+        """Score each image on its own, differentiable in the images unless the class says other.
 
         Args:
             images: [B, 3, H, W] in [0, 1].

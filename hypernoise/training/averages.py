@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Average:
 
     def restart(self) -> None:
         """Let the average be what the parameters are now."""
-        self.values = _copied(self._parameters)
+        self.values = copied(self._parameters)
 
     def update(self, step: int) -> None:
         """Take in the parameters after an optimizer step, counted from 1."""
@@ -39,20 +39,33 @@ class Average:
 
     def put(self, values: Sequence[Tensor]) -> None:
         """Give the parameters these values."""
-        with torch.no_grad():
-            for parameter, value in zip(self._parameters, values, strict=True):
-                parameter.copy_(value)
+        put(self._parameters, values)
 
-    @contextmanager
-    def in_place(self) -> Iterator[list[Tensor]]:
+    def in_place(self) -> AbstractContextManager[list[Tensor]]:
         """Let the parameters be their average; gives what they are outside."""
-        raw = _copied(self._parameters)
-        self.put(self.values)
-        try:
-            yield raw
-        finally:
-            self.put(raw)
+        return in_place(self._parameters, self.values)
 
 
-def _copied(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+@contextmanager
+def in_place(
+    parameters: Sequence[nn.Parameter], values: Sequence[Tensor]
+) -> Iterator[list[Tensor]]:
+    """Let parameters have other values; gives what they are outside."""
+    raw = copied(parameters)
+    put(parameters, values)
+    try:
+        yield raw
+    finally:
+        put(parameters, raw)
+
+
+@torch.no_grad()
+def put(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    """Give parameters other values."""
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
+
+
+def copied(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """What parameters are now."""
     return [parameter.detach().clone() for parameter in parameters]

@@ -14,6 +14,7 @@ import torch
 from hypernoise.identity import KEPT_ONLY, SPEED_ONLY
 from hypernoise.networks.protocol import Trainable
 from hypernoise.rewards.protocol import Reward
+from hypernoise.training.kinds import kind_name
 from hypernoise.training.measurements import Prompt, Row
 from hypernoise.training.options import TrainingOptions
 
@@ -39,7 +40,11 @@ def fingerprint(
 ) -> dict[str, Any]:
     """What two trainings must share for one to continue the other."""
     digest = hashlib.sha256(json.dumps([list(prompt) for prompt in prompts]).encode())
-    own = {"kind": objective.kind, "reward": reward.name, "prompts": digest.hexdigest()}
+    own = {
+        "kind": kind_name(options, objective.kind),
+        "reward": reward.name,
+        "prompts": digest.hexdigest(),
+    }
     free = {
         name
         for name, field in type(options).model_fields.items()
@@ -79,14 +84,19 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def read_state(checkpoint: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+def read_state(
+    checkpoint: Path, wanted: dict[str, Any], options: TrainingOptions
+) -> dict[str, Any]:
     """The state that :func:`write_checkpoint` was given.
+
+    An option that there was not yet when it was written had its default.
 
     Raises:
         ValueError: its ``"fingerprint"`` is not the wanted one.
     """
     state: dict[str, Any] = torch.load(checkpoint / _STATE_FILE, weights_only=True)
-    saved = state["fingerprint"]
+    defaults = {name: field.default for name, field in type(options).model_fields.items()}
+    saved = {name: defaults.get(name) for name in wanted} | state["fingerprint"]
     for name in saved.keys() | wanted.keys():
         if saved.get(name) != wanted.get(name):
             raise ValueError(

@@ -18,6 +18,8 @@ from hypernoise.training.options import (
     LoraOptions,
     LowFrequencyOptions,
     NoiseNetworkOptions,
+    PolicyOptions,
+    SupervisedOptions,
     TrainingOptions,
 )
 
@@ -75,18 +77,27 @@ class Kind:
         network: Trainable = self._class().trained(generator, folder)
         return network
 
+    def makes(self, network: Trainable) -> bool:
+        """Whether a network is of this kind's class."""
+        return self.network == f"{type(network).__module__}:{type(network).__qualname__}"
+
     def _class(self) -> Any:
         module, _, name = self.network.partition(":")
         return getattr(importlib.import_module(module), name)
 
 
+#: The paper's network; its kinds differ in their loss.
+NOISE_NETWORK = "hypernoise.networks.noise_network:NoiseNetwork"
+
 KINDS: Mapping[str, Kind] = {
-    "hypernoise": Kind(
-        "hypernoise.networks.noise_network:NoiseNetwork",
-        NoiseNetworkOptions,
-        sizes=("rank", "alpha"),
-        moves_noise=True,
-    ),
+    **{
+        name: Kind(NOISE_NETWORK, options, sizes=("rank", "alpha"), moves_noise=True)
+        for name, options in (
+            ("hypernoise", NoiseNetworkOptions),
+            ("supervised", SupervisedOptions),
+            ("noise_policy", PolicyOptions),
+        )
+    },
     "lora_finetune": Kind(
         "hypernoise.networks.fine_tuner:FineTuner",
         LoraOptions,
@@ -110,3 +121,13 @@ def kind_of(name: str) -> Kind:
     """
     check_choice("kind of network", name, KINDS)
     return KINDS[name]
+
+
+def kind_name(options: TrainingOptions, otherwise: str) -> str:
+    """The kind that options are of; ``otherwise`` for those of no kind."""
+    return next((n for n, kind in KINDS.items() if kind.options is type(options)), otherwise)
+
+
+def is_noise_network(name: str | None) -> bool:
+    """Whether a kind is the paper's network, whatever its loss."""
+    return any(name == own and kind.network == NOISE_NETWORK for own, kind in KINDS.items())

@@ -1,6 +1,7 @@
 """Training on a reward: one loop for noise networks and for direct fine-tuning.
 
-What a step draws and what its loss is stands in :mod:`hypernoise.training.losses`.
+What a step draws stands in :mod:`hypernoise.training.draws`, what its loss is in
+:mod:`hypernoise.training.losses`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from hypernoise.training.measurements import (
     check_finite,
     readable,
 )
-from hypernoise.training.options import TrainingOptions
+from hypernoise.training.options import PolicyOptions, SupervisedOptions, TrainingOptions
 from hypernoise.training.processes import ALONE, Processes
 from hypernoise.training.validation import Validation, Validator
 
@@ -255,7 +256,7 @@ class Run:
         size = options.batch_size
         positions = processes.share(range(part * size, (part + 1) * size))
         share = len(positions) / size
-        measured = self._losses.of(self._losses.part(step, positions))
+        measured = self._losses.of(self._losses.draws.part(step, positions))
         loss = measured["loss"] * (share / options.accumulation)
         loss.backward()  # type: ignore[no-untyped-call]
         return {name: value.detach().float() * share for name, value in measured.items()}
@@ -305,6 +306,8 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "random": torch.get_rng_state(),
             }
+            if self._losses.policy:
+                state["policy"] = list(self._losses.policy.weights)
             if self._device.type == "cuda":
                 state["random_device"] = torch.cuda.get_rng_state(self._device)
             with self._averaged() as raw:
@@ -323,7 +326,7 @@ class Run:
         checkpoint = newest_checkpoint(self.training.folder)
         if checkpoint is None:
             return
-        state = read_state(checkpoint, self._fingerprint)
+        state = read_state(checkpoint, self._fingerprint, self.options)
         if state["step"] > self.options.steps:
             raise ValueError(f"{checkpoint} is beyond the {self.options.steps} steps asked for")
         self.training.objective.load(checkpoint)
@@ -335,6 +338,8 @@ class Run:
         torch.set_rng_state(state["random"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random_device"], self._device)
+        if self._losses.policy:
+            self._losses.policy.weights = state["policy"]
         self.rows = read_rows(checkpoint)
         self.n_skipped = sum("skipped" in row.values for row in self.rows)
         self.step = state["step"]
@@ -356,9 +361,12 @@ def _check(training: Training) -> None:
         raise ValueError(
             f"the network has {_named(objective.shape)}, the options say {_named(asked)}"
         )
-    kind = KINDS.get(objective.kind)
-    if kind and not isinstance(options, kind.options):
-        raise ValueError(f"a {objective.kind} network needs {kind.options.__name__}")
+    valid = [kind.options for kind in KINDS.values() if kind.makes(objective)]
+    moves_noise = hasattr(objective, "delta")
+    is_other = isinstance(options, SupervisedOptions | PolicyOptions) and not moves_noise
+    if is_other or (valid and not isinstance(options, tuple(valid))):
+        names = " or ".join(each.__name__ for each in valid)
+        raise ValueError(f"a {objective.kind} network needs {names}")
     if options.keep == "best" and training.validation is None:
         raise ValueError("keep 'best' compares validations, and no validation is given")
     generator = objective.generator

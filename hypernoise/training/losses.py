@@ -1,62 +1,46 @@
-"""What a training step draws, and the loss of it.
+"""The loss of what a training step draws.
 
-Loss of a noise network, per image (arXiv 2508.09968, equation 12):
-half the squared norm of f(x0, c), minus the reward of g(x0 + f(x0, c), c) over the temperature.
-Direct fine-tuning has no such penalty, and only the second term.
+Of a noise network, per image (arXiv 2508.09968, equation 12): half the squared norm of f(x0, c),
+minus the reward of g(x0 + f(x0, c), c) over the temperature. Direct fine-tuning has no such
+penalty, and only the second term. Where the network learns from pairs: half the squared distance
+of x0 + f(x0, c) from a better noise (:mod:`hypernoise.training.teachers`). Where it is a policy:
+its KL to the prior, minus what raises its noises' rewards (:mod:`hypernoise.training.policy`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from hypernoise.models.protocol import Conditioning, encode_all, encode_in_chunks
 from hypernoise.networks.protocol import Trainable
-from hypernoise.noise import (
-    batch_noise,
-    clip_each,
-    half_squared_norm,
-    image_seed,
-    reduced,
-    seeded_generator,
+from hypernoise.noise import clip_each, half_squared_norm, reduced
+from hypernoise.rewards.protocol import Reward, differentiable_score
+from hypernoise.training.draws import Draws, Part
+from hypernoise.training.measurements import Moved, Prompt, precision
+from hypernoise.training.options import (
+    DisplacementOptions,
+    PairOptions,
+    PolicyOptions,
+    TrainingOptions,
 )
-from hypernoise.rewards.protocol import Features, Reward, differentiable_score, shaped_score
-from hypernoise.training.measurements import Moved, Prompt, precision, texts_of
-from hypernoise.training.options import DisplacementOptions, NoiseNetworkOptions, TrainingOptions
-from hypernoise.transfers import on_device
-
-
-class Part(NamedTuple):
-    """Images of one forward pass: B of them, the share of this process.
-
-    Attributes:
-        step: optimizer step, from 1.
-        positions: their places in the step's batch.
-        noise: [B, *noise_shape], x0 on the device.
-        seeds: one per image, for the sampler.
-        conditioning, features: of their prompts, as the generator and the reward encode them.
-    """
-
-    step: int
-    positions: Sequence[int]
-    noise: Tensor
-    seeds: list[int]
-    conditioning: Conditioning
-    features: Features
+from hypernoise.training.policy import Policy, kl_to_prior, update
+from hypernoise.training.teachers import Teacher
 
 
 class Losses:
-    """Training prompts, encoded once, and the loss on images of them.
+    """The loss on images of the training prompts.
 
     Args:
         objective: what is trained.
         reward: what to raise.
         prompts: (prompt_id, text).
         options: of the network's kind.
+
+    Attributes:
+        draws: what a step's images are drawn from.
+        policy: of a network that is trained as one.
 
     Raises:
         ValueError: there are no prompts.
@@ -71,35 +55,20 @@ class Losses:
     ) -> None:
         self._objective, self._reward, self._options = objective, reward, options
         self._device = objective.parameters()[0].device
-        self._order = _Order(len(prompts), options.seed)
-        texts = texts_of(prompts, "training")
-        self._conditioning = encode_all(objective.generator, texts)
-        self._features = encode_in_chunks(reward.encode, texts)
-
-    def part(self, step: int, positions: Sequence[int]) -> Part:
-        """What the images of a step at some positions of its batch are drawn from."""
-        options, shape = self._options, self._objective.generator.noise_shape
-        images = [(f"step {step}", position) for position in positions]
-        # Whose noise an image has: its own, its step's first one, or the training's first one.
-        owners = {"image": images, "step": [(f"step {step}", 0)], "training": [("step 1", 0)]}
-        noise = batch_noise(options.seed, owners[options.noise], shape, "training")
-        first = (step - 1) * options.batch_size * options.accumulation
-        rows = self._order.rows(first + position for position in positions)
-        return Part(
-            step,
-            positions,
-            on_device(noise.expand(len(images), *shape).contiguous(), self._device),
-            [image_seed(options.seed, *image, "training sampler") for image in images],
-            # Once: both the noise network and the generator ask for it on their device.
-            self._conditioning.rows(rows).to(self._device),
-            self._features.rows(rows),
-        )
+        self.draws = Draws(objective, reward, prompts, options)
+        self.policy: Policy | None = None
+        if isinstance(options, PolicyOptions):
+            self.policy = Policy(objective, reward, options)
+        elif isinstance(options, PairOptions):
+            self._teacher = Teacher(objective.generator, reward, options)
 
     def of(self, part: Part) -> dict[str, Tensor]:
         """The loss of a part and what else is measured: scalars by name."""
         options = self._options
-        if isinstance(options, NoiseNetworkOptions) and part.step <= options.distil_steps:
-            return self._distillation(part, options)
+        if isinstance(options, PolicyOptions):
+            return self._of_policy(part, options)
+        if isinstance(options, PairOptions) and options.learns_from_pairs(part.step):
+            return self._of_pairs(part, options)
         with precision(options, self._device):
             drawn = self._objective.draw(
                 part.noise, part.conditioning, options.sampling_steps, part.seeds
@@ -126,58 +95,25 @@ class Losses:
             )
         return reduced(moved.penalised, delta[0].numel(), options.l2_reduction).mean()
 
-    def _distillation(self, part: Part, options: NoiseNetworkOptions) -> dict[str, Tensor]:
-        """The loss of a warm start: half the squared distance of x0 + f(x0, c) from the best of
-        some noises, by the training reward of the frozen generator's images."""
+    def _of_pairs(self, part: Part, options: PairOptions) -> dict[str, Tensor]:
         network: Any = self._objective  # of a kind that moves noise, as its options say
         with precision(options, self._device):
-            best, rewards = self._best_of(part, options)
+            better = self._teacher.better(part)
             delta = network.delta(part.noise, part.conditioning)
-        distance = half_squared_norm(delta - (best - part.noise))
+        distance = half_squared_norm(delta - (better.noise - part.noise))
         moved = {name: each.mean() for name, each in Moved.by(delta, None).named().items()}
         loss = reduced(distance, delta[0].numel(), options.l2_reduction).mean()
-        return {"loss": loss, "distance_nats": distance.mean(), "best_reward": rewards, **moved}
+        measured = {"distance_nats": distance.mean(), "best_reward": better.rewards.mean()}
+        return {"loss": loss, **measured, **moved}
 
-    @torch.no_grad()
-    def _best_of(self, part: Part, options: NoiseNetworkOptions) -> tuple[Tensor, Tensor]:
-        """The best noise of each image [B, *noise_shape], and the mean reward of these."""
-        generator, best = self._objective.generator, part.noise
-        rewards = torch.full((len(best),), -math.inf, device=best.device)
-        near = options.distil_similarity
-        for candidate in range(options.distil_candidates):
-            noise = part.noise
-            if candidate:
-                names = [(f"step {part.step} image {i}", candidate) for i in part.positions]
-                shape = generator.noise_shape
-                other = batch_noise(options.seed, names, shape, "training candidates")
-                other = on_device(other, noise.device)
-                noise = near * noise + math.sqrt(1 - near**2) * other
-            images = generator.sample(noise, part.conditioning, options.sampling_steps, part.seeds)
-            scores = shaped_score(self._reward, images, part.features)
-            is_better = scores > rewards
-            rewards = torch.where(is_better, scores, rewards)
-            best = torch.where(is_better.view(-1, *[1] * (noise.ndim - 1)), noise, best)
-        return best, rewards.mean()
-
-
-class _Order:
-    """The order in which prompts are drawn: a new permutation for every pass over them."""
-
-    def __init__(self, n_prompts: int, seed: int) -> None:
-        self._n = n_prompts
-        self._seed = seed
-        self._epoch = -1
-        self._permutation: list[int] = []
-
-    def rows(self, draws: Iterable[int]) -> list[int]:
-        """The prompt of each draw, counted from the training's start."""
-        return [self._row(draw) for draw in draws]
-
-    def _row(self, draw: int) -> int:
-        epoch, position = divmod(draw, self._n)
-        if epoch != self._epoch:
-            seed = image_seed(self._seed, "order", epoch, "training")
-            shuffle = seeded_generator(seed)
-            self._permutation = torch.randperm(self._n, generator=shuffle).tolist()
-            self._epoch = epoch
-        return self._permutation[position]
+    def _of_policy(self, part: Part, options: PolicyOptions) -> dict[str, Tensor]:
+        assert self.policy is not None  # as its options say
+        with precision(options, self._device):
+            delta, rollout = self.policy.of(part)
+        loss, measured = update(delta, rollout, options)
+        moved = Moved.by(delta, kl_to_prior(delta, options.policy_sigma))
+        if options.policy_update == "clipped":
+            penalty = self._penalty(delta, moved)
+            loss, measured = loss + penalty, {"penalty": penalty, **measured}
+        named = {name: each.mean() for name, each in moved.named().items()}
+        return {"loss": loss, "reward": rollout.rewards.mean(), **measured, **named}

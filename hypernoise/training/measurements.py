@@ -33,7 +33,9 @@ class Row(NamedTuple):
     before clipping, and ``seconds`` are a mean over the steps between two waits for the device.
     Fine-tuning has no penalty, and nothing of a displacement; networks that know their KL have
     ``kl_nats`` too. A step that was left out has ``skipped`` in place of what is not finite; one
-    of a distillation has ``distance_nats`` and ``best_reward`` in place of reward and penalty.
+    that learns from pairs has ``distance_nats`` and ``best_reward`` in place of reward and penalty.
+    The reward of a policy is that of the noises that it drew; it has ``ratio`` (of densities, new
+    to old) and ``clipped_share``, or ``effective_samples``, the noises that an update rests on.
     """
 
     kind: str

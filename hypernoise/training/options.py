@@ -75,6 +75,20 @@ class TrainingOptions(Options):
     seed: Natural = 0
     """Seed of the prompts' order, of noise and of the network's initial weights."""
 
+    @property
+    def follows_gradient(self) -> bool:
+        """Whether a training needs the reward's gradient with regard to the images."""
+        return True
+
+    @property
+    def scored_images(self) -> float:
+        """Images that are drawn and scored for each image of a batch, on average."""
+        return 1.0
+
+    def drawn_at(self, step: int) -> tuple[int, int]:
+        """The step whose images an optimizer step uses, and how many steps have used them."""
+        return step, 0
+
     def learning_rate_at(self, step: int, n_processes: int = 1) -> float:
         """The learning rate of optimizer step 1, 2, …, of a training in so many processes."""
         warmup = self.warmup_steps * (n_processes if self.warmup_per_process else 1)
@@ -103,18 +117,89 @@ class DisplacementOptions(TrainingOptions):
     would otherwise make up the whole gradient."""
 
 
-class NoiseNetworkOptions(LoraOptions, DisplacementOptions):
-    """Options of noise networks on the backbone."""
+class PairOptions(LoraOptions, DisplacementOptions):
+    """Options of noise networks that learn from pairs of a noise and a better one, which a search
+    finds from it over the training prompts."""
+
+    distil_candidates: Annotated[int, Field(ge=2)] = 8
+    """Noises that the better one is chosen from, the image's own among them: candidates of
+    Best-of-N, or ReNO's iterations."""
+    distil_similarity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Correlation of Best-of-N's other noises with the image's own. At 0 they are those of
+    Best-of-N, which say nothing of the image's own: a network can learn their mean alone. Near 1
+    the best one shows where the reward rises."""
+    distil_teacher: Literal["best_of_n", "reno"] = "best_of_n"
+    """The search: the best of seeded noises, or ReNO from the image's own noise, which needs the
+    reward's gradient."""
+    distil_learning_rate: Positive = 5.0
+    """ReNO's step size; its other settings are the published ones."""
+    distil_batches: Count | None = None
+    """Batches of pairs that are searched for once and then come again and again; null for new pairs
+    at every step. A training that is continued searches for them again."""
+
+    def learns_from_pairs(self, step: int) -> bool:
+        """Whether an optimizer step learns from pairs."""
+        return True
+
+    def drawn_at(self, step: int) -> tuple[int, int]:
+        n = self.distil_batches if self.learns_from_pairs(step) else None
+        return (step, 0) if n is None else ((step - 1) % n + 1, (step - 1) // n)
+
+
+class NoiseNetworkOptions(PairOptions):
+    """Options of noise networks that raise the reward along its gradient."""
 
     distil_steps: Natural = 0
-    """Optimizer steps at the start in which the network learns to move an image's noise to the best
-    of ``distil_candidates`` noises by the training reward, and does not raise the reward itself."""
-    distil_candidates: Annotated[int, Field(ge=2)] = 8
-    """Noises that the best one is chosen from, the image's own among them."""
-    distil_similarity: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Correlation of the other noises with the image's own. At 0 they are those of Best-of-N, which
-    say nothing of the image's own: a network can learn their mean alone. Near 1 the best one shows
-    where the reward rises."""
+    """Optimizer steps at the start in which the network learns from pairs of a noise and a better
+    one, as a supervised network does, and does not raise the reward itself."""
+
+    def learns_from_pairs(self, step: int) -> bool:
+        return step <= self.distil_steps
+
+
+class SupervisedOptions(PairOptions):
+    """Options of noise networks that learn from pairs alone; their loss has no temperature."""
+
+    @property
+    def follows_gradient(self) -> bool:
+        return self.distil_teacher == "reno"
+
+    @property
+    def scored_images(self) -> float:
+        searched = min(self.distil_batches or self.steps, self.steps)
+        return self.distil_candidates * searched / self.steps
+
+
+class PolicyOptions(LoraOptions, DisplacementOptions):
+    """Options of noise networks that are trained as a policy, on rewards without a gradient."""
+
+    policy_samples: Annotated[int, Field(ge=2)] = 8
+    """Noises that the policy draws for each image of a batch; their rewards are compared with one
+    another."""
+    policy_sigma: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Standard deviation of the policy. At 1 it does not depend on the image's own noise but
+    through the network."""
+    policy_update: Literal["clipped", "weighted"] = "clipped"
+    """The policy gradient with clipped ratios, or the regression on the drawn noises with weights
+    of the tilted law."""
+    policy_advantage: Literal["leave_one_out", "normalised"] = "leave_one_out"
+    """Of clipped updates: a reward minus the mean of the image's other ones, whose gradient is
+    unbiased; or minus the mean of all and divided by their standard deviation."""
+    policy_epochs: Count = 1
+    """Optimizer steps that use the same drawn noises."""
+    policy_clip: Positive = 0.2
+    """How far the ratio of new to old density may be from 1 before it gives no gradient."""
+
+    @property
+    def follows_gradient(self) -> bool:
+        return False
+
+    @property
+    def scored_images(self) -> float:
+        return self.policy_samples / self.policy_epochs
+
+    def drawn_at(self, step: int) -> tuple[int, int]:
+        return (step - 1) // self.policy_epochs + 1, (step - 1) % self.policy_epochs
 
 
 class LowFrequencyOptions(DisplacementOptions):

@@ -29,8 +29,10 @@ from harness.planning.costs import Costs, total
 from harness.planning.job_graph import Job, JobGraph
 from harness.planning.prompt_counts import counted
 from harness.planning.speeds import Source, Speeds, of_paper, of_snapshot
+from hypernoise.training.options import NoiseNetworkOptions, PolicyOptions, SupervisedOptions
 
 SANA, FLUX = "sana_sprint_0_6b", "flux_schnell"
+ONE_STEP = NoiseNetworkOptions(steps=1)
 REWARD = "human_preference"
 
 
@@ -92,9 +94,21 @@ def test_seconds_of_the_paper_are_marked_and_say_how_they_were_derived(papers: C
     assert image("sd3_5_large_turbo", "base", "none", 4).seconds is None
     # What does not shrink with the steps is not known.
     assert image(FLUX, "base", "none", 1) == (0.7, "paper", "as 4 steps, at most")
-    trained = papers.speeds.training_image(SANA, "hypernoise", 1)
+    trained = papers.speeds.training_image(SANA, "hypernoise", ONE_STEP)
     assert trained.seconds == pytest.approx(30 / 50 + 0.1)
     assert "an iteration of ReNO and a noise network" in trained.note
+    # Of a policy no gradient of the generator is taken; four noises in each of two epochs.
+    policy = PolicyOptions(steps=2, policy_samples=4, policy_epochs=2)
+    drawn = papers.speeds.training_image(SANA, "noise_policy", policy)
+    assert drawn.seconds == pytest.approx(
+        2 * papers.speeds.image(SANA, "best_of_n:n=1", REWARD, 1).seconds + 3 * 0.1
+    )
+    assert "2 scored images" in drawn.note
+    pairs = SupervisedOptions(
+        steps=10, distil_batches=5, distil_candidates=6, distil_teacher="reno"
+    )
+    found = papers.speeds.training_image(SANA, "supervised", pairs)
+    assert found.seconds == pytest.approx(3 * 30 / 50 + 3 * 0.1)
 
 
 def snapshot(folder: Path, gpu: str = "nvidia_test") -> Path:
@@ -129,7 +143,8 @@ def test_a_snapshot_of_the_gpu_kind_goes_before_the_paper(tmp_path: Path) -> Non
     warm = image(SANA, "hypernoise_reno", REWARD, 1)
     assert warm.seconds == pytest.approx(50 * 0.3 / 4 + 0.03)
     assert image(FLUX, "base", "none", 4)[:2] == (0.7, "paper")
-    trained = Speeds(experiment(), (measured, of_paper())).training_image(SANA, "hypernoise", 1)
+    speeds = Speeds(experiment(), (measured, of_paper()))
+    trained = speeds.training_image(SANA, "hypernoise", ONE_STEP)
     assert trained == (0.5, "snapshot", "batch 1, scored by hpsv2_1_random")
     assert "scored by hpsv2_1_random" in image(SANA, "reno", REWARD, 1).note
 

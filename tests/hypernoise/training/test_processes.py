@@ -35,10 +35,15 @@ OPTIONS = {
     "checkpoint_every": 2,
     "validate_every": 2,
     "keep": "best",
+    "distil_batches": 3,
+    "distil_candidates": 3,
+    # A training is stopped between two steps that use the same noises of the policy.
+    "policy_epochs": 3,
+    "policy_samples": 2,
 }
 #: Kinds of networks, and one with options that are off by default.
 STEADIER = "hypernoise with options"
-KINDS = ("hypernoise", "lora_finetune", STEADIER)
+KINDS = ("hypernoise", "lora_finetune", "supervised", "noise_policy", STEADIER)
 MORE_OPTIONS = {
     "noise": "step",
     "ema_decay": 0.5,

@@ -472,7 +472,7 @@ def test_a_step_waits_for_the_device_only_to_log(
 ) -> None:
     options = OPTIONS.changed(sync_every=every, checkpoint_every=12, steps=12, batch_size=1)
     options = options.changed(validate_every=12)
-    calls = noted_waits(monkeypatch, "training/loop.py", "training/losses.py")
+    calls = noted_waits(monkeypatch, "training/loop.py", "training/losses.py", "training/draws.py")
     _, trained = train_fresh(generator, tmp_path, options=options)
     monkeypatch.undo()
     assert [row.step for row in trained.rows if row.kind == "train"] == list(range(1, 13))
@@ -578,12 +578,12 @@ def test_a_training_without_steps_is_refused() -> None:
 
 
 def test_every_kind_knows_its_own_options_and_says_what_each_means() -> None:
-    layer = {"steps": 1, "temperature": 0.1, "l2_reduction": "mean", "rank": 2, "width": 3}
-    assert {name: set(kind.known(layer)) for name, kind in KINDS.items()} == {
-        "hypernoise": {"steps", "temperature", "l2_reduction", "rank"},
-        "lora_finetune": {"steps", "temperature", "rank"},
-        "low_frequency": {"steps", "temperature", "l2_reduction", "width"},
-    }
+    layer = {"steps": 1, "l2_reduction": "mean", "rank": 2, "width": 3, "policy_sigma": 0.5}
+    lacks = {name: set(layer) - set(kind.known(layer)) for name, kind in KINDS.items()}
+    assert lacks.pop("noise_policy") == {"width"}
+    assert lacks.pop("low_frequency") == {"rank", "policy_sigma"}
+    assert lacks.pop("lora_finetune") == {"width", "policy_sigma", "l2_reduction"}
+    assert lacks == {name: {"width", "policy_sigma"} for name in ("hypernoise", "supervised")}
     for kind in KINDS.values():
         assert all(field.description for field in kind.options.model_fields.values())
 
