@@ -489,20 +489,19 @@ def test_trials_are_trained_scored_and_chosen_by_a_target_of_their_own(folder: P
         "lora_finetune": {"steps": [1, 2], "keep": ["best"]},
     }
     tuning = {"benchmark": "micro_validation", "trials": 2, "seeds": [7], "criterion": "reward"}
+    tuning |= {"grids": grids, "searches": {"reno": {"learning_rate": [0.1, 0.2]}}}
     sets = {"authors_choices": {"methods": ["hypernoise", "hypernoise:noise=step"]}}
-    config = {**MICRO, "tuning": {**tuning, "grids": grids}, "image_sets": sets}
+    config = {**MICRO, "tuning": tuning, "image_sets": sets}
     done = snakemake(folder, "tuning", "authors_choices", "--cores", "2", config=config)
     assert done.returncode == 0, said(done)
     tables = folder / "results" / "tables"
     tried = pd.read_csv(tables / "tuning.csv")
-    assert tried["kind"].to_list()[1:] == ["hypernoise"] * 2 + ["lora_finetune"] * 2
-    assert tried["validation_reward"].notna().sum() == 4
-    assert tried.groupby("kind")["is_chosen"].sum().to_dict() == {
-        "hypernoise": 1,
-        "lora_finetune": 1,
-    }
+    kinds = ["hypernoise", "lora_finetune", "reno"]
+    assert tried["kind"].to_list()[1:] == [kind for kind in kinds for _ in range(2)]
+    assert tried["validation_reward"].notna().sum() == 6
+    assert tried.groupby("kind")["is_chosen"].sum().to_dict() == dict.fromkeys(kinds, 1)
     layers = pd.read_csv(tables / "tuning_chosen.csv")
-    assert set(layers["layer"]) == {"tiny_sana hypernoise", "tiny_sana lora_finetune"}
+    assert set(layers["layer"]) == {f"tiny_sana {kind}" for kind in kinds}
     # The config keeps the last checkpoint and has no average.
     assert not layers[layers["option"].isin(["keep", "ema_decay"])]["agrees"].any()
     assert "The config's options are not those chosen" in (tables / "tuning.md").read_text()

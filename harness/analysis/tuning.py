@@ -3,7 +3,8 @@
 A training keeps its checkpoint by the validation reward, whatever is trained. Settings are chosen
 by the benchmark's mean on the kept checkpoint's images of the validation prompts, from other noise,
 or by the reward: fine-tuning gets any reward if it is let, so that one alone would choose how to
-hack it. Both choices are shown; one of them is made, for every kind of network alike.
+hack it. Both choices are shown; one of them is made, for every kind of network alike. A search has
+no training: its images of the validation prompts tell its benchmark and its reward.
 """
 
 from __future__ import annotations
@@ -16,19 +17,31 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.columns import Column, described
-from harness.analysis.gains import CORRECT, correct, lay_out, metrics_of, scored, stem_of, tabulate
+from harness.analysis.costs import BACKWARD_PASSES, NFE, REWARD_CALLS
+from harness.analysis.gains import (
+    CORRECT,
+    TRAIN,
+    correct,
+    lay_out,
+    metrics_of,
+    scored,
+    stem_of,
+    tabulate,
+)
 from harness.analysis.interval_columns import in_order
 from harness.analysis.pairing import FrameError, require, stop_on
+from harness.results.frames import NO_SEED
 
-#: Model -> method of a trial -> ``kind`` of network, ``options`` of the setting, ``seed``, and
-#: ``training``, the name of the training that it draws on.
+#: Model -> method of a trial -> ``kind`` of network or name of the search, ``options`` of the
+#: setting, ``seed``, and of networks ``training``, the name of the training that it draws on.
 Trials = Mapping[str, Mapping[str, Mapping[str, Any]]]
-#: Model -> kind of network -> options of the config's own training.
+#: Model -> kind of network or search -> options of the config's own.
 Configured = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def tuning(
     scores: pd.DataFrame,
+    images: pd.DataFrame,
     training: pd.DataFrame,
     *,
     trials: Trials,
@@ -42,6 +55,7 @@ def tuning(
 
     Args:
         scores: score rows of the trials' images of validation prompts, and of the baseline's.
+        images: the rows of these images.
         training: the rows of the trials' trainings.
         trials: what was tried.
         configured: what the config's own trainings have.
@@ -51,10 +65,11 @@ def tuning(
 
     Returns:
         Per model a row for the baseline and one for each trial, by kind of network and setting:
-        what identifies it, kind, setting (number of the setting within its kind), training_seed, a
-        column ``option_<name>`` for every option that is tried, kept_step, validation_reward (of
-        the kept checkpoint, on the noise that it was kept by) and its standard error, the
-        benchmark's mean, its gain and the rewards' means on the images of that checkpoint;
+        what identifies it, kind (of network, or the search), setting (number of the setting within
+        its kind), training_seed, a column ``option_<name>`` for every option that is tried,
+        kept_step, validation_reward (of the kept checkpoint, on the noise that it was kept by; of a
+        search, the mean of its images) and a network's standard error of it, what an image cost,
+        the benchmark's mean, its gain and the rewards' means on the images of that checkpoint;
         ``best_by_benchmark`` and
         ``best_by_reward``, whether the mean over seeds of its setting is the highest of its kind,
         and ``is_chosen``, that of the criterion. Notes say what was chosen, as layers of a config,
@@ -66,12 +81,15 @@ def tuning(
     if not any(trials.values()):
         raise FrameError("tuning: there are no trials; config section 'tuning' declares them")
     require(training, ("model", "method", "kind", "step", "name", "value"), "training")
+    require(images, ("reward_calls", "backward_passes"), "images")
     metrics = metrics_of(scores, metric, judges)
     methods = dict.fromkeys(method for own in trials.values() for method in own)
-    paired, faults = lay_out(scores, metrics, list(trials), [baseline, *methods], None, baseline)
+    shown = (list(trials), [baseline, *methods])
+    paired, faults = lay_out(scores, metrics, *shown, images, baseline)
     kept: dict[tuple[str, str], dict[str, float]] = {}
     of_training = dict(iter(training[training["kind"] == "kept"].groupby(["model", "method"])))
-    for model, method in ((model, method) for model, own in trials.items() for method in own):
+    trained = [(m, t) for m, own in trials.items() for t, one in own.items() if "training" in one]
+    for model, method in trained:
         name = trials[model][method]["training"]
         rows = of_training.get((model, name))
         if rows is None or "reward" not in set(rows["name"]):
@@ -80,8 +98,9 @@ def tuning(
         values = dict(zip(rows["name"], rows["value"].astype(float), strict=True))
         kept[model, method] = {**values, "step": int(rows["step"].iloc[0])}
     stop_on(faults, "tuning")
-    columns = [*trial_columns(trials, kept), *scored(metrics, gain=True)]
-    table = correct(tabulate(paired, columns, baseline), baseline)
+    columns = [*trial_columns(trials, kept), NFE, REWARD_CALLS, BACKWARD_PASSES]
+    columns += scored(metrics, gain=True)
+    table = correct(tabulate(paired, columns, baseline, {"images": images}), baseline)
     table = in_order(table, ("model", "kind", "setting", "training_seed"), list(trials))
     key = ["model", "kind", "setting"]
     tried = table[table["kind"] != ""].groupby(key, sort=True)
@@ -97,6 +116,7 @@ def tuning(
 
 def chosen(
     scores: pd.DataFrame,
+    images: pd.DataFrame,
     training: pd.DataFrame,
     *,
     trials: Trials,
@@ -111,11 +131,13 @@ def chosen(
     Arguments and errors as for :func:`tuning`.
 
     Returns:
-        One row per model, kind of network and option: the layer of config section ``training`` that
-        would hold it, by_benchmark, by_reward, chosen and configured, each as JSON, and agrees.
+        One row per model, kind of network or search, and option: the config's section (``training``
+        of networks, ``arguments`` of searches) and the layer of it that would hold the option,
+        by_benchmark, by_reward, chosen and configured, each as JSON, and agrees.
     """
     table = tuning(
         scores,
+        images,
         training,
         trials=trials,
         configured=configured,
@@ -152,7 +174,7 @@ def trial_columns(
             tried = trial_of(cell).get("options", {})
             return str(_text(tried[name])) if name in tried else ""
 
-        return Column(f"option_{name}", of, "training option that is tried, as JSON")
+        return Column(f"option_{name}", of, "option that is tried, as JSON")
 
     def measured(name: str) -> Any:
         def of(cell: Any) -> float:
@@ -161,13 +183,22 @@ def trial_columns(
 
         return of
 
+    def reward(cell: Any) -> float:
+        trial = trial_of(cell)
+        is_search = bool(trial) and "training" not in trial
+        return float(cell.mean(TRAIN).mean) if is_search else measured("reward")(cell)
+
+    def seed(cell: Any) -> int:
+        own = trial_of(cell).get("seed")
+        return NO_SEED if own is None else int(own)
+
     return [
-        Column("kind", lambda c: trial_of(c).get("kind", ""), "kind of network"),
+        Column("kind", lambda c: trial_of(c).get("kind", ""), "kind of network, or the search"),
         Column("setting", number, "number of the setting within its kind"),
-        Column("training_seed", lambda c: trial_of(c).get("seed", -1), "-1 for the baseline"),
+        Column("training_seed", seed, "-1 for what trains nothing"),
         *map(option, options),
         Column("kept_step", measured("step"), "optimizer steps of the kept checkpoint"),
-        Column("validation_reward", measured("reward"), "that the checkpoint was kept by"),
+        Column("validation_reward", reward, "that the checkpoint was kept by, or of the images"),
         Column("validation_reward_se", measured("reward_se"), "its standard error over prompts"),
     ]
 
@@ -180,6 +211,7 @@ def _chosen(
         ours = table[table["model"] == model]
         for kind in dict.fromkeys(trial["kind"] for trial in own.values()):
             of_kind = ours[ours["kind"] == kind]
+            of = [trial for trial in own.values() if trial["kind"] == kind]
             by = {
                 name: own[str(of_kind.loc[of_kind[f"best_by_{name}"], "method"].iloc[0])]["options"]
                 for name in ("benchmark", "reward")
@@ -188,7 +220,9 @@ def _chosen(
                 has = configured[model][kind][option]
                 found = {f"by_{name}": _text(setting[option]) for name, setting in by.items()}
                 found |= {"chosen": _text(value), "configured": _text(has)}
-                layer = {"model": model, "kind": kind, "layer": f"{model} {kind}"}
+                section = "training" if any("training" in t for t in of) else "arguments"
+                layer = {"model": model, "kind": kind, "section": section}
+                layer |= {"layer": f"{model} {kind}"}
                 rows.append({**layer, "option": option, **found, "agrees": value == has})
     return rows
 
@@ -197,12 +231,15 @@ def _notes(rows: Sequence[Mapping[str, Any]], criterion: str) -> tuple[str, ...]
     """What was chosen and by what, and where the config has something else."""
     said = {
         "benchmark": "the benchmark's mean on the validation prompts",
-        "reward": "the validation reward of the kept checkpoint",
+        "reward": "the validation reward of the kept checkpoint, or of a search's images",
     }
-    layers: dict[str, list[str]] = {}
+    layers: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        layers.setdefault(row["layer"], []).append(f"{row['option']}: {row['chosen']}")
-    texts = [f"{layer}: {{ {', '.join(options)} }}" for layer, options in layers.items()]
+        own = layers.setdefault((row["section"], row["layer"]), [])
+        own.append(f"{row['option']}: {row['chosen']}")
+    texts: dict[str, list[str]] = {}
+    for (section, layer), options in layers.items():
+        texts.setdefault(section, []).append(f"{layer}: {{ {', '.join(options)} }}")
     differing = [
         f"The config's options are not those chosen: {row['layer']} has {row['option']} "
         f"{row['configured']}, chosen is {row['chosen']}."
@@ -210,11 +247,14 @@ def _notes(rows: Sequence[Mapping[str, Any]], criterion: str) -> tuple[str, ...]
         if not row["agrees"]
     ]
     return (
-        f"Settings are chosen by {said[criterion]}, of every kind of network alike, as the mean "
-        "over training seeds; what the other criterion would choose is shown. Validation prompts "
-        "chose checkpoint and setting, so these numbers are no results.",
+        f"Settings are chosen by {said[criterion]}, of every kind of network and search alike, as "
+        "the mean over training seeds; what the other criterion would choose is shown. Validation "
+        "prompts chose checkpoint and setting, so these numbers are no results.",
         *(differing or ["The config's options are those chosen."]),
-        f"Chosen, as layers of the config's section 'training': {'; '.join(texts)}",
+        *(
+            f"Chosen, as layers of the config's section {section!r}: {'; '.join(of)}"
+            for section, of in texts.items()
+        ),
     )
 
 

@@ -37,7 +37,7 @@ class Parameter:
 
     Attributes:
         types: the plain types that its annotation allows; empty for any value.
-        text: its default if that is a string, or a constant of its module that is one.
+        constant: its default if that is a plain value, or a constant of its module that is one.
         marks: what its annotation says that is no type; of these :mod:`hypernoise.identity` has
             some.
     """
@@ -45,7 +45,7 @@ class Parameter:
     name: str
     types: frozenset[str] = frozenset()
     is_required: bool = False
-    text: str | None = None
+    constant: str | float | bool | None = None
     marks: frozenset[str] = frozenset()
 
     def takes(self, value: object) -> bool:
@@ -76,8 +76,8 @@ class Signature:
     @property
     def texts(self) -> dict[str, str]:
         """Defaults that are strings."""
-        found = {name: one.text for name, one in self.parameters.items()}
-        return {name: text for name, text in found.items() if text is not None}
+        found = {name: one.constant for name, one in self.parameters.items()}
+        return {name: text for name, text in found.items() if isinstance(text, str)}
 
     def marked(self, marks: Collection[str]) -> frozenset[str]:
         """Parameters that have one of some marks (names of :mod:`hypernoise.identity`)."""
@@ -280,18 +280,17 @@ def _parameter(
     match annotation:
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[_, *marks])):
             pass
-    text = None
-    value = default
+    constant, value = None, default
     if isinstance(value, ast.Name):
         assigned = _definitions(source).get(value.id)
         value = assigned.value if isinstance(assigned, (ast.Assign, ast.AnnAssign)) else None
-    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-        text = value.value
+    if isinstance(value, ast.Constant) and isinstance(value.value, str | int | float):
+        constant = value.value
     return Parameter(
         name,
         types=_types(annotation),
         is_required=default is None,
-        text=text,
+        constant=constant,
         marks=frozenset(mark.id for mark in marks if isinstance(mark, ast.Name)),
     )
 

@@ -65,6 +65,8 @@ Methods = Annotated[
     AfterValidator(_unique),
 ]
 Arguments = dict[str, Any]
+#: Names, divided by spaces where they vary together -> their values.
+Grid = dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]
 
 
 class Section(BaseModel):
@@ -171,26 +173,27 @@ class Audit(Section):
 
 
 class Tuning(Section):
-    """Target ``tuning``: as many validation trials for every kind of network."""
+    """Target ``tuning``: as many validation trials for every kind of network and every search."""
 
     benchmark: str
     """Whose images trials are scored on, one of validation prompts."""
     models: UniqueNames = ()
     """Generators; without it the config's."""
     trials: Count
-    """Settings that each kind of network is tried with."""
+    """Settings that each kind of network, and each search, is tried with."""
     seeds: Annotated[tuple[Natural, ...], Field(min_length=1), AfterValidator(_unique)]
     """Training seeds of each setting; best none that results are reported of."""
     seed: Natural = 0
     """Seed of the draw of settings, where a grid has more of them than there are trials."""
     criterion: Literal["benchmark", "reward"]
     """What chooses a setting, of every kind: the benchmark's mean, or the validation reward of the
-    kept checkpoint. Tables show what either would have chosen."""
-    grids: Annotated[
-        dict[str, dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]], Field(min_length=1)
-    ]
+    kept checkpoint (of a search, of its images). Tables show what either would have chosen."""
+    grids: Annotated[dict[str, Grid], Field(min_length=1)]
     """Kind of network -> training options and the values that are tried. Names divided by spaces
     vary together: ``rank alpha: [[8, 16], [32, 64]]``. Other options are those of ``training``."""
+    searches: dict[str, Grid] = {}
+    """Method that searches -> its arguments and the values that are tried, as in ``grids``. All
+    settings of a search score equally many images. Other arguments are those of ``arguments``."""
 
 
 class Pretrain(Section):
@@ -308,7 +311,7 @@ class Config(Section):
     """Metric -> what compares two images of a prompt; the metric's name ends in _distance (higher
     is more diverse) or _similarity (lower is more diverse)."""
     tuning: Tuning | None = None
-    """Target ``tuning``: as many validation trials for every kind of network."""
+    """Target ``tuning``: as many validation trials for every kind of network and every search."""
     audit: Audit
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain

@@ -83,6 +83,24 @@ def method_variant(registry: Registry, text: str, file: str = "") -> MethodSpec:
     return replace(spec, name=name, arguments=arguments, searcher=searcher, **changed)
 
 
+def n_scored(spec: MethodSpec) -> int:
+    """Images that a search scores for each one that it gives; 1 for what does not search.
+
+    Read off the arguments that searches have: ``n``; ``iterations``; ``neighbors`` or ``proposals``
+    in each of ``rounds``, after a first image.
+    """
+    given = (spec.searcher or spec).arguments
+    if not spec.needs_reward:
+        return 1
+    for name in ("n", "iterations"):
+        if name in given:
+            return int(given[name])
+    for name in ("neighbors", "proposals"):
+        if name in given:
+            return 1 + int(given[name]) * int(given.get("rounds", 1))
+    return 1
+
+
 def with_checkpoint(step: int | None) -> dict[str, Any]:
     """The fields of a method that uses the checkpoint of a step, whatever state it declares."""
     return {} if step is None else {"state": "final", "checkpoint": step}

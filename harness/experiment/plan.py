@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from harness.base.errors import SpecError, unknown
+from harness.base.signatures import signature_of
 from harness.experiment import tuning
 from harness.experiment.components import (
     MethodSpec,
@@ -146,6 +147,15 @@ class Experiment:
         given = self.given_options(model, reward, method)
         return {name: value for name, (value, _) in given.items()}
 
+    def setting(self, model: str, reward: str, method: str) -> dict[str, Any]:
+        """What a method's training has of all options, or a search of all arguments."""
+        spec = self.method(method, model, reward)
+        if spec.trains:
+            return KINDS[spec.trains].checked(self.options(model, reward, method)).model_dump()
+        signature = signature_of(spec.target, spec.file)
+        known = signature.parameters.items() if signature else ()
+        return {name: one.constant for name, one in known} | dict(spec.arguments)
+
     def prompts(self, model: str, reward: str, method: str) -> dict[str, PromptsSpec]:
         """The prompts ``train`` and ``validation`` of a method's training."""
         variant, kind = Variant.parse(method), self.declared(method).trains or ""
@@ -222,7 +232,7 @@ class Experiment:
         config = self.config
         own = {name: getattr(config, name) for name in ("benchmark", "models", "methods", "reward")}
         filled = {}
-        trials = tuning.image_set(config, self.registry, self.file)
+        trials = tuning.image_sets(config, self.registry, self.file)
         for name, given in {MAIN: ImageSet(), **config.image_sets, **trials}.items():
             lacking = {key: value for key, value in own.items() if not getattr(given, key)}
             filled[name] = given.model_copy(update=lacking)
@@ -270,9 +280,19 @@ class Experiment:
         named = sorted(self.metrics().items())
         return {metric: self.registry.reward(name) for metric, name in named if name != reward}
 
+    @cached_property
+    def tables(self) -> dict[str, TableSpec]:
+        """The declared tables; what shows trials of networks shows those of searches, too."""
+        found = dict(self.registry.tables)
+        if tuning.SEARCHES in self.image_sets:
+            of_trials = (table for table in found.values() if tuning.TUNING in table.sets)
+            more = {t.name: replace(t, sets=(*t.sets, tuning.SEARCHES)) for t in of_trials}
+            found |= more
+        return found
+
     def asked(self) -> list[TableSpec]:
         """The tables that the config names, alone or by their group, in its order."""
-        tables = self.registry.tables.values()
+        tables = self.tables.values()
         named = ((t for t in tables if name in (t.name, t.group)) for name in self.config.tables)
         return list({table.name: table for those in named for table in those}.values())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from harness.base.errors import SpecError
@@ -301,30 +301,28 @@ def _setting(table: Table, model: str, method: str) -> dict[str, Any]:
 
 
 def trials(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
-    """Model -> method of a trial -> its kind of network, setting and seed, and the training that it
-    draws on."""
-    experiment, reward = table.experiment, table.first.reward
-    found = tuning.trials(experiment.config, experiment.registry, experiment.file)
-    return {
-        model: {
-            t.method: {**t._asdict(), "training": experiment.training(model, reward, t.method)}
-            for t in found
-        }
-        for model in table.models
-    }
+    """Model -> method of a trial -> its kind of network or search, setting and seed, and of a
+    network the training that it draws on."""
+    experiment = table.experiment
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    tried = tuning.trials(experiment.config, experiment.registry, experiment.file)
+    for model in table.models:
+        drawn = partial(experiment.training, model, table.first.reward)
+        of = {t.method: {"training": drawn(t.method)} for t in tried if t.kind in KINDS}
+        found[model] = {t.method: {**t._asdict(), **of.get(t.method, {})} for t in tried}
+    return found
 
 
 def configured(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
-    """Model -> kind of network -> the options of the config's own training, of those tried."""
+    """Model -> kind of network or search -> what the config's own has of the options tried."""
     experiment = table.experiment
     found: dict[str, dict[str, dict[str, Any]]] = {}
     tried = tuning.trials(experiment.config, experiment.registry, experiment.file)
     for model in table.models:
         for trial in tried:
             method = Variant.parse(trial.method).name
-            whole = KINDS[trial.kind].checked(table.options(model, method))
-            options = {name: getattr(whole, name) for name in trial.options}
-            found.setdefault(model, {})[trial.kind] = options
+            whole = experiment.setting(model, table.first.reward, method)
+            found.setdefault(model, {})[trial.kind] = {name: whole[name] for name in trial.options}
     return found
 
 

@@ -161,7 +161,7 @@ class Rules:
 
     def wanted(self) -> list[str]:
         """The files of the tables and groups that the config names."""
-        tables, groups = self.experiment.registry.tables, self.groups()
+        tables, groups = self.experiment.tables, self.groups()
         return [
             file
             for name in self.experiment.config.tables
@@ -175,7 +175,7 @@ class Rules:
     def tables(self) -> dict[str, TableSpec]:
         """Rule -> the table that it makes: the declared ones, and one of scores for each image set
         that has the name of none. A table with the name of its group leaves that to the group."""
-        tables, groups = self.experiment.registry.tables, self.groups()
+        tables, groups = self.experiment.tables, self.groups()
         found = {name + ("_table" if name in groups else ""): t for name, t in tables.items()}
         of_sets = set(self.experiment.config.image_sets) - {*tables, *groups}
         return found | {name: set_table(tables["sweep"], name) for name in sorted(of_sets)}
@@ -183,7 +183,7 @@ class Rules:
     def groups(self) -> dict[str, list[str]]:
         """Group -> files of its tables."""
         found: dict[str, list[str]] = {}
-        for table in self.experiment.registry.tables.values():
+        for table in self.experiment.tables.values():
             if table.group:
                 found.setdefault(table.group, []).extend(self._files(table))
         return found

@@ -11,6 +11,7 @@ from harness.benchmarks.dpg import NAME as DPG_FILE
 from harness.benchmarks.dpg import QUESTIONS
 from harness.build.data_files import places
 from harness.experiment.components import PromptsSpec
+from harness.experiment.methods import n_scored
 from harness.experiment.pins import downloads, named_places
 from harness.experiment.plan import Experiment
 from harness.experiment.publishers import known
@@ -18,7 +19,7 @@ from harness.planning import sizes
 from harness.planning.job_graph import Job, JobGraph
 from harness.planning.prompt_counts import Counted, counted
 from harness.planning.schedule import Task
-from harness.planning.speeds import Speed, Speeds, n_scored
+from harness.planning.speeds import Speed, Speeds
 from hypernoise.training.kinds import KINDS
 from hypernoise.weights.pins import HASH_MARK, is_remote
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from harness.analysis import published
 from harness.experiment.components import MethodSpec
+from harness.experiment.methods import n_scored
 from harness.experiment.plan import Experiment
 from harness.experiment.variants import Variant
 from hypernoise.training.kinds import is_noise_network
@@ -166,24 +167,6 @@ class Speeds:
                 return scored.plus(Speed(added, source.basis), f"{what} and a noise network")
             return scored.plus(Speed(0.0), what)
         return Speed()
-
-
-def n_scored(spec: MethodSpec) -> int:
-    """Images that a search scores for each one that it gives; 1 for what does not search.
-
-    Read off the arguments that searches have: ``n``; ``iterations``; ``neighbors`` or ``proposals``
-    in each of ``rounds``, after a first image.
-    """
-    given = (spec.searcher or spec).arguments
-    if not spec.needs_reward:
-        return 1
-    for name in ("n", "iterations"):
-        if name in given:
-            return int(given[name])
-    for name in ("neighbors", "proposals"):
-        if name in given:
-            return 1 + int(given[name]) * int(given.get("rounds", 1))
-    return 1
 
 
 def _image(source: Source, model: str, method: str, spec: MethodSpec, steps: int) -> Speed:

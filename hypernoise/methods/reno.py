@@ -1,6 +1,6 @@
 """ReNO: gradient ascent of the reward over one image's noise (arXiv 2406.04312).
 
-Also with the reward's gradient projected to white noise first (arXiv 2602.08646).
+Also with a projection to white noise (arXiv 2602.08646): of the reward's gradient, or of the noise.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class Reno:
     own seeds stay fixed, so that only the starting noise changes. The defaults are the published
     settings.
 
-    ``white_gradient`` puts the projection of arXiv 2602.08646 into this loop. From the publication:
-    the set that is projected on, its blocks of 16, and that the reward's gradient is projected
-    before the optimizer sees it, in place of a regularizer (``regularization=0``). Ours: the rest
-    of the loop stays ReNO's, where theirs is Adam, so that the projection sets the direction and
-    the clipping the length; the noise itself is not projected; an image's values are one long
-    field, in the order in which the generator holds them.
+    The projection of arXiv 2602.08646 has two places in this loop, in place of a regularizer
+    (``regularization=0``). Version 1 of the paper (9 February 2026) projects the noise after each
+    update: ``white_noise``. Versions 2 and 3 (28 and 30 May 2026) project the reward's gradient
+    before the optimizer sees it: ``white_gradient``. From the publication: this, the set that is
+    projected on, and its blocks of 16. Ours: the rest of the loop stays ReNO's, where version 2 has
+    Adam, so that clipping sets the length of a step; an image's values are one long field, in the
+    order in which the generator holds them; the given noise is scored before any projection.
 
     Args:
         iterations: scored images per image.
@@ -42,6 +43,7 @@ class Reno:
         grad_clip: largest gradient norm of one image.
         regularization: weight of the term that keeps the noise's norm typical.
         white_gradient: project the reward's gradient to white noise.
+        white_noise: project the noise to white noise after each update.
 
     Raises:
         ValueError: iterations < 1, or a setting out of its range.
@@ -55,6 +57,7 @@ class Reno:
     grad_clip: float = 0.1
     regularization: float = 0.01
     white_gradient: bool = False
+    white_noise: bool = False
 
     def __post_init__(self) -> None:
         if self.iterations < 1:
@@ -92,6 +95,9 @@ class Reno:
                 sound.append(torch.isfinite(gradient).flatten(1).all(dim=1))
                 z.grad = clip_each(gradient, self.grad_clip)
                 optimizer.step()
+                if self.white_noise:
+                    with torch.no_grad():
+                        z.copy_(nearest_white_noise(z))
         assert best is not None  # there is at least one iteration
         # All iterations at once: rewards [B] and, but for the last, whether gradients were finite.
         flags = [*(flags.float() for flags in sound), torch.ones_like(trajectory[-1])]

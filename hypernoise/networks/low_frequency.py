@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -26,6 +27,7 @@ from torch.func import jacfwd, vmap
 from torch.nn import functional
 
 from hypernoise.models.protocol import Conditioning, Generator, Seeds
+from hypernoise.networks.bands import Band
 from hypernoise.networks.protocol import Drawn
 from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.folders import check_file
@@ -56,48 +58,6 @@ def cosine_basis(n: int, n_frequencies: int) -> Tensor:
     rows = torch.cos(math.pi * torch.arange(n_frequencies, dtype=torch.float64)[:, None] * places)
     basis: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return basis.float()
-
-
-class LowFrequencies:
-    """The lowest frequencies of a generator's noise, per channel, at the generator's resolution.
-
-    Noise that is packed into tokens (FLUX) is transformed on its latent grid.
-
-    Args:
-        generator: the generator.
-        frequencies: per axis; each channel has their square.
-
-    Raises:
-        ValueError: an axis has fewer frequencies.
-    """
-
-    def __init__(self, generator: Generator, frequencies: int) -> None:
-        self._packing = generator.packing
-        blank = torch.zeros(1, *generator.noise_shape)
-        self.n_channels, height, width = self._grid(blank).shape[1:]
-        device = next(generator.backbone.parameters()).device
-        self._vertical = cosine_basis(height, frequencies).to(device)
-        self._horizontal = cosine_basis(width, frequencies).to(device)
-        self._shape = (self.n_channels, frequencies, frequencies)
-
-    @property
-    def n_coefficients(self) -> int:
-        return math.prod(self._shape)
-
-    def coefficients(self, noise: Tensor) -> Tensor:
-        """The coefficients [B, k] of noise [B, *noise_shape]: standard normal where it is."""
-        vertical, horizontal = self._vertical.to(noise), self._horizontal.to(noise)
-        found: Tensor = vertical @ self._grid(noise) @ horizontal.T
-        return found.flatten(1)
-
-    def field(self, coefficients: Tensor) -> Tensor:
-        """The noise [B, *noise_shape] that has these coefficients [B, k] and no others."""
-        vertical, horizontal = self._vertical.to(coefficients), self._horizontal.to(coefficients)
-        grid = vertical.T @ coefficients.view(-1, *self._shape) @ horizontal
-        return self._packing.pack(grid) if self._packing else grid
-
-    def _grid(self, noise: Tensor) -> Tensor:
-        return self._packing.grid(noise) if self._packing else noise
 
 
 class PromptPooling(nn.Module):
@@ -197,7 +157,7 @@ class LowFrequencyNetwork:
 
     Args:
         generator: the frozen generator; its backbone is not touched.
-        frequencies: per axis (:class:`LowFrequencies`).
+        frequencies: per axis; each channel has their square.
         width, depth: of :class:`CoefficientNetwork`.
         seed: seed of its initial weights.
 
@@ -217,7 +177,7 @@ class LowFrequencyNetwork:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.generator = generator
         self.shape = {"frequencies": frequencies, "width": width, "depth": depth}
-        self.basis = LowFrequencies(generator, frequencies)
+        self.basis = Band(generator, partial(cosine_basis, n_frequencies=frequencies))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = CoefficientNetwork(

@@ -84,6 +84,7 @@ def small(**changes: Any) -> dict[str, Any]:
         "image_sets": {},
         "training": {"default": STEPS},
         "arguments": {},
+        "tuning": {**config["tuning"], "searches": {}},
         "pretrain": {**config["pretrain"], "generators": ["tiny_sd"]},
     }
     return {**config, **own, **changes}

@@ -1,5 +1,6 @@
-# ReNO along the reward's gradient projected to white noise (arXiv 2602.08646), without regularizer;
-# `snakemake white_reno_sweep` compares step sizes.
+# ReNO along the reward's gradient projected to white noise, without regularizer: arXiv 2602.08646 in its
+# versions 2 and 3. Version 1 projects the noise instead: `white_reno:white_gradient=false,white_noise=true`.
+# `snakemake white_reno_sweep` compares step sizes, `snakemake tuning` both versions.
 add_method(
     "white_reno",
     target="hypernoise.methods.reno:Reno",

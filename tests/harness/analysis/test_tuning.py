@@ -30,17 +30,30 @@ TRIALS = {
     }
 }
 CONFIGURED = {MODEL: {"hypernoise": {"rank": 2}, "lora_finetune": {"steps": 5}}}
+#: Two settings of a search, of which the images are reno's and hypernoise's.
+SEARCHED: dict[str, tuple[dict[str, Any], bool]] = {
+    "reno:learning_rate=1": ({"learning_rate": 1}, False),
+    "reno:learning_rate=2": ({"learning_rate": 2}, True),
+}
 
 
-def scores() -> pd.DataFrame:
-    rows = measured.scores()
+def of_trials(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["model"] == MODEL]
     own = {
         True: rows[rows["method"] == "hypernoise"],
         False: rows[rows["method"] == "reno"],
     }
-    made = [own[is_good].assign(method=method) for method, (*_, is_good) in TRIED.items()]
+    goods = {method: is_good for method, (*_, is_good) in (TRIED | SEARCHED).items()}
+    made = [own[is_good].assign(method=method) for method, is_good in goods.items()]
     return pd.concat([rows[rows["method"] == "base"], *made], ignore_index=True)
+
+
+def scores() -> pd.DataFrame:
+    return of_trials(measured.scores())
+
+
+def images() -> pd.DataFrame:
+    return of_trials(measured.images())
 
 
 def training() -> pd.DataFrame:
@@ -54,7 +67,8 @@ def training() -> pd.DataFrame:
 
 def made(criterion: Any, function: Any = tuning, **changes: Any) -> pd.DataFrame:
     given: dict[str, Any] = {"trials": TRIALS, "configured": CONFIGURED, "criterion": criterion}
-    table: pd.DataFrame = function(measured.shuffled(scores()), training(), **{**given, **changes})
+    frames = measured.shuffled(scores()), measured.shuffled(images()), training()
+    table: pd.DataFrame = function(*frames, **{**given, **changes})
     return table
 
 
@@ -103,19 +117,49 @@ def test_it_is_said_where_the_config_has_not_what_was_chosen() -> None:
     assert "The config's options are those chosen." in notes
 
 
+def test_trials_of_a_search_are_rows_beside_those_of_networks_with_what_they_cost() -> None:
+    own = {
+        method: {"kind": "reno", "options": options, "seed": None}
+        for method, (options, _) in SEARCHED.items()
+    }
+    trials = {MODEL: {**TRIALS[MODEL], **own}}
+    configured = {MODEL: {**CONFIGURED[MODEL], "reno": {"learning_rate": 1}}}
+    table = made("benchmark", trials=trials, configured=configured)
+    assert table["method"].to_list() == ["base", *TRIED, *SEARCHED]
+    rows = table.set_index("method").loc[list(SEARCHED)]
+    assert rows["setting"].to_list() == [1, 2]
+    assert set(rows["training_seed"]) == {-1}
+    assert rows["option_learning_rate"].to_list() == ["1", "2"]
+    assert rows["kept_step"].isna().all()
+    # There is no training: its reward is that of its images.
+    assert rows["validation_reward"].to_list() == rows["train_reward_mean"].to_list()
+    assert rows["geneval_mean"].to_list() == pytest.approx([0, 0.75])
+    assert rows["is_chosen"].to_list() == [False, True]
+    nfe = {True: measured.NFE["hypernoise"], False: measured.NFE["reno"]}
+    assert rows["nfe"].to_list() == [nfe[is_good] for _, is_good in SEARCHED.values()]
+    assert table["reward_calls"].notna().all()
+    rows = made("benchmark", chosen, trials=trials, configured=configured)
+    assert rows["section"].to_list() == ["training", "training", "arguments"]
+    last = rows.iloc[-1]
+    assert (last["layer"], last["chosen"], last["agrees"]) == (f"{MODEL} reno", "2", False)
+    said = f"section 'arguments': {MODEL} reno: {{ learning_rate: 2 }}"
+    assert said in rows.attrs["notes"][-1]
+    assert "section 'training'" in rows.attrs["notes"][-2]
+
+
 def test_a_trial_without_its_training_is_named() -> None:
     rows = training()
     lost = rows[rows["method"] != "of tuned:steps=9,seed=7"]
     given: Any = {"trials": TRIALS, "configured": CONFIGURED, "criterion": "reward"}
     with pytest.raises(FrameError, match=r"'of tuned:steps=9,seed=7' has no kept reward"):
-        tuning(scores(), lost, **given)
+        tuning(scores(), images(), lost, **given)
     with pytest.raises(FrameError, match="there are no trials"):
-        tuning(scores(), rows, **{**given, "trials": {MODEL: {}}})
+        tuning(scores(), images(), rows, **{**given, "trials": {MODEL: {}}})
 
 
 def test_an_ablation_pairs_each_change_with_the_unchanged_method() -> None:
     rows = scores()
-    rows = rows[rows["method"] != "base"]
+    rows = rows[~rows["method"].isin(["base", *SEARCHED])]
     table = ablation(rows, baseline="hypernoise:rank=2,seed=7", models=[MODEL])
     assert table["method"].iloc[0] == "hypernoise:rank=2,seed=7"
     by_method = table.set_index("method")

@@ -11,6 +11,7 @@ from paths import REPOSITORY
 from harness.base.import_strings import resolve
 from harness.experiment.components import MethodSpec, Registry
 from harness.experiment.config import read
+from harness.experiment.methods import method_variant
 from harness.experiment.plan import Experiment
 
 WORKFLOWS = REPOSITORY / "workflows"
@@ -41,11 +42,28 @@ def test_reno_is_declared_with_the_published_settings(registry: Registry) -> Non
         "grad_clip": 0.1,
         "regularization": 0.01,
         "white_gradient": False,
+        "white_noise": False,
     }
 
 
+def test_white_reno_is_the_second_version_of_its_paper(registry: Registry) -> None:
+    # arXiv 2602.08646: v2 and v3 project the gradient, v1 the noise; all without a regularizer.
+    found = built(registry.methods["white_reno"])
+    assert (found["white_gradient"], found["white_noise"]) == (True, False)
+    first = method_variant(registry, "white_reno:white_gradient=false,white_noise=true")
+    found = built(first)
+    assert (found["white_gradient"], found["white_noise"]) == (False, True)
+    assert found["regularization"] == 0
+
+
+def test_spectral_evolution_is_declared_with_the_settings_of_its_source(registry: Registry) -> None:
+    found = built(registry.methods["spectral_evolution"])
+    assert (found["population"], found["elites"], found["levels"]) == (10, 5, 4)
+
+
 def test_searches_are_declared_with_the_papers_numbers_of_images(registry: Registry) -> None:
-    assert built(registry.methods["best_of_n"])["n"] == 50
+    for name in ("best_of_n", "spectral_evolution"):
+        assert built(registry.methods[name])["n"] == 50
     for name in ("prompt_search", "prompt_search_llm", "prompt_search_llama"):
         arguments = registry.methods[name].arguments
         assert (arguments["proposals"], arguments["rounds"]) == (5, 10), name

@@ -38,7 +38,7 @@ def test_every_shipped_config_has_a_rehearsal_of_the_same_tables_and_images(name
     check_tables(made)
     assert made.config.tables == real.config.tables
     for image_set, chosen in real.image_sets.items():
-        if image_set != "tuning":
+        if image_set not in ("tuning", "tuning_searches"):
             for model in chosen.models:
                 assert made.runs(image_set, model) == real.runs(image_set, model)
 

@@ -180,6 +180,22 @@ def test_white_reno_goes_along_the_white_noise_nearest_to_the_rewards_gradient(
     assert (torch.cosine_similarity(gradient.flatten(1), white) < 0.999).all()
 
 
+def test_the_first_version_of_white_reno_projects_the_noise_after_each_update(
+    generator: Generator, toy_reward: ToyReward
+) -> None:
+    spies = {is_white: Spy(generator) for is_white in (False, True)}
+    for is_white, spy in spies.items():
+        run(Reno(3, 2.0, regularization=0.0, white_noise=is_white), spy, toy_reward)
+    given, first, second = spies[True].noises
+    assert torch.equal(given, noise_for(generator, 3))
+    torch.testing.assert_close(first, nearest_white_noise(spies[False].noises[1]))
+    # What is white noise already stays where it is.
+    for noise in (first, second):
+        torch.testing.assert_close(nearest_white_noise(noise), noise, rtol=0, atol=1e-4)
+    assert (second - first).abs().max() > 1e-3
+    assert not torch.allclose(first, spies[False].noises[1], atol=1e-3)
+
+
 @pytest.mark.parametrize("white", [False, True])
 def test_reno_waits_for_the_device_once(
     tiny_sd: Generator, monkeypatch: pytest.MonkeyPatch, white: bool
@@ -188,7 +204,8 @@ def test_reno_waits_for_the_device_once(
     reward = NamedReward("seen", lambda im, scores: scores + normalized(im).mean(dim=(1, 2, 3)))
     own = ("methods/reno.py", "rewards/protocol.py", "rewards/preprocessing.py")
     calls = noted_waits(monkeypatch, *own, "hypernoise/noise.py", "hypernoise/methods/whitening.py")
-    generated = run(Reno(iterations=4, learning_rate=0.5, white_gradient=white), tiny_sd, reward)
+    method = Reno(iterations=4, learning_rate=0.5, white_gradient=white, white_noise=white)
+    generated = run(method, tiny_sd, reward)
     monkeypatch.undo()
     assert generated.spent.reward_calls == 4
     assert calls == ["tolist"]

@@ -11,11 +11,14 @@ from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.local_search import LocalSearch
 from hypernoise.methods.protocol import Method
 from hypernoise.methods.reno import Reno
+from hypernoise.methods.spectral_evolution import SpectralEvolution
 from hypernoise.methods.warm_start import WarmStart
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.noise_network import NoiseNetwork
 
 WHITE = Reno(iterations=5, learning_rate=0.5, regularization=0.0, white_gradient=True)
+
+WHITE_NOISE = Reno(iterations=5, learning_rate=0.5, regularization=0.0, white_noise=True)
 
 LOCAL = LocalSearch(neighbors=3, rounds=3, batch_size=5)
 
@@ -25,8 +28,10 @@ SEARCHES: dict[str, Method] = {
     "best_of_n": BestOfN(n=4),
     "reno": Reno(iterations=5, learning_rate=0.5),
     "white_reno": WHITE,
+    "white_noise_reno": WHITE_NOISE,
     "zero_order": LOCAL,
     "random_restart": RESTART,
+    "spectral_evolution": SpectralEvolution(n=9, population=4, elites=2, levels=1, batch_size=5),
 }
 
 

@@ -20,6 +20,7 @@ from harness.timing.meter import Spans, stopwatch, watched
 from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.reno import Reno
+from hypernoise.methods.spectral_evolution import SpectralEvolution
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.rewards.redness import Redness
@@ -28,6 +29,11 @@ from hypernoise.rewards.redness import Redness
 FAMILIES: dict[str, Any] = {spec.target: spec for spec in published()}
 #: Random images are nearly grey.
 REDNESS = Redness(scale=100.0)
+SEARCHES: dict[str, Any] = {
+    "reno": Reno(iterations=6),
+    "best_of_n": BestOfN(6),
+    "spectral_evolution": SpectralEvolution(6, population=3, elites=2, levels=2),
+}
 
 
 @cache
@@ -65,7 +71,7 @@ def test_a_noise_network_is_zero_at_the_start_and_learns_redness(network: NoiseN
     assert network.delta(noise, conditioning).abs().max() > 0
 
 
-@pytest.mark.parametrize("method", [Reno(iterations=6), BestOfN(6)], ids=["reno", "best_of_n"])
+@pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES)
 def test_a_search_finds_redder_images_than_the_given_noise_makes(
     family: Generator, method: Any
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,9 +21,9 @@ from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.protocol import Request
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.networks.audit_options import AuditOptions
+from hypernoise.networks.bands import Band
 from hypernoise.networks.kl_audit import audit
 from hypernoise.networks.low_frequency import (
-    LowFrequencies,
     LowFrequencyNetwork,
     coefficient_kl,
     cosine_basis,
@@ -51,6 +52,10 @@ OPTIONS = LowFrequencyOptions(
 
 def build(generator: Generator, frequencies: int = 3) -> LowFrequencyNetwork:
     return LowFrequencyNetwork(generator, frequencies, width=16, depth=1)
+
+
+def low_band(generator: Generator, frequencies: int) -> Band:
+    return Band(generator, partial(cosine_basis, n_frequencies=frequencies))
 
 
 def stirred(generator: Generator, scale: float = 0.1) -> LowFrequencyNetwork:
@@ -82,9 +87,9 @@ def test_the_cosines_are_the_principal_components_of_blurred_noise() -> None:
 
 
 def test_the_basis_is_orthonormal_in_every_familys_noise(generator: Generator) -> None:
-    basis = LowFrequencies(generator, 3)
+    basis = low_band(generator, 3)
     k = basis.n_coefficients
-    assert k == basis.n_channels * 9
+    assert k == basis.shape[0] * 9
     fields = basis.field(torch.eye(k)).flatten(1)
     assert fields.shape == (k, math.prod(generator.noise_shape))
     torch.testing.assert_close(fields @ fields.T, torch.eye(k), rtol=0, atol=1e-5)
@@ -94,7 +99,7 @@ def test_the_basis_is_orthonormal_in_every_familys_noise(generator: Generator) -
 
 def test_the_lowest_frequency_is_constant_over_the_latent_grid() -> None:
     generator: Any = build_generator("tiny_flux")
-    field = LowFrequencies(generator, 1).field(torch.eye(4)[:1])
+    field = low_band(generator, 1).field(torch.eye(4)[:1])
     grid = generator.grid(field)[0]
     torch.testing.assert_close(grid[0], torch.full_like(grid[0], 1 / grid.shape[-1]))
     assert grid[1:].abs().max() == 0
