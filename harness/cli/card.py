@@ -131,7 +131,7 @@ def card(
         "library_name": "diffusers",
         "license": told.base_licence.lower() or "unknown",
         "pipeline_tag": "text-to-image",
-        "tags": ["hypernoise", "lora", told.kind.replace("_", "-"), f"reward:{told.reward}"],
+        "tags": list(dict.fromkeys(["hypernoise", "lora", told.kind, f"reward:{told.reward}"])),
     }
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True

@@ -26,7 +26,6 @@ from harness.results.training_folder import (
     copy_network,
 )
 from hypernoise.networks.description import read_description
-from hypernoise.networks.diffusers_layout import write_for_diffusers
 
 RECORD_FILE = "match.json"
 #: What the training loop calls the training reward.
@@ -91,6 +90,9 @@ def run(job: MatchJob) -> None:
     chosen = checkpoints[match.step]
     copy_network(chosen, out)
     if (told := read_description(chosen)) is not None:
+        # Lazy import: it brings diffusers, and verification reads this module for its rule.
+        from hypernoise.networks.diffusers_layout import write_for_diffusers
+
         told.write(out)
         write_for_diffusers(out, told.pipeline)
     text = json.dumps(asdict(match) | {"finetune": job.finetune, "hypernoise": job.hypernoise})

@@ -247,8 +247,8 @@ def attach(
                 convolution = GroupedLora(cast(nn.Conv2d, convolution))
                 _replace(backbone, layer_name, convolution)
             convolution.add_adapter(name, rank, alpha)
-    found = {n: m for n, m in backbone.named_modules() if isinstance(m, _LORA)}
-    layers: dict[str, Any] = {n: m for n, m in found.items() if name in m.lora_A}
+    found: dict[str, Any] = {n: m for n, m in backbone.named_modules() if isinstance(m, _LORA)}
+    layers = {n: m for n, m in found.items() if name in m.lora_A}
     # peft switches the newest adapter on, and all others off.
     for layer in found.values():
         layer.__dict__.update(states.get(layer, resting))

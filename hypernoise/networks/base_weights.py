@@ -50,11 +50,16 @@ def sample(
 
 
 def changed(before: Mapping[str, Sequence[float]], backbone: nn.Module) -> list[str]:
-    """Names of the layers whose weights are not those of an earlier sample."""
+    """Names of the layers whose weights are not those of an earlier sample, or that are missing."""
+    present = {name for name, _ in backbone.named_modules()}
+    if missing := [name for name in before if name not in present]:
+        return missing
     now = sample(backbone, list(before), most=len(before) or 1)
-    return [name for name, values in now.items() if _differ(values, before[name])]
-
-
-def _differ(now: Sequence[float], before: Sequence[float]) -> bool:
-    allowed = _RELATIVE * max(map(abs, before), default=0.0)
-    return any(abs(a - b) > allowed for a, b in zip(now, before, strict=True))
+    return [
+        name
+        for name, values in now.items()
+        if any(
+            abs(a - b) > _RELATIVE * max(map(abs, before[name]))
+            for a, b in zip(values, before[name], strict=True)
+        )
+    ]

@@ -65,7 +65,7 @@ class BranchNetwork:
         for name in layers:
             stored = [keys.get(peft_key(name, half), "") for half in ("lora_A", "lora_B")]
             a, b = map(weights.get, stored)
-            fault = _misfit(self.backbone, name, rank, a, b)
+            fault = misfit(self.backbone, name, rank, a, b)
             if fault or a is None or b is None:
                 raise ValueError(f"{path} was made for another backbone: layer {name} {fault}")
             self._halves[name] = (a, b)
@@ -103,7 +103,7 @@ class BranchNetwork:
         reached: set[str] = set()
         with ExitStack() as stack:
             stack.enter_context(without_lora(self.backbone))
-            stack.enter_context(_eager())
+            stack.enter_context(eager())
             for name in dict.fromkeys([*self._moving, self.generator.last_layer]):
                 layer = base_weights.own_layer(self.backbone, name)
                 stack.enter_context(layer.register_forward_hook(self._branch(name, reached)))
@@ -152,14 +152,14 @@ def without_lora(network: nn.Module) -> Iterator[None]:
             if not isinstance(layer, BaseTunerLayer | GroupedLora):
                 continue
             if getattr(layer, "merged", False):
-                stack.enter_context(_unfused(name, layer))
+                stack.enter_context(unfused(name, layer))
             else:
                 stack.callback(layer.__dict__.update, _disable_adapters=layer._disable_adapters)
                 layer.__dict__.update(_disable_adapters=True)
         yield
 
 
-def _unfused(name: str, layer: Any) -> RemovableHandle:
+def unfused(name: str, layer: Any) -> RemovableHandle:
     """Take fused LoRA off the output of a layer: peft, switched off, would unfuse it for good."""
     fused = layer.merged_adapters
     plain = isinstance(layer, LoraLayer) and all(x in layer.lora_A for x in fused)
@@ -179,7 +179,7 @@ def _unfused(name: str, layer: Any) -> RemovableHandle:
     return handle
 
 
-def _eager() -> AbstractContextManager[Any]:
+def eager() -> AbstractContextManager[Any]:
     """Run what is compiled as it is written: compiled code does not see the branches."""
     if "torch._dynamo" not in sys.modules:
         return nullcontext()
@@ -187,7 +187,7 @@ def _eager() -> AbstractContextManager[Any]:
     return stance
 
 
-def _misfit(backbone: nn.Module, name: str, rank: int, a: Tensor | None, b: Tensor | None) -> str:
+def misfit(backbone: nn.Module, name: str, rank: int, a: Tensor | None, b: Tensor | None) -> str:
     """Why LoRA does not fit a layer; empty if it does."""
     try:
         layer = base_weights.own_layer(backbone, name)

@@ -153,7 +153,7 @@ def load(
             another base; the pipeline's family is unknown; a file is truncated; the hub does not
             give the repository.
     """
-    folder = _folder(str(place), revision)
+    folder = folder_of(str(place), revision)
     told = read_description(folder) or description
     if told is None:
         raise ValueError(
@@ -181,7 +181,7 @@ def load(
     if told.first_timestep is not None and isinstance(generator, StartsAtTimestep):
         # Another scheduler may begin elsewhere; the network's pass is where it was trained.
         generator.first_timestep = torch.tensor(told.first_timestep)
-    if check_base and (layers := _strange(told, backbone_of(pipeline))):
+    if check_base and (layers := base_weights.changed(told.base_sample, backbone_of(pipeline))):
         raise ValueError(
             f"the pipeline's weights are not those of {told.base}, which {folder} was trained on: "
             f"{len(layers)} of {len(told.base_sample)} layers looked at differ, {layers[0]} first. "
@@ -204,15 +204,7 @@ def backbone_of(pipeline: Any) -> nn.Module:
     raise ValueError(f"{type(pipeline).__name__} has neither of {', '.join(COMPONENTS)}")
 
 
-def _strange(told: Description, backbone: nn.Module) -> list[str]:
-    """The layers that a backbone lacks or has other weights in than the base had."""
-    present = {name for name, _ in backbone.named_modules()}
-    lacking = [name for name in told.base_sample if name not in present]
-    there = {name: values for name, values in told.base_sample.items() if name in present}
-    return lacking or base_weights.changed(there, backbone)
-
-
-def _folder(place: str, revision: str | None) -> Path:
+def folder_of(place: str, revision: str | None) -> Path:
     """A network's folder on this machine, downloaded if it is the hub's."""
     if Path(place).is_dir():
         return Path(place)
