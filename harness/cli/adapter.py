@@ -14,6 +14,7 @@ from harness.results.training_folder import NETWORK_FILES, STEPS_FILE
 from hypernoise.methods.given_adapter import GivenAdapter
 from hypernoise.models.backbones import empty_backbone
 from hypernoise.networks.adapter import adaptable
+from hypernoise.networks.description import read_description
 from hypernoise.networks.foreign_lora import ForeignLora
 from hypernoise.training.kinds import KINDS
 from hypernoise.weights.pins import AT_COMMIT
@@ -65,6 +66,8 @@ def kind_of(found: ForeignLora) -> str:
 
     Weights alone do not tell a noise network from a fine-tuning of the same layers.
     """
+    if (told := read_description(found.path.parent)) is not None:
+        return told.kind
     steps = found.path.with_name(STEPS_FILE)
     if found.path.name not in NETWORK_FILES or not steps.is_file():
         return ""

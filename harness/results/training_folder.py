@@ -15,6 +15,8 @@ from hypernoise.weights.pins import sha256_of
 STEPS_FILE = "steps.parquet"
 #: A trained network's files, as :mod:`hypernoise.networks.saved_lora` names them.
 NETWORK_FILES = ("adapter_config.json", "adapter_model.safetensors")
+#: What may stand beside them: what the network is, and a fine-tuning in diffusers' layout.
+BESIDE_NETWORK = ("hypernoise.json", "pytorch_lora_weights.safetensors")
 #: Folder of one folder per checkpoint, each with a trained network and nothing else.
 CHECKPOINTS = "checkpoints"
 
@@ -34,9 +36,14 @@ def network_files(training: str, checkpoint: int | None = None) -> tuple[str, ..
 
 
 def network_hashes(training: Path) -> dict[str, str]:
-    """Path in a training's folder -> SHA-256, of its result's and all checkpoints' files."""
+    """Path in a training's folder -> SHA-256, of its result's and all checkpoints' files.
+
+    What stands beside a network is hashed where it is there.
+    """
     folders = [training, *checkpoints_of(training).values()]
     paths = [folder / name for folder in folders for name in NETWORK_FILES]
+    beside = (folder / name for folder in folders for name in BESIDE_NETWORK)
+    paths += [path for path in beside if path.is_file()]
     return {path.relative_to(training).as_posix(): sha256_of(path) for path in paths}
 
 

@@ -19,11 +19,13 @@ from harness.experiment.jobs import MatchJob
 from harness.results import frames
 from harness.results.results_folder import write_sidecar
 from harness.results.training_folder import (
+    BESIDE_NETWORK,
     NETWORK_FILES,
     STEPS_FILE,
     checkpoints_of,
     copy_network,
 )
+from hypernoise.networks.description import read_description
 
 RECORD_FILE = "match.json"
 #: What the training loop calls the training reward.
@@ -85,10 +87,19 @@ def run(job: MatchJob) -> None:
     finetune, hypernoise, checkpoints = check(job)
     match = choose(finetune, hypernoise, checkpoints)
     out = Path(job.out)
-    copy_network(checkpoints[match.step], out)
+    chosen = checkpoints[match.step]
+    copy_network(chosen, out)
+    if (told := read_description(chosen)) is not None:
+        # Lazy import: it brings diffusers, and verification reads this module for its rule.
+        from hypernoise.networks.diffusers_layout import write_for_diffusers
+
+        told.write(out)
+        write_for_diffusers(out, told.pipeline)
     text = json.dumps(asdict(match) | {"finetune": job.finetune, "hypernoise": job.hypernoise})
     (out / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
-    write_sidecar(out, "match", job, [out / name for name in (*NETWORK_FILES, RECORD_FILE)])
+    beside = [name for name in BESIDE_NETWORK if (out / name).is_file()]
+    files = [out / name for name in (*NETWORK_FILES, *beside, RECORD_FILE)]
+    write_sidecar(out, "match", job, files)
     if not match.reached:
         print(
             f"fine-tuning never reached the validation reward {match.target:.4g}; "

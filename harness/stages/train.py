@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from harness.base.errors import SpecError
+from harness.build.descriptions import describe, publish
 from harness.build.devices import default_device, free_memory_bytes
 from harness.build.encodings import prepare
 from harness.build.generators import (
@@ -35,7 +36,6 @@ from harness.results.resume import Work
 from harness.results.training_folder import (
     CHECKPOINTS,
     STEPS_FILE,
-    copy_network,
     network_hashes,
 )
 from harness.results.weight_hashes import hashes
@@ -111,9 +111,12 @@ def _train(job: TrainJob, processes: Processes) -> None:
         # The frame comes last: where it exists, the adapters do.
         out = Path(job.out)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        copy_network(folder, out)
+        told = describe(job, trained.rows[-1].step, generator)
+        publish(folder, out, told, for_diffusers=True)
         for checkpoint in trained.checkpoints:
-            copy_network(checkpoint, out / CHECKPOINTS / checkpoint.name)
+            step = int(checkpoint.name.removeprefix("step_"))
+            at_step = told.model_copy(update={"step": step})
+            publish(checkpoint, out / CHECKPOINTS / checkpoint.name, at_step)
         facts = {"weights": weights, "outputs": network_hashes(out)}
         frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job, **facts)
         work.remove()

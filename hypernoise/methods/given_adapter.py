@@ -19,6 +19,7 @@ from hypernoise.methods.lora_finetune import LoraFinetune
 from hypernoise.methods.protocol import Generated, Method, Request
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name
+from hypernoise.networks.description import DESCRIPTION_FILE, read_description
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.foreign_lora import (
     ForeignLora,
@@ -95,7 +96,14 @@ class GivenAdapter:
 
     def check_for(self, pipeline_class: Any, backbone: nn.Module) -> None:
         if self._weights != RANDOM:
+            self._check_kind()
             self.read_for(pipeline_class, backbone)
+
+    def _check_kind(self) -> None:
+        folder = self.path().parent
+        told = read_description(folder)
+        if told is not None and told.moves_noise != self._moves_noise:
+            raise ValueError(f"{folder} has {told.what}: declare moves_noise={told.moves_noise}")
 
     def read_for(self, pipeline_class: Any, backbone: nn.Module) -> ForeignLora | None:
         """The adapter, read for a backbone; None for one that also adapts grouped convolutions, as
@@ -128,10 +136,14 @@ class GivenAdapter:
                 self._weights, revision=self._revision, allow_patterns=[*wanted, "*.json"]
             )
             place = Path(found)
-        return weights_file(place, self._file)
+        # A fine-tuning of this project is also there in diffusers' layout.
+        is_own = place.is_dir() and (place / DESCRIPTION_FILE).is_file()
+        return weights_file(place, self._file or (WEIGHTS_FILE if is_own else ""))
 
     def attach(self, generator: Generator) -> None:
         backbone, name = generator.backbone, free_name(generator.backbone, "given")
+        if self._weights != RANDOM:
+            self._check_kind()
         if self._weights == RANDOM:
             adapter = random_adapter(backbone, name)
         elif (found := self.read_for(type(generator.pipeline), backbone)) is not None:

@@ -135,6 +135,13 @@ class KeepsEncodings(Protocol):
 
 
 @runtime_checkable
+class StartsAtTimestep(Protocol):
+    """A generator whose largest timestep, of :meth:`Generator.predict`, its scheduler says."""
+
+    first_timestep: Tensor
+
+
+@runtime_checkable
 class CutsPrompts(Protocol):
     """A generator whose encodings have the length that their values say."""
 

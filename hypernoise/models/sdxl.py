@@ -64,7 +64,7 @@ class SdxlTurbo:
         side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
         self.pipeline.scheduler.set_timesteps(1)
-        self._first_timestep = self.pipeline.scheduler.timesteps[0]
+        self.first_timestep: Tensor = self.pipeline.scheduler.timesteps[0]
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         embeds, _, pooled, _ = self.pipeline.encode_prompt(
@@ -78,7 +78,7 @@ class SdxlTurbo:
         pooled = tensors["pooled_prompt_embeds"]
         out: Tensor = self.backbone(
             noise.to(self.backbone.dtype),
-            on_device(self._first_timestep, noise.device),
+            on_device(self.first_timestep, noise.device),
             encoder_hidden_states=tensors["prompt_embeds"],
             added_cond_kwargs={"text_embeds": pooled, "time_ids": self._sizes(pooled)},
             return_dict=False,

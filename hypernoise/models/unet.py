@@ -47,18 +47,18 @@ class SdTurbo:
         side = latent_side(size_px, self.pipeline.vae_scale_factor)
         self.noise_shape: tuple[int, ...] = (self.backbone.config.in_channels, side, side)
         self.pipeline.scheduler.set_timesteps(1)
-        self._first_timestep = self.pipeline.scheduler.timesteps[0]
+        self.first_timestep: Tensor = self.pipeline.scheduler.timesteps[0]
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         embeds, _ = self.pipeline.encode_prompt(
-            list(prompts), self.pipeline.device, 1, do_classifier_free_guidance=False
+            list(prompts), self.pipeline._execution_device, 1, do_classifier_free_guidance=False
         )
         return Conditioning({"prompt_embeds": embeds}, tuple(prompts))
 
     def predict(self, noise: Tensor, conditioning: Conditioning) -> Tensor:
         out: Tensor = self.backbone(
             noise.to(self.backbone.dtype),
-            on_device(self._first_timestep, noise.device),
+            on_device(self.first_timestep, noise.device),
             encoder_hidden_states=conditioning.to(noise.device).tensors["prompt_embeds"],
             return_dict=False,
         )[0]

@@ -30,6 +30,19 @@ from hypernoise.networks.saved_lora import (
     saved_rank_and_alpha,
 )
 
+#: Layers with LoRA.
+_LORA = (LoraLayer, GroupedLora)
+
+
+def active_in(layer: Any) -> list[str]:
+    """The adapters of a layer that are switched on, unless all are off."""
+    active = layer._active_adapter
+    return [active] if isinstance(active, str) else list(active)
+
+
+def _switches(layer: Any) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in ("_disable_adapters", "_active_adapter")}
+
 
 class Adapter:
     """A named LoRA in a backbone, switched off until :meth:`active`. Made by :func:`attach`.
@@ -82,16 +95,28 @@ class Adapter:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Run the backbone with this adapter and no other; ``requires_grad`` stays as it is."""
-        before = [(layer._disable_adapters, layer._active_adapter) for layer in self._all]
+        """Run the backbone with this adapter and no other; ``requires_grad`` stays as it is.
+
+        Raises:
+            RuntimeError: it was taken out of the backbone, as ``unload_lora_weights`` does with
+                all adapters, or another one is fused into a layer, where none is heard then.
+        """
+        if self.name not in getattr(self.backbone, "peft_config", {}):
+            raise RuntimeError(f"the adapter {self.name!r} was taken out of its backbone")
+        if any(getattr(layer, "merged", False) for layer in self._all):
+            raise RuntimeError(
+                f"an adapter is fused into layers of {self.name!r}, which is not heard then: "
+                "unfuse_lora()"
+            )
+        before = [_switches(layer) for layer in self._all]
         names = [self.name]
         for layer in self._all:
             layer.__dict__.update(_disable_adapters=False, _active_adapter=names)
         try:
             yield
         finally:
-            for layer, (disabled, active) in zip(self._all, before, strict=True):
-                layer.__dict__.update(_disable_adapters=disabled, _active_adapter=active)
+            for layer, switches in zip(self._all, before, strict=True):
+                layer.__dict__.update(switches)
 
     def save(self, folder: Path) -> None:
         """Write the adapter in PEFT's format: ``adapter_config.json``, ``….safetensors``."""
@@ -146,10 +171,15 @@ class Adapter:
                 weight.copy_(saved[keys[key]])
 
     def remove(self) -> None:
-        """Take the adapter out; layers without any adapter left become the plain ones again."""
+        """Take the adapter out; layers without any adapter left become the plain ones again.
+
+        Where somebody else took it out, nothing is left to do.
+        """
+        if self.name not in getattr(self.backbone, "peft_config", {}):
+            return
         for layer_name, layer in self.layers.items():
             # peft warns when the adapter that it deletes is the layer's active one.
-            layer.__dict__.update(_active_adapter=[])
+            layer.__dict__.update(_active_adapter=[x for x in active_in(layer) if x != self.name])
             layer.delete_adapter(self.name)
             if not layer.lora_A:
                 _replace(self.backbone, layer_name, layer.get_base_layer())
@@ -169,6 +199,8 @@ def attach(
     grouped: bool = False,
 ) -> Adapter:
     """Put LoRA on every Linear and every ungrouped Conv2d of a backbone, switched off.
+
+    Adapters that are there already stay on or off as they are.
 
     A is Gaussian and B zero, so the adapter changes nothing at first. Its weights are float32
     whatever the backbone's dtype: optimizer steps are lost in half precision.
@@ -193,6 +225,10 @@ def attach(
         raise ValueError(f"the backbone already has an adapter named {name!r}")
     targets, grouped_names = adaptable(backbone, exclude)
     adapted = {*targets, *grouped_names} if grouped else set(targets)
+    adapted_before = [layer for layer in backbone.modules() if isinstance(layer, _LORA)]
+    states: dict[nn.Module, dict[str, Any]] = {layer: _switches(layer) for layer in adapted_before}
+    # Where this adapter is alone, others may come later, and be switched on: none is, but may be.
+    resting = next(iter(states.values()), {"_disable_adapters": False, "_active_adapter": []})
     others = {p: p.requires_grad for n, p in backbone.named_parameters() if "lora_" in n}
     config = LoraConfig(
         r=rank,
@@ -211,13 +247,15 @@ def attach(
                 convolution = GroupedLora(cast(nn.Conv2d, convolution))
                 _replace(backbone, layer_name, convolution)
             convolution.add_adapter(name, rank, alpha)
-    layers = {n: m for n, m in backbone.named_modules() if isinstance(m, LoraLayer | GroupedLora)}
-    layers = {n: m for n, m in layers.items() if name in m.lora_A}
+    found: dict[str, Any] = {n: m for n, m in backbone.named_modules() if isinstance(m, _LORA)}
+    layers = {n: m for n, m in found.items() if name in m.lora_A}
+    # peft switches the newest adapter on, and all others off.
+    for layer in found.values():
+        layer.__dict__.update(states.get(layer, resting))
     if set(layers) != adapted:
         raise RuntimeError(f"peft adapted other layers: {sorted(set(layers) ^ adapted)}")
     adapter = Adapter(backbone, name, config, layers, () if grouped else grouped_names)
     for layer in layers.values():
-        layer.__dict__.update(_disable_adapters=True)
         layer.lora_A[name].float()
         layer.lora_B[name].float()
     # peft marks only the newest adapter as trainable.

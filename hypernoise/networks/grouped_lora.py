@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class GroupedLora(nn.Module):
-    """A frozen grouped convolution with LoRA branches by adapter name, switched off at first.
+    """A frozen grouped convolution with LoRA branches by adapter name, none active at first.
 
     It answers to the names that peft's own LoRA layers have, so that both kinds are switched,
     saved and removed alike.
@@ -29,7 +29,7 @@ class GroupedLora(nn.Module):
         self.lora_A = nn.ModuleDict()
         self.lora_B = nn.ModuleDict()
         self.scaling: dict[str, float] = {}
-        self._disable_adapters = True
+        self._disable_adapters = False
         self._active_adapter: list[str] = []
 
     @property

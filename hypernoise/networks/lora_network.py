@@ -9,6 +9,7 @@ from torch import nn
 
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name
+from hypernoise.networks.description import check_kind
 from hypernoise.networks.saved_lora import peft_key, saved_keys, saved_rank_and_alpha
 
 
@@ -72,8 +73,10 @@ class LoraNetwork:
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is truncated, or the LoRA is for another backbone.
+            ValueError: a file is truncated, the LoRA is for another backbone, or the folder says
+                that it is of another kind.
         """
+        check_kind(folder, cls.kind)
         rank, alpha = saved_rank_and_alpha(folder)
         saved = saved_keys(folder)
         _, grouped_names = adaptable(generator.backbone)

@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.bands import Band
+from hypernoise.networks.description import check_kind
 from hypernoise.networks.protocol import Drawn
 from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.folders import check_file
@@ -188,6 +189,7 @@ class LowFrequencyNetwork:
     @classmethod
     def trained(cls, generator: Generator, folder: Path) -> Self:
         """A trained network; raises as :func:`saved_shape` and :meth:`load`."""
+        check_kind(folder, cls.kind)
         network = cls(generator, **saved_shape(folder))
         network.load(folder)
         return network

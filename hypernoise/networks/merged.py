@@ -17,9 +17,10 @@ from torch.utils.hooks import RemovableHandle
 from hypernoise.errors import check_choice
 from hypernoise.models.protocol import Conditioning, Seeds
 from hypernoise.networks.adapter import Adapter
+from hypernoise.networks.displacement import displacement
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.grouped_lora import GroupedLora
-from hypernoise.networks.noise_network import NoiseNetwork, displacement
+from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.networks.protocol import Drawn, NoiseMover
 
 _IN_PLACE = "in_place"

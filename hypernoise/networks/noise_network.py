@@ -10,7 +10,9 @@ from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.adapter import Adapter
+from hypernoise.networks.displacement import displacement
 from hypernoise.networks.lora_network import LoraNetwork
+from hypernoise.networks.pipeline_noise import load
 from hypernoise.networks.protocol import Drawn
 
 
@@ -27,6 +29,8 @@ class NoiseNetwork(LoraNetwork):
 
     kind: ClassVar[str] = "hypernoise"
     backbone_passes: ClassVar[int] = 1
+    #: A trained network for a stock pipeline, in anybody's script, which it leaves as it is.
+    from_pretrained = staticmethod(load)
 
     def _take(self, generator: Generator, adapter: Adapter) -> None:
         super()._take(generator, adapter)
@@ -57,12 +61,3 @@ class NoiseNetwork(LoraNetwork):
         delta = self.delta(noise, conditioning)
         images = self.generator.sample(noise + delta, conditioning, steps, seeds)
         return Drawn(images, delta)
-
-
-def displacement(generator: Generator, noise: Tensor, conditioning: Conditioning) -> Tensor:
-    """One pass of a generator's backbone, whatever is switched on in it: [B, *noise_shape].
-
-    float32; a backbone that has been made float64 gives float64.
-    """
-    values = generator.predict(noise, conditioning)
-    return values if values.dtype == torch.float64 else values.float()

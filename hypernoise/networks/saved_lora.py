@@ -128,6 +128,18 @@ def lora_config(text: str | bytes, where: str, known: Collection[str]) -> dict[s
     return {name: config[name] for name in known if name in config} | sizes
 
 
+def name_base(folder: Path, base: str, revision: str) -> None:
+    """Write into a LoRA's options which base it is for, as peft itself names it.
+
+    Files of networks that are no LoRA are left as they are.
+    """
+    path = folder / CONFIG_FILE
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "base_model_name_or_path" in config:
+        config |= {"base_model_name_or_path": base, "revision": revision or None}
+        path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+
+
 def saved_n_parameters(folder: Path) -> int:
     """Number of parameters of a saved LoRA, from the file's header."""
     with safe_open(folder / WEIGHTS_FILE, framework="pt") as handle:

@@ -45,7 +45,7 @@ def test_training_publishes_adapter_checkpoints_and_measurements(
 ) -> None:
     train.run(train_job(tmp_path, model))
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    adapter = ("adapter_config.json", "adapter_model.safetensors")
+    adapter = ("adapter_config.json", "adapter_model.safetensors", "hypernoise.json")
     folders = ("out", "out/checkpoints/step_000002", "out/checkpoints/step_000004")
     assert files == {f"{folder}/{name}" for folder in folders for name in adapter} | {
         "out/steps.parquet"
@@ -109,7 +109,7 @@ def test_processes_that_a_launcher_started_train_together(model: ModelSpec, tmp_
         # The same sums in another order; Adam divides them by their own size.
         torch.testing.assert_close(two[name], weight, rtol=1e-2, atol=1e-5)
     names = [path.name for path in sorted((tmp_path / "two" / "out").iterdir())]
-    assert names == [*NETWORK_FILES, "checkpoints", "steps.parquet"]
+    assert names == [*NETWORK_FILES, "checkpoints", "hypernoise.json", "steps.parquet"]
     assert not (tmp_path / "two" / "work").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_killed_training_continues_and_a_changed_one_starts_afresh(
     for changes in ({}, {"options": OPTIONS | {"learning_rate": 0.01}}):
         folder = tmp_path / f"killed{len(changes)}"
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(train, "copy_network", kill)
+            patched.setattr(train, "publish", kill)
             train.run(train_job(folder, model))
         assert not (folder / "out").exists()
         started.clear()

@@ -12,7 +12,7 @@ from torch import nn
 from toys import build_generator, encode, noise_for, stir
 
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.adapter import attach
+from hypernoise.networks.adapter import active_in, attach
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
@@ -149,7 +149,7 @@ def test_gradients_survive_switching_off_before_the_backward_pass(network: Noise
     conditioning = encode(generator)
     images, delta, _ = network.draw(noise_for(generator, 2), conditioning)
     assert delta is not None
-    assert all(layer.disable_adapters for layer in network.adapter.layers.values())
+    assert not any(active_in(layer) for layer in network.adapter.layers.values())
     assert all(parameter.requires_grad for parameter in network.parameters())
     images.square().mean().backward()
     weights = network.adapter.named_weights()
