@@ -249,3 +249,20 @@ def test_tests_stand_in_the_folders_of_what_they_test_and_use_no_other_test() ->
         assert (REPOSITORY / path.parent.relative_to(tests)).is_dir(), path
         assert not [name for name in imports(path) if "test_" in name], path
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, path
+
+
+def test_the_citation_names_this_version_and_licence() -> None:
+    citation = yaml.safe_load(read("CITATION.cff"))
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert citation["preferred-citation"]["url"].endswith("2508.09968")
+
+
+def test_whoever_reports_something_is_asked_for_what_helps() -> None:
+    forms = sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert [form.stem for form in forms] == ["component", "fault", "number"]
+    for form in forms:
+        asked = yaml.safe_load(form.read_text(encoding="utf-8"))
+        assert asked["name"] and asked["description"]
+        assert all(part["validations"]["required"] for part in asked["body"])

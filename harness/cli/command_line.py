@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 
 from harness.base.import_strings import resolve
 from harness.cli.job_client import handed_over
@@ -81,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness", description="Generate, score, time and compare."
     )
+    ours = f"hypernoise {version('hypernoise')}"
+    parser.add_argument("--version", action="version", version=ours)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, of_job in JOB_VERBS.items():
         sub = verbs.add_parser(verb, help=of_job.help, description=of_job.help)
