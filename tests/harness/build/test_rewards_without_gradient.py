@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from paths import REPOSITORY
 from trainings import REDNESS, model, train_job
 
 from harness.base.errors import SpecError
+from harness.base.import_strings import resolve
 from harness.benchmarks.shapeworld import ShapeWorld
 from harness.benchmarks.verdict import Verdict
 from harness.build.methods import check_method
@@ -146,3 +148,10 @@ def test_a_training_without_gradients_takes_the_verdict(
 def test_a_reward_says_nothing_where_it_has_a_gradient() -> None:
     for name in ("matcher", "matcher_judge", "redness"):
         check_gradient(REGISTRY.reward(name), "a test")
+
+
+def test_every_method_that_asks_for_a_gradient_says_so() -> None:
+    for spec in REGISTRY.methods.values():
+        target = resolve(spec.target)
+        asks = "differentiable_score" in Path(inspect.getfile(target)).read_text(encoding="utf-8")
+        assert asks == getattr(target, "follows_gradient", False), spec.name

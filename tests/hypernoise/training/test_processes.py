@@ -112,7 +112,8 @@ def test_two_processes_train_what_one_trains(kind: str, together: Path, tmp_path
     for row, found in zip(alone.rows, rows_of(together, kind, rank=0), strict=True):
         assert (row.kind, row.step) == tuple(found[:2])
         for name in row.values.keys() - {"seconds"}:
-            assert found[2][name] == pytest.approx(row.values[name], rel=1e-3), name
+            # The advantages of a policy sum to rounding.
+            assert found[2][name] == pytest.approx(row.values[name], rel=1e-3, abs=1e-6), name
 
 
 @pytest.mark.parametrize("kind", KINDS)
