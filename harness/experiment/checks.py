@@ -129,7 +129,8 @@ def _check_sets(experiment: Experiment) -> None:
             for model in chosen.models:
                 for spec in (declared, registry.methods.get(declared.search, declared)):
                     least = min(chosen.steps or (experiment.steps(model),))
-                    check_sampling(spec, least, f"{experiment.file}: method{of} on {model}")
+                    where = f"{experiment.file}: on {model}, method{of}".rstrip(":")
+                    check_sampling(spec, least, where)
             if (shown := experiment.shown_as(method)) != method:
                 raise SpecError(
                     f"{experiment.file}: method{of} {method!r} is a network of {shown!r} already: "

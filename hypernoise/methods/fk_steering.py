@@ -87,9 +87,9 @@ class FkSteering:
         looks, n = Looks("FK steering", request, self._batches), self.n
         started = [begun(c) for c in candidates_of(request.noise, request.seeds, n)]
         zero = torch.zeros(n, dtype=torch.float64)
-        crowds = [
-            _Population(started[i : i + n], zero, zero.clone()) for i in range(0, len(started), n)
-        ]
+        # No reward is below what there was before the first: many are negative.
+        before = zero - torch.inf if self.potential == "max" else zero
+        crowds = [_Population(started[i : i + n], before, zero) for i in range(0, len(started), n)]
         every = self.resample_every if n > 1 else request.steps
         for level in range(0, request.steps, every):
             stretch = min(every, request.steps - level)
@@ -104,14 +104,13 @@ class FkSteering:
 
     def _resample(self, crowd: _Population, seen: Sequence[Look], seed: int) -> None:
         rewards = torch.tensor([look.reward for look in seen], dtype=torch.float64)
-        # The reward of pure noise counts as 0, as in the authors' code.
         if self.potential == "difference":
-            crowd.log_weights += self.strength * (rewards - crowd.history)
-            crowd.history = rewards
+            potential, crowd.history = rewards - crowd.history, rewards
         else:
-            reached = torch.maximum(rewards, crowd.history)
-            crowd.history = reached if self.potential == "max" else crowd.history + rewards
-            crowd.log_weights += self.strength * crowd.history
+            highest = torch.maximum(rewards, crowd.history)
+            crowd.history = highest if self.potential == "max" else crowd.history + rewards
+            potential = crowd.history
+        crowd.log_weights = crowd.log_weights + self.strength * potential
         weights = crowd.log_weights.softmax(dim=0)
         if 1.0 / weights.square().sum() >= _LEAST_EFFECTIVE * self.n:
             crowd.particles = [look.onward() for look in seen]

@@ -221,7 +221,7 @@ def test_a_warm_searchs_variant_may_name_the_searchs_arguments(registry: Registr
 def test_a_method_between_sampling_steps_is_refused_with_one(registry: Registry) -> None:
     search = "hypernoise.methods.step_search:RolloverBudget"
     registry.add_method("rollover", target=search, needs_reward=True, version=1)
-    said = r"method of image set more: on tiny_sd: 'rollover' .* at least 2, and would get 1"
+    said = r"on tiny_sd, method of image set more: 'rollover' .* at least 2, and would get 1"
     for changes in ({}, {"steps": [4, 1]}):
         more = {"methods": ["base", "rollover:n=3"], **changes}
         with pytest.raises(SpecError, match=rf"^{FILE}: {said}"):

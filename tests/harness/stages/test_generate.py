@@ -136,8 +136,7 @@ def test_images_that_cost_differently_say_what_each_did(
         return plain(self, request)._replace(each=each)
 
     monkeypatch.setattr(ToyMethod, "run", run)
-    rows = made_images(tmp_path)
-    for row in rows.itertuples():
+    for row in pd.read_parquet(made_images(tmp_path)).itertuples():
         seed = image_seed(7, row.prompt_id, row.image_index, stream="search")
         assert (row.nfe, row.reward_calls, row.backward_passes) == (seed % 97, seed % 89, 0)
 

@@ -167,6 +167,32 @@ def test_rewards_draw_particles_in_proportion_to_their_weights(tiny_sd: Generato
 
 
 @pytest.mark.parametrize(
+    ("potential", "expected"),
+    [("max", [2.0, 4.0]), ("difference", [3.0, -5.0]), ("sum", [1.0, 3.0])],
+)
+def test_weights_follow_the_potential(
+    potential: Any, expected: list[float], tiny_sd: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rewards of two particles after each of three steps; nothing is resampled, so weights add up.
+    told = [[-1.0, 4.0], [2.0, -1.0], [0.0, 0.0]]
+    scores = iter(told)
+    reward = NamedReward("told", lambda _images, _scores: torch.tensor(next(scores)))
+    monkeypatch.setattr("hypernoise.methods.fk_steering._LEAST_EFFECTIVE", 0.0)
+    seen: list[torch.Tensor] = []
+    softmax = torch.Tensor.softmax
+
+    def noted(weights: torch.Tensor, dim: int) -> torch.Tensor:
+        if weights.dtype == torch.float64 and weights.shape == (2,):
+            seen.append(weights.clone())
+        return softmax(weights, dim)
+
+    monkeypatch.setattr(torch.Tensor, "softmax", noted)
+    run(FkSteering(n=2, strength=1.0, potential=potential), tiny_sd, reward, n=1, steps=3)
+    assert seen[0].tolist() == told[0]
+    assert (seen[1] - seen[0]).tolist() == expected
+
+
+@pytest.mark.parametrize(
     "given",
     [{"n": 0}, {"eta": 1.5}, {"eta": -0.1}, {"batch_size": 0}],
 )
