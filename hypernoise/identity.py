@@ -42,3 +42,8 @@ def depends_on_batch_size(method: T) -> T:
     Searches along gradients amplify rounding, and rounding differs between batch sizes.
     """
     return method
+
+
+def needs_several_steps(method: T) -> T:
+    """Say of a method's class that it works between sampling steps, of which one step has none."""
+    return method

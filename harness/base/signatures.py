@@ -18,8 +18,8 @@ from harness.base.import_strings import source_of, split
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
-#: The decorator of :mod:`hypernoise.identity`.
-_DEPENDS_ON_BATCH_SIZE = "depends_on_batch_size"
+#: The decorators of :mod:`hypernoise.identity`.
+_DECORATORS = ("depends_on_batch_size", "needs_several_steps")
 #: Parameters that no declaration gives: the harness does, or only Python callers can.
 _FILLED_IN = {"device", "pipeline", "name"}
 #: Types whose values are checked, and what messages call them.
@@ -66,12 +66,14 @@ class Signature:
     Attributes:
         parameters: by name, in their order.
         any_keyword: whether it takes keywords of any other name, too.
-        depends_on_batch_size: whether :func:`hypernoise.identity.depends_on_batch_size` marks it.
+        depends_on_batch_size, needs_several_steps: whether the decorator of this name marks it
+            (:mod:`hypernoise.identity`).
     """
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     any_keyword: bool = False
     depends_on_batch_size: bool = False
+    needs_several_steps: bool = False
 
     @property
     def texts(self) -> dict[str, str]:
@@ -207,8 +209,9 @@ def _signature(source: Path, name: str) -> Signature | None:
         made = _of_class(node, source)
     else:
         return None
-    marked = any(_names(decorator) & {_DEPENDS_ON_BATCH_SIZE} for decorator in node.decorator_list)
-    return made and Signature(made.parameters, made.any_keyword, marked)
+    above = {name for decorator in node.decorator_list for name in _names(decorator)}
+    marks = {name: name in above for name in _DECORATORS}
+    return made and Signature(made.parameters, made.any_keyword, **marks)
 
 
 def _of_class(node: ast.ClassDef, source: Path) -> Signature | None:

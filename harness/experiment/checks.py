@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from harness.base.errors import SpecError, unknown
 from harness.base.signatures import check_call
 from harness.experiment.config import DEFAULT, MAIN
+from harness.experiment.methods import check_sampling
 from harness.experiment.plan import TRAIN_METRIC, Experiment
 from harness.experiment.providers import Table, columns
 from harness.experiment.variants import Variant
@@ -124,6 +125,12 @@ def _check_sets(experiment: Experiment) -> None:
         for method in (*chosen.methods, *(swapped.methods if swapped else ())):
             _known(experiment, registry.methods, f"method{of}", [Variant.parse(method).name])
             experiment.parts(method)
+            declared = experiment.declared(method)
+            for model in chosen.models:
+                for spec in (declared, registry.methods.get(declared.search, declared)):
+                    least = min(chosen.steps or (experiment.steps(model),))
+                    where = f"{experiment.file}: on {model}, method{of}".rstrip(":")
+                    check_sampling(spec, least, where)
             if (shown := experiment.shown_as(method)) != method:
                 raise SpecError(
                     f"{experiment.file}: method{of} {method!r} is a network of {shown!r} already: "

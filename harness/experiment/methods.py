@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from harness.base.errors import SpecError
 from harness.base.signatures import check_call, signature_of
 from harness.experiment.components import MethodSpec, Registry
 from harness.experiment.variants import Variant
 from hypernoise.training.kinds import KINDS
 
+#: Sampling steps of a method that works between them.
+LEAST_STEPS = 2
 #: Argument of a variant: the optimizer step whose checkpoint it uses.
 CHECKPOINT = "checkpoint"
 
@@ -61,6 +64,25 @@ def search_of(registry: Registry, text: str, file: str = "") -> str:
     """The search that goes on from a method's noise, as a variant; empty if none does."""
     search = declared_method(registry, text, file).search
     return search and str(Variant(search, parts(registry, text, file).search))
+
+
+def check_sampling(spec: MethodSpec, steps: int, where: str) -> None:
+    """Check that a method, or its search, can work with a number of sampling steps.
+
+    Args:
+        where: who asks for it, for messages.
+
+    Raises:
+        SpecError: it works between steps, and there is one.
+    """
+    signature = signature_of(spec.target, spec.file)
+    if signature and signature.needs_several_steps and steps < LEAST_STEPS:
+        raise SpecError(
+            f"{where}: {spec.name!r} works between sampling steps, so it needs at least "
+            f"{LEAST_STEPS}, and would get {steps}; give the image set steps (steps: [4])"
+        )
+    if spec.searcher is not None:
+        check_sampling(spec.searcher, steps, where)
 
 
 def _names(spec: MethodSpec) -> set[str]:

@@ -168,7 +168,8 @@ class Planned:
         experiment, timing = self.experiment, self.experiment.timing(image_set)
         rank = timing.untrained_rank
         runs = self._timed_runs(image_set, model)
-        reward = experiment.image_set(image_set).reward
+        chosen = experiment.image_set(image_set)
+        reward, steps = chosen.reward, chosen.steps
         return TimingJob(
             model=experiment.registry.models[model],
             methods=tuple(
@@ -183,7 +184,8 @@ class Planned:
             out=place(TIMINGS, image_set=image_set, model=model),
             reward=experiment.registry.reward(reward),
             batch_sizes=timing.batch_sizes,
-            sampling_steps=(experiment.steps(model),),
+            # A set with several is timed as its model is used.
+            sampling_steps=steps if len(steps) == 1 else (experiment.steps(model),),
             modes=timing.modes or (),
             repeats=timing.repeats,
             rank=rank or 8,

@@ -38,6 +38,7 @@ from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
+from harness.experiment.methods import check_sampling
 from harness.experiment.weight_files import given_images, method_files
 from harness.results import frames, provenance
 from harness.results.image_files import decoded, upright
@@ -172,6 +173,7 @@ def check_ahead(job: GenerateJob) -> list[Item]:
     else:
         check_generator(job.model)
         check_method_for(job.method, job.model)
+        check_sampling(job.method, job.steps, f"generate with {job.model.name}")
     if searched is not None:
         check_reward_of(searched, job.model)
     return [
@@ -261,10 +263,17 @@ def _finished(items: Sequence[Item], made: Generated) -> list[Made]:
     values = [[]] * len(items) if made.trajectory is None else made.trajectory.tolist()
     given = [[item.prompt.text] * len(own) for item, own in zip(items, values, strict=True)]
     prompts = given if made.prompts is None else made.prompts
-    spent = {name: float(value) for name, value in made.spent._asdict().items()}
+    each = made.each or [made.spent] * len(items)
     return [
-        Made(item.path, **spent, batch_size=len(items), scored=list(zip(own, texts, strict=True)))
-        for item, own, texts in zip(items, values, prompts, strict=True)
+        Made(
+            path=item.path,
+            nfe=float(spent.nfe),
+            reward_calls=float(spent.reward_calls),
+            backward_passes=float(spent.backward_passes),
+            batch_size=len(items),
+            scored=list(zip(own, texts, strict=True)),
+        )
+        for item, spent, own, texts in zip(items, each, values, prompts, strict=True)
     ]
 
 

@@ -27,6 +27,7 @@ from harness.build.methods import (
 from harness.build.rewards import check_reward_of
 from harness.experiment.components import ModelSpec
 from harness.experiment.jobs import TimingJob
+from harness.experiment.methods import check_sampling
 from harness.results import frames
 from harness.results.stage_names import END_TO_END, GENERATION, STAGES
 from harness.results.weight_hashes import hashes
@@ -114,6 +115,9 @@ def check_ahead(job: TimingJob) -> None:
     for model in models_of(job):
         dtype_of(_precision(model), model.file)
         check_generator(model)
+        least = min(job.sampling_steps or (model.steps,))
+        for timed in job.methods:
+            check_sampling(timed.method, least, f"timing on {model.name}")
     if job.searched:
         check_reward_of(job.searched, job.model)
     prompts_of(job)

@@ -32,12 +32,13 @@ class Generated(NamedTuple):
     Attributes:
         images: [B, 3, H, W] in [0, 1].
         noise: [B, *noise_shape], what the generator started from in the end.
-        spent: cost of one image.
+        spent: cost of one image, of the dearest where they differ.
         rewards: [B] of the images, or None where the method asks no reward.
         trajectory: [B, n] reward of each scored image in the order of scoring, or None; NaN where
             an attempt gave no image to score.
         prompts: B lists of the n texts that the scored images were drawn for, or None where that
             is the given prompt throughout; empty where an attempt gave no image.
+        each: cost of each of the B images, or None where all cost the same.
     """
 
     images: Tensor
@@ -46,6 +47,7 @@ class Generated(NamedTuple):
     rewards: Tensor | None = None
     trajectory: Tensor | None = None
     prompts: Sequence[Sequence[str]] | None = None
+    each: Sequence[Spent] | None = None
 
 
 @dataclass(frozen=True)

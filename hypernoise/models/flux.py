@@ -14,6 +14,7 @@ from hypernoise.models.protocol import (
     Conditioning,
     Packing,
     Seeds,
+    Walk,
     check_steps,
     latent_side,
     stock_call,
@@ -93,12 +94,18 @@ class FluxSchnell:
         return tokens
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
             self.pipeline,
+            walk,
             prompt_embeds=tensors["prompt_embeds"],
             pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
             latents=noise.to(self.backbone.dtype),

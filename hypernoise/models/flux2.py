@@ -10,7 +10,14 @@ from diffusers import Flux2KleinPipeline
 from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import (
+    Conditioning,
+    Seeds,
+    Walk,
+    check_steps,
+    latent_side,
+    stock_call,
+)
 from hypernoise.models.stand_ins import small_pipeline
 from hypernoise.transfers import on_device
 
@@ -68,14 +75,27 @@ class Flux2Klein:
             img_ids=positions[1],
             return_dict=False,
         )[0]
-        return out.transpose(1, 2).reshape(noise.shape)
+        return self._grid(out)
+
+    def _grid(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, H*W, C] as [B, C, H, W]."""
+        return tokens.transpose(1, 2).reshape(-1, *self.noise_shape)
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
+        if walk is not None and walk.start:
+            # The stock pipeline packs the grid that it is given; what a step leaves is packed.
+            noise = self._grid(noise)
         return stock_call(
             self.pipeline,
+            walk,
             prompt_embeds=conditioning.to(noise.device).tensors["prompt_embeds"],
             latents=noise.to(self.backbone.dtype),
             num_inference_steps=steps,

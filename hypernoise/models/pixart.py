@@ -11,7 +11,14 @@ from diffusers import DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DMod
 from torch import Tensor
 
 from hypernoise.models.loading import DTYPE, RANDOM, Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import (
+    Conditioning,
+    Seeds,
+    Walk,
+    check_steps,
+    latent_side,
+    stock_call,
+)
 from hypernoise.models.stand_ins import small_pipeline
 from hypernoise.weights.hub import check_network
 from hypernoise.weights.stand_ins import Shelf, commit_of
@@ -114,7 +121,12 @@ class PixartDmd:
         return out.chunk(2, dim=1)[0]
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
         if steps > 1:
@@ -122,6 +134,7 @@ class PixartDmd:
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
             self.pipeline,
+            walk,
             negative_prompt=None,
             prompt_embeds=tensors["prompt_embeds"],
             prompt_attention_mask=tensors["prompt_attention_mask"],

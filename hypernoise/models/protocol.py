@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from hypernoise.noise import seeded_generator
 from hypernoise.transfers import on_device
 
-#: One per image, for samplers that draw noise of their own after the first step.
-Seeds = Sequence[int] | None
+#: One per image, for samplers that draw noise of their own after the first step. A random generator
+#: goes on from where it is.
+Seeds: TypeAlias = Sequence[int] | Sequence[torch.Generator] | None
 _ENCODE_BATCH = 64
 
 
@@ -60,6 +62,70 @@ def encode_in_chunks(
     return Conditioning(tensors, tuple(texts))
 
 
+class Step(NamedTuple):
+    """What a sampler has done in one step; tensors are [B, ...] as the stock pipeline has latents.
+
+    Latents at a noise level are z = a x0 + s e, with x0 the clean latents and e of unit variance.
+
+    Attributes:
+        number: which step, from 0.
+        n_steps: how many the sampler makes in all.
+        latents: what it goes on from, in the networks' dtype.
+        clean: the step's prediction of x0.
+        noise: float32, the e that belongs to it in the latents that the step was given.
+        signal, level: a and s of ``latents``.
+    """
+
+    number: int
+    n_steps: int
+    latents: Tensor
+    clean: Tensor
+    noise: Tensor
+    signal: float
+    level: float
+
+    def redrawn(self, fresh: Tensor, eta: float) -> Tensor:
+        """Other latents of the same noise level: a x0 + s (sqrt(1 - eta^2) e + eta fresh).
+
+        With any ``eta`` they have the distribution that the sampler's own have as far as x0 and e
+        have theirs: DDIM's family of samplers (arXiv 2010.02502, equation 12), for any a and s.
+
+        Args:
+            fresh: standard normal, of the latents' shape.
+            eta: from 0, the deterministic sampler, to 1, none of the noise that there was.
+        """
+        old = (1.0 - eta**2) ** 0.5
+        mixed = old * self.noise + eta * fresh.to(self.noise)
+        drawn: Tensor = self.signal * self.clean.float() + self.level * mixed
+        return drawn.to(self.latents.dtype)
+
+
+class Stop(Enum):
+    """What a hook answers to leave the other steps out."""
+
+    STOP = "stop"
+
+
+STOP: Final = Stop.STOP
+#: Called after every step. With None the sampler goes on, with latents [B, ...] it goes on from
+#: these, and with STOP the image is that of the step's clean prediction.
+OnStep: TypeAlias = Callable[[Step], Tensor | Literal[Stop.STOP] | None]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How a sampler's steps are seen.
+
+    Attributes:
+        on_step: the hook.
+        start: the step to start with. The noise that a generator is given is then the latents that
+            a hook saw after the step before, and random generators are where that step left them.
+    """
+
+    on_step: OnStep
+    start: int = 0
+
+
 class Generator(Protocol):
     """A frozen text-to-image generator that starts from unit-variance noise.
 
@@ -94,21 +160,28 @@ class Generator(Protocol):
         ...
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         """Images from noise, differentiable in the noise.
 
         Args:
-            noise: [B, *noise_shape], unit variance.
+            noise: [B, *noise_shape], unit variance; or latents, as ``walk`` says.
             conditioning: B encoded prompts.
             steps: sampling steps, at least 1.
             seeds: one per image, for samplers that draw noise of their own after the first step.
+            walk: a hook that sees every step, and may change what the sampler goes on from.
 
         Returns:
             [B, 3, size_px, size_px] in [0, 1], float32.
 
         Raises:
-            ValueError: ``steps`` < 1, or a stochastic sampler was given no seeds.
+            ValueError: ``steps`` < 1, a stochastic sampler was given no seeds, or as of
+                :func:`hypernoise.models.steps.watched_call`.
         """
         ...
 
@@ -171,17 +244,25 @@ def encode_all(generator: Generator, prompts: Sequence[str]) -> Encoded:
     return encode_in_chunks(generator.encode, prompts)
 
 
-def stock_call(pipeline: Any, **arguments: Any) -> Tensor:
+def stock_call(pipeline: Any, walk: Walk | None, **arguments: Any) -> Tensor:
     """Images [B, 3, H, W] in [0, 1], float32, of a stock pipeline's own call, with gradients.
 
     diffusers decorates ``__call__`` with ``torch.no_grad``; the function below the decorator is
     the same code, so nothing of the pipeline is copied. Its last act, the clamp to [0, 1], stays:
     it is part of the image that rewards see, and pixels beyond it get no gradient. Noise that a
     scheduler draws between steps is fixed by seeds (:func:`image_generators`), so that an image is
-    a function of its starting noise.
+    a function of its starting noise. What ``walk`` does, :class:`Walk` says.
     """
     undecorated: Any = type(pipeline).__call__
-    images = undecorated.__wrapped__(pipeline, output_type="pt", return_dict=False, **arguments)[0]
+    call = undecorated.__wrapped__
+    arguments |= {"output_type": "pt", "return_dict": False}
+    if walk is None:
+        images = call(pipeline, **arguments)[0]
+    else:
+        # Imported here because it brings diffusers, which whoever reads this protocol does without.
+        from hypernoise.models.steps import watched_call
+
+        images = watched_call(pipeline, walk, call, arguments)[0]
     if not isinstance(images, Tensor):
         images = torch.stack(list(images))
     return images.float()
@@ -206,7 +287,7 @@ def image_generators(
     if seeds is None or len(seeds) != n_images:
         given = "none" if seeds is None else str(len(seeds))
         raise ValueError(f"this sampler needs one seed per image: {n_images} images, {given} seeds")
-    return [seeded_generator(seed) for seed in seeds]
+    return [s if isinstance(s, torch.Generator) else seeded_generator(s) for s in seeds]
 
 
 def latent_side(size_px: int, pixels_per_latent: int) -> int:

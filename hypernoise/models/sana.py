@@ -14,6 +14,7 @@ from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
     Seeds,
+    Walk,
     check_steps,
     image_generators,
     latent_side,
@@ -96,16 +97,24 @@ class SanaSprint:
         return out
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
+        # The stock pipeline multiplies what it is given with this, which latents are already.
+        scale = self.pipeline.scheduler.config.sigma_data if walk and walk.start else 1.0
         try:
             return stock_call(
                 self.pipeline,
+                walk,
                 prompt_embeds=tensors["prompt_embeds"],
                 prompt_attention_mask=tensors["prompt_attention_mask"],
-                latents=noise,
+                latents=noise / scale,
                 num_inference_steps=steps,
                 # The stock pipeline refuses an intermediate timestep for any other step count.
                 intermediate_timesteps=self.intermediate_timestep if steps == 2 else None,

@@ -14,6 +14,7 @@ from hypernoise.models.loading import Loading, load_pipeline
 from hypernoise.models.protocol import (
     Conditioning,
     Seeds,
+    Walk,
     check_steps,
     image_generators,
     latent_side,
@@ -94,7 +95,12 @@ class SdxlTurbo:
         return on_device(ids, pooled.device).expand(len(pooled), -1)
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
         if 0 < len(self.timesteps) < steps:
@@ -106,6 +112,7 @@ class SdxlTurbo:
         generators = image_generators(seeds, noise.device, steps > 1, len(noise))
         return stock_call(
             self.pipeline,
+            walk,
             prompt_embeds=tensors["prompt_embeds"],
             pooled_prompt_embeds=tensors["pooled_prompt_embeds"],
             latents=noise.to(self.backbone.dtype),

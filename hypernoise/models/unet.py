@@ -9,7 +9,14 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from hypernoise.models.loading import Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import (
+    Conditioning,
+    Seeds,
+    Walk,
+    check_steps,
+    latent_side,
+    stock_call,
+)
 from hypernoise.models.stand_ins import small_pipeline
 from hypernoise.transfers import on_device
 
@@ -65,12 +72,18 @@ class SdTurbo:
         return out
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
         tensors = conditioning.to(noise.device).tensors
         return stock_call(
             self.pipeline,
+            walk,
             prompt_embeds=tensors["prompt_embeds"],
             latents=noise.to(self.backbone.dtype),
             num_inference_steps=steps,

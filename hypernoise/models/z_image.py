@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hypernoise.models.loading import Loading, load_pipeline
-from hypernoise.models.protocol import Conditioning, Seeds, check_steps, latent_side, stock_call
+from hypernoise.models.protocol import (
+    Conditioning,
+    Seeds,
+    Walk,
+    check_steps,
+    latent_side,
+    stock_call,
+)
 from hypernoise.models.stand_ins import small_pipeline
 
 
@@ -83,11 +90,17 @@ class ZImageTurbo:
         return [tokens[:n] for tokens, n in zip(embeds, lengths.tolist(), strict=True)]
 
     def sample(
-        self, noise: Tensor, conditioning: Conditioning, steps: int = 1, seeds: Seeds = None
+        self,
+        noise: Tensor,
+        conditioning: Conditioning,
+        steps: int = 1,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_steps(steps)
         return stock_call(
             self.pipeline,
+            walk,
             prompt_embeds=self._cut(conditioning, noise.device),
             # The sampler keeps the latents in float32.
             latents=noise.float(),

@@ -22,7 +22,7 @@ from harness.experiment.jobs import GenerateJob
 from harness.stages import generate
 from hypernoise.identity import depends_on_batch_size
 from hypernoise.methods.protocol import Generated, Request, Spent
-from hypernoise.models.protocol import Conditioning
+from hypernoise.models.protocol import Conditioning, Seeds, Walk
 
 SIZE_PX = 4
 PLENTY = 1_000_000
@@ -76,7 +76,8 @@ class ToyGenerator:
         noise: Tensor,
         conditioning: Conditioning,
         steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         check_room(len(noise), type(self).room)
         shade = conditioning.tensors["shade"].view(-1, 1, 1, 1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from toys import ToyReward, encode, noise_for
 
 from hypernoise.methods.protocol import Generated, Method, Request
-from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.models.protocol import Conditioning, Generator, Seeds, Walk
 from hypernoise.rewards.protocol import Features
 
 SEEDS = [101, 102, 103]
@@ -24,7 +24,7 @@ class Spy:
         self._generator = generator
         self._room = room
         self.noises: list[Tensor] = []
-        self.seeds: list[Sequence[int] | None] = []
+        self.seeds: list[Seeds] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)
@@ -34,13 +34,14 @@ class Spy:
         noise: Tensor,
         conditioning: Conditioning,
         steps: int = 1,
-        seeds: Sequence[int] | None = None,
+        seeds: Seeds = None,
+        walk: Walk | None = None,
     ) -> Tensor:
         self.noises.append(noise.detach().clone())
         self.seeds.append(seeds)
         if len(noise) > self._room:
             raise torch.OutOfMemoryError("no room")
-        return self._generator.sample(noise, conditioning, steps, seeds)
+        return self._generator.sample(noise, conditioning, steps, seeds, walk)
 
 
 def run(
@@ -52,7 +53,9 @@ def run(
     return method.run(Request(generator, conditioning, noise, SEEDS[:n], steps, reward, features))
 
 
-def run_one_by_one(method: Method, generator: Any, reward: Any, n: int = 3) -> list[Generated]:
+def run_one_by_one(
+    method: Method, generator: Any, reward: Any, n: int = 3, steps: int = 1
+) -> list[Generated]:
     conditioning, noise = encode(generator, n), noise_for(generator, n)
     features = reward.encode(conditioning.prompts)
     return [
@@ -62,6 +65,7 @@ def run_one_by_one(method: Method, generator: Any, reward: Any, n: int = 3) -> l
                 conditioning.rows([i]),
                 noise[i : i + 1],
                 SEEDS[i : i + 1],
+                steps,
                 reward=reward,
                 features=features.rows([i]),
             )

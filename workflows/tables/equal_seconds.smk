@@ -9,3 +9,13 @@ add_table(
     makes="figure", sets=("equal_seconds",), group="equal_seconds",
     label="quality of every method against seconds", caption="equal_seconds",
 )
+# Both with several sampling steps, for searches that work between them.
+add_table(
+    "equal_seconds_steps", target="harness.analysis.equal_seconds:equal_seconds", version=1,
+    sets=("equal_seconds_steps",), group="equal_seconds_steps", label="equal seconds, several steps",
+)
+add_table(
+    "equal_seconds_steps_curve", target="harness.report.pareto:equal_seconds_curve", version=1,
+    makes="figure", sets=("equal_seconds_steps",), group="equal_seconds_steps",
+    label="equal seconds, several steps", caption="equal_seconds",
+)

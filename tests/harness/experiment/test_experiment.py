@@ -218,6 +218,30 @@ def test_a_warm_searchs_variant_may_name_the_searchs_arguments(registry: Registr
         made.parts("hypernoise_reno:iterations=few")
 
 
+def test_a_method_between_sampling_steps_is_refused_with_one(registry: Registry) -> None:
+    search = "hypernoise.methods.step_search:RolloverBudget"
+    registry.add_method("rollover", target=search, needs_reward=True, version=1)
+    said = r"on tiny_sd, method of image set more: 'rollover' .* at least 2, and would get 1"
+    for changes in ({}, {"steps": [4, 1]}):
+        more = {"methods": ["base", "rollover:n=3"], **changes}
+        with pytest.raises(SpecError, match=rf"^{FILE}: {said}"):
+            check(experiment(registry, image_sets={"more": more}))
+    check(experiment(registry, image_sets={"more": {**more, "steps": [4]}}))
+    several = {"tiny_sd": 2, "tiny_sana": 4}
+    check(experiment(registry, image_sets={"more": {"methods": ["rollover"]}}, steps=several))
+    # As the search that goes on from a network's noise.
+    registry.add_method("hybrid", search="rollover", **WARM)
+    with pytest.raises(SpecError, match="'rollover' works between sampling steps"):
+        check(experiment(registry, image_sets={"more": {"methods": ["hybrid"]}}))
+
+
+def test_a_set_is_timed_with_its_own_steps(registry: Registry) -> None:
+    sets = {"more": {"steps": [4]}, "sweep": {"steps": [1, 2]}}
+    planned = Planned(experiment(registry, image_sets=sets, steps={"tiny_sd": 3}))
+    steps = [planned.profile(name, "tiny_sd").sampling_steps for name in ("main", *sets)]
+    assert steps == [(3,), (4,), (3,)]
+
+
 def test_methods_of_a_set_are_timed_as_the_set_says(registry: Registry) -> None:
     compare = {"methods": ["base"], "timing": {"batch_sizes": [2], "peak_memory": True}}
     untrained = {"methods": ["hypernoise:merged=true"], "timing": {"untrained_rank": 16}}

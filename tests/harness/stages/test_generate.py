@@ -34,8 +34,9 @@ from harness.experiment.components import BenchmarkSpec, MethodSpec, ModelSpec
 from harness.results import frames
 from harness.results.resume import Work
 from harness.stages import generate
+from hypernoise.methods.protocol import Spent
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.noise import image_noise
+from hypernoise.noise import image_noise, image_seed
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +124,21 @@ def test_the_reward_of_every_scored_image_is_kept_beside_the_images(tmp_path: Pa
         # Six passes for five scored images: one each, and one before the first.
         assert own["nfe"].to_list() == [2, 3, 4, 5, 6]
         assert set(own["prompt"]) == set(images["prompt"][images["prompt_id"] == prompt_id])
+
+
+def test_images_that_cost_differently_say_what_each_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ToyMethod.run
+
+    def run(self: ToyMethod, request: Any) -> Any:
+        each = [Spent(seed % 97, seed % 89) for seed in request.seeds]
+        return plain(self, request)._replace(each=each)
+
+    monkeypatch.setattr(ToyMethod, "run", run)
+    for row in pd.read_parquet(made_images(tmp_path)).itertuples():
+        seed = image_seed(7, row.prompt_id, row.image_index, stream="search")
+        assert (row.nfe, row.reward_calls, row.backward_passes) == (seed % 97, seed % 89, 0)
 
 
 def test_a_method_that_scores_nothing_keeps_an_empty_trajectory(tmp_path: Path) -> None:
@@ -342,6 +358,11 @@ def best_of(n: Any) -> MethodSpec:
     return MethodSpec("bon", target, 1, {"n": n}, needs_reward=True)
 
 
+def between_steps() -> MethodSpec:
+    target = "hypernoise.methods.step_search:VerifierThreshold"
+    return MethodSpec("vt", target, 1, {"n": 2, "threshold": 0.0}, needs_reward=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -397,6 +418,11 @@ def best_of(n: Any) -> MethodSpec:
             },
             ValueError,
             r"^reno\.smk: method 'reno', .*: learning_rate must be a number",
+        ),
+        (
+            {"method": between_steps(), "reward": REWARD, "steps": 1},
+            ValueError,
+            "toy_model: 'vt' works between sampling steps, so it needs at least 2, and would get 1",
         ),
         ({"benchmark": benchmark(n=0)}, ValueError, r"n=0\) gives no prompts"),
         ({"benchmark": benchmark(ids=["a", "a"])}, ValueError, "'a' occurs twice"),
