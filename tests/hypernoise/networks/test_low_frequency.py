@@ -331,7 +331,7 @@ def test_every_kind_that_can_be_declared_can_be_built(tiny_sd: Generator) -> Non
     from harness.experiment.components import Trainable
 
     assert set(get_args(Trainable)) == set(KINDS)
-    for name, kind in KINDS.items():
+    for kind in KINDS.values():
         network: Any = kind.build(tiny_sd, kind.checked({"steps": 1}))
         assert kind.makes(network)
         assert set(network.shape) == set(kind.sizes)
