@@ -27,8 +27,8 @@ from torch.nn import functional
 
 from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.protocol import Drawn
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.folders import check_file
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 _SHAPE = ("frequencies", "width", "depth")
 _QUERIES = 8
