@@ -34,6 +34,8 @@ KEPT_ONLY = Mark("KEPT_ONLY")
 SCORES_ONLY = Mark("SCORES_ONLY")
 #: It says how much is done, and with it how long that takes: a rehearsal does little.
 WORK = Mark("WORK")
+#: It names finished images of another tool, which the method gives and does not make.
+IMAGES = Mark("IMAGES")
 
 
 def depends_on_batch_size(method: T) -> T:

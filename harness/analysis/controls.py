@@ -107,7 +107,7 @@ def controls(
     by = ("model", is_swapped, "method", "steps")
     table = in_order(table.drop(columns=p_values), by, models, methods)
     table.attrs["columns"] = described(columns)
-    table.attrs[FIRST_NOTES] = said(paired.networks)
+    table.attrs[FIRST_NOTES] = said(paired.networks) + paired.notes()
     return table
 
 

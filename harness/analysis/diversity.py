@@ -21,8 +21,13 @@ from harness.analysis.pairing import (
 )
 from harness.analysis.statistics import NO_INTERVAL
 from harness.analysis.training_seeds import FIRST_NOTES, interval_of, numbered, said
+from harness.results.frames import NO_SEED
 from harness.similarity.protocol import ENDINGS
 
+_FOREIGN = (
+    "Images of {} are another tool's, from noise of their own: their changes, too, are measured "
+    "prompt by prompt."
+)
 _KEY = [*NETWORK, "metric", "prompt_id", "prompt_meaning"]
 
 
@@ -46,10 +51,9 @@ def table(
         One row per model, method, reward and steps: world, n_prompts, n_images (of each prompt),
         and for each metric its mean over all pairs, with the 95 % interval clustered by meaning;
         its standard deviation over prompts (the paper's ±), of several training seeds the mean of
-        theirs; and its change against the baseline with
-        the interval of the paired differences, NaN for the baseline itself. Of a ``_distance``
-        higher is more diverse, of a ``_similarity`` lower is. Published means stand beside ours
-        where the benchmark is the paper's.
+        theirs; and its change against the baseline with the interval of the paired differences, NaN
+        for the baseline itself. Of a ``_distance`` higher is more diverse, of a ``_similarity``
+        lower is. Published means stand beside ours where the benchmark is the paper's.
 
     Raises:
         FrameError: a method, its baseline or a pair is missing, there is more than one benchmark,
@@ -57,7 +61,8 @@ def table(
     """
     require(pairs, [*_KEY, "benchmark", "seed", "image_index", "other_index", "value"], "pairs")
     chosen, faults = select(pairs, models, methods)
-    sentences = said(chosen)
+    foreign = sorted(set(chosen.loc[chosen["seed"] == NO_SEED, "method"]))
+    sentences = [*said(chosen), *([_FOREIGN.format(", ".join(foreign))] if foreign else [])]
     chosen = numbered(chosen)
     cells = chosen[list(CELL)].drop_duplicates().sort_values(list(CELL), ignore_index=True)
     stop_on(faults + _faults(chosen) + without_baseline(cells, baseline), "table7")
@@ -92,8 +97,9 @@ def table(
 
 def _faults(pairs: pd.DataFrame) -> list[str]:
     faults = []
-    for name in ("benchmark", "seed"):
-        found = sorted(map(str, pairs[name].unique()))
+    # Images of other tools have no seed; diversity compares those of one method.
+    for name, of in (("benchmark", pairs), ("seed", pairs[pairs["seed"] != NO_SEED])):
+        found = sorted(map(str, of[name].unique()))
         if len(found) > 1:
             faults.append(f"one {name} per table, these are {', '.join(found)}")
     for metric in pairs["metric"].unique():

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -20,6 +20,7 @@ from harness.base.errors import SpecError, unknown
 from harness.base.safe_paths import below
 from harness.benchmarks.protocol import Prompt
 from harness.results.image_files import check_intact, open_image
+from hypernoise.identity import IMAGES
 
 COLUMNS = ("prompt_id", "image_index", "path")
 METADATA_FILE, SAMPLES = "metadata.jsonl", "samples"
@@ -27,6 +28,16 @@ _IMAGE = re.compile(r"(\d+)\.(png|jpe?g|webp)", re.IGNORECASE)
 _SHOWN = 3
 #: An image by its prompt's id and its number.
 Key = tuple[str, int]
+
+
+@runtime_checkable
+class GivesImages(Protocol):
+    """A method that gives finished images of another tool: one of its arguments is marked
+    :data:`hypernoise.identity.IMAGES`."""
+
+    def files(self, prompts: Sequence[Prompt], n_images: int, size_px: int) -> dict[Key, Path]:
+        """The file of every image, checked, as :meth:`GivenImages.files`."""
+        ...
 
 
 class GivenImages:
@@ -42,7 +53,7 @@ class GivenImages:
 
     words_prompts: ClassVar[bool] = False
 
-    def __init__(self, images: str, size_px: int = 0) -> None:
+    def __init__(self, images: Annotated[str, IMAGES], size_px: int = 0) -> None:
         if isinstance(size_px, bool) or size_px < 0:
             raise ValueError(f"size_px must be a number of pixels, got {size_px!r}")
         self._place, self._size_px = Path(images), size_px

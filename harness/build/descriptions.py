@@ -12,9 +12,9 @@ from hypernoise.models.families import FAMILIES
 from hypernoise.models.protocol import Generator, StartsAtTimestep
 from hypernoise.networks.description import Description
 from hypernoise.networks.diffusers_layout import write_for_diffusers
-from hypernoise.networks.saved_lora import name_base
 from hypernoise.training.kinds import kind_of
 from hypernoise.weights.pins import REPOSITORY
+from hypernoise.weights.saved_lora import name_base
 
 #: Weights that come with this project, and under its licence.
 _SHIPPED = ("hypernoise/shapeworld/weights/", "Apache-2.0")

@@ -17,7 +17,7 @@ from harness.build.devices import GIB, default_device, dtype_of, free_memory_byt
 from harness.build.targets import call_target, check_target
 from harness.experiment.components import ModelSpec
 from hypernoise.models.protocol import ChecksSources, Generator
-from hypernoise.weights.pinned_files import check_safetensors_file
+from hypernoise.weights.pinned_files import PinnedFile, check_safetensors_file
 from hypernoise.weights.pipelines import check_pipeline
 
 
@@ -38,7 +38,7 @@ def check_generator(spec: ModelSpec) -> None:
         variant = str(spec.arguments.get("variant", ""))
         checks.append(partial(check_pipeline, spec.weights, spec.revision, variant))
         if lora := str(spec.arguments.get("lora", "")):
-            checks.append(partial(check_safetensors_file, lora))
+            checks.append(partial(check_lora, lora, spec))
         # A family that is put together from several repositories knows which.
         family = resolve(spec.target)
         if isinstance(family, ChecksSources):
@@ -51,6 +51,26 @@ def check_generator(spec: ModelSpec) -> None:
             raise type(error)(f"weights of model {spec.name!r}: {error}") from error
 
     each([partial(blamed, check) for check in checks])
+
+
+def check_lora(place: str, spec: ModelSpec) -> None:
+    """Check the file of a LoRA that a model is fused with; one that is here, against its backbone.
+
+    Raises:
+        ValueError, FileNotFoundError: it cannot be had, or as
+            :func:`hypernoise.models.foreign_lora.read`.
+    """
+    check_safetensors_file(place)
+    file = PinnedFile.parse(place)
+    if not file.is_local:
+        return
+    # Lazy import: it brings diffusers and peft.
+    from hypernoise.models.backbones import empty_backbone
+    from hypernoise.models.foreign_lora import read
+
+    pipeline_class = resolve(spec.target).pipeline_class
+    given = (spec.weights, spec.revision, spec.architecture)
+    read(Path(file.place), empty_backbone(pipeline_class, *given), pipeline_class)
 
 
 def build_generator(spec: ModelSpec, device: str) -> Generator:

@@ -167,7 +167,7 @@ def check_adapter(spec: MethodSpec, adapter: str | None) -> None:
     folder = Path(adapter)
     if not folder.is_dir():
         raise FileNotFoundError(f"adapter folder {folder} of method {spec.name!r} is missing")
-    from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
+    from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
     folder = _adapter_folder(spec, folder)
     if not (folder / CONFIG_FILE).is_file():

@@ -160,8 +160,8 @@ def check_sizes(job: Job, makers: Mapping[str, ModelSpec]) -> None:
 
 def maker_of(job: GenerateJob) -> ModelSpec:
     """The model of some images, at their size: those of other tools may have one of their own."""
-    own = job.method.arguments.get("size_px") if given_images(job.method) else None
-    return replace(job.model, size_px=own) if own else job.model
+    taken = given_images(job.method)
+    return replace(job.model, size_px=taken.size_px) if taken and taken.size_px else job.model
 
 
 def check_file(file: WeightFile) -> None:

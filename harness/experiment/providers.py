@@ -21,6 +21,7 @@ from harness.experiment.paper_protocol import departures as departures_of
 from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
 from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
 from harness.experiment.variants import Variant
+from harness.experiment.weight_files import given_images
 from harness.results.training_folder import STEPS_FILE
 from hypernoise.training.kinds import KINDS
 
@@ -65,10 +66,8 @@ class Table:
         if place is None:
             return found
         if place > len(found):
-            raise SpecError(
-                f"{self.experiment.file}: {self.spec.name} shows model {place}, "
-                f"there are {len(found)}"
-            )
+            fault = f"{self.spec.name} shows model {place}, there are {len(found)}"
+            raise SpecError(f"{self.experiment.file}: {fault}")
         return [found[place - 1]]
 
     @cached_property
@@ -126,6 +125,9 @@ class Table:
             return list(dict.fromkeys(map(experiment.shown_as, trained)))
         if "trajectories" in inputs and "scores" not in inputs:
             return [method for method in methods if experiment.declared(method).needs_reward]
+        if "timings" in inputs and "scores" not in inputs:
+            # Nobody knows how long another tool took.
+            return [name for name in methods if not given_images(experiment.declared(name))]
         return methods
 
     def shown(self) -> dict[str, list[int]]:
@@ -172,10 +174,8 @@ def audits(table: Table) -> list[str]:
     experiment, reward = table.experiment, table.first.reward
     methods = experiment.moving_noise(table.first.methods)
     if not methods:
-        raise SpecError(
-            f"{experiment.file}: no method of image set {table.spec.sets[0]!r} trains a "
-            "network that moves noise"
-        )
+        fault = f"no method of image set {table.spec.sets[0]!r} trains a network that moves noise"
+        raise SpecError(f"{experiment.file}: {fault}")
     return [
         place(AUDITS, model=model, reward=reward, method=network)
         for model in table.models

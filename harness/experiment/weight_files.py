@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+from harness.base.signatures import signature_of
 from harness.experiment.components import (
     BenchmarkSpec,
     MethodSpec,
@@ -14,6 +16,7 @@ from harness.experiment.components import (
 )
 from harness.experiment.pins import named_places
 from harness.results.weight_hashes import WeightFile
+from hypernoise.identity import IMAGES
 
 _Component = ModelSpec | RewardSpec | MethodSpec | BenchmarkSpec | None
 
@@ -37,17 +40,37 @@ def weights_of(
     return tuple(dict.fromkeys(found))
 
 
-def given_images(spec: MethodSpec) -> str:
-    """Where the images are of a method that makes none, but takes those of another tool
-    (:mod:`harness.benchmarks.given_images`); empty for others."""
-    return str(spec.arguments.get("images", ""))
+class TakenImages(NamedTuple):
+    """Images of another tool that a method gives (:mod:`harness.benchmarks.given_images`).
+
+    Attributes:
+        place: the folder or table that names them.
+        size_px: their width and height; 0 for that of the model.
+    """
+
+    place: str
+    size_px: int
+
+
+def given_images(spec: MethodSpec) -> TakenImages | None:
+    """What a method takes that makes no images; None for others.
+
+    Raises:
+        SpecError: its target does not exist.
+    """
+    signature = signature_of(spec.target, spec.file)
+    for name in signature.marked({IMAGES.name}) if signature else ():
+        if place := spec.arguments.get(name):
+            return TakenImages(str(place), int(spec.arguments.get("size_px", 0)))
+    return None
 
 
 def method_files(spec: MethodSpec) -> list[str]:
     """Folders and files of this machine that a method reads: adapters that one has, images."""
     named = named_places(spec.target, spec.arguments)
     found = [place for keys, place, _, _ in named if keys == ("weights",)]
-    found += filter(None, [given_images(spec)])
+    if taken := given_images(spec):
+        found.append(taken.place)
     return [place for place in found if Path(place).exists()]
 
 

@@ -41,6 +41,7 @@ from harness.benchmarks.geneval import TASKS
 from harness.experiment.jobs import TableJob
 from harness.report.formats import describe
 from harness.report.pages import render
+from harness.results.frames import NO_SEED
 from harness.results.image_files import open_image
 from harness.results.results_folder import write_sidecar
 
@@ -96,6 +97,14 @@ def gallery(
     images = choose(images, models, methods)
     if scores.empty:
         stop_on(faults, "a gallery")
+    foreign = set(images.loc[images["seed"] == NO_SEED, "method"])
+    # Images of other tools stand in the rows of ours: their noise is not known.
+    noises = images.loc[images["seed"] != NO_SEED, "seed"].unique()
+    if foreign and len(noises) == 1:
+        images, scores = (
+            frame.assign(seed=frame["seed"].replace(NO_SEED, noises[0]))
+            for frame in (images, scores)
+        )
     metrics = sorted(scores["metric"].unique(), key=lambda name: (name != verdict, name))
     paired, found = pair(scores, [verdict, *(m for m in metrics if m != verdict)], images, baseline)
     faults += found + without_baseline(paired.cells, baseline)
@@ -104,6 +113,7 @@ def gallery(
     faults += [f"{verdict} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
     stop_on(faults, "a gallery")
     columns = _columns(paired.cells, models, methods or [baseline])
+    columns["label"] += np.where(columns["method"].isin(foreign), ", own noise", "")
     # An image's place is its column's folder and its picture's number.
     numbered = paired.pictures.assign(number=range(len(paired.pictures)))
     rows = images.merge(numbered, on=list(PICTURE)).merge(columns[[*CELL, "folder"]], on=list(CELL))
@@ -126,11 +136,19 @@ def write(
     page = Path(out).with_name(f"{Path(out).name}.html")
     folder = page.parent / IMAGE_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
-    suffixes = {_copy(Path(source), folder / place) for source, place in made.files.items()}
-    if len(suffixes) > 1:
-        raise FrameError(f"images of one gallery are of several kinds: {sorted(suffixes)}")
-    suffix, side_px = suffixes.pop()
-    drawn = {"suffix": suffix, "side_px": side_px, "crisp": side_px <= CRISP_PX}
+    kinds: dict[str, set[tuple[str, int]]] = {}
+    for source, place in made.files.items():
+        kinds.setdefault(place.rpartition("/")[0], set()).add(_copy(Path(source), folder / place))
+    if odd := {place: sorted(kind) for place, kind in kinds.items() if len(kind) > 1}:
+        raise FrameError(f"images of one column are of several kinds: {odd}")
+    found = {place: kind.pop() for place, kind in kinds.items()}
+    # Images of other tools may have another size.
+    side_px = max(side for _, side in found.values())
+    models = [
+        model | {"columns": [one | {"suffix": found[one["folder"]][0]} for one in model["columns"]]}
+        for model in made.data["models"]
+    ]
+    drawn = {"models": models, "side_px": side_px, "crisp": side_px <= CRISP_PX}
     write_text(
         page, render("gallery.html", data={**made.data, **drawn, "origin": describe(job, record)})
     )

@@ -6,7 +6,7 @@ Verdicts differ in sign as well as in colour.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -33,6 +33,7 @@ from harness.analysis.training_seeds import first_network
 from harness.base.errors import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.report.figure_style import GREEN, VERMILION, figure_style
+from harness.results.frames import NO_SEED
 from harness.results.image_files import open_image
 
 YES, NO = "\N{CHECK MARK}", "\N{BALLOT X}"
@@ -122,7 +123,7 @@ def side_by_side(
 
     Args:
         images: image rows; ``path`` leads to the file. Of several seeds of the experiment, and of
-            several training seeds of a method, the smallest is shown.
+            several training seeds of a method, the smallest is shown; other tools' have none.
         scores: score rows; where they have GenEval's verdicts, a frame and a sign show them.
         columns: fields of :class:`Column`, in the order to show.
         captions: metric -> what it is called below each image, with the metric's value.
@@ -140,9 +141,10 @@ def side_by_side(
     if not columns:
         raise FrameError("a grid of no columns")
     wanted = [Column(**column) for column in columns]
-    seed = images["seed"].min()
+    seeds = (images.loc[images["seed"] != NO_SEED, "seed"].min(), NO_SEED)
     trained = images.groupby(list(CELL))[SEED].nunique().gt(1).any()
-    images, scores = (first_network(frame[frame["seed"] == seed]) for frame in (images, scores))
+    images, scores = (first_network(one[one["seed"].isin(seeds)]) for one in (images, scores))
+    foreign = set(images.loc[images["seed"] == NO_SEED, "method"])
     rows = _choose_prompts(images, prompts, prompts_per_task)
     shown = dict(captions or {})
     judged = [CORRECT] if (scores["metric"] == CORRECT).any() else []
@@ -160,15 +162,14 @@ def side_by_side(
             panel.axis("off")
             wrapped, place = textwrap.fill(texts[prompt], 19), panel.transAxes
             panel.text(0.97, 0.5, wrapped, fontsize=8, ha="right", va="center", transform=place)
-        for j, (column, title) in enumerate(zip(wanted, _titles(wanted), strict=True)):
+        for j, (column, title) in enumerate(zip(wanted, _titles(wanted, foreign), strict=True)):
             axes[0, j + 1].set_title(title, fontsize=7)
             for i, prompt in enumerate(rows):
                 pixels = (load or read_pixels)(str(paths[column, prompt]))
                 of_image = {metric: found[column, prompt] for metric, found in numbers.items()}
                 _draw_image(axes[i, j + 1], pixels, of_image, shown)
         width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
-        legend = _legend(wanted, bool(judged), bool(trained), width)
-        figure.supxlabel(legend, fontsize=7)
+        figure.supxlabel(_legend(wanted, bool(judged), bool(trained), width), fontsize=7)
     return figure
 
 
@@ -220,8 +221,9 @@ def _lookup(
     return found, faults
 
 
-def _titles(columns: Sequence[Column]) -> list[str]:
-    """What tells each column from the others; its method in any case."""
+def _titles(columns: Sequence[Column], foreign: Collection[str]) -> list[str]:
+    """What tells each column from the others; its method in any case, and whether its images are
+    of another tool, from noise of its own."""
     varies = {name: len({getattr(c, name) for c in columns}) > 1 for name in Column._fields}
     rewards = {(c.method, c.reward) for c in columns}
     several = {c.method for c in columns if sum(m == c.method for m, _ in rewards) > 1}
@@ -232,6 +234,7 @@ def _titles(columns: Sequence[Column]) -> list[str]:
         lines += [f"on {column.reward}"] if column.method in several else []
         lines += [f"{column.steps} step{'s' * (column.steps > 1)}"] if varies["steps"] else []
         lines += [f"noise {column.image_index}"] if varies["image_index"] else []
+        lines += ["own noise"] if column.method in foreign else []
         titles.append("\n".join(lines))
     return titles
 

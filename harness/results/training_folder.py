@@ -13,7 +13,7 @@ from hypernoise.weights.pins import sha256_of
 
 #: Measurements of the training, as frames of the kind "training".
 STEPS_FILE = "steps.parquet"
-#: A trained network's files, as :mod:`hypernoise.networks.saved_lora` names them.
+#: A trained network's files, as :mod:`hypernoise.weights.saved_lora` names them.
 NETWORK_FILES = ("adapter_config.json", "adapter_model.safetensors")
 #: What may stand beside them: what the network is, and a fine-tuning in diffusers' layout.
 BESIDE_NETWORK = ("hypernoise.json", "pytorch_lora_weights.safetensors")

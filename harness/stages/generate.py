@@ -21,8 +21,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
-from harness.benchmarks.given_images import GivenImages
+from harness.benchmarks.given_images import GivesImages
 from harness.benchmarks.protocol import Prompt
 from harness.build.devices import default_device
 from harness.build.encodings import prepare
@@ -58,11 +59,17 @@ TRAJECTORIES_FILE = "trajectories.parquet"
 
 @dataclass(frozen=True)
 class Item:
-    """One image to make; ``row`` is its prompt's row in the encodings."""
+    """One image to make.
+
+    Attributes:
+        row: its prompt's row in the encodings.
+        given: the file, checked, of an image that another tool has made.
+    """
 
     prompt: Prompt
     row: int
     image_index: int
+    given: Path | None = None
 
     @property
     def path(self) -> str:
@@ -141,9 +148,8 @@ def run(job: GenerateJob) -> None:
     found = [Made(**row) for row in work.rows() if row.keys() == names]
     made = {one.path: one for one in found if (work.folder / one.path).is_file()}
     missing = [item for item in items if item.path not in made]
-    if missing and given_images(job.method):
-        for one in _taken(job, missing, work.folder):
-            made[one.path] = one
+    if foreign := [item for item in missing if item.given]:
+        made |= {one.path: one for one in _taken(foreign, work.folder)}
     elif missing:
         setup = set_up(job, items)
         for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
@@ -168,8 +174,12 @@ def check_ahead(job: GenerateJob) -> list[Item]:
     check_method(job.method, job.reward)
     searched = job.searched
     prompts = load_prompts(job.benchmark.prompts)
+    given: dict[tuple[str, int], Path] = {}
     if given_images(job.method):
-        _given_files(job, prompts)
+        method = resolve(job.method.target)(**job.method.arguments)
+        if not isinstance(method, GivesImages):
+            raise SpecError(f"{job.method.file}: {job.method.target} has no files to give")
+        given = method.files(prompts, job.benchmark.n_images, job.model.size_px)
     else:
         check_generator(job.model)
         check_method_for(job.method, job.model)
@@ -177,7 +187,7 @@ def check_ahead(job: GenerateJob) -> list[Item]:
     if searched is not None:
         check_reward_of(searched, job.model)
     return [
-        Item(prompt, row, index)
+        Item(prompt, row, index, given.get((prompt.prompt_id, index)))
         for row, prompt in enumerate(prompts)
         for index in range(job.benchmark.n_images)
     ]
@@ -205,10 +215,10 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
     Raises:
         ValueError, FileNotFoundError: as :func:`run`.
     """
-    if given_images(job.method):
+    if any(item.given for item in chosen):
         with TemporaryDirectory() as folder:
             Path(folder, PNG_FOLDER).mkdir()
-            for item, one in zip(chosen, _taken(job, chosen, Path(folder)), strict=True):
+            for item, one in zip(chosen, _taken(chosen, Path(folder)), strict=True):
                 yield _row(job, item, one), decoded(str(Path(folder, item.path)))
         return
     # Encodings are of the chosen items' prompts alone.
@@ -220,17 +230,10 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
         yield from ((_row(job, item, one), pixels) for item, one, pixels in of_batch)
 
 
-def _given_files(job: GenerateJob, prompts: Sequence[Prompt]) -> dict[tuple[str, int], Path]:
-    given: GivenImages = resolve(job.method.target)(**job.method.arguments)
-    return given.files(prompts, job.benchmark.n_images, job.model.size_px)
-
-
-def _taken(job: GenerateJob, items: Sequence[Item], folder: Path) -> Iterator[Made]:
+def _taken(items: Sequence[Item], folder: Path) -> Iterator[Made]:
     """Images of another tool, as PNG in a folder: what they cost nobody knows."""
-    files = _given_files(job, load_prompts(job.benchmark.prompts))
     for item in items:
-        pixels = upright(str(files[item.prompt.prompt_id, item.image_index]))
-        Image.fromarray(pixels).save(folder / item.path)
+        Image.fromarray(upright(str(item.given))).save(folder / item.path)
         yield Made(item.path, math.nan, math.nan, math.nan, batch_size=1, scored=())
 
 
@@ -288,7 +291,7 @@ def _row(job: GenerateJob, item: Item, made: Made) -> dict[str, Any]:
         "prompt_meaning": meaning_of(item.prompt),
         "task": item.prompt.task,
         "image_index": item.image_index,
-        "seed": frames.NO_SEED if given_images(job.method) else job.seed,
+        "seed": frames.NO_SEED if item.given else job.seed,
         "steps": job.steps,
         "prompt": item.prompt.text,
         "metadata": item.prompt.metadata_text,

@@ -30,8 +30,8 @@ from harness.timing.meter import Meter, Spans, flop_counter, flop_meter, stopwat
 from hypernoise.compilation import Compiled
 from hypernoise.methods.protocol import Generated, Method, Request
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.saved_lora import saved_n_parameters
 from hypernoise.rewards.protocol import Reward
+from hypernoise.weights.saved_lora import saved_n_parameters
 
 #: Noise seed; times do not depend on it.
 _SEED = 0

@@ -17,22 +17,16 @@ from torch import nn
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.lora_finetune import LoraFinetune
 from hypernoise.methods.protocol import Generated, Method, Request
+from hypernoise.models.foreign_lora import ForeignLora, read, weights_file
 from hypernoise.models.protocol import Generator
-from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name
+from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name, put_in
 from hypernoise.networks.description import DESCRIPTION_FILE, read_description
 from hypernoise.networks.fine_tuner import FineTuner
-from hypernoise.networks.foreign_lora import (
-    ForeignLora,
-    in_float32,
-    put_in,
-    read,
-    weights_file,
-)
 from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.networks.saved_lora import WEIGHTS_FILE, peft_key, saved_keys
 from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import is_remote
+from hypernoise.weights.saved_lora import WEIGHTS_FILE, peft_key, saved_keys
 from hypernoise.weights.stand_ins import Shelf
 
 #: In place of a folder: a LoRA with random weights on every layer, as rehearsals have it.
@@ -156,7 +150,10 @@ class GivenAdapter:
         if adapter.config.use_dora:
             adapter.remove()
             raise ValueError(f"{self._weights}: use_dora: a noise network has plain LoRA")
-        self._made = HyperNoise(NoiseNetwork.around(generator, in_float32(adapter)))
+        for parameter in adapter.parameters():
+            # As noise networks have theirs.
+            parameter.data = parameter.data.float()
+        self._made = HyperNoise(NoiseNetwork.around(generator, adapter))
 
     def run(self, request: Request) -> Generated:
         if self._made is None:

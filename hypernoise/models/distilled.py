@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import re
+import math
 from typing import Any
 
-from diffusers import EulerDiscreteScheduler, LCMScheduler, TCDScheduler
-from peft.tuners.lora import LoraLayer
-from torch import nn
+from diffusers import (
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
+)
 
 from hypernoise.errors import check_choice
-from hypernoise.weights.pinned_files import PinnedFile, check_safetensors_file, read
+from hypernoise.models.backbones import component_of
+from hypernoise.models.foreign_lora import load, read
+from hypernoise.weights.pinned_files import PinnedFile, check_safetensors_file
 
+#: Qwen-Image-Lightning's: sigmas are shifted by three at every image size, and end at zero.
+_SHIFT_3 = {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}
 #: Samplers by name: the scheduler, and what of the pipeline's own settings is another one.
 SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "euler_trailing": (EulerDiscreteScheduler, {"timestep_spacing": "trailing"}),
+    "flow_shift_3": (FlowMatchEulerDiscreteScheduler, _SHIFT_3),
     "lcm": (LCMScheduler, {}),
     "tcd": (TCDScheduler, {}),
 }
-#: One for each adapted layer, in the layouts of peft, diffusers and kohya.
-_FIRST_FACTOR = re.compile(r"[._]lora(_A|_down|\.down)(\.\w+)?\.weight$")
+#: The LoRA's name while it is added.
+_FUSED = "fused"
 
 
 def set_scheduler(pipeline: Any, name: str) -> None:
@@ -34,25 +42,20 @@ def set_scheduler(pipeline: Any, name: str) -> None:
 
 
 def fuse_lora(pipeline: Any, place: str) -> None:
-    """Add a LoRA to the weights that it is of, for good, in the dtype of the weights.
+    """Add a LoRA to the weights of a pipeline's UNet or transformer, for good, in their dtype.
 
     Args:
         pipeline: a stock pipeline that loads LoRAs.
-        place: a pinned file (:mod:`hypernoise.weights.pinned_files`) in any layout that diffusers
-            reads.
+        place: a pinned file (:mod:`hypernoise.weights.pinned_files`) in any layout of
+            :mod:`hypernoise.models.foreign_lora`.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`check_safetensors_file`, or some of its layers are
-            none of the pipeline's.
+        ValueError, FileNotFoundError: as :func:`check_safetensors_file`, or as
+            :func:`hypernoise.models.foreign_lora.read` and ``load``.
     """
     check_safetensors_file(place)
-    weights = read(PinnedFile.parse(place).fetch())
-    n_given = sum(bool(_FIRST_FACTOR.search(name)) for name in weights)
-    pipeline.load_lora_weights(weights)
-    networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    found = [m for part in networks for m in part.modules() if isinstance(m, LoraLayer)]
-    # Diffusers leaves out what it does not know, with a warning.
-    if not found or len(found) != n_given:
-        raise ValueError(f"{place} adapts {n_given} layers, of which the pipeline has {len(found)}")
-    pipeline.fuse_lora()
-    pipeline.unload_lora_weights()
+    backbone = pipeline.components[component_of(type(pipeline))]
+    lora = read(PinnedFile.parse(place).fetch(), backbone, type(pipeline))
+    load(lora, backbone, _FUSED)
+    backbone.fuse_lora(adapter_names=[_FUSED])
+    backbone.unload_lora()

@@ -21,8 +21,9 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hypernoise.models.foreign_lora import ForeignLora, load
 from hypernoise.networks.grouped_lora import GroupedLora
-from hypernoise.networks.saved_lora import (
+from hypernoise.weights.saved_lora import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     peft_key,
@@ -264,6 +265,26 @@ def attach(
     for parameter in adapter.parameters():
         parameter.requires_grad_(True)
     return adapter
+
+
+def put_in(lora: ForeignLora, backbone: Any, name: str, scale: float = 1.0) -> Adapter:
+    """Put a LoRA of other people into a backbone, switched off; its weights are frozen.
+
+    Args:
+        lora: of :func:`hypernoise.models.foreign_lora.read`.
+        backbone: diffusers' UNet or transformer.
+        name: beginning of the adapter's name in it.
+        scale: what its difference is multiplied by, besides alpha and rank.
+
+    Raises:
+        ValueError: its options contradict its weights.
+    """
+    name = free_name(backbone, name)
+    layers = load(lora, backbone, name)
+    for layer in layers.values():
+        layer.set_scale(name, scale)
+        layer.__dict__.update(_disable_adapters=True)
+    return Adapter(backbone, name, backbone.peft_config[name], layers, ())
 
 
 def free_name(backbone: nn.Module, kind: str) -> str:

@@ -25,7 +25,7 @@ from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.networks import base_weights
 from hypernoise.networks.displacement import displacement
 from hypernoise.networks.grouped_lora import GroupedLora
-from hypernoise.networks.saved_lora import (
+from hypernoise.weights.saved_lora import (
     PEFT_PREFIX,
     WEIGHTS_FILE,
     peft_key,
@@ -42,7 +42,7 @@ class BranchNetwork:
 
     Args:
         generator: the generator that it was trained on; nothing of it is changed.
-        folder: PEFT's folder, as :mod:`hypernoise.networks.saved_lora` reads it.
+        folder: PEFT's folder, as :mod:`hypernoise.weights.saved_lora` reads it.
 
     Raises:
         FileNotFoundError: a file is missing.

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from hypernoise.models.backbones import component_of
 from hypernoise.models.families import FAMILIES
-from hypernoise.networks.saved_lora import (
+from hypernoise.weights.saved_lora import (
     PEFT_PREFIX,
     WEIGHTS_FILE,
     saved_keys,
@@ -33,7 +33,7 @@ def write_for_diffusers(folder: Path, pipeline: str) -> bool:
         those of others.
 
     Raises:
-        FileNotFoundError, ValueError: as of :mod:`hypernoise.networks.saved_lora`.
+        FileNotFoundError, ValueError: as of :mod:`hypernoise.weights.saved_lora`.
     """
     rank, alpha = saved_rank_and_alpha(folder)
     stock: Any = getattr(diffusers, pipeline) if pipeline in FAMILIES else None

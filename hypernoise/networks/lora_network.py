@@ -10,7 +10,7 @@ from torch import nn
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name
 from hypernoise.networks.description import check_kind
-from hypernoise.networks.saved_lora import peft_key, saved_keys, saved_rank_and_alpha
+from hypernoise.weights.saved_lora import peft_key, saved_keys, saved_rank_and_alpha
 
 
 class LoraNetwork:
@@ -67,7 +67,7 @@ class LoraNetwork:
 
         Args:
             generator: the generator that it was trained on.
-            folder: PEFT's folder; :mod:`hypernoise.networks.saved_lora` has the names that its
+            folder: PEFT's folder; :mod:`hypernoise.weights.saved_lora` has the names that its
                 weights may have.
             name: the adapter's name in the backbone; a free one by default.
 

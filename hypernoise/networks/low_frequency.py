@@ -30,8 +30,8 @@ from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.bands import Band
 from hypernoise.networks.description import check_kind
 from hypernoise.networks.protocol import Drawn
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.folders import check_file
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 _SHAPE = ("frequencies", "width", "depth")
 _QUERIES = 8

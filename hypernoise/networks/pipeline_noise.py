@@ -20,8 +20,8 @@ from hypernoise.networks.branches import BranchNetwork, uncompiled, without_lora
 from hypernoise.networks.description import DESCRIPTION_FILE, Description, read_description
 from hypernoise.networks.low_frequency import LowFrequencyNetwork
 from hypernoise.networks.protocol import NoiseMover
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.weights.pins import AT_COMMIT, REPOSITORY
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, DESCRIPTION_FILE)
 #: Kind -> its network beside a pipeline.

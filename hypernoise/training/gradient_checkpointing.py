@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from diffusers import AutoencoderDC
+from diffusers import AutoencoderDC, AutoencoderKLQwenImage
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -40,9 +40,9 @@ def gradient_checkpointing(generator: Generator) -> Iterator[None]:
             if not blocks:
                 model.enable_gradient_checkpointing(_repeatable)
                 stack.callback(model.disable_gradient_checkpointing)
-            for block in blocks:
-                block.forward = partial(_repeatable, block, run=block.forward)
-                stack.callback(delattr, block, "forward")
+            for block, method in blocks:
+                setattr(block, method, partial(_repeatable, block, run=getattr(block, method)))
+                stack.callback(delattr, block, method)
         yield
 
 
@@ -64,12 +64,16 @@ def _models(generator: Generator) -> tuple[Any, Any]:
     return generator.backbone, generator.pipeline.vae
 
 
-def _blocks(model: nn.Module) -> tuple[nn.Module, ...]:
-    """The decoder's blocks of a VAE that diffusers has no gradient checkpointing for."""
+def _blocks(model: nn.Module) -> tuple[tuple[nn.Module, str], ...]:
+    """The blocks, and what of each runs, of a VAE that diffusers has no gradient checkpointing
+    for."""
+    if isinstance(model, AutoencoderKLQwenImage):
+        # Its blocks share a cache of a video's frames, which is emptied before the first of them.
+        return ((model, "_decode"),)
     if not isinstance(model, AutoencoderDC):
         return ()
     decoder: Any = model.get_submodule("decoder")
-    return tuple(decoder.up_blocks)
+    return tuple((block, "forward") for block in decoder.up_blocks)
 
 
 def _repeatable(block: nn.Module, *inputs: Any, run: Callable[..., Any] | None = None) -> Any:

@@ -14,7 +14,7 @@ from toys import stir
 from hypernoise.models.backbones import component_of
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.fine_tuner import FineTuner
-from hypernoise.networks.saved_lora import PEFT_PREFIX, WEIGHTS_FILE
+from hypernoise.weights.saved_lora import PEFT_PREFIX, WEIGHTS_FILE
 
 RANK, ALPHA = 4, 8.0
 Weights = dict[str, Tensor]

@@ -80,6 +80,22 @@ _SDXL: dict[str, Any] = {
     "text_encoder_2": _CLIP,
     "tokenizer_2": _WORDS,
 }
+_SD3: dict[str, Any] = {
+    "transformer": {
+        "num_layers": 2,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "joint_attention_dim": 32,
+        "caption_projection_dim": 16,
+        "pooled_projection_dim": 32,
+        "pos_embed_max_size": 64,
+        "sample_size": 64,
+    },
+    "vae": _VAE,
+    **dict.fromkeys(("text_encoder", "text_encoder_2"), _CLIP),
+    "text_encoder_3": {**_T5, "d_model": 32},
+    **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3"), _WORDS),
+}
 #: What is smaller than published: widths and depths, never the kind of a block.
 SMALL: dict[str, dict[str, Any]] = {
     "sd_turbo": {
@@ -112,21 +128,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "text_encoder_2": _T5,
         "tokenizer_2": _WORDS,
     },
-    "sd3.5_large_turbo": {
-        "transformer": {
-            "num_layers": 2,
-            "num_attention_heads": 2,
-            "attention_head_dim": 8,
-            "joint_attention_dim": 32,
-            "caption_projection_dim": 16,
-            "pooled_projection_dim": 32,
-            "pos_embed_max_size": 64,
-            "sample_size": 64,
-        },
-        "vae": _VAE,
-        **dict.fromkeys(("text_encoder", "text_encoder_2"), _CLIP),
-        "text_encoder_3": {**_T5, "d_model": 32},
-        **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3"), _WORDS),
+    "sd3.5_large_turbo": _SD3,
+    # The first of the blocks has the second attention of the medium model.
+    "sd3.5_medium_turbo": {
+        **_SD3,
+        "transformer": {**_SD3["transformer"], "dual_attention_layers": [0]},
     },
     "flux2_klein_4b": {
         "transformer": {
@@ -153,6 +159,35 @@ SMALL: dict[str, dict[str, Any]] = {
         },
         "vae": _VAE,
         "text_encoder": {**_QWEN, "num_hidden_layers": 2},
+        "tokenizer": _WORDS,
+    },
+    "qwen_image": {
+        "transformer": {
+            "num_layers": 1,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "joint_attention_dim": 16,
+            "axes_dims_rope": [4, 2, 2],
+        },
+        "vae": {"base_dim": 4, "num_res_blocks": 1},
+        "text_encoder": {
+            "text_config": {
+                **_QWEN,
+                "num_hidden_layers": 2,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1e6,
+                    "mrope_section": [2, 1, 1],
+                },
+            },
+            "vision_config": {
+                "depth": 1,
+                "hidden_size": 8,
+                "out_hidden_size": 16,
+                "intermediate_size": 8,
+                "num_heads": 1,
+            },
+        },
         "tokenizer": _WORDS,
     },
     **dict.fromkeys(("sdxl_base", "sdxl_turbo"), _SDXL),

@@ -8,7 +8,7 @@
  *                values[metric][i] and details[i] belong to data.pictures[i], null where there is
  *                no such image; base is the folder of the column that changes are told against
  * data.verdict   the metric, 1 or 0, that says whether an image is right
- * data.suffix, data.side_px, data.crisp   of the image files, images/<folder>/<i><suffix>
+ * data.side_px, data.crisp   of the image files, images/<folder>/<i><column.suffix>
  */
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -92,7 +92,7 @@
     return pictures.toSorted((i, j) => sign * (gainOf(column, i) - gainOf(column, j)));
   }
 
-  const sourceOf = (column, i) => `images/${column.folder}/${i}${data.suffix}`;
+  const sourceOf = (column, i) => `images/${column.folder}/${i}${column.suffix}`;
 
   function altOf(column, i) {
     const [prompt, , index] = data.pictures[i];

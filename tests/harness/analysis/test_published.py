@@ -34,7 +34,9 @@ BACKBONES_M = {
     "sdxl_base": 2567.5,
     "sdxl_turbo": 2567.5,
     "sd3.5_large_turbo": 8056.6,
+    "sd3.5_medium_turbo": 2243.2,
     "pixart_alpha_dmd": 610.9,
+    "qwen_image": 20430.4,
     "flux2_klein_4b": 3875.5,
     "z_image_turbo": 6154.9,
 }
@@ -53,7 +55,8 @@ def test_the_papers_models_are_declared_with_their_sizes_and_steps() -> None:
     assert facts["flux_schnell"] == (512, 4)
     assert facts["flux_schnell_1024px"] == facts["sd3_5_large_turbo"] == (1024, 4)
     assert facts["flux2_klein_4b"] == (1024, 4)
-    assert facts["z_image_turbo"] == (1024, 8)
+    assert facts["z_image_turbo"] == facts["qwen_image_lightning_8steps"] == (1024, 8)
+    assert facts["sd3_5_medium_turbo"] == facts["qwen_image_lightning_4steps"] == (1024, 4)
     assert {spec.arguments["dtype"] for spec in BY_NAME.values()} == {"bfloat16"}
 
 
@@ -85,6 +88,8 @@ def test_noise_has_the_shape_that_the_paper_states() -> None:
         "sana_sprint_0_6b": (32, 32, 32),
         "flux_schnell": (1024, 64),
         "flux2_klein_4b": (128, 64, 64),
+        "sd3_5_medium_turbo": (16, 128, 128),
+        "qwen_image_lightning_4steps": (4096, 64),
     }
     for name, shape in shapes.items():
         spec = BY_NAME[name]
@@ -204,6 +209,37 @@ def test_z_images_noise_pass_is_the_first_pass_of_its_sampler_on_prompts_of_thei
         return pipeline.vae.decode(latents / 0.3611 + 0.1159)
 
     assert_first_pass(generator, noise, conditioning, decode, sign=1)
+
+
+def test_qwen_images_noise_pass_is_the_first_pass_of_its_sampler_on_unequal_prompts() -> None:
+    generator: Any = small_generator(BY_NAME["qwen_image_lightning_4steps"])
+    noise, conditioning = noise_for(generator, 2), encode(generator, 2)
+    lengths = conditioning.tensors["lengths"].tolist()
+    embeds = conditioning.tensors["prompt_embeds"]
+    assert embeds.shape == (2, 512, 16)
+    assert lengths[0] != lengths[1]
+    assert [bool(row[n - 1].any()) for row, n in zip(embeds, lengths, strict=True)] == [True] * 2
+    assert not any(row[n:].any() for row, n in zip(embeds, lengths, strict=True))
+
+    def decode(pipeline: Any, tokens: Tensor) -> Any:
+        grid = generator.grid(tokens)
+        assert torch.equal(generator.pack(grid), tokens)
+        mean, std = (
+            torch.tensor(values).view(1, 16, 1, 1)
+            for values in (pipeline.vae.config.latents_mean, pipeline.vae.config.latents_std)
+        )
+        decoded = pipeline.vae.decode((grid * std + mean).unsqueeze(2))
+        return SimpleNamespace(sample=decoded.sample.squeeze(2))
+
+    assert_first_pass(generator, noise, conditioning, decode, sign=-1)
+
+
+def test_all_three_networks_of_qwen_image_have_the_published_number_of_parameters() -> None:
+    assert n_parameters("qwen_image") == {
+        "transformer": 20_430_401_088,
+        "vae": 126_892_531,
+        "text_encoder": 8_292_166_656,
+    }
 
 
 def test_sana_is_guided_by_the_published_scale_and_instructed_unless_told_otherwise() -> None:

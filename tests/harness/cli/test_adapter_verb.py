@@ -18,7 +18,7 @@ from harness.experiment.components import Registry
 from harness.experiment.weight_files import weights_of
 from hypernoise.models.backbones import empty_backbone
 from hypernoise.models.sana import SanaSprint
-from hypernoise.networks.saved_lora import CONFIG_FILE
+from hypernoise.weights.saved_lora import CONFIG_FILE
 
 COMPONENTS = ("--components", str(REPOSITORY / "workflows"))
 TARGET = "hypernoise.methods.given_adapter:GivenAdapter"

@@ -28,7 +28,7 @@ from hypernoise.networks.description import DESCRIPTION_FILE, read_description
 from hypernoise.networks.diffusers_layout import DIFFUSERS_FILE
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.noise_network import NoiseNetwork as Trained
-from hypernoise.networks.saved_lora import CONFIG_FILE
+from hypernoise.weights.saved_lora import CONFIG_FILE
 
 __all__ = ["model"]
 TWO = list(PROMPTS[:2])

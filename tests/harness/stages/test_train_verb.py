@@ -31,11 +31,11 @@ from harness.results import frames
 from harness.results.results_folder import survey
 from harness.results.training_folder import NETWORK_FILES, network_files
 from harness.stages import pretrain, stop_at_reward, train
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.rewards.matcher import ShapeMatcher
 from hypernoise.training.kinds import KINDS
 from hypernoise.training.loop import Training
 from hypernoise.training.measurements import Row, TrainingDiverged
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["model"]
 

@@ -14,7 +14,7 @@ from hypernoise.methods.given_adapter import GivenAdapter
 from hypernoise.methods.protocol import Request
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 FAMILIES = ("tiny_sd", "tiny_sana", "tiny_flux")
 

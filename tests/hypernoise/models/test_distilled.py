@@ -150,6 +150,10 @@ def test_a_lora_of_this_machine_is_checked_before_any_work_and_is_part_of_what_i
     spec = replace(spec, weights=str(tmp_path / "base"), revision="", arguments=arguments)
     with pytest.raises(FileNotFoundError, match=r"weights of model 'hyper_sdxl': .*lora"):
         check_generator(spec)
-    save_file(small_lora(pipeline), lora)
+    fitting = small_lora(pipeline)
+    save_file({k.replace("attn1", "attn9"): w for k, w in fitting.items()}, lora)
+    with pytest.raises(ValueError, match=r"weights of model 'hyper_sdxl': .*for another base"):
+        check_generator(spec)
+    save_file(fitting, lora)
     check_generator(spec)
     assert generator_files(spec) == [spec.weights, str(lora)]

@@ -14,6 +14,7 @@ from hypernoise.models.flux import FluxSchnell
 from hypernoise.models.flux2 import Flux2Klein
 from hypernoise.models.pixart import PixartDmd
 from hypernoise.models.protocol import Generator
+from hypernoise.models.qwen_image import QwenImage
 from hypernoise.models.sana import SanaSprint
 from hypernoise.models.sd3 import Sd3Turbo
 from hypernoise.models.sdxl import SdxlTurbo
@@ -24,18 +25,24 @@ from hypernoise.noise import seeded_generator
 from hypernoise.shapeworld.architectures import BUILDERS, MAX_TOKENS
 
 SEEDS = [11, 12, 13]
-#: One published component per family, and per sampler that it is declared with.
+#: One published component per family, per sampler that it is declared with, and of SD3 per size:
+#: only the medium one has blocks with two attentions.
 PUBLISHED = {
-    (spec.target, *(str(spec.arguments.get(n, "")) for n in ("scheduler", "timesteps"))): spec
+    (
+        spec.target,
+        *(str(spec.arguments.get(n, "")) for n in ("scheduler", "timesteps")),
+        spec.architecture.startswith("sd3") and spec.architecture,
+    ): spec
     for spec in published()
 }
 FAMILIES = {**dict.fromkeys(sorted(BUILDERS)), **{spec.name: spec for spec in PUBLISHED.values()}}
 
 
-#: PixArt-DMD is distilled for one step, and refuses more; Z-Image-Turbo is for eight.
+#: PixArt-DMD is distilled for one step, and refuses more; two are for eight.
 SAMPLINGS = [
     *((f, n) for f in FAMILIES for n in (1, 2, 4) if n == 1 or f != "pixart_alpha_dmd"),
     ("z_image_turbo", 8),
+    ("qwen_image_lightning_8steps", 8),
 ]
 
 
@@ -85,6 +92,8 @@ def run_stock_pipeline(generator: Any, noise: torch.Tensor, steps: int) -> torch
     if isinstance(generator, Flux2Klein):
         # As on the model's page.
         arguments = {"guidance_scale": 1.0}
+    if isinstance(generator, QwenImage):
+        arguments = {"true_cfg_scale": 1.0}
     if isinstance(generator, FluxSchnell | Sd3Turbo):
         arguments |= {"max_sequence_length": MAX_TOKENS if in_world else 256}
     images: torch.Tensor = generator.pipeline(

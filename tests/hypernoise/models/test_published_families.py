@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hypernoise.methods.spectral_evolution import SpectralEvolution
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.rewards.redness import Redness
+from hypernoise.training.gradient_checkpointing import gradient_checkpointing
 
 #: One published component per family.
 FAMILIES: dict[str, Any] = {spec.target: spec for spec in published()}
@@ -82,6 +84,20 @@ def test_a_search_finds_redder_images_than_the_given_noise_makes(
     found = REDNESS.score(run(method, family, REDNESS, 2).images, features)
     assert (found >= base - 1e-4).all()
     assert (found > base + 1e-3).any()
+
+
+def test_blocks_that_are_repeated_in_the_backward_pass_give_the_same_gradient(
+    family: Generator,
+) -> None:
+    conditioning = encode(family)
+    gradients = []
+    for context in (nullcontext(), gradient_checkpointing(family)):
+        noise = noise_for(family, 2).requires_grad_(True)
+        with context:
+            (family.sample(noise, conditioning) ** 2).sum().backward()
+        gradients.append(noise.grad)
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-7)
 
 
 def test_the_stages_of_a_gradient_step_are_told_apart(network: NoiseNetwork) -> None:

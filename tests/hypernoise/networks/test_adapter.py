@@ -15,8 +15,8 @@ from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import active_in, attach
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 from hypernoise.training.kinds import kind_of
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 
 def lora_layers(backbone: nn.Module) -> list[str]:

@@ -21,7 +21,7 @@ from hypernoise.networks.adapter import Adapter, attach
 from hypernoise.networks.grouped_lora import GroupedLora
 from hypernoise.networks.merged import MergedNoiseNetwork
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE, saved_n_parameters
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE, saved_n_parameters
 
 RANK, ALPHA = 4, 8.0
 SCALE = ALPHA / RANK

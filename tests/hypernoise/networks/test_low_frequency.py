@@ -30,11 +30,11 @@ from hypernoise.networks.low_frequency import (
     prompt_width,
 )
 from hypernoise.networks.noise_network import NoiseNetwork
-from hypernoise.networks.saved_lora import CONFIG_FILE
 from hypernoise.training.kinds import KINDS
 from hypernoise.training.loop import Training, train
 from hypernoise.training.options import LowFrequencyOptions
 from hypernoise.training.validation import Validation
+from hypernoise.weights.saved_lora import CONFIG_FILE
 
 CONFIG = REPOSITORY / "workflows" / "config" / "tiny.yaml"
 OPTIONS = LowFrequencyOptions(

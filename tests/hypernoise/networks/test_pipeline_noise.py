@@ -20,8 +20,8 @@ from hypernoise import NoiseNetwork
 from hypernoise.models.families import FAMILIES, generator_of
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.pipeline_noise import PipelineNoise
-from hypernoise.networks.saved_lora import WEIGHTS_FILE
 from hypernoise.shapeworld.architectures import BUILDERS
+from hypernoise.weights.saved_lora import WEIGHTS_FILE
 
 TWO = list(PROMPTS[:2])
 #: One published component per family, small and with random weights, and the embedded ones.

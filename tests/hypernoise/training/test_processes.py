@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from torch.multiprocessing import spawn
 from toys import PROMPTS, ToyReward, build_generator
 
-from hypernoise.networks.saved_lora import WEIGHTS_FILE
 from hypernoise.training.checkpoints import checkpoints_in
 from hypernoise.training.kinds import KINDS as ALL_KINDS
 from hypernoise.training.loop import Trained, Training, train
 from hypernoise.training.processes import ALONE, Processes, joined
 from hypernoise.training.validation import Validation
+from hypernoise.weights.saved_lora import WEIGHTS_FILE
 
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
 #: Three images for two processes: one draws two of them, the other one.

@@ -28,6 +28,8 @@ MODELS = (
     "pixart_alpha_dmd",
     "flux2_klein_4b",
     "z_image_turbo",
+    "sd3_5_medium_turbo",
+    "qwen_image_lightning_4steps",
     "hyper_sdxl",
 )
 

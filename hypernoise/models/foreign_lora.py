@@ -1,64 +1,44 @@
 """LoRA of other people: read in the layouts that there are, held against a backbone, put into it.
 
-Layouts are peft's folder, diffusers' file (``lora_A`` and ``lora_B``, or the older ``lora.down``
-and ``lora.up``, with peft's options in its header or without) and kohya's
-(``lora_unet_..._down``, ``up`` and ``alpha``). diffusers converts what has other names than the
-backbone and puts it in; here it is only made sure that nothing is left out: what diffusers would
-drop with a warning is refused.
+This is the one reader of such files, for adapters that are methods and for those that are fused
+into a model's weights. Layouts are peft's folder, diffusers' file (``lora_A`` and ``lora_B``, or
+the older ``lora.down`` and ``lora.up``, with peft's options in its header or without) and kohya's
+(``lora_down``, ``lora_up`` and ``alpha``, of ``lora_unet_`` names with ``_`` for every dot or of
+names with dots). diffusers converts what has other names than the backbone and puts it in; here it
+is only made sure that nothing is left out: what diffusers would drop with a warning, or fill in by
+itself, is refused.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
+import math
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
+from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import check_target_module_exists
+from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from hypernoise.models.backbones import COMPONENTS, component_of
-from hypernoise.networks.adapter import Adapter, free_name
-from hypernoise.networks.saved_lora import (
-    CONFIG_FILE,
-    PEFT_PREFIX,
-    PLAIN,
-    WEIGHTS_FILE,
-    lora_config,
-)
+from hypernoise.models.backbones import component_of
+from hypernoise.models.lora_layouts import converted, options_of, refuse_others, renamed
 from hypernoise.weights.folders import PICKLES, check_file
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 Layout = Literal["peft", "diffusers", "kohya"]
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
-#: Options of peft that it applies itself when it is handed the weights.
-APPLIED = PLAIN | {"use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "lora_bias"}
-#: In a file's header, where diffusers keeps peft's options.
-_HEADER = "lora_adapter_metadata"
-_KOHYA = re.compile(r"lora_(?:unet|transformer)_(?P<layer>[^.]+)\.(?P<half>.+)")
-_HALVES = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight"}
+#: Of what layers have besides: the option that it is trained with, and what it is called.
+_BESIDES = {"use_dora": "magnitude of DoRA", "lora_bias": "bias"}
 _WEIGHT = re.compile(
     r"(?P<layer>.+)\.(?P<half>lora_[AB])(?:\.(?P<adapter>(?!bias|weight)[^.]+))?\.(?P<what>weight|bias)"
     r"|(?P<dora>.+)\.lora_magnitude_vector(?:\..*)?"
 )
-_TEXT_ENCODER = re.compile(r"(?:base_model\.model\.)?(text_encoder|lora_te\d?_|te\d?\.)")
-#: In keys -> what has such keys, and is no LoRA that is known here.
-_OTHERS = {
-    "hada_": "LoHa",
-    "lokr_": "LoKr",
-    "oft_": "OFT",
-    "lora_mid": "LoRA with a core of its own (Tucker)",
-    "dora_scale": "DoRA in kohya's layout",
-    ".diff": "whole differences of weights",
-    "lora_controlnet": "a Control-LoRA",
-    "lora_embedding": "embeddings",
-}
 
 
 @dataclass(frozen=True)
@@ -148,19 +128,20 @@ def read(path: Path, backbone: nn.Module, pipeline_class: Any) -> ForeignLora:
         # torch.compile's wrapper puts its own name into those of the layers.
         tensors = {key.replace("_orig_mod.", ""): handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     refuse_others(tensors, path)
-    options, base = options_of(path, header, component)
+    options, config = options_of(path, header, component)
     if options and (said := [key for key in tensors if key.endswith(".alpha")]):
         raise ValueError(f"{path} has its options twice: {said[0]!r}, and lora_alpha beside it")
-    if any(_KOHYA.match(key) for key in tensors):
-        layout: Layout = "kohya"
-        tensors = of_kohya(tensors, backbone, component)
-    else:
-        layout = "peft" if (path.parent / CONFIG_FILE).is_file() else "diffusers"
-        tensors = with_component(tensors, component, path)
+    is_kohya = any("lora_down" in key for key in tensors)
+    layout: Layout = "kohya" if is_kohya else "diffusers"
+    if not is_kohya and (path.parent / CONFIG_FILE).is_file():
+        layout = "peft"
+    tensors = renamed(tensors, backbone, component, path)
     tensors, alphas = converted(tensors, backbone, component, pipeline_class, path)
+    base = str(config.get("base_model_name_or_path") or "")
     found = ForeignLora(path, layout, component, tensors, alphas, options, base)
     check_fit(found, backbone)
-    return found
+    check_whole(found, backbone, config)
+    return replace(found, alphas=alphas_of_all(found)) if alphas else found
 
 
 def check_fit(lora: ForeignLora, backbone: nn.Module) -> None:
@@ -202,19 +183,94 @@ def check_fit(lora: ForeignLora, backbone: nn.Module) -> None:
             )
 
 
-def put_in(lora: ForeignLora, backbone: Any, name: str, scale: float = 1.0) -> Adapter:
-    """Put a LoRA into a backbone, switched off, by diffusers' own loader; its weights are frozen.
+def check_whole(lora: ForeignLora, backbone: nn.Module, config: Mapping[str, Any]) -> None:
+    """Check that a LoRA has all weights that its options speak of: peft would draw the others.
+
+    Args:
+        lora: of layers that the backbone has.
+        backbone: the backbone.
+        config: peft's options as the file has them; empty where it has none.
+
+    Raises:
+        ValueError: some layers have a bias or magnitude and others have not, or the options say
+            otherwise, or another rank, or target layers that the file lacks.
+    """
+    start = len(lora.component) + 1
+    found = [match for key in lora.weights if (match := _WEIGHT.fullmatch(key[start:]))]
+    having = {
+        "use_dora": {match["dora"] for match in found if match["dora"]},
+        "lora_bias": {match["layer"] for match in found if match["what"] == "bias"},
+    }
+    for option, what in _BESIDES.items():
+        is_wanted = bool(config.get(option)) if config else bool(having[option])
+        odd = having[option] ^ (set(lora.layers) if is_wanted else set())
+        if odd:
+            said = f"{option} is {is_wanted}" if config else "others have it"
+            has = "lacks" if is_wanted else "has"
+            raise ValueError(f"{lora.path}: layer {min(odd)} {has} the {what}, and {said}")
+    for layer in lora.layers if lora.options else ():
+        patterns = lora.options.get("rank_pattern") or {}
+        rank = patterns.get(get_pattern_key(list(patterns), layer), lora.options["r"])
+        down = lora.weight(layer, "lora_A")
+        if down is not None and len(down) != rank:
+            raise ValueError(
+                f"{lora.path}: layer {layer} has the rank {len(down)}, its options say {rank}"
+            )
+    targets = config.get("target_modules")
+    if targets and targets != "all-linear":
+        asked = LoraConfig(target_modules=targets, exclude_modules=config.get("exclude_modules"))
+        wanted = [name for name in _adaptable(backbone) if check_target_module_exists(asked, name)]
+        if lacking := sorted(set(wanted) - set(lora.layers)):
+            raise ValueError(
+                f"{lora.path} is not whole: its options target {len(wanted)} layers, and it lacks "
+                f"{len(lacking)} of them, the first is {lacking[0]}"
+            )
+
+
+def _adaptable(backbone: nn.Module) -> Iterator[str]:
+    """Names of the layers that take LoRA; those of LoRA that is there already are none."""
+    inside: tuple[str, ...] = ()
+    for name, module in backbone.named_modules():
+        if inside and name.startswith(inside):
+            continue
+        if isinstance(module, LoraLayer):
+            inside = (f"{name}.",)
+        base: Any = module.get_base_layer() if isinstance(module, LoraLayer) else module
+        if isinstance(base, nn.Linear | nn.Conv2d) and getattr(base, "groups", 1) == 1:
+            yield name
+
+
+def alphas_of_all(lora: ForeignLora) -> dict[str, float]:
+    """The alpha of every layer: that of its rank, for layers of which a file does not say it.
+
+    Raises:
+        ValueError: one is not positive, or is of a layer without weights.
+    """
+    ranks = {layer: lora.weight(layer, "lora_A") for layer in lora.layers}
+    named = {f"{lora.component}.{layer}.alpha": rank for layer, rank in ranks.items()}
+    for key, alpha in lora.alphas.items():
+        if key not in named:
+            raise ValueError(f"{lora.path}: {key!r} is the alpha of a layer without weights")
+        if not 0 < alpha < math.inf:
+            raise ValueError(f"{lora.path}: {key!r} is {alpha}, must be positive")
+    own = {key: float(len(rank)) for key, rank in named.items() if rank is not None}
+    return {**own, **lora.alphas}
+
+
+def load(lora: ForeignLora, backbone: Any, name: str) -> dict[str, Any]:
+    """Put a LoRA into a backbone, switched on, by diffusers' own loader; its weights are frozen.
 
     Args:
         lora: of :func:`read`.
         backbone: diffusers' UNet or transformer.
-        name: beginning of the adapter's name in it.
-        scale: what its difference is multiplied by, besides alpha and rank.
+        name: the adapter's name in it.
+
+    Returns:
+        the adapted layers, peft's, by their name in the backbone.
 
     Raises:
         ValueError: its options contradict its weights.
     """
-    name = free_name(backbone, name)
     asked = {parameter: parameter.requires_grad for parameter in backbone.parameters()}
     options = {f"{lora.component}.{key}": value for key, value in lora.options.items()}
     options |= {f"{lora.component}.target_modules": lora.layers} if options else {}
@@ -236,116 +292,14 @@ def put_in(lora: ForeignLora, backbone: Any, name: str, scale: float = 1.0) -> A
         for layer, module in backbone.named_modules()
         if isinstance(module, LoraLayer) and name in module.lora_A
     }
-    for layer in layers.values():
-        layer.set_scale(name, scale)
-        layer.__dict__.update(_disable_adapters=True)
     # peft marks the adapter as trainable, and what was there before as not.
     for parameter in backbone.parameters():
         parameter.requires_grad_(asked.get(parameter, False))
     if sorted(layers) != lora.layers:
         raise RuntimeError(f"diffusers adapted other layers: {set(layers) ^ set(lora.layers)}")
-    return Adapter(backbone, name, backbone.peft_config[name], layers, ())
-
-
-def refuse_others(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ValueError where a file has something that is no LoRA of the backbone."""
-    for mark, what in _OTHERS.items():
-        if found := [key for key in tensors if mark in key]:
-            raise ValueError(f"{path} is {what} ({found[0]!r}), which is not known here; LoRA is")
-    if found := [key for key in tensors if _TEXT_ENCODER.match(key)]:
-        raise ValueError(
-            f"{path} also adapts a text encoder ({len(found)} of {len(tensors)} weights, first "
-            f"{found[0]!r}): only adapters of the backbone are applied, and half an adapter would "
-            "not be what its makers measured"
-        )
-    if not any("lora" in key for key in tensors):
-        raise ValueError(f"{path} has no LoRA: its first weight is {next(iter(tensors), None)!r}")
-
-
-def options_of(path: Path, header: Mapping[str, str], component: str) -> tuple[dict[str, Any], str]:
-    """The options of peft beside a file or in its header, and the base that they name."""
-    beside = path.parent / CONFIG_FILE
-    if path.name == WEIGHTS_FILE or beside.is_file():
-        if not beside.is_file():
-            raise FileNotFoundError(f"no adapter in {path.parent}: {CONFIG_FILE} is missing")
-        text = beside.read_bytes()
-        options = lora_config(text, str(beside), APPLIED)
-        base = json.loads(text.decode("utf-8-sig")).get("base_model_name_or_path")
-        return options, str(base or "")
-    if _HEADER not in header:
-        return {}, ""
-    where = f"{path}'s header"
-    try:
-        given = json.loads(header[_HEADER])
-        parts = sorted({key.partition(".")[0] for key in given})
-        if parts != [component]:
-            raise ValueError(f"it has options of {', '.join(parts) or 'nothing'}, not {component}")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where} cannot be read: {error}") from error
-    own = {key.partition(".")[2]: value for key, value in given.items()}
-    return lora_config(json.dumps(own), where, APPLIED), str(own.get("base_model_name_or_path", ""))
-
-
-def of_kohya(
-    tensors: Mapping[str, Tensor], backbone: nn.Module, component: str
-) -> dict[str, Tensor]:
-    """Kohya's names, which have ``_`` for every dot, in diffusers'; unchanged if they are those of
-    another implementation of the backbone, which diffusers' own converter knows."""
-    layers = {name.replace(".", "_"): name for name, _ in backbone.named_modules()}
-    found = {}
-    for key, tensor in tensors.items():
-        match = _KOHYA.fullmatch(key)
-        if match is None or match["layer"] not in layers:
-            return dict(tensors)
-        half = _HALVES.get(match["half"], match["half"])
-        found[f"{component}.{layers[match['layer']]}.{half}"] = tensor
-    return found
-
-
-def with_component(tensors: Mapping[str, Tensor], component: str, path: Path) -> dict[str, Tensor]:
-    """The weights under their component's name, without peft's prefix and the adapter's name."""
-    found = {}
-    for key, tensor in tensors.items():
-        layer = key.removeprefix(PEFT_PREFIX)
-        for other in COMPONENTS:
-            if layer.startswith(f"{other}.") and other != component:
-                raise ValueError(f"{path} is for a {other}, and this model has a {component}")
-        layer = re.sub(r"\.(lora_[AB])\.(?!weight|bias)[^.]+\.", r".\1.", layer)
-        found[layer if layer.startswith(f"{component}.") else f"{component}.{layer}"] = tensor
-    return found
-
-
-def converted(
-    tensors: dict[str, Tensor], backbone: Any, component: str, pipeline_class: Any, path: Path
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The weights under peft's names, and alphas, of what the pipeline's own loader can convert."""
-    # Of files in kohya's own names, diffusers' converter takes the alphas along.
-    named = [key for key in tensors if key.startswith(f"{component}.") and key.endswith(".alpha")]
-    alphas = {key: float(tensors.pop(key)) for key in named}
-    convert = getattr(pipeline_class, "lora_state_dict", None)
-    if convert is not None:
-        given = {"unet_config": backbone.config} if component == "unet" else {}
-        if "return_alphas" in inspect.signature(convert).parameters:
-            given["return_alphas"] = True
-        try:
-            made = convert(tensors, **given)
-        except (KeyError, ValueError, IndexError) as error:
-            raise ValueError(f"{path}: its names of layers are not known: {error}") from error
-        if isinstance(made, tuple):
-            made, more = made[0], made[1]
-            alphas |= {key: float(value) for key, value in (more or {}).items()}
-        tensors = dict(made)
-    if any(_KOHYA.match(key) for key in tensors):
-        raise ValueError(
-            f"{path}: {next(iter(tensors))!r} is a name of kohya's that is no layer's of this "
-            f"{component}, and diffusers cannot convert it for {pipeline_class.__name__}"
-        )
-    return convert_unet_state_dict_to_peft(tensors), alphas
-
-
-def in_float32(adapter: Adapter) -> Adapter:
-    """The adapter with weights in float32, as noise networks have theirs."""
-    with torch.no_grad():
-        for parameter in adapter.parameters():
-            parameter.data = parameter.data.float()
-    return adapter
+    for key, alpha in lora.alphas.items():
+        # Alphas that differ are told apart by the ends of names, which layers may share.
+        layer = layers[key.removeprefix(f"{lora.component}.").removesuffix(".alpha")]
+        layer.lora_alpha[name] = alpha
+        layer.set_scale(name, 1.0)
+    return layers
