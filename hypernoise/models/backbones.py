@@ -1,4 +1,4 @@
-"""The UNet or transformer of a pipeline: which component it is, and its layers without weights."""
+"""The UNet or transformer of a pipeline without weights: its layers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from torch import nn
 
 from hypernoise.models.random_weights import parts_of
 from hypernoise.weights.pinned_files import init_empty_weights
-
-#: What pipelines call their backbone.
-COMPONENTS = ("unet", "transformer")
-
-
-def component_of(pipeline_class: Any) -> str:
-    """Which component a stock pipeline's backbone is."""
-    components = get_type_hints(pipeline_class.__init__)
-    return next(name for name in COMPONENTS if name in components)
+from hypernoise.weights.pipelines import component_of
 
 
 @cache

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from hypernoise.models.backbones import COMPONENTS
 from hypernoise.models.protocol import Generator
+from hypernoise.weights.pipelines import COMPONENTS
 
 
 class Family(NamedTuple):

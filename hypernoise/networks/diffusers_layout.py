@@ -8,8 +8,8 @@ from typing import Any
 import diffusers
 from safetensors.torch import load_file
 
-from hypernoise.models.backbones import component_of
 from hypernoise.models.families import FAMILIES
+from hypernoise.weights.pipelines import component_of
 from hypernoise.weights.saved_lora import (
     PEFT_PREFIX,
     WEIGHTS_FILE,

@@ -12,7 +12,6 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from hypernoise.errors import check_choice
-from hypernoise.models.backbones import COMPONENTS
 from hypernoise.models.families import generator_of, noise_dtype
 from hypernoise.models.protocol import Generator, StartsAtTimestep
 from hypernoise.networks import base_weights
@@ -21,6 +20,7 @@ from hypernoise.networks.description import DESCRIPTION_FILE, Description, read_
 from hypernoise.networks.low_frequency import LowFrequencyNetwork
 from hypernoise.networks.protocol import NoiseMover
 from hypernoise.weights.pins import AT_COMMIT, REPOSITORY
+from hypernoise.weights.pipelines import COMPONENTS
 from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, DESCRIPTION_FILE)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, get_type_hints
+
 from hypernoise.weights.folders import check_folder
+
+#: What pipelines call their backbone, a UNet or a transformer.
+COMPONENTS = ("unet", "transformer")
 
 
 def check_pipeline(weights: str, revision: str = "", variant: str = "") -> None:
@@ -19,3 +24,9 @@ def check_pipeline(weights: str, revision: str = "", variant: str = "") -> None:
     from hypernoise.weights.hub import check_repository
 
     check_repository(weights, revision, variant)
+
+
+def component_of(pipeline_class: Any) -> str:
+    """Which component a stock pipeline's backbone is."""
+    components = get_type_hints(pipeline_class.__init__)
+    return next(name for name in COMPONENTS if name in components)

@@ -17,7 +17,7 @@ from typing import Any
 from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
 from torch import Tensor, nn
 
-from hypernoise.models.backbones import COMPONENTS
+from hypernoise.weights.pipelines import COMPONENTS
 from hypernoise.weights.saved_lora import (
     CONFIG_FILE,
     PEFT_PREFIX,
