@@ -17,7 +17,7 @@ SOURCES = ("harness", "hypernoise", "tools", "workflows")
 #: A file that is longer holds more than one thing.
 MOST_LINES_OF_A_SOURCE = 400
 MOST_LINES_OF_A_FUNCTION = 62
-MOST_METHODS = 22
+MOST_METHODS = 24
 MOST_LINES_OF_A_TABLE = 6
 #: Of private functions, those that are called once: each is a jump that a reader makes for nothing.
 LARGEST_SHARE_CALLED_ONCE = 0.40

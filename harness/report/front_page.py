@@ -97,13 +97,18 @@ def page(root: Path, made: Iterable[Made]) -> str:
     for heading, kind in _SECTIONS.items():
         listed = sorted(e for e in entries if e.kind == kind)
         sections += [(heading, listed)] if listed else []
+    notes = ""
+    if answer is not None:
+        notes = (root / "tables" / f"{_ANSWER}.md").read_text(encoding="utf-8")
+    paragraphs = [paragraph.strip() for paragraph in notes.split("\n\n")]
     first = "" if answer is None else f"{_GRID}_{answer['model'].iloc[0]}"
     pictures = [e for name in (_FIGURE, first) for e in entries if e.name == name]
     return render(
         "front.html",
         title="Results",
         tables=[] if answer is None else [formats.as_table(headline(answer), _CAPTION)],
-        notes=[] if answer is None else _notes(root),
+        # The headline has no marks.
+        notes=[p for p in paragraphs if p and not p.startswith("|") and p != formats.BEST],
         pictures=pictures,
         sections=sections,
     )
@@ -140,10 +145,3 @@ def _entry(made: Made) -> Entry | None:
     label = table.get("label") if isinstance(table, dict) else ""
     own = path.stem if kind == "figure" else name or kind
     return Entry(kind, own, str(label or _GALLERY), path.relative_to(made.results).as_posix())
-
-
-def _notes(root: Path) -> list[str]:
-    """The paragraphs below table 1, but the one on marks, which the headline has none of."""
-    text = (root / "tables" / f"{_ANSWER}.md").read_text(encoding="utf-8")
-    paragraphs = (paragraph.strip() for paragraph in text.split("\n\n"))
-    return [p for p in paragraphs if not p.startswith("|") and p != formats.BEST]

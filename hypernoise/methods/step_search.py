@@ -90,12 +90,12 @@ def search(looks: Looks, request: Request, n: int, eta: float, budget: Budget) -
     going = paths
     while going:
         found = looks.at(path.proposed(eta) for path in going)
-        going = [p for p, look in zip(going, found, strict=True) if _goes_on(p, look, budget)]
+        going = [p for p, look in zip(going, found, strict=True) if goes_on(p, look, budget)]
     each = [Spent(nfe := n * steps - path.left, nfe) for path in paths]
     return finished([path.here for path in paths if path.here], max(each), each)
 
 
-def _goes_on(path: Path, look: Look, budget: Budget) -> bool:
+def goes_on(path: Path, look: Look, budget: Budget) -> bool:
     """Take in what was found on a path; False once its image is finished."""
     path.tried, path.left = path.tried + 1, path.left - 1
     accepted = budget.accepts(path, look.reward)

@@ -53,11 +53,6 @@ def _diffused(scheduler: Any, index: int) -> tuple[Any, Any]:
     return kept.sqrt(), (1 - kept).sqrt()
 
 
-def _trigonometric(scheduler: Any, index: int) -> tuple[Any, Any]:
-    angle = scheduler.timesteps[index]
-    return angle.cos(), angle.sin() * scheduler.config.sigma_data
-
-
 def _own(scheduler: Any, seen: _Seen, signal: Any, noise: Any) -> Tensor:
     """The second value that the scheduler returns."""
     return seen.returned[1]
@@ -84,16 +79,14 @@ def _exploding(scheduler: Any, index: int) -> tuple[Any, Any]:
     return 1.0, scheduler.sigmas[index]
 
 
-def _flowing(scheduler: Any, index: int) -> tuple[Any, Any]:
-    return 1.0 - scheduler.sigmas[index], scheduler.sigmas[index]
-
-
 #: Of consistency models (LCM, SCM) the prediction is the consistency function's own value.
 _KINDS: dict[type[Any], _Kind] = {
-    FlowMatchEulerDiscreteScheduler: _Kind(_flowing, _of_flow),
+    FlowMatchEulerDiscreteScheduler: _Kind(lambda s, i: (1.0 - s.sigmas[i], s.sigmas[i]), _of_flow),
     EulerDiscreteScheduler: _Kind(_exploding, _own),
     EulerAncestralDiscreteScheduler: _Kind(_exploding, _own),
-    SCMScheduler: _Kind(_trigonometric, _own),
+    SCMScheduler: _Kind(
+        lambda s, i: (s.timesteps[i].cos(), s.timesteps[i].sin() * s.config.sigma_data), _own
+    ),
     LCMScheduler: _Kind(_diffused, _own),
     TCDScheduler: _Kind(_diffused, _of_tcd),
 }

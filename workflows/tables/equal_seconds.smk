@@ -13,6 +13,7 @@ add_table(
 add_table(
     "equal_seconds_steps", target="harness.analysis.equal_seconds:equal_seconds", version=1,
     sets=("equal_seconds_steps",), group="equal_seconds_steps", label="equal seconds, several steps",
+    caption="equal_seconds",
 )
 add_table(
     "equal_seconds_steps_curve", target="harness.report.pareto:equal_seconds_curve", version=1,
