@@ -118,7 +118,7 @@ def test_a_killed_training_continues_and_a_changed_one_starts_afresh(
 ) -> None:
     train.run(train_job(tmp_path / "whole", model))
 
-    def kill(*_: Any) -> None:
+    def kill(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     started: list[int] = []
