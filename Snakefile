@@ -40,7 +40,7 @@ shell.prefix(
     "export PYTHONUNBUFFERED=1; "
 )
 
-experiment = insist(open_experiment, config, workflow.configfiles)
+experiment = insist(open_experiment, config, workflow.configfiles, workflow.config_settings.config)
 ask = Rules(experiment)
 
 

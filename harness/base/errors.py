@@ -24,6 +24,15 @@ def prefix(file: str) -> str:
     return f"{file}: " if file else ""
 
 
+def retold(error: Exception, text: str) -> Exception:
+    """An error of the same kind with another message; a ValueError where its kind asks for more
+    than a message, as that of a text that is no JSON or no UTF-8."""
+    try:
+        return type(error)(text)
+    except TypeError:
+        return ValueError(text)
+
+
 class Several(ValueError):
     """Faults of several things that were all looked at; a line for each in the message."""
 

@@ -26,6 +26,7 @@ from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import AnswerJudge, Questions, ask_answers, detail
 from harness.benchmarks.surface_forms import surface_forms
 from harness.build.data_files import locate
+from hypernoise.text_files import lines_of
 
 DATA = "geneval2/geneval2_data.jsonl"
 _FIELDS = ("prompt", "atom_count", "vqa_list", "skills")
@@ -103,7 +104,7 @@ def read_prompts(path: Path) -> list[Prompt]:
             answer of other than one word.
     """
     prompts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    for number, line in enumerate(lines_of(path)):
         if not line.strip():
             continue
         where = f"{path}, line {number + 1}"

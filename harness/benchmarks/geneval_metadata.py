@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.geneval import COLORS, RELATIONS, TASKS, check_word
+from hypernoise.text_files import lines_of
 
 _METADATA_KEYS = ("tag", "include", "exclude", "prompt")
 _INCLUDE_KEYS = ("class", "count", "color", "position")
@@ -77,7 +78,7 @@ def load_metadata(
         OSError: the file cannot be read.
     """
     prompts = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         try:

@@ -6,7 +6,6 @@ from the table's folder and stay in it. Whatever an image is decoded from, it is
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from harness.base.errors import SpecError, unknown
 from harness.base.safe_paths import below
 from harness.benchmarks.protocol import Prompt
 from harness.results.image_files import check_intact, open_image
+from hypernoise.text_files import read_json
 
 COLUMNS = ("prompt_id", "image_index", "path")
 METADATA_FILE, SAMPLES = "metadata.jsonl", "samples"
@@ -169,7 +169,7 @@ def _of_folder(
             continue
         try:
             (metadata,) = below(folder, [f"{numbered[number].name}/{METADATA_FILE}"], folder)
-            text = json.loads(Path(metadata).read_text(encoding="utf-8-sig"))["prompt"]
+            text = read_json(metadata)["prompt"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             faults.add(f"{METADATA_FILE} without a prompt", f"{numbered[number].name} ({error})")
             continue

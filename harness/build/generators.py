@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import each
+from harness.base.errors import each, retold
 from harness.base.import_strings import resolve
 from harness.build.devices import GIB, default_device, dtype_of, free_memory_bytes
 from harness.build.targets import call_target, check_target
@@ -48,7 +48,7 @@ def check_generator(spec: ModelSpec) -> None:
         try:
             check()
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"weights of model {spec.name!r}: {error}") from error
+            raise retold(error, f"weights of model {spec.name!r}: {error}") from error
 
     each([partial(blamed, check) for check in checks])
 

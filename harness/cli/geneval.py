@@ -18,6 +18,7 @@ from harness.benchmarks.geneval import Evaluator, check_words
 from harness.cli.geneval_folder import Sample, faults_of, read_folder
 from harness.results.image_files import Bytes, ImageReader, n_workers, upright
 from hypernoise.progress import Progress
+from hypernoise.text_files import lines_of
 
 #: Detectors that a user may name by one word: target of the function that gives its Evaluator.
 DETECTORS = {"shapeworld": "harness.benchmarks.shapeworld:evaluator"}
@@ -150,7 +151,7 @@ def read_results(path: Path) -> list[Result]:
         ValueError: a line is no JSON object, or lacks a field or has a wrong one (file and line are
             named), or there is none.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = lines_of(path)
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise ValueError(f"{path} holds no results")

@@ -24,6 +24,7 @@ from harness.benchmarks.geneval_metadata import check_metadata
 from harness.benchmarks.given_images import METADATA_FILE, SAMPLES
 from harness.results import frames
 from harness.results.image_files import check_intact
+from hypernoise.text_files import read_json
 
 _PROMPT, _IMAGE = "{:05}", "{:04}.png"
 _T = TypeVar("_T")
@@ -150,7 +151,7 @@ def _numbered(
 def _metadata(folder: Path, path: Path, evaluator: Evaluator) -> tuple[dict[str, Any], list[str]]:
     try:
         below(folder, [str(path.relative_to(folder))], folder)
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if not isinstance(record, dict):
             raise ValueError(f"expected a JSON object, got {str(record)[:60]!r}")
         check_metadata(record, classes=evaluator.classes, colors=evaluator.colors)

@@ -28,6 +28,7 @@ from torch.nn import functional
 from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.protocol import Drawn
 from hypernoise.networks.saved_lora import CONFIG_FILE, WEIGHTS_FILE
+from hypernoise.text_files import read_json
 from hypernoise.weights.folders import check_file
 
 _SHAPE = ("frequencies", "width", "depth")
@@ -323,11 +324,11 @@ def saved_shape(folder: Path) -> dict[str, int]:
     if not path.is_file():
         raise FileNotFoundError(f"no low-frequency network in {folder}: {CONFIG_FILE} is missing")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         if config["kind"] != LowFrequencyNetwork.kind:
             raise ValueError(f"{path} is a {config['kind']!r} network's")
         return {name: int(config[name]) for name in _SHAPE}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not a low-frequency network's configuration: {error}"
         ) from error
