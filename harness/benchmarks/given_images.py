@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from harness.base.errors import SpecError, unknown
+from harness.base.errors import SpecError, some_of, unknown
 from harness.base.safe_paths import below
 from harness.benchmarks.protocol import Prompt
 from harness.results.image_files import check_intact, open_image
@@ -24,7 +24,6 @@ from hypernoise.text_files import read_json
 COLUMNS = ("prompt_id", "image_index", "path")
 METADATA_FILE, SAMPLES = "metadata.jsonl", "samples"
 _IMAGE = re.compile(r"(\d+)\.(png|jpe?g|webp)", re.IGNORECASE)
-_SHOWN = 3
 #: An image by its prompt's id and its number.
 Key = tuple[str, int]
 
@@ -109,11 +108,7 @@ class _Faults:
 
     def stop(self) -> None:
         """Raise ValueError if there are any."""
-        lines = [
-            f"{kind}: {'; '.join(said[:_SHOWN])}"
-            + (f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else "")
-            for kind, said in self._found.items()
-        ]
+        lines = [f"{kind}: {some_of(said)}" for kind, said in self._found.items()]
         if lines:
             raise ValueError(f"{self._place}: " + ". ".join(lines))
 

@@ -35,12 +35,16 @@ def check_generator(spec: ModelSpec) -> None:
     if spec.architecture:
         checks.append(partial(check_memory, spec, default_device()))
     if not spec.is_random:
+        family = resolve(spec.target)
+        # One that is put together from several repositories replaces what its folder lacks.
+        pipeline_class = getattr(family, "pipeline_class", None)
+        pipeline_class = None if isinstance(family, ChecksSources) else pipeline_class
         variant = str(spec.arguments.get("variant", ""))
-        checks.append(partial(check_pipeline, spec.weights, spec.revision, variant))
+        place = (spec.weights, spec.revision, variant, pipeline_class)
+        checks.append(partial(check_pipeline, *place))
         if lora := str(spec.arguments.get("lora", "")):
             checks.append(partial(check_safetensors_file, lora))
         # A family that is put together from several repositories knows which.
-        family = resolve(spec.target)
         if isinstance(family, ChecksSources):
             checks.append(partial(family.check_sources, **spec.arguments))
 

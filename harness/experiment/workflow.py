@@ -33,6 +33,7 @@ from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
 from harness.experiment.validation import to_json
+from hypernoise.errors import unknown_word
 from hypernoise.weights.pins import COMMIT, is_remote
 
 _T = TypeVar("_T")
@@ -95,6 +96,19 @@ def open_experiment(
     check(experiment)
     check_tables(experiment)
     return experiment
+
+
+def nearest_target(targets: Callable[[], Iterable[str]]) -> Callable[[logging.LogRecord], bool]:
+    """A filter of Snakemake's log: where it has no rule for a name, the nearest one is told."""
+
+    def filter_(record: logging.LogRecord) -> bool:
+        found = re.search(r"No rule to produce ([\w-]+)(?=[\s.]|$)(?!\.\w)", record.getMessage())
+        if found:
+            text = unknown_word("target", found[1], targets())
+            record.msg, record.args = f"{record.getMessage()}\n{text}", ()
+        return True
+
+    return filter_
 
 
 class Rules:

@@ -144,7 +144,8 @@ def survey(results: str | Path) -> Survey:
     """
     folder = Path(results)
     if not folder.is_dir():
-        raise FileNotFoundError(f"results folder {folder} is missing")
+        fault = "is a file: name the folder that it is in" if folder.exists() else "is missing"
+        raise FileNotFoundError(f"results folder {folder} {fault}")
     found, faults = [], []
     patterns = ("*.parquet", "figures/*.png", "tables/*.html", SIDECAR)
     for path in sorted({path for pattern in patterns for path in folder.rglob(pattern)}):

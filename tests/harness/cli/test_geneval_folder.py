@@ -109,7 +109,7 @@ def test_every_gap_is_listed_before_anything_is_scored(exported: Path) -> None:
     damage(exported / "00001" / "samples" / "0000.png")
     (exported / "00002" / "samples" / "0001.png").unlink()
     (exported / "00003" / "metadata.jsonl").unlink()
-    (exported / "00004" / "samples" / "0000.png").rename(exported / "00004" / "samples" / "0.jpg")
+    (exported / "00004" / "samples" / "0000.png").rename(exported / "00004" / "samples" / "a.png")
     shutil.rmtree(exported / "00005")
     record = json.loads((exported / "00006" / "metadata.jsonl").read_text())
     record["include"][0]["class"] = "cirlce"
@@ -123,7 +123,7 @@ def test_every_gap_is_listed_before_anything_is_scored(exported: Path) -> None:
         "00002/samples/0001.png is missing",
         "00003/metadata.jsonl is missing",
         "00004/samples/0000.png is missing",
-        "00004/samples/0.jpg is not named like 0000.png",
+        "00004/samples/a.png is not named like 0000.png",
         "00005 is missing",
         "did you mean 'circle'?",
     ):
