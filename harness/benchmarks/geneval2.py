@@ -112,9 +112,13 @@ def read_prompts(path: Path) -> list[Prompt]:
             record = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{where}: not JSON: {error}") from error
-        missing = [name for name in _FIELDS if name not in record]
+        missing = [n for n in _FIELDS if not isinstance(record, dict) or n not in record]
         if missing:
             raise ValueError(f"{where} lacks {', '.join(missing)}")
+        for name, kind in (("prompt", str), ("vqa_list", list), ("skills", list)):
+            if not isinstance(record[name], kind):
+                said = "a text" if kind is str else "a list"
+                raise ValueError(f"{where}: {name} is {record[name]!r}, must be {said}")
         asked, skills = record["vqa_list"], record["skills"]
         if not asked or len(asked) != len(skills):
             raise ValueError(

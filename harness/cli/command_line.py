@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from harness.cli.job_files import job_of
 
             job = job_of(verb, job)
-            check_place(getattr(job, "out", ""))
+            if out := getattr(job, "out", ""):
+                check_place(out)
             if JOB_VERBS[verb].has_threads and options.get("threads") and verb not in COMMANDS:
                 job = replace(job, threads=options["threads"])
             function = "check" if options.get("check") else "run"

@@ -61,7 +61,8 @@ def check_whole(folder: Path, variant: str = "", pipeline_class: Any = None) -> 
 
 def _check_class(folder: Path, index: Any, names: Collection[str], pipeline_class: Any) -> None:
     parameters = inspect.signature(pipeline_class.__init__).parameters
-    required = [n for n, p in parameters.items() if p.default is p.empty and n != "self"]
+    spared = {"self", *getattr(pipeline_class, "_optional_components", ())}
+    required = [n for n, p in parameters.items() if p.default is p.empty and n not in spared]
     said = f"{folder} is a {index.get('_class_name', 'pipeline of no known class')}"
     # Weights of the two are made for one another; encoders and decoders have stand-ins.
     if lacking := [name for name in required if name not in index and name in _BACKBONES]:
@@ -70,7 +71,7 @@ def _check_class(folder: Path, index: Any, names: Collection[str], pipeline_clas
         )
     for name in set(_BACKBONES) & set(names) & parameters.keys():
         hint = str(parameters[name].annotation)
-        if index[name][1] not in hint:
+        if hint != str(inspect.Parameter.empty) and index[name][1] not in hint:
             raise ValueError(
                 f"{said}, whose {name} is a {index[name][1]}, and {pipeline_class.__name__} takes "
                 f"{getattr(parameters[name].annotation, '__name__', hint)}"
