@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def _check_network(folder: Path, made: Any, variant: str) -> None:
     if not files:
         others = {path.name.split(".")[-2] for path in folder.glob("*.*.safetensors")}
         hint = "".join(f': say variant="{other}"' for other in sorted(others)[:1])
-        raise FileNotFoundError(f"{folder} has no weights of the variant {variant!r}{hint}")
+        raise FileNotFoundError(f"{folder} has no weights without a variant{hint}")
     there: set[str] = set()
     for file in files:
         with safe_open(file, framework="pt") as handle:
@@ -106,21 +106,17 @@ def _check_network(folder: Path, made: Any, variant: str) -> None:
             network = made(made.config_class.from_dict(config))
         else:
             network = made.from_config(config)
-    if not _covers(there, network):
-        # Old files name weights otherwise: what lacks is for the library to say.
-        options = {"variant": variant} if _weight_files(folder, variant) and variant else {}
-        whole_network(made, str(folder), use_safetensors=True, **options)
-
-
-def _covers(there: Collection[str], network: Any) -> bool:
-    """Whether names of a file are all those of a network, but for a word that all begin with."""
     weights = defaultdict[int, set[str]](set)
     for name, weight in network.state_dict(keep_vars=True).items():
         # Tied weights have several names, and are saved under one.
         weights[id(weight)].add(name)
+    # Some files have a word before all names.
     firsts = {f"{name.partition('.')[0]}." for name in there}
     saved = [{name.removeprefix(first) for name in there} for first in ("", *firsts)]
-    return any(all(names & those for names in weights.values()) for those in saved)
+    if not any(all(names & those for names in weights.values()) for those in saved):
+        # Old files name weights otherwise: what lacks is for the library to say.
+        options = {"variant": variant} if _weight_files(folder, variant) and variant else {}
+        whole_network(made, str(folder), use_safetensors=True, **options)
 
 
 def _weight_files(folder: Path, variant: str) -> list[Path]:
@@ -129,16 +125,8 @@ def _weight_files(folder: Path, variant: str) -> list[Path]:
     found: list[Path] = []
     for stem in ("diffusion_pytorch_model", "model"):
         found += [p for p in [folder / f"{stem}{middle}.safetensors"] if p.is_file()]
-        for index in _indices(folder, stem, middle):
-            found += [folder / name for name in set(read_json(index)["weight_map"].values())]
+        # Libraries put the variant behind or before the word index.
+        for end in {f".safetensors.index{middle}.json", f"{middle}.safetensors.index.json"}:
+            if (index := folder / f"{stem}{end}").is_file():
+                found += [folder / name for name in set(read_json(index)["weight_map"].values())]
     return found
-
-
-def _indices(folder: Path, stem: str, middle: str) -> Iterator[Path]:
-    # Libraries put the variant behind or before the word index.
-    for name in {
-        f"{stem}.safetensors.index{middle}.json",
-        f"{stem}{middle}.safetensors.index.json",
-    }:
-        if (folder / name).is_file():
-            yield folder / name

@@ -75,7 +75,7 @@ def cut_config(folder: Path) -> None:
 
 
 FAULTS: list[tuple[Callable[[Path], object], str]] = [
-    (rename, r"has no weights of the variant '': say variant=\"fp16\""),
+    (rename, r"has no weights without a variant: say variant=\"fp16\""),
     (empty_tokenizer, "tokenizer has no vocabulary"),
     (cut_index, r"model_index\.json is no JSON, or cut off"),
     (cut_config, r"unet/config\.json is no JSON, or cut off"),
