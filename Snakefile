@@ -13,11 +13,19 @@ from harness.experiment.workflow import (
     Rules,
     hold_alone,
     insist,
+    nearest_target,
     open_experiment,
+    refuse,
     rule_outputs,
 )
 
 min_version("9.0")
+
+
+if not Path("workflows/rules").is_dir():
+    refuse(
+        f"{Path.cwd()} has no workflows: run this in the folder of the Snakefile, without --directory"
+    )
 
 
 # --configfile gives a whole config: merged with this one, its layers would mix.
@@ -40,7 +48,7 @@ shell.prefix(
     "export PYTHONUNBUFFERED=1; "
 )
 
-experiment = insist(open_experiment, config, workflow.configfiles)
+experiment = insist(open_experiment, config, workflow.configfiles, workflow.config_settings.config)
 ask = Rules(experiment)
 
 
@@ -66,6 +74,7 @@ rule all:
         ask.wanted(),
 
 
+logger.addFilter(nearest_target(lambda: [rule.name for rule in workflow.rules]))
 # What a run would stop at, before its first job, a dry run says at its end.
 logger.addFilter(ask.at_end_of_dry_run(workflow))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from hypernoise.errors import unknown_word
 
 _T = TypeVar("_T")
+#: Faults of a kind that messages show.
+_SHOWN = 3
 
 
 class SpecError(ValueError):
@@ -22,6 +24,21 @@ def unknown(what: str, word: object, valid: Iterable[str], file: str = "") -> Sp
 def prefix(file: str) -> str:
     """How messages start that blame a file."""
     return f"{file}: " if file else ""
+
+
+def retold(error: Exception, text: str) -> Exception:
+    """An error of the same kind with another message; a ValueError where its kind asks for more
+    than a message, as that of a text that is no JSON or no UTF-8."""
+    try:
+        return type(error)(text)
+    except TypeError:
+        return ValueError(text)
+
+
+def some_of(faults: Sequence[str], separator: str = "; ") -> str:
+    """The first faults of a kind, and how many more there are."""
+    more = [f"and {len(faults) - _SHOWN} more like it"] if len(faults) > _SHOWN else []
+    return separator.join([*faults[:_SHOWN], *more])
 
 
 class Several(ValueError):

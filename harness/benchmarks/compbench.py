@@ -17,6 +17,7 @@ from harness.benchmarks.noun_chunks import Chunker, noun_chunks
 from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import Questions, ask, detail
 from harness.benchmarks.training_prompts import SPLITS, compbench_files
+from hypernoise.text_files import lines_of
 
 #: The categories that the paper reports and BLIP-VQA judges.
 CATEGORIES = ("color", "shape", "texture")
@@ -64,7 +65,7 @@ def prompts(split: str = "val", chunker: Chunker = "rules") -> tuple[Prompt, ...
     noun_chunks("a cat", chunker)
     found = []
     for category, path in compbench_files(split, CATEGORIES).items():
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path)
         texts = [line.strip() for line in lines if line.strip()]
         for number, text in enumerate(texts):
             prompt_id = f"{category}_{split}_{number:05}"

@@ -28,6 +28,7 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +36,7 @@ from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import Questions, ask, detail
 from harness.build.data_files import locate
 from harness.build.prompts import NOTES
+from hypernoise.text_files import read_text
 
 Variant: TypeAlias = Literal["published", "corrected"]
 #: What each variant's score is.
@@ -127,7 +129,7 @@ def read_prompts(path: Path) -> list[Prompt]:
         ValueError: a column is missing or a row is faulty, or a proposition depends on one that
             its prompt has not.
     """
-    with path.open(encoding="utf-8", newline="") as file:
+    with StringIO(read_text(path, keep_ends=True), newline="") as file:
         reader = csv.DictReader(file)
         missing_columns = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing_columns:

@@ -89,11 +89,13 @@ class Evaluator:
         judge: (PIL image in RGB, metadata) -> decision; may load its networks at the first call.
         classes: names that the detector gives.
         colors: labels that the colour classifier gives.
+        takes_px: width and height of the only images that it takes; 0 for any.
     """
 
     judge: Callable[[Any, Mapping[str, Any]], Decision]
     classes: tuple[str, ...]
     colors: tuple[str, ...] = COLORS
+    takes_px: int = 0
 
 
 def check_words(decision: Decision, evaluator: Evaluator) -> None:

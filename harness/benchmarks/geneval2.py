@@ -26,6 +26,7 @@ from harness.benchmarks.protocol import Images, Metric, Prompt, Score
 from harness.benchmarks.questions import AnswerJudge, Questions, ask_answers, detail
 from harness.benchmarks.surface_forms import surface_forms
 from harness.build.data_files import locate
+from hypernoise.text_files import lines_of
 
 DATA = "geneval2/geneval2_data.jsonl"
 _FIELDS = ("prompt", "atom_count", "vqa_list", "skills")
@@ -103,7 +104,7 @@ def read_prompts(path: Path) -> list[Prompt]:
             answer of other than one word.
     """
     prompts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    for number, line in enumerate(lines_of(path)):
         if not line.strip():
             continue
         where = f"{path}, line {number + 1}"
@@ -111,9 +112,13 @@ def read_prompts(path: Path) -> list[Prompt]:
             record = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{where}: not JSON: {error}") from error
-        missing = [name for name in _FIELDS if name not in record]
+        missing = [n for n in _FIELDS if not isinstance(record, dict) or n not in record]
         if missing:
             raise ValueError(f"{where} lacks {', '.join(missing)}")
+        for name, kind in (("prompt", str), ("vqa_list", list), ("skills", list)):
+            if not isinstance(record[name], kind):
+                said = "a text" if kind is str else "a list"
+                raise ValueError(f"{where}: {name} is {record[name]!r}, must be {said}")
         asked, skills = record["vqa_list"], record["skills"]
         if not asked or len(asked) != len(skills):
             raise ValueError(

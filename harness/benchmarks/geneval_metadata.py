@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.geneval import COLORS, RELATIONS, TASKS, check_word
+from hypernoise.text_files import lines_of
 
-_METADATA_KEYS = ("tag", "include", "exclude", "prompt")
+METADATA_KEYS = ("tag", "include", "exclude", "prompt")
 _INCLUDE_KEYS = ("class", "count", "color", "position")
 _EXCLUDE_KEYS = ("class", "count")
 
@@ -30,7 +33,10 @@ def check_metadata(
     Raises:
         ValueError: names the first bad value and the valid ones.
     """
-    _check_keys(metadata, _METADATA_KEYS, "metadata")
+    for key in extra_fields(metadata):
+        # The original leaves fields of other tools alone; a misspelt one would be left out so, too.
+        if get_close_matches(str(key), set(METADATA_KEYS) - metadata.keys(), n=1):
+            check_word(key, METADATA_KEYS, "metadata field")
     check_word(metadata.get("tag"), TASKS, "tag")
     _check_text(metadata.get("prompt"), "prompt")
     include, exclude = (metadata.get(key, []) for key in ("include", "exclude"))
@@ -59,6 +65,11 @@ def check_metadata(
         _check_clause(clause, _EXCLUDE_KEYS, f"exclude[{index}]", classes)
 
 
+def extra_fields(metadata: Mapping[str, Any]) -> list[str]:
+    """Fields of a prompt that are not GenEval's: other tools' own, which no decision rests on."""
+    return [key for key in metadata if key not in METADATA_KEYS]
+
+
 def load_metadata(
     path: str | Path,
     *,
@@ -77,7 +88,7 @@ def load_metadata(
         OSError: the file cannot be read.
     """
     prompts = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         if not line.strip():
             continue
         try:
@@ -115,3 +126,5 @@ def _check_keys(mapping: Mapping[str, Any], keys: Sequence[str], where: str) -> 
 def _check_text(value: Any, what: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{what} is {value!r}, must be a non-empty text")
+    if re.search(r"[\ud800-\udfff]", value):
+        raise ValueError(f"{what} is {value!r}, which has half a character")

@@ -6,7 +6,6 @@ from the table's folder and stay in it. Whatever an image is decoded from, it is
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,16 +15,16 @@ from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from harness.base.errors import SpecError, unknown
+from harness.base.errors import SpecError, some_of, unknown
 from harness.base.safe_paths import below
 from harness.benchmarks.protocol import Prompt
 from harness.results.image_files import check_intact, open_image
 from hypernoise.identity import IMAGES
+from hypernoise.text_files import read_json
 
 COLUMNS = ("prompt_id", "image_index", "path")
 METADATA_FILE, SAMPLES = "metadata.jsonl", "samples"
 _IMAGE = re.compile(r"(\d+)\.(png|jpe?g|webp)", re.IGNORECASE)
-_SHOWN = 3
 #: An image by its prompt's id and its number.
 Key = tuple[str, int]
 
@@ -120,11 +119,7 @@ class _Faults:
 
     def stop(self) -> None:
         """Raise ValueError if there are any."""
-        lines = [
-            f"{kind}: {'; '.join(said[:_SHOWN])}"
-            + (f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else "")
-            for kind, said in self._found.items()
-        ]
+        lines = [f"{kind}: {some_of(said)}" for kind, said in self._found.items()]
         if lines:
             raise ValueError(f"{self._place}: " + ". ".join(lines))
 
@@ -180,7 +175,7 @@ def _of_folder(
             continue
         try:
             (metadata,) = below(folder, [f"{numbered[number].name}/{METADATA_FILE}"], folder)
-            text = json.loads(Path(metadata).read_text(encoding="utf-8-sig"))["prompt"]
+            text = read_json(metadata)["prompt"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             faults.add(f"{METADATA_FILE} without a prompt", f"{numbered[number].name} ({error})")
             continue

@@ -6,11 +6,10 @@ Source: Wu et al. 2023, arXiv 2306.09341; prompts of the data set zhwang/HPDv2. 
 
 from __future__ import annotations
 
-import json
-
 from harness.benchmarks.protocol import Prompt
 from harness.benchmarks.tasks import STYLES
 from harness.build.data_files import locate_all
+from hypernoise.text_files import read_json
 
 #: Prompts of each style.
 N_PROMPTS = 800
@@ -26,7 +25,7 @@ def prompts() -> tuple[Prompt, ...]:
     found = []
     paths = locate_all([f"hpsv2/{style}.json" for style in STYLES])
     for style, path in zip(STYLES, paths, strict=True):
-        texts = json.loads(path.read_text(encoding="utf-8"))
+        texts = read_json(path)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{path} is no list of texts")
         if len(texts) != N_PROMPTS:

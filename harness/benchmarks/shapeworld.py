@@ -63,4 +63,4 @@ def evaluator() -> Evaluator:
         pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
         return judge_image(np.ascontiguousarray(pixels.transpose(2, 0, 1)), metadata)
 
-    return Evaluator(judge, SHAPES, COLORS)
+    return Evaluator(judge, SHAPES, COLORS, SIZE_PX)

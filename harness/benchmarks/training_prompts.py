@@ -5,7 +5,6 @@ They have no metadata; the task of a prompt is the list that it is from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.benchmarks.prompts import normalised
 from harness.benchmarks.protocol import Prompt
 from harness.build import data_files
 from harness.build.prompts import NOTES
+from hypernoise.text_files import lines_of, read_json
 from hypernoise.weights.pins import Missing, sha256_of
 
 #: T2I-CompBench's six categories; those that it gained later are not in the paper.
@@ -59,7 +59,7 @@ def pick_a_pic() -> tuple[Prompt, ...]:
             "python -m harness pick-a-pic",
         )
     if (facts := facts_of(path)).is_file():
-        wanted = json.loads(facts.read_text(encoding="utf-8"))["sha256"]
+        wanted = read_json(facts)["sha256"]
         if (found := sha256_of(path)) != wanted:
             raise ValueError(f"{path} has the SHA-256 {found}, but {facts} is of {wanted}")
     return tuple(_lines(path, "pick_a_pic"))
@@ -115,6 +115,6 @@ def compbench_files(split: str, categories: Sequence[str] = CATEGORIES) -> dict[
 
 
 def _lines(path: Path, task: str) -> Iterator[Prompt]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    for number, line in enumerate(lines_of(path)):
         if line.strip():
             yield Prompt(f"{task}_{number:05}", line.strip(), task)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import each
+from harness.base.errors import each, retold
 from harness.base.import_strings import resolve
 from harness.build.devices import GIB, default_device, dtype_of, free_memory_bytes
 from harness.build.targets import call_target, check_target
@@ -35,12 +35,16 @@ def check_generator(spec: ModelSpec) -> None:
     if spec.architecture:
         checks.append(partial(check_memory, spec, default_device()))
     if not spec.is_random:
+        family = resolve(spec.target)
+        # One that is put together from several repositories replaces what its folder lacks.
+        pipeline_class = getattr(family, "pipeline_class", None)
+        pipeline_class = None if isinstance(family, ChecksSources) else pipeline_class
         variant = str(spec.arguments.get("variant", ""))
-        checks.append(partial(check_pipeline, spec.weights, spec.revision, variant))
+        place = (spec.weights, spec.revision, variant, pipeline_class)
+        checks.append(partial(check_pipeline, *place))
         if lora := str(spec.arguments.get("lora", "")):
             checks.append(partial(check_lora, lora, spec))
         # A family that is put together from several repositories knows which.
-        family = resolve(spec.target)
         if isinstance(family, ChecksSources):
             checks.append(partial(family.check_sources, **spec.arguments))
 
@@ -48,7 +52,7 @@ def check_generator(spec: ModelSpec) -> None:
         try:
             check()
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"weights of model {spec.name!r}: {error}") from error
+            raise retold(error, f"weights of model {spec.name!r}: {error}") from error
 
     each([partial(blamed, check) for check in checks])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.base.errors import SpecError, prefix
+from harness.base.errors import SpecError, prefix, retold
 from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.build.rewards import check_gradient
@@ -138,7 +138,7 @@ def check_method_for(spec: MethodSpec, model: ModelSpec) -> None:
         method.check_for(pipeline_class, empty_backbone(pipeline_class, *given))
     except (FileNotFoundError, ValueError) as error:
         fault = f"method {spec.name!r} on model {model.name!r}: {error}"
-        raise type(error)(fault) from error
+        raise retold(error, fault) from error
 
 
 def words_prompts(spec: MethodSpec) -> bool:

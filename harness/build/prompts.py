@@ -14,6 +14,8 @@ from harness.experiment.components import PromptsSpec
 #: What whoever makes a list of prompts has to say about it. Every job that reads the list would say
 #: it again, so it is said where a run is checked (:mod:`harness.cli.preflight`), and nowhere else.
 NOTES = logging.getLogger("harness.prompts")
+#: JSON can write these, and text cannot have them.
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 #: What a file name may hold on every system.
 _SAFE_ID = re.compile(r"[\w.-]+")
 
@@ -36,7 +38,8 @@ def load_prompts(spec: PromptsSpec) -> list[Any]:
 
     Raises:
         SpecError: the target does not exist or does not take an argument.
-        ValueError: there are none, a text is empty, or an id is unusable or occurs twice.
+        ValueError: there are none, a text is empty or has half a character, or an id is unusable or
+            occurs twice.
     """
     check_call(spec.target, spec.arguments)
     found = list(resolve(spec.target)(**spec.arguments))
@@ -52,6 +55,11 @@ def load_prompts(spec: PromptsSpec) -> list[Any]:
             raise ValueError(f"{called}: prompt id {name!r} occurs twice")
         if not prompt.text.strip():
             raise ValueError(f"{called}: the text of prompt {name!r} is empty")
+        if lone := _LONE_SURROGATE.search(prompt.text):
+            raise ValueError(
+                f"{called}: the text of prompt {name!r} has half a character, {lone[0]!r}, "
+                f"at letter {lone.start() + 1}: no file or tokenizer takes it"
+            )
         seen.add(name)
     return found
 

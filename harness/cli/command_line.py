@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
+from harness.base.atomic_files import check_place
 from harness.base.import_strings import resolve
 from harness.cli.job_client import handed_over
-from harness.cli.verbs import COMMANDS, JOB_VERBS
+from harness.cli.verbs import COMMANDS, JOB_VERBS, at_least
 from hypernoise.errors import Mendable
 
 _OUT_OF_MEMORY = (
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from harness.cli.job_files import job_of
 
             job = job_of(verb, job)
+            if out := getattr(job, "out", ""):
+                check_place(out)
             if JOB_VERBS[verb].has_threads and options.get("threads") and verb not in COMMANDS:
                 job = replace(job, threads=options["threads"])
             function = "check" if options.get("check") else "run"
@@ -71,13 +74,6 @@ def _remedy(error: Exception) -> str | None:
     return None
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness", description="Generate, score, time and compare."
@@ -94,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
             help="its job (harness.experiment.jobs) as JSON, or the file that holds it",
         )
         if of_job.has_threads and verb not in COMMANDS:
-            sub.add_argument("--threads", type=_positive, help="torch's threads, not the job's")
+            sub.add_argument("--threads", type=at_least(1), help="torch's threads, not the job's")
         if of_job.has_check:
             sub.add_argument("--check", action="store_true", help="check the job, do no work")
     for verb, command in COMMANDS.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import examples
-from harness.base.atomic_files import write_text
+from harness.base.atomic_files import output_file, write_text
 from harness.report.formats import pipes
 from harness.report.run_comparison import KEY, PAIRED, PAIRED_COUNTS, Comparison, compare
 from harness.results.results_folder import survey
@@ -28,6 +28,7 @@ def run(a: str, b: str, out: str | None) -> None:
         FileNotFoundError: a folder is missing or empty.
         ValueError: a frame is broken, or the runs have nothing in common.
     """
+    places = {s: output_file(f"{out}.{s}") for s in ("md", "csv", "json")} if out else {}
     found = compare(survey(a), survey(b))
     text = markdown(found, a, b)
     print(text, end="")
@@ -50,7 +51,7 @@ def run(a: str, b: str, out: str | None) -> None:
             "json": json.dumps(parts, indent=1, allow_nan=False) + "\n",
         }
         for suffix, words in texts.items():
-            write_text(f"{out}.{suffix}", words)
+            write_text(places[suffix], words)
 
 
 def markdown(found: Comparison, a: str, b: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.experiment.config_files import load_yaml
 from harness.experiment.layers import Given
 from harness.experiment.plan import OWN, Experiment
-from harness.experiment.workflow import load_yaml, open_experiment
+from harness.experiment.workflow import open_experiment
 from hypernoise.training.kinds import KINDS
 
 #: Fields of declarations that are shown under other names, or say nothing about a run.

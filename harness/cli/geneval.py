@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -11,16 +13,21 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from harness.base.atomic_files import write_text
-from harness.base.errors import SpecError
+from harness.base.atomic_files import output_file, write_text
+from harness.base.errors import SpecError, some_of, unknown
 from harness.base.import_strings import resolve
-from harness.benchmarks.geneval import Evaluator, check_words
+from harness.benchmarks.geneval import TASKS, Evaluator, check_words
+from harness.benchmarks.geneval_metadata import extra_fields
 from harness.cli.geneval_folder import Sample, faults_of, read_folder
 from harness.results.image_files import Bytes, ImageReader, n_workers, upright
 from hypernoise.progress import Progress
+from hypernoise.text_files import lines_of
 
 #: Detectors that a user may name by one word: target of the function that gives its Evaluator.
 DETECTORS = {"shapeworld": "harness.benchmarks.shapeworld:evaluator"}
+_RESULTS = "results.jsonl"
+#: Prompts of GenEval's ``evaluation_metadata.jsonl``.
+N_PUBLISHED = 553
 _COCO = "harness.benchmarks.geneval_coco:evaluator"
 
 
@@ -45,7 +52,7 @@ class Result:
 
 def run(
     images: Path,
-    out: Path,
+    out: Path | None,
     detector: str,
     revision: str,
     clip: str,
@@ -56,7 +63,7 @@ def run(
 
     Args:
         images: the folder, or a results file of this or of another tool.
-        out: where the results go; unused where results are given.
+        out: where the results go; by default ``results.jsonl``, if there is none yet.
         detector: a word of :data:`DETECTORS`, ``"package.module:function"`` that gives an
             Evaluator, or folder or hub name of Mask2Former; empty for the published one.
         revision: commit of the detector's hub repository.
@@ -66,15 +73,69 @@ def run(
 
     Raises:
         FileNotFoundError: there is no such folder or file.
-        ValueError: images or prompts are missing or unreadable; all of them are listed.
+        ValueError: images or prompts are missing, double or unreadable, results are judged already
+            and so take no detector, or there are results by default.
+        OSError: ``out`` cannot be written.
     """
     if images.is_file():
-        print(summary(read_results(images)))
-        return
-    evaluator = evaluator_of(detector, revision, clip)
-    results = score_all(read_folder(images, evaluator, prompts, samples), evaluator)
-    write_results(results, out)
+        given = {"--out": out, "--detector": detector, "--revision": revision, "--clip": clip}
+        if useless := [name for name, value in given.items() if value]:
+            raise SpecError(f"{images} is judged already: it takes no {', no '.join(useless)}")
+        results = read_results(images)
+        check_counts(results, images, prompts, samples)
+    else:
+        place = output_file(out or "", _RESULTS)
+        evaluator = evaluator_of(detector, revision, clip)
+        found = read_folder(images, evaluator, prompts, samples)
+        if extra := sorted({key for sample in found for key in extra_fields(sample.metadata)}):
+            _note(f"fields of prompts that are not GenEval's are left alone: {', '.join(extra)}")
+        results = score_all(found, evaluator)
+        write_results(results, place)
+    for gap in gaps(results, prompts):
+        _note(gap)
     print(summary(results))
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+def check_counts(
+    results: Sequence[Result], file: Path, n_prompts: int | None, n_samples: int | None
+) -> None:
+    """Check the results of a file against how many there must be.
+
+    Raises:
+        ValueError: an image is there twice, or there are more or fewer prompts, or images of one.
+    """
+    twice = [name for name, n in Counter(r.filename for r in results).items() if n > 1]
+    if twice:
+        raise ValueError(f"{file}: judged more than once: {some_of(twice)}")
+    counts = Counter(result.metadata for result in results)
+    if n_prompts is not None and len(counts) != n_prompts:
+        raise ValueError(f"{file} has {len(counts)} prompts, there must be {n_prompts}")
+    prompts = {result.metadata: result.prompt for result in results}
+    wrong = [f"{prompts[key]!r} has {n}" for key, n in counts.items() if n != n_samples]
+    if n_samples is not None and wrong:
+        raise ValueError(f"{file}: there must be {n_samples} images per prompt; {some_of(wrong)}")
+
+
+def gaps(results: Sequence[Result], n_prompts: int | None) -> Iterator[str]:
+    """What may be missing, in sentences: an average over what is there does not show it."""
+    there = {result.tag for result in results}
+    if lacking := [task for task in TASKS if task not in there]:
+        yield f"there is no image of {', '.join(lacking)}: the overall score leaves that out"
+    counts = Counter(result.metadata for result in results)
+    most = max(counts.values())
+    prompts = {result.metadata: result.prompt for result in results}
+    few = [f"{prompts[key]!r} has {n}" for key, n in counts.items() if n < most]
+    if few:
+        yield f"of {len(few)} prompts there are fewer than {most} images: {some_of(few)}"
+    if n_prompts is None and len(counts) != N_PUBLISHED:
+        yield (
+            f"there are {len(counts)} prompts, GenEval has {N_PUBLISHED}: with --prompts "
+            f"{len(counts)} a missing one is an error"
+        )
 
 
 def evaluator_of(detector: str, revision: str = "", clip: str = "") -> Evaluator:
@@ -85,6 +146,8 @@ def evaluator_of(detector: str, revision: str = "", clip: str = "") -> Evaluator
         ValueError, FileNotFoundError: a detector that cannot be had.
     """
     target = DETECTORS.get(detector, detector if ":" in detector else "")
+    if detector and not target and "/" not in detector and not Path(detector).exists():
+        raise unknown("detector", detector, [*DETECTORS, "a folder", "owner/name of the hub"])
     if target and (revision or clip):
         raise SpecError(f"detector {detector!r} has no revision and no CLIP of its own to choose")
     named = {"detector": detector, "clip": clip, "detector_revision": revision}
@@ -98,7 +161,7 @@ def score_all(samples: Sequence[Sample], evaluator: Evaluator) -> list[Result]:
 
     Raises:
         ValueError: an image cannot be decoded though it looked whole. The others are decoded too
-            before the run stops, so that the message lists every such image.
+            before the run stops, so that the message counts every such image.
     """
     paths = [sample.path for sample in samples]
     results = []
@@ -111,7 +174,7 @@ def score_all(samples: Sequence[Sample], evaluator: Evaluator) -> list[Result]:
             except ValueError as error:
                 rest = range(row + 1, len(samples))
                 listed = [str(error), *faults_of(reader.pixels, rest)]
-                raise ValueError(f"nothing was written: {'; '.join(listed)}") from error
+                raise ValueError(f"nothing was written: {some_of(listed)}") from error
             results.append(score(sample, pixels, evaluator))
     return results
 
@@ -148,9 +211,9 @@ def read_results(path: Path) -> list[Result]:
 
     Raises:
         ValueError: a line is no JSON object, or lacks a field or has a wrong one (file and line are
-            named), or there is none.
+            named), or there is none. Some tools write metadata and details as objects.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = lines_of(path)
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise ValueError(f"{path} holds no results")
@@ -166,6 +229,9 @@ def _parsed(line: str, where: str) -> Result:
     lacking = [name for name in names if not isinstance(record, dict) or name not in record]
     if lacking:
         raise ValueError(f"{where}: no {', '.join(lacking)}; GenEval's results have them")
+    for name in ("metadata", "details"):
+        if isinstance(record[name], dict | list):
+            record[name] = json.dumps(record[name])
     for name in names:
         kind, said = (bool, "true or false") if name == "correct" else (str, "a text")
         if not isinstance(record[name], kind):

@@ -16,6 +16,7 @@ from typing import Any
 from harness.base.errors import SpecError, unknown
 from harness.experiment import jobs
 from harness.experiment.component_files import KINDS, declared
+from hypernoise.text_files import read_text
 
 _TARGET = re.compile(r"[\w.]+:[^\W\d]\w*")
 
@@ -35,7 +36,7 @@ def job_of(verb: str, given: str, workflows: Path = Path("workflows")) -> Any:
         return jobs.load_job(verb, given)
     if not Path(given).is_file():
         raise FileNotFoundError(f"job file {given} is missing")
-    job = jobs.load_job(verb, Path(given).read_text(encoding="utf-8"))
+    job = jobs.load_job(verb, read_text(given))
     fields = asdict(job)
     for place in _texts([fields[name] for name in jobs.place_names() & fields.keys()]):
         if os.path.isabs(place) or os.path.normpath(place).startswith(".."):
@@ -44,7 +45,7 @@ def job_of(verb: str, given: str, workflows: Path = Path("workflows")) -> Any:
     components = [spec for kind in KINDS for spec in getattr(registry, kind).values()]
     named = {text for spec in components for text in _texts(asdict(spec))}
     for config in workflows.rglob("*.yaml"):
-        named.update(_TARGET.findall(config.read_text(encoding="utf-8")))
+        named.update(_TARGET.findall(read_text(config)))
     for target in filter(_TARGET.fullmatch, _texts(fields)):
         if target not in named:
             fault = unknown(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.base.atomic_files import write_text
+from harness.base.atomic_files import output_file, write_text
 from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
 from harness.benchmarks.prompts import normalised
@@ -45,7 +45,7 @@ def run(
             moved, out of reach), or prompts that are evaluated on cannot be had.
     """
     hub.check_commit(repository, revision)
-    out = out or data_files.folder() / PICK_A_PIC
+    out = output_file(out or data_files.folder() / PICK_A_PIC)
     evaluated = {normalised(prompt.text) for target in apart_from for prompt in resolve(target)()}
     names = parquet_files(repository, revision, files)
     kept: dict[str, str] = {}

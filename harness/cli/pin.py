@@ -11,10 +11,10 @@ from harness.experiment import pins
 from harness.experiment.checks import check
 from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
-from harness.experiment.config import extended, read
+from harness.experiment.config import read
+from harness.experiment.config_files import extended, load_yaml
 from harness.experiment.pins import Download, Pin
 from harness.experiment.plan import Experiment
-from harness.experiment.workflow import load_yaml
 from hypernoise.weights.pins import HUB_FILE, REPOSITORY
 
 _LISTED = (
@@ -49,9 +49,7 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
             raise unknown("component", name, declared_names)
     wanted = set(names) or declared_names
     if configfile:
-        config = read(
-            extended(load_yaml(configfile), configfile.parent, load_yaml), str(configfile)
-        )
+        config = read(extended(load_yaml(configfile), configfile.parent), str(configfile))
         experiment = Experiment(config, registry, str(configfile))
         check(experiment)
         wanted &= experiment.needed(experiment.image_sets)

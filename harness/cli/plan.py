@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness.base.errors import SpecError, unknown
+from harness.experiment.config_files import load_yaml
 from harness.experiment.publishers import in_bytes
-from harness.experiment.workflow import load_yaml, open_experiment
+from harness.experiment.workflow import open_experiment
 from harness.planning.costs import Costs, Fetched, Work, total
 from harness.planning.job_graph import JobGraph
 from harness.planning.schedule import longest, makespan

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.latency_table import latency
+from harness.base.atomic_files import output_file
 from harness.experiment.component_files import declared
 from harness.experiment.jobs import Timed, TimingJob
 from harness.experiment.methods import method_variant
@@ -78,6 +79,7 @@ def run(model: Sequence[str] | None, methods: Sequence[str], **given: Any) -> No
         raise ValueError("name a model with --model, or give the workflow's job with --job")
     jobs = jobs_of(model, methods, **given)
     for job in jobs:
+        output_file(job.out)
         profile.check(job)
     for job in jobs:
         profile.run(job)

@@ -25,11 +25,11 @@ from harness.build import data_files
 from harness.cli import plan
 from harness.experiment.checks import check, check_tables
 from harness.experiment.component_files import declared
-from harness.experiment.config import extended, read
+from harness.experiment.config import read
+from harness.experiment.config_files import extended, load_yaml
 from harness.experiment.pins import STAND_INS
 from harness.experiment.plan import Experiment
 from harness.experiment.providers import Table
-from harness.experiment.workflow import load_yaml
 from harness.rehearsal import account, replacements, verdicts
 from harness.rehearsal.small_config import small
 from harness.results import provenance
@@ -71,7 +71,7 @@ def run(
     started = time.monotonic()
     if out.exists() and not (out / _CONFIG).is_file() and any(out.iterdir()):
         raise SpecError(f"{out} is there, and is no rehearsal's folder: name another as --out")
-    content = extended(load_yaml(configfile), configfile.parent, load_yaml)
+    content = extended(load_yaml(configfile), configfile.parent)
     read(content, str(configfile))
     registry = declared(components)
     content = small(content, registry, tables, models)

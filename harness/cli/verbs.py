@@ -5,6 +5,10 @@ Standard library only, so that ``--help`` is quick: what a verb does is named, n
 
 from __future__ import annotations
 
+import math
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,15 +61,36 @@ def _of_frames(what: str) -> JobVerb:
 
 
 def _numbers(name: str, help: str, default: tuple[int, ...] = ()) -> Option:
-    return option(name, help, nargs="+", type=int, metavar="N", default=default)
+    return option(name, help, nargs="+", type=at_least(1), metavar="N", default=default)
 
 
 def _words(name: str, help: str, default: tuple[str, ...] = (), **given: Any) -> Option:
     return option(name, help, nargs="+", default=default, **given)
 
 
-def _number(name: str, help: str, default: int) -> Option:
-    return option(name, help, type=int, metavar="N", default=default)
+def _number(name: str, help: str, default: int | None, least: int = 1) -> Option:
+    return option(name, help, type=at_least(least), metavar="N", default=default)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number of an option; the parser shows what it says."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
+            raise ArgumentTypeError(f"must be a whole number, at least {least}, got {text!r}")
+        return int(text)
+
+    return read
+
+
+def _price(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ArgumentTypeError(f"must be a number, at least 0, got {text!r}")
+    return value
 
 
 #: The rows of Pick-a-Pic v2 without their images, at the commit that has all training rows.
@@ -192,7 +217,7 @@ COMMANDS: dict[str, Command] = {
             option(
                 "images", "folder in GenEval's layout, or a results.jsonl to summarise", type=Path
             ),
-            option("--out", "default: %(default)s", type=Path, default=Path("results.jsonl")),
+            option("--out", "default: results.jsonl, if there is none", type=Path),
             option(
                 "--detector",
                 "folder or hub name of Mask2Former (default: the published one); shapeworld; or "
@@ -201,8 +226,8 @@ COMMANDS: dict[str, Command] = {
             ),
             option("--revision", "commit of the detector's hub repository", default=""),
             option("--clip", "file that tells colours, if not the published", default=""),
-            option("--prompts", "how many prompts there must be", type=int),
-            option("--samples", "how many images each prompt must have", type=int),
+            _number("--prompts", "how many prompts there must be", None),
+            _number("--samples", "how many images each prompt must have", None),
         ),
     ),
     "export-geneval": Command(
@@ -240,7 +265,7 @@ COMMANDS: dict[str, Command] = {
                 default=Path("results/snapshots"),
                 metavar="FOLDER",
             ),
-            option("--price", "of a GPU hour", type=float, metavar="X"),
+            option("--price", "of a GPU hour", type=_price, metavar="X"),
         ),
     ),
     "pick-a-pic": Command(
@@ -283,9 +308,9 @@ COMMANDS: dict[str, Command] = {
         "harness.cli.verify:run",
         (
             option("results", "a results folder", metavar="RESULTS"),
-            _number("--rescore", "images of every frame of scores to measure again", 0),
-            _number("--regenerate", "images of every method to generate again", 0),
-            _number("--seed", "of the draw of these images", 0),
+            _number("--rescore", "images of every frame of scores to measure again", 0, 0),
+            _number("--regenerate", "images of every method to generate again", 0, 0),
+            _number("--seed", "of the draw of these images", 0, 0),
             _COMPONENTS,
         ),
     ),

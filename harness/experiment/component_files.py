@@ -13,6 +13,8 @@ from pathlib import Path
 from harness.base.errors import SpecError
 from harness.experiment import pins
 from harness.experiment.components import Registry
+from hypernoise.text_files import read_text
+from hypernoise.weights.pins import Missing
 
 KINDS = ("models", "rewards", "methods", "benchmarks", "tables")
 
@@ -34,14 +36,16 @@ def declared(folder: Path) -> Registry:
         # Sorted, so that their order is everywhere the same.
         for file in sorted((folder / kind).glob("*.smk")):
             add = f"add_{kind.removesuffix('s')}"
-            text = file.read_text(encoding="utf-8")
+            text = read_text(file)
             try:
                 code = compile(text, str(file), "exec")
                 exec(code, {add: partial(getattr(registry, add), file=str(file))})
-            except (SyntaxError, NameError, TypeError) as error:
+            except (SpecError, Missing):
+                raise
+            except Exception as error:  # Whatever a declaration does wrong.
                 has_rule = re.search(r"^\s*(rule|checkpoint)\b.*:", text, re.MULTILINE)
                 advice = "a rule belongs in workflows/rules: " if has_rule else ""
-                raise SpecError(f"{file}: {advice}{error}") from error
+                raise SpecError(f"{file}: {advice}{str(error) or type(error).__name__}") from error
     registry.check_rewards()
     pins.use(registry, folder)
     return registry

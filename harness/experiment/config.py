@@ -7,9 +7,9 @@ classes. Names of components are not checked here, but against the registry
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
-from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
@@ -23,7 +23,6 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from harness.base.errors import SpecError
 from harness.experiment.validation import checked
 from harness.experiment.variants import Variant
 from hypernoise.networks.audit_options import AuditOptions
@@ -327,40 +326,16 @@ class Config(Section):
     share the machine is the limit ``--resources gpu=N``."""
 
 
-def read(config: Mapping[str, Any], file: str) -> Config:
+def read(
+    config: Mapping[str, Any], file: str, sources: Mapping[str, str] = MappingProxyType({})
+) -> Config:
     """A config, checked.
+
+    Args:
+        file: is blamed for keys that ``sources`` does not have.
+        sources: key -> what gave it.
 
     Raises:
         SpecError: names the file, the key, and what would be valid; one line per fault.
     """
-    return checked(dict(config), Config, "config", file)
-
-
-def extended(
-    config: Mapping[str, Any], folder: Path, load: Callable[[Path], Any]
-) -> dict[str, Any]:
-    """A config with the keys and image sets that it does not give itself from the file that it
-    ``extends``.
-
-    Args:
-        config: its ``extends``, if it has one, is the name of another config file.
-        folder: where that file is.
-        load: gives a file's content.
-
-    Raises:
-        SpecError: the file is missing or no config, or configs extend one another in a circle.
-    """
-    seen: list[str] = []
-    while "extends" in config:
-        name = str(config["extends"])
-        if name in seen or not (folder / name).is_file():
-            fault = "extends itself" if name in seen else "is missing"
-            raise SpecError(f"config file {folder / name}, which another one extends, {fault}")
-        seen.append(name)
-        base = load(folder / name)
-        if not isinstance(base, Mapping):
-            raise SpecError(f"config file {folder / name} has no keys")
-        sets = {**base.get("image_sets", {}), **config.get("image_sets", {})}
-        own = {key: given for key, given in config.items() if key != "extends"}
-        config = {**base, **own, **({"image_sets": sets} if sets else {})}
-    return dict(config)
+    return checked(dict(config), Config, "config", file, sources)

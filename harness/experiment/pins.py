@@ -20,6 +20,7 @@ from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError, prefix, unknown
 from harness.base.signatures import Signature, signature_of
 from harness.experiment.components import WEIGHT_ARGUMENTS, Registry
+from hypernoise.text_files import read_text
 from hypernoise.weights.pins import (
     COMMIT,
     HASH_MARK,
@@ -150,9 +151,11 @@ def read(file: Path) -> dict[str, Pin]:
     if not file.is_file():
         return {}
     try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))
+        entries = tomllib.loads(read_text(file))
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{file}: {error}") from error
+    except ValueError as error:
+        raise SpecError(str(error)) from error
     return {place: _pin(place, entry, str(file)) for place, entry in entries.items()}
 
 
@@ -162,7 +165,7 @@ def add(file: Path, pins: Mapping[str, Pin]) -> None:
     Raises:
         SpecError: as :func:`read`; the file is left alone.
     """
-    there = file.read_text(encoding="utf-8") if file.is_file() else _HEADER
+    there = read_text(file) if file.is_file() else _HEADER
     # A JSON string is one of TOML, too.
     said = partial(json.dumps, ensure_ascii=False)
     text = there

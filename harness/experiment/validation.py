@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, get_args
+from types import MappingProxyType
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -22,6 +24,10 @@ T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", strict=True)
 Count = Annotated[int, Field(ge=1)]
 
+#: Torch's seeds and counts are numbers of 64 bits.
+LARGEST_INT = 2**63 - 1
+#: The key of the whole that is at fault, or nothing, and a sentence.
+_Fault: TypeAlias = tuple[str, str]
 _INSTEAD = {
     "Input should be greater than or equal to": "must be at least",
     "Input should be a valid integer": "must be a whole number",
@@ -50,32 +56,60 @@ def from_json(text: str, kind: type[T]) -> T:
     return checked(data, kind, kind.__name__)
 
 
-def checked(data: Any, kind: type[T], what: str, file: str = "") -> T:
+def checked(
+    data: Any,
+    kind: type[T],
+    what: str,
+    file: str = "",
+    sources: Mapping[str, str] = MappingProxyType({}),
+) -> T:
     """An instance of a class, made from what JSON or YAML gave.
 
     Args:
         what: how messages call the whole.
         file: where the data stand, for messages.
+        sources: key of the whole -> where it stands, if not in ``file``.
 
     Raises:
         SpecError: a key is unknown, missing, or has a wrong value; one line per fault.
     """
-    try:
-        made: T = TypeAdapter(kind).validate_json(json.dumps(data))
-        return made
-    except ValidationError as error:
-        lines = dict.fromkeys(_lines(error, data, kind, what))
-        raise SpecError("\n".join(f"{prefix(file)}{line}" for line in lines)) from None
+    faults = [*_out_of_range(data, what, ())]
+    if not faults:
+        try:
+            made: T = TypeAdapter(kind).validate_json(json.dumps(data))
+            return made
+        except ValidationError as error:
+            faults += _lines(error, data, kind, what)
+    lines = dict.fromkeys(f"{prefix(sources.get(key, file))}{line}" for key, line in faults)
+    raise SpecError("\n".join(lines)) from None
 
 
-def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[str]:
+def _out_of_range(value: Any, what: str, path: tuple[str, ...]) -> Iterator[_Fault]:
+    """Numbers, however far down, that JSON or 64 bits cannot hold."""
+    if isinstance(value, Mapping | list | tuple):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, inner in pairs:
+            yield from _out_of_range(inner, what, (*path, str(key)))
+        return
+    said = ""
+    if isinstance(value, float) and not math.isfinite(value):
+        said = "must be a finite number"
+    elif isinstance(value, int) and not -LARGEST_INT <= value <= LARGEST_INT:
+        said = f"must be a whole number of at most {LARGEST_INT} (64 bits)"
+    if said:
+        key = f"{what} key {'.'.join(path)!r}" if path else what
+        yield (path[0] if path else ""), f"{key} is {value}, {said}"
+
+
+def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[_Fault]:
     wrong: dict[str, tuple[Any, list[str]]] = {}
     for fault in error.errors(include_url=False):
         path, value = _place(fault["loc"], data)
         where = ".".join(map(str, path))
+        top = str(path[0]) if path else ""
         inside = f" in {where!r}" if where else ""
         if fault["type"] == "missing":
-            yield f"{what} lacks {fault['loc'][-1]!r}{inside}"
+            yield top, f"{what} lacks {fault['loc'][-1]!r}{inside}"
         elif fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             *above, key = path
             inside = f" in {'.'.join(map(str, above))!r}" if above else ""
@@ -85,18 +119,39 @@ def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[
                 fields = _fields(inner) or {}
                 inner = fields[name] if name in fields else (get_args(inner) or (inner,))[-1]
             valid = list(_fields(inner) or ())
-            yield str(unknown(f"{what} key", key, valid)).replace(f"{key!r}", f"{key!r}{inside}", 1)
+            said = str(unknown(f"{what} key", key, valid))
+            yield top, said.replace(f"{key!r}", f"{key!r}{inside}", 1)
         elif fault["type"] == "literal_error" and len(path) == len(fault["loc"]):
             valid = re.findall(r"'(.*?)'", fault["ctx"]["expected"])
-            yield str(unknown(f"value of {what} key {where!r}:", value, valid))
+            yield top, str(unknown(f"value of {what} key {where!r}:", value, valid))
         else:
             message = fault["msg"]
             for theirs, ours in _INSTEAD.items():
                 message = re.sub(rf"^{theirs}", ours, message)
+            message += _meant(fault["type"], value)
             wrong.setdefault(where, (value, []))[1].append(message)
     for where, (value, said) in wrong.items():
         key = f"{what} key {where!r}" if where else what
-        yield f"{key} is {value!r}, {' or '.join(dict.fromkeys(said))}"
+        yield where.partition(".")[0], f"{key} is {value!r}, {' or '.join(dict.fromkeys(said))}"
+
+
+def _meant(fault: str, value: Any) -> str:
+    """What to write for a number that YAML, or Python, takes for something else."""
+    if fault in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
+        return f": write {int(value)}"
+    if fault in ("float_type", "int_type") and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        if math.isfinite(number):
+            base, e, power = value.strip().lower().partition("e")
+            # YAML 1.1 reads an exponent only behind a point, and with a sign.
+            point = "" if "." in base else ".0"
+            sign = "+" if power[:1].isdigit() else ""
+            is_text = "that is a text; " if e else "without quotes: "
+            return f" ({is_text}write {base}{point if e else ''}{e}{sign}{power})"
+    return ""
 
 
 def _place(location: Sequence[int | str], data: Any) -> tuple[list[int | str], Any]:

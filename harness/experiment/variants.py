@@ -7,6 +7,7 @@ That text stands wherever a method can be named: in configs, on the command line
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,7 +68,9 @@ class Variant:
                 raise SpecError(f"{start} {key!r} is not 'argument=value'")
             if key in arguments:
                 raise SpecError(f"{start} {key!r} is given twice")
-            arguments[key] = _value(found[2].strip())
+            arguments[key] = value = _value(found[2].strip())
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SpecError(f"{start} {key} is {found[2].strip()}, must be a finite number")
             end = found.end()
         return cls(name, arguments)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -11,20 +12,20 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NoReturn, TypeVar
-
-import yaml
 
 from harness.base.errors import SpecError
 from harness.base.import_strings import source_of
 from harness.experiment.checks import check, check_columns, check_tables
 from harness.experiment.component_files import declared
 from harness.experiment.components import TableSpec
-from harness.experiment.config import extended, read
+from harness.experiment.config import read
+from harness.experiment.config_files import extended, load_yaml, sources
 from harness.experiment.identity import identity_of
 from harness.experiment.pins import STAND_INS
 from harness.experiment.places import fields
@@ -32,6 +33,7 @@ from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
 from harness.experiment.validation import to_json
+from hypernoise.errors import unknown_word
 from hypernoise.weights.pins import COMMIT, is_remote
 
 _T = TypeVar("_T")
@@ -63,26 +65,32 @@ def insist(function: Callable[..., _T], *arguments: Any, **keywords: Any) -> _T:
         refuse(error)
 
 
-def open_experiment(config: dict[str, Any], files: Iterable[str]) -> Experiment:
+def open_experiment(
+    config: dict[str, Any], files: Iterable[str], given: Mapping[str, Any] = MappingProxyType({})
+) -> Experiment:
     """The experiment of a config, checked.
 
     Args:
         config: what Snakemake read; gets the keys of the config that it extends, because
             Snakemake's report shows this very dictionary.
         files: of the config, the last one last.
+        given: keys of the command line's ``--config``, which are blamed on it.
 
     Raises:
         SpecError: a component or the config is wrong.
     """
     paths = [Path(file) for file in files]
-    whole = extended(config, paths[-1].parent, load_yaml)
+    here = [p.relative_to(Path.cwd()) if p.is_relative_to(Path.cwd()) else p for p in paths]
+    # Snakemake merges files; which one extends another, and has a key twice, only they can say.
+    contents = dict(zip(here, map(load_yaml, here), strict=True))
+    extending = [path.parent for path in here if "extends" in contents[path]]
+    whole = extended(config, extending[-1] if extending else here[-1].parent)
     config.clear()
     config.update(whole)
-    here = [
-        path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in paths
-    ]
-    name = ", ".join(map(str, here))
-    experiment = Experiment(read(whole, name), declared(COMPONENTS), name)
+    said = f"--config {', '.join(given)}"
+    name = ", ".join([*map(str, here), *([said] if given else [])])
+    blamed = {**sources(contents), **dict.fromkeys(given, said)}
+    experiment = Experiment(read(whole, name, blamed), declared(COMPONENTS), name)
     if os.environ.get(STAND_INS) and not experiment.config.rehearsal:
         raise SpecError(f"{name}: {STAND_INS} is set, which is for rehearsals only: unset it")
     check(experiment)
@@ -90,9 +98,17 @@ def open_experiment(config: dict[str, Any], files: Iterable[str]) -> Experiment:
     return experiment
 
 
-def load_yaml(file: Path) -> Any:
-    """The content of a YAML file."""
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+def nearest_target(targets: Callable[[], Iterable[str]]) -> Callable[[logging.LogRecord], bool]:
+    """A filter of Snakemake's log: where it has no rule for a name, the nearest one is told."""
+
+    def filter_(record: logging.LogRecord) -> bool:
+        found = re.search(r"No rule to produce ([\w-]+)(?=[\s.]|$)(?!\.\w)", record.getMessage())
+        if found:
+            text = unknown_word("target", found[1], targets())
+            record.msg, record.args = f"{record.getMessage()}\n{text}", ()
+        return True
+
+    return filter_
 
 
 class Rules:
@@ -336,6 +352,8 @@ def rule_outputs(
     return found
 
 
+#: What file systems without locks say: Lustre, some of NFS.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 #: The open file of a folder that this process holds. What ``onstart`` names ends with it.
 _held: list[IO[str]] = []
 
@@ -347,15 +365,28 @@ def hold_alone() -> IO[str]:
     It is a record lock, which is this process's alone: children inherit none, so that none of them
     can hold it when this process is gone. It holds between the machines of a cluster, too.
     """
-    Path("results").mkdir(exist_ok=True)
-    lock = open("results/.lock", "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        Path("results").mkdir(exist_ok=True)
+        lock = open("results/.lock", "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        leads = f", a link to {os.readlink('results')}," if Path("results").is_symlink() else ""
+        refuse(f"the folder results{leads} cannot be made or written in: {error.strerror}")
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        with lock:
-            lock.seek(0)
-            who = lock.read().strip() or "it has not said which yet"
-        refuse(f"another run is at work in this folder ({who}); wait for it, or stop it")
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            print(
+                "warning: the file system of this folder has no locks "
+                f"({error.strerror}): see to it that no other run is at work here",
+                file=sys.stderr,
+            )
+        else:
+            with lock:
+                lock.seek(0)
+                who = lock.read().strip() or "it has not said which yet"
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                refuse(f"results/.lock cannot be locked: {error.strerror}")
+            refuse(f"another run is at work in this folder ({who}); wait for it, or stop it")
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()

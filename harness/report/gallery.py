@@ -42,7 +42,7 @@ from harness.experiment.jobs import TableJob
 from harness.report.formats import describe
 from harness.report.pages import render
 from harness.results.frames import NO_SEED
-from harness.results.image_files import open_image
+from harness.results.image_files import open_image, rgb
 from harness.results.results_folder import write_sidecar
 
 #: Beside ``index.html``.
@@ -239,11 +239,11 @@ def _copy(source: Path, target: Path) -> tuple[str, int]:
             if max(image.size) <= THUMBNAIL_PX:
                 shutil.copyfile(source, target.with_name(f"{target.name}{source.suffix}"))
                 return source.suffix, max(image.size)
-            small = image.convert("RGB")
+            small = rgb(image)
             small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
             small.save(target.with_name(f"{target.name}.webp"), quality=85)
             return ".webp", THUMBNAIL_PX
     except FileNotFoundError:
         raise FileNotFoundError(f"image {source} is missing") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"image {source} is truncated or no image: {error}") from error

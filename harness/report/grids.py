@@ -34,7 +34,7 @@ from harness.base.errors import unknown
 from harness.benchmarks.geneval import TASKS
 from harness.report.figure_style import GREEN, VERMILION, figure_style
 from harness.results.frames import NO_SEED
-from harness.results.image_files import open_image
+from harness.results.image_files import open_image, rgb
 
 YES, NO = "\N{CHECK MARK}", "\N{BALLOT X}"
 _TEXT_INCHES, _CELL_INCHES, _LINE_INCHES = 1.3, 1.05, 0.16
@@ -182,10 +182,10 @@ def read_pixels(path: str) -> Pixels:
     """
     try:
         with open_image(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(rgb(image))
     except FileNotFoundError:
         raise FileNotFoundError(f"image {path} is missing") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"image {path} is truncated or no image: {error}") from error
 
 

@@ -32,6 +32,7 @@ _AHEAD_PIXELS = 64 * 1024 * 1024
 _MOST_WORKERS = 8
 #: What Pillow raises over broken files, by format and by where the fault is.
 _FAULTS = (OSError, SyntaxError, ValueError, IndexError, EOFError, Image.DecompressionBombError)
+_MOST_OF_16_BITS = 65535
 #: Pillow goes by a file's content, not by its name, and hands PostScript to another program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 
@@ -46,18 +47,35 @@ def open_image(path: str | Path) -> Image.Image:
     return Image.open(path, formats=_FORMATS)
 
 
+def rgb(image: Image.Image) -> Image.Image:
+    """An image with three channels of 8 bits; 16 bits are scaled, where Pillow would cut them off.
+
+    Raises:
+        ValueError: it has 32 bits or floats, of which nobody can say what is white.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image.convert("RGB")
+    # Pillow's modes of 16 bits are I;16 and, of some formats, I, which could hold more.
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > _MOST_OF_16_BITS:
+        raise ValueError(f"it has pixels of mode {image.mode}; save it with 8 bits a channel")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert(
+        "RGB"
+    )
+
+
 def decoded(path: str) -> Bytes:
     """The pixels of an image file.
 
     Raises:
         ValueError: the file is no readable image.
     """
-    return _opened(path, lambda image: np.asarray(image.convert("RGB")))
+    return _opened(path, lambda image: np.asarray(rgb(image)))
 
 
 def upright(path: str) -> Bytes:
     """As :func:`decoded`, turned as a camera says that it has to be."""
-    return _opened(path, lambda image: np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
+    return _opened(path, lambda image: np.asarray(rgb(ImageOps.exif_transpose(image))))
 
 
 def check_intact(path: str) -> None:

@@ -20,6 +20,7 @@ from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.results import frames, provenance
 from harness.results.image_files import open_image
+from hypernoise.text_files import read_text
 
 #: Provenance of a folder of files that have no place for it themselves.
 SIDECAR = "provenance.json"
@@ -143,7 +144,8 @@ def survey(results: str | Path) -> Survey:
     """
     folder = Path(results)
     if not folder.is_dir():
-        raise FileNotFoundError(f"results folder {folder} is missing")
+        fault = "is a file: name the folder that it is in" if folder.exists() else "is missing"
+        raise FileNotFoundError(f"results folder {folder} {fault}")
     found, faults = [], []
     patterns = ("*.parquet", "figures/*.png", "tables/*.html", SIDECAR)
     for path in sorted({path for pattern in patterns for path in folder.rglob(pattern)}):
@@ -158,11 +160,11 @@ def survey(results: str | Path) -> Survey:
             if path.suffix == ".parquet":
                 record = frames.read_provenance(path)
             elif path.suffix == ".html":
-                if not (written := _PAGE.search(path.read_text(encoding="utf-8"))):
+                if not (written := _PAGE.search(read_text(path))):
                     continue
                 record = provenance.parse(written[1])
             elif path.name == SIDECAR:
-                record = provenance.parse(path.read_text(encoding="utf-8"))
+                record = provenance.parse(read_text(path))
             else:
                 with open_image(path) as image:
                     text = image.info.get("Description", "")

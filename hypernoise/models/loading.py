@@ -104,11 +104,26 @@ def load_pipeline(
             from hypernoise.models.distilled import fuse_lora
 
             fuse_lora(pipeline, lora)
-    freeze(pipeline).to(device)
+    freeze(pipeline)
+    check_filled(pipeline, weights)
+    pipeline.to(device)
     for saving in vae_savings:
         getattr(pipeline.vae, f"enable_{saving}")()
     Compiled(pipeline, mode).install()
     return pipeline
+
+
+def check_filled(pipeline: Any, weights: str) -> None:
+    """Check that every weight was in a file: diffusers leaves the others without numbers.
+
+    Raises:
+        ValueError: one was not; names it.
+    """
+    for name, component in pipeline.components.items():
+        if isinstance(component, nn.Module):
+            empty = [f"{name}.{key}" for key, p in component.named_parameters() if p.is_meta]
+            if empty:
+                raise ValueError(f"{weights} lacks {len(empty)} weights, the first is {empty[0]}")
 
 
 def freeze(pipeline: Any) -> Any:

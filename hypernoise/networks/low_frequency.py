@@ -30,6 +30,7 @@ from hypernoise.models.protocol import Conditioning, Generator, Seeds
 from hypernoise.networks.bands import Band
 from hypernoise.networks.description import check_kind
 from hypernoise.networks.protocol import Drawn
+from hypernoise.text_files import read_json
 from hypernoise.weights.folders import check_file
 from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
@@ -285,11 +286,11 @@ def saved_shape(folder: Path) -> dict[str, int]:
     if not path.is_file():
         raise FileNotFoundError(f"no low-frequency network in {folder}: {CONFIG_FILE} is missing")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         if config["kind"] != LowFrequencyNetwork.kind:
             raise ValueError(f"{path} is a {config['kind']!r} network's")
         return {name: int(config[name]) for name in _SHAPE}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not a low-frequency network's configuration: {error}"
         ) from error

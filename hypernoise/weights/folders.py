@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+
+from hypernoise.text_files import read_json
 
 INDEX = "model_index.json"
 _SHARDS = "*.safetensors.index.json"
@@ -31,7 +32,7 @@ def check_folder(weights: str) -> None:
         )
     if not index.is_file():
         raise FileNotFoundError(f"no diffusers pipeline in {folder}: {INDEX} is missing")
-    for name in component_names(json.loads(index.read_text(encoding="utf-8"))):
+    for name in component_names(read_json(index)):
         check_component(folder / name)
 
 
@@ -77,7 +78,7 @@ def check_component(folder: Path) -> None:
         check_safetensors(str(folder), (path.name for path in sorted(folder.iterdir())))
     files = set(folder.glob("*.safetensors"))
     for index in folder.glob(_SHARDS):
-        for name in set(json.loads(index.read_text())["weight_map"].values()):
+        for name in set(read_json(index)["weight_map"].values()):
             if Path(name).name != name:
                 raise ValueError(f"{index} names {name!r}, which is not in its folder")
             files.add(folder / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import huggingface_hub as hub
 from huggingface_hub import errors
 
+from hypernoise.text_files import read_json
 from hypernoise.weights.folders import (
     INDEX,
     check_component,
@@ -49,7 +49,7 @@ def check_repository(repository: str, revision: str, variant: str = "") -> None:
         return
     except FileNotFoundError:
         files = _listing(repository, revision)
-    for name in component_names(json.loads(index.read_text(encoding="utf-8"))):
+    for name in component_names(read_json(index)):
         inside = [file for file in files if file.startswith(f"{name}/")]
         if f"{name}/config.json" in inside:
             check_safetensors(f"{repository}/{name}", inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from hypernoise.weights.folders import check_folder
@@ -10,15 +11,25 @@ from hypernoise.weights.folders import check_folder
 COMPONENTS = ("unet", "transformer")
 
 
-def check_pipeline(weights: str, revision: str = "", variant: str = "") -> None:
+def check_pipeline(
+    weights: str, revision: str = "", variant: str = "", pipeline_class: Any = None
+) -> None:
     """Check a diffusers pipeline: of the hub if it has a revision, else in a folder.
+
+    Args:
+        pipeline_class: the stock pipeline that a folder has to be of; any without.
 
     Raises:
         FileNotFoundError: there is no such folder, or a file in it is missing.
-        ValueError: a weight file is truncated or pickled, or the hub does not give the revision.
+        ValueError: a weight file is truncated, pickled or lacks weights, the folder is another
+            pipeline's, or the hub does not give the revision.
     """
     if not revision:
         check_folder(weights)
+        # Lazy import: it brings the libraries whose networks the folder has.
+        from hypernoise.weights.whole_pipeline import check_whole
+
+        check_whole(Path(weights), variant, pipeline_class)
         return
     # Lazy import: a folder is checked without the hub's client.
     from hypernoise.weights.hub import check_repository

@@ -9,7 +9,8 @@ import yaml
 from paths import REPOSITORY
 
 from harness.experiment.components import Registry
-from harness.experiment.config import extended, read
+from harness.experiment.config import read
+from harness.experiment.config_files import extended
 from harness.experiment.plan import Experiment
 
 CONFIG_FOLDER = REPOSITORY / "workflows" / "config"
@@ -49,7 +50,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 def load(name: str) -> dict[str, Any]:
     """A shipped config, with the keys of the one that it extends."""
-    return extended(load_yaml(CONFIG_FOLDER / name), CONFIG_FOLDER, load_yaml)
+    return extended(load_yaml(CONFIG_FOLDER / name), CONFIG_FOLDER)
 
 
 def make_registry() -> Registry:

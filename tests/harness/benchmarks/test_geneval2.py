@@ -104,6 +104,9 @@ def test_the_published_form_is_read(tmp_path: Path) -> None:
     [
         ("{broken", "line 1: not JSON"),
         ('{"prompt": "a cat", "skills": []}', "line 1 lacks atom_count, vqa_list"),
+        ("[]", "line 1 lacks prompt, atom_count"),
+        (json.dumps({**RECORD, "prompt": 3}), "line 1: prompt is 3, must be a text"),
+        (json.dumps({**RECORD, "vqa_list": "who?"}), "vqa_list is 'who\\?', must be a list"),
         (json.dumps({**RECORD, "skills": ["count"]}), "as long as each other"),
         (json.dumps({**RECORD, "skills": [], "vqa_list": []}), "not empty"),
         (

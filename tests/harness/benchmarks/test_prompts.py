@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from harness.benchmarks.prompts import balanced, subset
+from harness.benchmarks.protocol import Prompt
+from harness.build import prompts as build_prompts
+from harness.build.prompts import load_prompts
+from harness.experiment.components import PromptsSpec
 from hypernoise.shapeworld.captions import TASKS, captions
+from hypernoise.text_files import lines_of, read_json
 
 CAPTIONS = "hypernoise.shapeworld.captions:captions"
 
@@ -40,3 +46,26 @@ def test_balanced_prompts_are_as_many_for_every_task_and_each_has_an_id_of_its_o
 def test_balanced_prompts_need_at_least_one_per_task() -> None:
     with pytest.raises(ValueError, match="per_task >= 1"):
         balanced("hypernoise.shapeworld.captions:captions", 0, split="train")
+
+
+def test_half_a_character_is_refused_with_its_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = [Prompt("good", "a \N{SNOWMAN} \U0001f600", "t"), Prompt("bad", "bad \ud800 one", "t")]
+    monkeypatch.setattr(build_prompts, "check_call", lambda *_: None)
+    monkeypatch.setattr(build_prompts, "resolve", lambda _: lambda: given)
+    said = r"prompt 'bad' has half a character, '\\ud800', at letter 5"
+    with pytest.raises(ValueError, match=said):
+        load_prompts(PromptsSpec("somewhere:prompts", {}))
+
+
+def test_lines_end_where_every_tool_ends_them_and_marks_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("\ufeffa cat\u2028sleeps\r\ncaf\u00e9\x85 \x1c\n\nlast".encode())
+    assert lines_of(path) == ["a cat\u2028sleeps", "caf\u00e9\x85 \x1c", "", "last"]
+    path.write_bytes(b"one\ntwo\n")
+    assert lines_of(path) == ["one", "two"]
+    path.write_bytes(b"one\ncaf\xe9")
+    with pytest.raises(ValueError, match=r"prompts\.txt, line 2: not UTF-8"):
+        lines_of(path)
+    path.write_bytes(b"\xef\xbb\xbf{")
+    with pytest.raises(ValueError, match=r"prompts\.txt is no JSON, or cut off"):
+        read_json(path)

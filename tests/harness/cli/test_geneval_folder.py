@@ -109,7 +109,7 @@ def test_every_gap_is_listed_before_anything_is_scored(exported: Path) -> None:
     damage(exported / "00001" / "samples" / "0000.png")
     (exported / "00002" / "samples" / "0001.png").unlink()
     (exported / "00003" / "metadata.jsonl").unlink()
-    (exported / "00004" / "samples" / "0000.png").rename(exported / "00004" / "samples" / "0.jpg")
+    (exported / "00004" / "samples" / "0000.png").rename(exported / "00004" / "samples" / "a.png")
     shutil.rmtree(exported / "00005")
     record = json.loads((exported / "00006" / "metadata.jsonl").read_text())
     record["include"][0]["class"] = "cirlce"
@@ -123,7 +123,7 @@ def test_every_gap_is_listed_before_anything_is_scored(exported: Path) -> None:
         "00002/samples/0001.png is missing",
         "00003/metadata.jsonl is missing",
         "00004/samples/0000.png is missing",
-        "00004/samples/0.jpg is not named like 0000.png",
+        "00004/samples/a.png is not named like 0000.png",
         "00005 is missing",
         "did you mean 'circle'?",
     ):
@@ -179,7 +179,7 @@ def test_prompts_and_images_that_the_end_lacks_are_missed_where_their_number_is_
     assert len(read_folder(exported, evaluator)) == 24
     with pytest.raises(ValueError, match=r"00012 is missing; .*00013 is missing"):
         read_folder(exported, evaluator, n_prompts=14)
-    with pytest.raises(ValueError, match=r"00011/samples/0002.png is missing"):
+    with pytest.raises(ValueError, match=r"00000/samples/0002.png is missing; .*and 9 more"):
         read_folder(exported, evaluator, n_samples=3)
     with pytest.raises(ValueError, match=r"00000/samples/0001.png is one more than 1"):
         read_folder(exported, evaluator, n_samples=1)

@@ -20,7 +20,7 @@ from harness.base.errors import SpecError
 from harness.cli import rehearse
 from harness.experiment.component_files import declared
 from harness.experiment.config import read
-from harness.experiment.workflow import load_yaml
+from harness.experiment.config_files import load_yaml
 from harness.report.gallery import Gallery
 from harness.report.rehearsal import marked
 

@@ -402,4 +402,7 @@ def test_a_missing_or_empty_folder_is_a_one_line_error(
     assert main(["verify", str(tmp_path), *COMPONENTS]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == f"error: results folder {tmp_path / 'no'} is missing"
+    (tmp_path / "README.md").touch()
+    assert main(["verify", str(tmp_path / "README.md"), *COMPONENTS]) == 2
+    assert "README.md is a file: name the folder" in capsys.readouterr().err
     assert second.startswith(f"error: {tmp_path} holds no results")

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments import CONFIG_FOLDER, FILE, load, load_yaml
+from experiments import CONFIG_FOLDER, FILE, load
 from paths import REPOSITORY
 
 from harness.base.errors import SpecError
 from harness.experiment import reference
-from harness.experiment.config import extended, read
+from harness.experiment.config import read
+from harness.experiment.config_files import extended
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml")))
@@ -87,7 +88,7 @@ def test_a_config_leaves_keys_and_image_sets_to_the_one_that_it_extends(tmp_path
     }
     for name, content in files.items():
         (tmp_path / name).write_text(yaml.safe_dump(content))
-    found = extended({"extends": "b.yaml", "seed": 2}, tmp_path, load_yaml)
+    found = extended({"extends": "b.yaml", "seed": 2}, tmp_path)
     assert found == {
         "models": ["one"],
         "timing": {"threads": 2},
@@ -95,9 +96,9 @@ def test_a_config_leaves_keys_and_image_sets_to_the_one_that_it_extends(tmp_path
         "seed": 2,
     }
     with pytest.raises(SpecError, match=r"c\.yaml, which another one extends, extends itself"):
-        extended({"extends": "c.yaml"}, tmp_path, load_yaml)
+        extended({"extends": "c.yaml"}, tmp_path)
     with pytest.raises(SpecError, match=r"d\.yaml, which another one extends, is missing"):
-        extended({"extends": "d.yaml"}, tmp_path, load_yaml)
+        extended({"extends": "d.yaml"}, tmp_path)
 
 
 def test_the_reference_page_and_the_editors_schema_are_current() -> None:

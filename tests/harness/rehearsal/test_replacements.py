@@ -19,8 +19,9 @@ from harness.benchmarks.training_prompts import preference
 from harness.build import data_files
 from harness.experiment.component_files import KINDS, declared
 from harness.experiment.components import Registry
+from harness.experiment.config_files import load_yaml
 from harness.experiment.pins import STAND_INS
-from harness.experiment.workflow import load_yaml, open_experiment
+from harness.experiment.workflow import open_experiment
 from harness.rehearsal import replacements
 from hypernoise.weights.stand_ins import Shelf
 
