@@ -119,8 +119,8 @@ def _lines(error: ValidationError, data: Any, kind: Any, what: str) -> Iterator[
                 fields = _fields(inner) or {}
                 inner = fields[name] if name in fields else (get_args(inner) or (inner,))[-1]
             valid = list(_fields(inner) or ())
-            said = str(unknown(f"{what} key", key, valid))
-            yield top, said.replace(f"{key!r}", f"{key!r}{inside}", 1)
+            text = str(unknown(f"{what} key", key, valid))
+            yield top, text.replace(f"{key!r}", f"{key!r}{inside}", 1)
         elif fault["type"] == "literal_error" and len(path) == len(fault["loc"]):
             valid = re.findall(r"'(.*?)'", fault["ctx"]["expected"])
             yield top, str(unknown(f"value of {what} key {where!r}:", value, valid))

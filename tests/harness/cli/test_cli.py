@@ -176,7 +176,7 @@ def test_threads_of_the_command_line_go_before_the_jobs(
     assert seen == [2, 3]
     with pytest.raises(SystemExit):
         main(["generate", "--threads", "0", "--job", job])
-    assert "must be at least 1, got 0" in capsys.readouterr().err
+    assert "at least 1, got '0'" in capsys.readouterr().err
 
 
 def error_of(capsys: pytest.CaptureFixture[str], verb: str, job: str, *options: str) -> str:

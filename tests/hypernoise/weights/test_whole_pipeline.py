@@ -24,7 +24,8 @@ TARGETS = {
 
 def check(folder: Path, family: str = "tiny_sd", **arguments: object) -> None:
     target = f"hypernoise.models.{TARGETS[family]}"
-    check_generator(ModelSpec("mine", target, str(folder), 32, 1, arguments=arguments))
+    place = {"weights": str(folder), "size_px": 32, "version": 1}
+    check_generator(ModelSpec("mine", target=target, arguments=arguments, **place))
 
 
 @pytest.fixture
