@@ -54,6 +54,7 @@ def _diffused(scheduler: Any, index: int) -> tuple[Any, Any]:
 
 
 def trigflow_levels(scheduler: Any, index: int) -> tuple[Any, Any]:
+    """cos(t) and sin(t) sigma_data."""
     angle = scheduler.timesteps[index]
     return angle.cos(), angle.sin() * scheduler.config.sigma_data
 
@@ -85,6 +86,7 @@ def _exploding(scheduler: Any, index: int) -> tuple[Any, Any]:
 
 
 def flow_levels(scheduler: Any, index: int) -> tuple[Any, Any]:
+    """1 - s and s."""
     return 1.0 - scheduler.sigmas[index], scheduler.sigmas[index]
 
 
