@@ -53,18 +53,24 @@ def _diffused(scheduler: Any, index: int) -> tuple[Any, Any]:
     return kept.sqrt(), (1 - kept).sqrt()
 
 
+def trigflow_levels(scheduler: Any, index: int) -> tuple[Any, Any]:
+    """cos(t) and sin(t) sigma_data."""
+    angle = scheduler.timesteps[index]
+    return angle.cos(), angle.sin() * scheduler.config.sigma_data
+
+
 def _own(scheduler: Any, seen: _Seen, signal: Any, noise: Any) -> Tensor:
     """The second value that the scheduler returns."""
     return seen.returned[1]
 
 
-def _of_flow(scheduler: Any, seen: _Seen, signal: Any, noise: Any) -> Tensor:
+def clean_of_flow(scheduler: Any, seen: _Seen, signal: Any, noise: Any) -> Tensor:
     """x0 = z - s v, of z = (1 - s) x0 + s e and its velocity v = e - x0."""
     clean: Tensor = seen.sample.float() - noise * seen.output.float()
     return clean
 
 
-def _of_tcd(scheduler: Any, seen: _Seen, signal: Any, noise: Any) -> Tensor:
+def clean_of_tcd(scheduler: Any, seen: _Seen, signal: Any, noise: Any) -> Tensor:
     """x0 by what the network predicts; the scheduler returns a sample that is still noisy."""
     predicted = scheduler.config.prediction_type
     if predicted == "sample":
@@ -79,16 +85,19 @@ def _exploding(scheduler: Any, index: int) -> tuple[Any, Any]:
     return 1.0, scheduler.sigmas[index]
 
 
+def flow_levels(scheduler: Any, index: int) -> tuple[Any, Any]:
+    """1 - s and s."""
+    return 1.0 - scheduler.sigmas[index], scheduler.sigmas[index]
+
+
 #: Of consistency models (LCM, SCM) the prediction is the consistency function's own value.
 _KINDS: dict[type[Any], _Kind] = {
-    FlowMatchEulerDiscreteScheduler: _Kind(lambda s, i: (1.0 - s.sigmas[i], s.sigmas[i]), _of_flow),
+    FlowMatchEulerDiscreteScheduler: _Kind(flow_levels, clean_of_flow),
     EulerDiscreteScheduler: _Kind(_exploding, _own),
     EulerAncestralDiscreteScheduler: _Kind(_exploding, _own),
-    SCMScheduler: _Kind(
-        lambda s, i: (s.timesteps[i].cos(), s.timesteps[i].sin() * s.config.sigma_data), _own
-    ),
+    SCMScheduler: _Kind(trigflow_levels, _own),
     LCMScheduler: _Kind(_diffused, _own),
-    TCDScheduler: _Kind(_diffused, _of_tcd),
+    TCDScheduler: _Kind(_diffused, clean_of_tcd),
 }
 
 

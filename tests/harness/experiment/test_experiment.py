@@ -223,7 +223,7 @@ def test_a_method_between_sampling_steps_is_refused_with_one(registry: Registry)
     registry.add_method("rollover", target=search, needs_reward=True, version=1)
     said = r"on tiny_sd, method of image set more: 'rollover' .* at least 2, and would get 1"
     for changes in ({}, {"steps": [4, 1]}):
-        more = {"methods": ["base", "rollover:n=3"], **changes}
+        more: dict[str, Any] = {"methods": ["base", "rollover:n=3"], **changes}
         with pytest.raises(SpecError, match=rf"^{FILE}: {said}"):
             check(experiment(registry, image_sets={"more": more}))
     check(experiment(registry, image_sets={"more": {**more, "steps": [4]}}))
