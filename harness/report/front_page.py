@@ -41,6 +41,20 @@ class Entry(NamedTuple):
     label: str
     place: str
 
+    @classmethod
+    def of(cls, made: Made) -> Entry | None:
+        """What a file shows; None of what is no table, figure, page or gallery."""
+        kind, _, name = made.kind.partition(" ")
+        if kind not in _SECTIONS.values():
+            return None
+        path = made.path.with_suffix(".html") if kind == "table" else made.path
+        if kind == "gallery":
+            path = made.path.with_name("index.html")
+        table = made.spec.get("table")
+        label = table.get("label") if isinstance(table, dict) else ""
+        own = path.stem if kind == "figure" else name or kind
+        return cls(kind, own, str(label or _GALLERY), path.relative_to(made.results).as_posix())
+
 
 def run(results: str | Path) -> None:
     """Write the first page of a results folder, and print the answer.
@@ -92,7 +106,7 @@ def page(root: Path, made: Iterable[Made]) -> str:
         made: what lies in it, with its provenance.
     """
     answer = _answer(root)
-    entries = list(filter(None, map(_entry, made)))
+    entries = list(filter(None, map(Entry.of, made)))
     sections = []
     for heading, kind in _SECTIONS.items():
         listed = sorted(e for e in entries if e.kind == kind)
@@ -131,17 +145,3 @@ def _answer(root: Path) -> pd.DataFrame | None:
     """Table 1, if it was made."""
     file = root / "tables" / f"{_ANSWER}.parquet"
     return frames.read_any(file) if file.is_file() else None
-
-
-def _entry(made: Made) -> Entry | None:
-    """What a file shows; None of what is no table, figure, page or gallery."""
-    kind, _, name = made.kind.partition(" ")
-    if kind not in _SECTIONS.values():
-        return None
-    path = made.path.with_suffix(".html") if kind == "table" else made.path
-    if kind == "gallery":
-        path = made.path.with_name("index.html")
-    table = made.spec.get("table")
-    label = table.get("label") if isinstance(table, dict) else ""
-    own = path.stem if kind == "figure" else name or kind
-    return Entry(kind, own, str(label or _GALLERY), path.relative_to(made.results).as_posix())
