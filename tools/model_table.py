@@ -18,9 +18,9 @@ from harness.experiment.component_files import declared
 from harness.experiment.components import RANDOM_WEIGHTS, ModelSpec, Registry
 from harness.experiment.pins import downloads
 from harness.experiment.publishers import known
-from hypernoise.models.backbones import COMPONENTS
 from hypernoise.models.random_weights import n_parameters
 from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.weights.lora_layouts import COMPONENTS
 from tools import command
 
 PAGE = Path("docs/models.md")

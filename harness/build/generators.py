@@ -58,7 +58,7 @@ def check_lora(place: str, spec: ModelSpec) -> None:
 
     Raises:
         ValueError, FileNotFoundError: it cannot be had, or as
-            :func:`hypernoise.models.foreign_lora.read`.
+            :func:`hypernoise.weights.foreign_lora.read`.
     """
     check_safetensors_file(place)
     file = PinnedFile.parse(place)
@@ -66,7 +66,7 @@ def check_lora(place: str, spec: ModelSpec) -> None:
         return
     # Lazy import: it brings diffusers and peft.
     from hypernoise.models.backbones import empty_backbone
-    from hypernoise.models.foreign_lora import read
+    from hypernoise.weights.foreign_lora import read
 
     pipeline_class = resolve(spec.target).pipeline_class
     given = (spec.weights, spec.revision, spec.architecture)

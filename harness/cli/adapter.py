@@ -13,9 +13,9 @@ from harness.results import frames
 from harness.results.training_folder import NETWORK_FILES, STEPS_FILE
 from hypernoise.methods.given_adapter import GivenAdapter
 from hypernoise.models.backbones import empty_backbone
-from hypernoise.models.foreign_lora import ForeignLora
 from hypernoise.networks.adapter import adaptable
 from hypernoise.training.kinds import KINDS
+from hypernoise.weights.foreign_lora import ForeignLora
 from hypernoise.weights.pins import AT_COMMIT
 
 _TARGET = f"{GivenAdapter.__module__}:{GivenAdapter.__name__}"

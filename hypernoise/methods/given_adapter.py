@@ -17,12 +17,12 @@ from torch import nn
 from hypernoise.methods.hypernoise import HyperNoise
 from hypernoise.methods.lora_finetune import LoraFinetune
 from hypernoise.methods.protocol import Generated, Method, Request
-from hypernoise.models.foreign_lora import ForeignLora, read, weights_file
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name, put_in
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.noise_network import NoiseNetwork
+from hypernoise.weights.foreign_lora import ForeignLora, read, weights_file
 from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import is_remote
 from hypernoise.weights.saved_lora import WEIGHTS_FILE, peft_key, saved_keys

@@ -10,16 +10,8 @@ import torch
 from torch import nn
 
 from hypernoise.models.random_weights import parts_of
+from hypernoise.weights.lora_layouts import component_of
 from hypernoise.weights.pinned_files import init_empty_weights
-
-#: What pipelines call their backbone.
-COMPONENTS = ("unet", "transformer")
-
-
-def component_of(pipeline_class: Any) -> str:
-    """Which component a stock pipeline's backbone is."""
-    components = get_type_hints(pipeline_class.__init__)
-    return next(name for name in COMPONENTS if name in components)
 
 
 @cache

@@ -13,8 +13,8 @@ from diffusers import (
 )
 
 from hypernoise.errors import check_choice
-from hypernoise.models.backbones import component_of
-from hypernoise.models.foreign_lora import load, read
+from hypernoise.weights.foreign_lora import load, read
+from hypernoise.weights.lora_layouts import component_of
 from hypernoise.weights.pinned_files import PinnedFile, check_safetensors_file
 
 #: Qwen-Image-Lightning's: sigmas are shifted by three at every image size, and end at zero.
@@ -47,11 +47,11 @@ def fuse_lora(pipeline: Any, place: str) -> None:
     Args:
         pipeline: a stock pipeline that loads LoRAs.
         place: a pinned file (:mod:`hypernoise.weights.pinned_files`) in any layout of
-            :mod:`hypernoise.models.foreign_lora`.
+            :mod:`hypernoise.weights.foreign_lora`.
 
     Raises:
         ValueError, FileNotFoundError: as :func:`check_safetensors_file`, or as
-            :func:`hypernoise.models.foreign_lora.read` and ``load``.
+            :func:`hypernoise.weights.foreign_lora.read` and ``load``.
     """
     check_safetensors_file(place)
     backbone = pipeline.components[component_of(type(pipeline))]

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from hypernoise.models.backbones import component_of
 from hypernoise.models.loading import RANDOM
 from hypernoise.models.random_weights import build, parts_of
+from hypernoise.weights.lora_layouts import component_of
 from hypernoise.weights.stand_ins import SHARD, Shelf, commit_of
 
 #: Of all stand-ins: four latents a side for SANA's autoencoder, which shrinks images 32 times.

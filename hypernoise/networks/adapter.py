@@ -21,8 +21,8 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hypernoise.models.foreign_lora import ForeignLora, load
 from hypernoise.networks.grouped_lora import GroupedLora
+from hypernoise.weights.foreign_lora import ForeignLora, load
 from hypernoise.weights.saved_lora import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -233,7 +233,7 @@ def put_in(lora: ForeignLora, backbone: Any, name: str, scale: float = 1.0) -> A
     """Put a LoRA of other people into a backbone, switched off; its weights are frozen.
 
     Args:
-        lora: of :func:`hypernoise.models.foreign_lora.read`.
+        lora: of :func:`hypernoise.weights.foreign_lora.read`.
         backbone: diffusers' UNet or transformer.
         name: beginning of the adapter's name in it.
         scale: what its difference is multiplied by, besides alpha and rank.

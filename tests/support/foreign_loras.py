@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from toys import stir
 
-from hypernoise.models.backbones import component_of
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.fine_tuner import FineTuner
+from hypernoise.weights.lora_layouts import component_of
 from hypernoise.weights.saved_lora import PEFT_PREFIX, WEIGHTS_FILE
 
 RANK, ALPHA = 4, 8.0

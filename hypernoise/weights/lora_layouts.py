@@ -12,12 +12,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
 from torch import Tensor, nn
 
-from hypernoise.models.backbones import COMPONENTS
 from hypernoise.weights.saved_lora import (
     CONFIG_FILE,
     PEFT_PREFIX,
@@ -26,6 +25,8 @@ from hypernoise.weights.saved_lora import (
     lora_config,
 )
 
+#: What pipelines call their backbone.
+COMPONENTS = ("unet", "transformer")
 #: Options of peft that it applies itself when it is handed the weights.
 APPLIED = PLAIN | {"use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "lora_bias"}
 #: In a file's header, where diffusers keeps peft's options.
@@ -46,6 +47,12 @@ _OTHERS = {
     "lora_controlnet": "a Control-LoRA",
     "lora_embedding": "embeddings",
 }
+
+
+def component_of(pipeline_class: Any) -> str:
+    """Which component a stock pipeline's backbone is."""
+    components = get_type_hints(pipeline_class.__init__)
+    return next(name for name in COMPONENTS if name in components)
 
 
 def refuse_others(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -26,9 +26,14 @@ from peft.utils.other import get_pattern_key
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from hypernoise.models.backbones import component_of
-from hypernoise.models.lora_layouts import converted, options_of, refuse_others, renamed
 from hypernoise.weights.folders import PICKLES, check_file
+from hypernoise.weights.lora_layouts import (
+    component_of,
+    converted,
+    options_of,
+    refuse_others,
+    renamed,
+)
 from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 Layout = Literal["peft", "diffusers", "kohya"]
