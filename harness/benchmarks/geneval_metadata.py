@@ -35,7 +35,7 @@ def check_metadata(
     """
     for key in extra_fields(metadata):
         # The original leaves fields of other tools alone; a misspelt one would be left out so, too.
-        if get_close_matches(str(key), set(METADATA_KEYS) - metadata.keys(), n=1):
+        if get_close_matches(str(key), METADATA_KEYS, n=1, cutoff=0.85):
             check_word(key, METADATA_KEYS, "metadata field")
     check_word(metadata.get("tag"), TASKS, "tag")
     _check_text(metadata.get("prompt"), "prompt")

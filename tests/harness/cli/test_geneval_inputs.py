@@ -106,7 +106,8 @@ def test_a_byte_order_mark_and_separators_of_unicode_are_read_over(
     path.write_text("\ufeff" + json.dumps(record, ensure_ascii=False), encoding="utf-8")
     out = tmp_path / "r.jsonl"
     assert main(["geneval", str(images), *WORLD, "--out", str(out)]) == 0
-    rows = [json.dumps(json.loads(line), ensure_ascii=False) for line in out.open()]
+    lines = out.read_text().strip().split("\n")
+    rows = [json.dumps(json.loads(line), ensure_ascii=False) for line in lines]
     out.write_text("\ufeff" + "\n".join(rows), encoding="utf-8")
     assert read_results(out)[0].prompt == record["prompt"]
 
