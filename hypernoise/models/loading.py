@@ -99,13 +99,13 @@ def load_pipeline(
             trust_remote_code=False,
             **components,
         )
+        check_filled(pipeline, weights)
         if lora:
             # Lazy import: it brings peft, which other pipelines do not need.
             from hypernoise.models.distilled import fuse_lora
 
             fuse_lora(pipeline, lora)
     freeze(pipeline)
-    check_filled(pipeline, weights)
     pipeline.to(device)
     for saving in vae_savings:
         getattr(pipeline.vae, f"enable_{saving}")()

@@ -16,13 +16,13 @@ from safetensors import safe_open
 
 from hypernoise.text_files import read_json
 from hypernoise.weights.folders import INDEX, component_names
+from hypernoise.weights.pipelines import COMPONENTS
 from hypernoise.weights.whole_network import whole_network
 
 #: Libraries whose classes may be built to see which weights they have.
 _LIBRARIES = ("diffusers", "transformers")
 #: What holds the words of a tokenizer: any of these.
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
-_BACKBONES = ("unet", "transformer")
 
 
 def check_whole(folder: Path, variant: str = "", pipeline_class: Any = None) -> None:
@@ -65,11 +65,11 @@ def _check_class(folder: Path, index: Any, names: Collection[str], pipeline_clas
     required = [n for n, p in parameters.items() if p.default is p.empty and n not in spared]
     said = f"{folder} is a {index.get('_class_name', 'pipeline of no known class')}"
     # Weights of the two are made for one another; encoders and decoders have stand-ins.
-    if lacking := [name for name in required if name not in index and name in _BACKBONES]:
+    if lacking := [name for name in required if name not in index and name in COMPONENTS]:
         raise ValueError(
             f"{said}, which has no {lacking[0]}, and {pipeline_class.__name__} needs one"
         )
-    for name in set(_BACKBONES) & set(names) & parameters.keys():
+    for name in set(COMPONENTS) & set(names) & parameters.keys():
         hint = str(parameters[name].annotation)
         if hint != str(inspect.Parameter.empty) and index[name][1] not in hint:
             raise ValueError(
