@@ -96,4 +96,7 @@ onsuccess:
 
 
 onerror:
+    if workflow.is_main_process:
+        # What was made is shown, and the fault last.
+        ask.say_answer(workflow.dag.finished_jobs)
     print(account(log), file=sys.stderr)

@@ -166,7 +166,10 @@ def _of_folder(
     folder: Path, prompts: Sequence[Prompt], faults: _Faults
 ) -> Iterable[tuple[Key, Path]]:
     """The images of a folder in GenEval's layout, whose numbers are the places of its prompts."""
-    numbered = {int(path.name): path for path in sorted(folder.iterdir()) if path.name.isdecimal()}
+    numbered: dict[int, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.name.isdecimal()):
+        if (first := numbered.setdefault(int(path.name), path)) != path:
+            faults.add("folders of one number", f"{first.name} and {path.name}")
     for number in sorted(numbered.keys() - set(range(len(prompts)))):
         faults.add(f"folders beyond the {len(prompts)} prompts", numbered[number].name)
     for number, prompt in enumerate(prompts):

@@ -49,7 +49,14 @@ class Verdict:
             raise unknown(f"metric of the benchmark of reward {name!r}:", metric, names)
         self._metric = metric or names[0]
         listed = (each for declaration in prompts for each in declared_prompts(declaration))
-        self._prompts = {prompt.text: prompt for prompt in listed}
+        self._prompts: dict[str, Prompt] = {}
+        for prompt in listed:
+            there = self._prompts.setdefault(prompt.text, prompt)
+            if there.metadata != prompt.metadata:
+                raise SpecError(
+                    f"reward {name!r}: its lists have {prompt.text!r} with two metadata: its text "
+                    "cannot say which of them an image is judged by"
+                )
 
     def encode(self, prompts: Sequence[str]) -> Features:
         """The prompts; SpecError for one that stands in none of the declared lists."""

@@ -108,15 +108,16 @@ def method_variant(registry: Registry, text: str, file: str = "") -> MethodSpec:
 def n_scored(spec: MethodSpec) -> int:
     """Images that a search scores for each one that it gives; 1 for what does not search.
 
-    Read off the arguments that searches have: ``n``; ``iterations``; ``neighbors`` or ``proposals``
-    in each of ``rounds``, after a first image.
+    Read off the arguments that searches have: ``n``, and ``keep`` of drafts; ``iterations``;
+    ``neighbors`` or ``proposals`` in each of ``rounds``, after a first image.
     """
     given = (spec.searcher or spec).arguments
     if not spec.needs_reward:
         return 1
     for name in ("n", "iterations"):
         if name in given:
-            return int(given[name])
+            # Drafts are scored, and once more those that are kept.
+            return int(given[name]) + int(given.get("keep", 0))
     for name in ("neighbors", "proposals"):
         if name in given:
             return 1 + int(given[name]) * int(given.get("rounds", 1))

@@ -112,7 +112,7 @@ def page(root: Path, made: Iterable[Made]) -> str:
         listed = sorted(e for e in entries if e.kind == kind)
         sections += [(heading, listed)] if listed else []
     notes = ""
-    if answer is not None:
+    if answer is not None and (root / "tables" / f"{_ANSWER}.md").is_file():
         notes = (root / "tables" / f"{_ANSWER}.md").read_text(encoding="utf-8")
     paragraphs = [paragraph.strip() for paragraph in notes.split("\n\n")]
     first = "" if answer is None else f"{_GRID}_{answer['model'].iloc[0]}"
@@ -134,8 +134,8 @@ def in_terminal(root: Path) -> Iterator[str]:
     answer = _answer(root)
     if answer is not None:
         table = headline(answer)
-        measure = next(name for name in map(str, table) if name.endswith("_mean"))
-        kept = (*_with_bounds(table, [measure]), *_GAIN)
+        measures = [name for name in map(str, table) if name.endswith("_mean")]
+        kept = (*_with_bounds(table, measures[:1]), *_GAIN)
         bounds = [n for n in map(str, table) if n.endswith((CI_LOW, CI_HIGH)) and n not in kept]
         yield formats.for_people(table.drop(columns=bounds)).to_string(index=False)
     yield f"All of it: {root / PAGE}"

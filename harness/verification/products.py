@@ -149,7 +149,9 @@ def _line_by_line(stored: Path, anew: str) -> Iterator[Finding]:
 
 def front(made: Made, folder: Folder) -> Iterator[Finding]:
     """Whether the first page is the one that the folder's tables give."""
-    yield from _line_by_line(made.path, front_page.page(made.results, folder.found.made))
+    for finding in _line_by_line(made.path, front_page.page(made.results, folder.found.made)):
+        remedy = "if a run was stopped, `python -m harness summary` writes the page again"
+        yield finding._replace(what=f"{finding.what}; {remedy}")
 
 
 def report(path: Path, folder: Folder) -> Iterator[Finding]:

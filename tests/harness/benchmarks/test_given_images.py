@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,9 @@ def test_columns_that_are_unknown_or_lacking_and_other_files_are_named(tmp_path:
         files(tmp_path / "d.json")
     with pytest.raises(FileNotFoundError, match="there is no"):
         files(tmp_path / "nowhere")
+
+
+def test_two_folders_of_one_number_are_named(tmp_path: Path) -> None:
+    shutil.copytree(folder(tmp_path) / "00002", tmp_path / "2")
+    with pytest.raises(ValueError, match="folders of one number: 00002 and 2"):
+        files(tmp_path)

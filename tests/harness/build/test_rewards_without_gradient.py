@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainings import REDNESS, model, train_job
 
 from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
+from harness.benchmarks import verdict
 from harness.benchmarks.shapeworld import ShapeWorld
 from harness.benchmarks.verdict import Verdict
 from harness.build.methods import check_method
@@ -155,3 +157,11 @@ def test_every_method_that_asks_for_a_gradient_says_so() -> None:
         target = resolve(spec.target)
         asks = "differentiable_score" in Path(inspect.getfile(target)).read_text(encoding="utf-8")
         assert asks == getattr(target, "follows_gradient", False), spec.name
+
+
+def test_a_text_that_is_judged_in_two_ways_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ShapeWorld("validation").prompts()[0]
+    other = replace(first, metadata={**first.metadata, "tag": "another"})
+    monkeypatch.setattr(verdict, "declared_prompts", lambda _: [first, other])
+    with pytest.raises(SpecError, match="two metadata"):
+        build_reward(VERDICT, "cpu")

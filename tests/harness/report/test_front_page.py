@@ -112,3 +112,10 @@ def test_the_notes_of_the_table_stand_below_the_headline(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "Intervals in brackets: 95 %" in text
     assert "torch" in text
+
+
+def test_a_table_without_the_text_beside_it_or_a_mean_is_shown_all_the_same(page: Path) -> None:
+    (page.parent / "tables" / "table1.md").unlink()
+    front_page.run(page.parent)
+    assert "<table>" in page.read_text(encoding="utf-8")
+    assert list(front_page.headline(first_pages.table1()[["model", "method", "reward", "steps"]]))

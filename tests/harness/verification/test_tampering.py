@@ -378,4 +378,4 @@ def test_a_number_on_the_first_page_that_no_table_gives_is_found(registry: Regis
     number = re.search(r"<td[^>]*>(0\.\d{3})", text)
     assert number
     page.write_text(text.replace(number[1], "0.999", 1), encoding="utf-8")
-    assert_found(registry, page, "0.999", "written anew")
+    assert_found(registry, page, "0.999", "written anew", "harness summary")
