@@ -39,7 +39,9 @@ def encoding_bytes(model: ModelSpec) -> int | None:
     if others:
         # Stable Diffusion 3 sets its CLIP encoders' tokens before the others'.
         tokens += _CLIP_TOKENS * (len(clip) > 1)
-        values = tokens * int(others[-1].get("hidden_size") or others[-1]["d_model"])
+        # Of a network that reads pictures, too, the text's own part.
+        text = others[-1].get("text_config", others[-1])
+        values = tokens * int(text.get("hidden_size") or text["d_model"])
     else:
         values = tokens * sum(int(part["hidden_size"]) for part in clip)
     pooled = sum(int(part["projection_dim"]) for part in clip) if len(encoders) > 1 else 0

@@ -24,7 +24,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "hypernoise": {"learning_rate": [0.001, 0.01], "rank alpha": [[2, 4], [4, 8]]},
     "lora_finetune": {"steps": [2, 4], "decay": ["none", "linear"], "keep": ["best"]},
 }
-DRAFTS: dict[str, list[Any]] = {"keep": [2, 4], "draft_steps": [1, 2]}
+DRAFTS: dict[str, list[Any]] = {"n keep": [[48, 2], [46, 4]], "draft_steps": [1, 2]}
 TUNING: dict[str, Any] = {
     "benchmark": "shapeworld_validation",
     "trials": 3,
@@ -171,7 +171,7 @@ def test_a_search_over_drafts_can_be_tuned_too() -> None:
     made = Experiment(read(config, "tiny.yaml"), declared_here, "tiny.yaml")
     check(made)
     texts = made.image_set("tuning_searches").methods
-    assert texts[0] == "drafted_best_of_n:draft_steps=1,keep=2"
+    assert texts[0] == "drafted_best_of_n:draft_steps=1,keep=2,n=48"
     assert len(texts) == 4
 
 
