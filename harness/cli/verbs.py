@@ -170,7 +170,9 @@ COMMANDS: dict[str, Command] = {
             option("network", "a training's folder, or a checkpoint's", type=Path),
             option("--out", "default: %(default)s", type=Path, default=Path("hub")),
             option("--results", "the run's, of table and grid (default: its own)", type=Path),
-            option("--base", "its name in the hub, if a folder", default="", metavar="NAME"),
+            option(
+                "--base", "OWNER/NAME@COMMIT in the hub, if a folder", default="", metavar="NAME"
+            ),
             option("--push", "repository to write to", default="", metavar="OWNER/NAME"),
             option("--public", "let everybody see that repository", action="store_true"),
             option("--dry-run", "say what would be pushed", action="store_true", dest="dry"),

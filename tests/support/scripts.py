@@ -59,11 +59,18 @@ def save_noise_network(generator: Generator, folder: Path, scale: float = 0.05) 
     return network
 
 
-def stock_images(of: Generator, prompts: Sequence[str] = PROMPTS[:2], **options: Any) -> Tensor:
-    """Images [B, 3, H, W] of a stock pipeline's own call in one step, as a script makes it."""
+def stock_images(
+    of: Generator,
+    prompts: Sequence[str] = PROMPTS[:2],
+    stock: dict[str, Any] | None = None,
+    **options: Any,
+) -> Tensor:
+    """Images [B, 3, H, W] of a stock pipeline's own call in one step, as a script makes it, or with
+    the ``stock`` options in place of those."""
     pipeline, size = of.pipeline, of.size_px
     given = {"num_inference_steps": 1, "guidance_scale": 1.0, "height": size, "width": size}
     given |= _STOCK.get(type(pipeline).__name__, {})
+    given = given if stock is None else stock
     # FLUX.2's pipeline has another first argument.
     images = pipeline(prompt=list(prompts), output_type="pt", **(given | options)).images
     return images if isinstance(images, Tensor) else torch.stack(list(images))

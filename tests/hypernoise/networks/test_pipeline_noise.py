@@ -17,7 +17,7 @@ from scripts import add_style, described, save_noise_network, seeded, stock_imag
 from toys import PROMPTS, build_generator, noise_for
 
 from hypernoise import NoiseNetwork
-from hypernoise.models.families import FAMILIES, generator_of
+from hypernoise.models.families import FAMILIES, call_options, generator_of
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.pipeline_noise import PipelineNoise
 from hypernoise.shapeworld.architectures import BUILDERS
@@ -60,6 +60,31 @@ def noise_network(sd: Generator, folder: Path) -> Iterator[PipelineNoise]:
 
 def test_every_family_has_a_published_component() -> None:
     assert {family.target for family in FAMILIES.values()} == set(SPECS)
+
+
+@pytest.mark.parametrize("name", SPECS, ids=lambda name: name.rpartition(":")[2])
+def test_a_stock_call_with_a_familys_options_draws_as_the_family_does(name: str) -> None:
+    generator, spec = built(name), SPECS[name]
+    pipeline = type(generator.pipeline).__name__
+    options = call_options(pipeline, generator.size_px, 1, spec.arguments)
+    noise = noise_for(generator, 2)
+    with torch.no_grad():
+        expected = generator.sample(noise, generator.encode(TWO), 1)
+    images = stock_images(generator, latents=noise, stock=options)
+    torch.testing.assert_close(images.float(), expected, rtol=0, atol=1e-5)
+
+
+def test_options_of_a_call_are_the_declared_models_where_they_are_not_the_pipelines() -> None:
+    own = {"num_inference_steps": 2, "height": 64, "width": 64}
+    distilled = {"timesteps": [999, 749, 499], "scheduler": "lcm"}
+    told = call_options("StableDiffusionXLPipeline", 64, 2, distilled)
+    assert told == own | {"guidance_scale": 0.0, "timesteps": [999, 749]}
+    sana = {"intermediate_timestep": 0.4, "human_instruction": False, "max_tokens": 16}
+    told = call_options("SanaSprintPipeline", 64, 2, sana)
+    assert told["intermediate_timesteps"] == 0.4
+    assert told["complex_human_instruction"] is None
+    assert told["max_sequence_length"] == 16
+    assert call_options("SanaSprintPipeline", 64, 4, sana)["intermediate_timesteps"] is None
 
 
 def test_an_untrained_network_leaves_a_pipeline_the_images_that_it_had(
