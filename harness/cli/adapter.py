@@ -15,7 +15,7 @@ from hypernoise.methods.given_adapter import GivenAdapter
 from hypernoise.models.backbones import empty_backbone
 from hypernoise.networks.adapter import adaptable
 from hypernoise.networks.description import read_description
-from hypernoise.training.kinds import KINDS
+from hypernoise.training.kinds import KINDS, is_noise_network
 from hypernoise.weights.foreign_lora import ForeignLora
 from hypernoise.weights.pins import AT_COMMIT
 
@@ -53,7 +53,7 @@ def run(adapter: str, model: str, file: str, components: Path) -> None:
         kind, lines = "hypernoise", ["LoRA of every layer, grouped convolutions among them"]
     else:
         kind, lines = kind_of(found), described(found, backbone, spec.weights)
-    moves_noise = kind == "hypernoise"
+    moves_noise = is_noise_network(kind)
     print("\n".join([*lines, *verdict(kind, found, family.last_layer)]))
     said = "".join(f", {name}={value!r}" for name, value in given.items())
     said += ", moves_noise=True" if moves_noise else ""

@@ -102,6 +102,10 @@ def check_settings(method: str, n: int, eta: float, batch_size: int) -> None:
             f"{method} needs n >= 1, batch_size >= 1 and eta from 0 to 1, got n {n}, "
             f"batch_size {batch_size}, eta {eta}"
         )
+    if n > 1 and eta == 0:
+        raise ValueError(
+            f"{method} with n {n} needs an eta above 0, got 0: redrawn latents would be the same"
+        )
 
 
 class Looks:

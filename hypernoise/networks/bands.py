@@ -31,9 +31,7 @@ class Band:
         self._packing = generator.packing
         blank = torch.zeros(1, *generator.noise_shape)
         n_channels, height, width = self._grid(blank).shape[1:]
-        device = next(generator.backbone.parameters()).device
-        self._vertical = basis(height).to(device)
-        self._horizontal = basis(width).to(device)
+        self._vertical, self._horizontal = basis(height), basis(width)
         self.shape = (n_channels, len(self._vertical), len(self._horizontal))
 
     @property
@@ -42,15 +40,21 @@ class Band:
 
     def coefficients(self, noise: Tensor) -> Tensor:
         """The coefficients [B, k] of noise [B, *noise_shape]: standard normal where it is."""
-        vertical, horizontal = self._vertical.to(noise), self._horizontal.to(noise)
+        vertical, horizontal = self._axes(noise)
         found: Tensor = vertical @ self._grid(noise) @ horizontal.T
         return found.flatten(1)
 
     def field(self, coefficients: Tensor) -> Tensor:
         """The noise [B, *noise_shape] that has these coefficients [B, k] and no others."""
-        vertical, horizontal = self._vertical.to(coefficients), self._horizontal.to(coefficients)
+        vertical, horizontal = self._axes(coefficients)
         grid = vertical.T @ coefficients.view(-1, *self.shape) @ horizontal
         return self._packing.pack(grid) if self._packing else grid
+
+    def _axes(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Both bases, in the dtype and on the device of what they meet, where they stay."""
+        self._vertical = self._vertical.to(like.device)
+        self._horizontal = self._horizontal.to(like.device)
+        return self._vertical.to(like), self._horizontal.to(like)
 
     def _grid(self, noise: Tensor) -> Tensor:
         return self._packing.grid(noise) if self._packing else noise

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -88,8 +87,9 @@ class BranchNetwork:
             raise ValueError(
                 f"the weights of {len(layers)} layers, {layers[0]} first, are others than when the "
                 "noise network was loaded, and its pass needs the base's own. If a LoRA was fused: "
-                "unload_lora_weights() makes it a part of the weights, so unfuse_lora() before it "
-                "(while fused and loaded, it does no harm); check_base=False takes the weights as "
+                "unload_lora_weights() makes it a part of the weights, so unfuse_lora() before it; "
+                "set_adapters() leaves the weight that it was fused with in them, so set that "
+                "again, and unfuse_lora() before another. check_base=False takes the weights as "
                 "they are"
             )
 
@@ -162,8 +162,7 @@ def without_lora(network: nn.Module) -> Iterator[None]:
 def unfused(name: str, layer: Any) -> RemovableHandle:
     """Take fused LoRA off the output of a layer: peft, switched off, would unfuse it for good."""
     fused = layer.merged_adapters
-    plain = isinstance(layer, LoraLayer) and all(x in layer.lora_A for x in fused)
-    if not plain or any(x in layer.lora_variant for x in fused):
+    if not base_weights.is_plain(layer):
         raise ValueError(
             f"{', '.join(fused)}, which is more than plain LoRA, is fused into {name}; "
             "the noise pass needs the base's own weights: unfuse_lora()"

@@ -6,6 +6,7 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ from hypernoise.errors import checked
 
 DESCRIPTION_FILE = "hypernoise.json"
 _FORMAT = 1
+
+#: The paper's network, ``"package.module:Class"``; its kinds differ in their loss.
+NOISE_NETWORK = "hypernoise.networks.noise_network:NoiseNetwork"
+#: Kind -> class of its network.
+NETWORKS: Mapping[str, str] = {
+    "hypernoise": NOISE_NETWORK,
+    "supervised": NOISE_NETWORK,
+    "noise_policy": NOISE_NETWORK,
+    "lora_finetune": "hypernoise.networks.fine_tuner:FineTuner",
+    "low_frequency": "hypernoise.networks.low_frequency:LowFrequencyNetwork",
+}
 
 
 class Description(BaseModel):
@@ -95,11 +107,13 @@ def read_description(folder: Path) -> Description | None:
 
 
 def check_kind(folder: Path, kind: str) -> None:
-    """Refuse a folder that says that its network is of another kind; those that say nothing pass.
+    """Refuse a folder that says that its network is of another class than a kind's.
+
+    Kinds that differ in their loss alone are of one class; folders that say nothing pass.
 
     Raises:
-        ValueError: it is of another kind, or as :func:`read_description`.
+        ValueError: it is of another class, or as :func:`read_description`.
     """
     found = read_description(folder)
-    if found is not None and found.kind != kind:
+    if found is not None and NETWORKS.get(found.kind, found.kind) != NETWORKS.get(kind, kind):
         raise ValueError(f"{folder} has {found.what}, and a {kind} network is asked for")

@@ -185,7 +185,10 @@ class LowFrequencyNetwork:
             self.network = CoefficientNetwork(
                 self.basis.n_coefficients, prompt_width(generator.backbone), width, depth
             )
-        self.network.to(next(generator.backbone.parameters()).device)
+        device = next(generator.backbone.parameters()).device
+        # Layers of a backbone that is offloaded one by one are nowhere between passes.
+        if device.type != "meta":
+            self.network.to(device)
 
     @classmethod
     def trained(cls, generator: Generator, folder: Path) -> Self:
@@ -225,7 +228,11 @@ class LowFrequencyNetwork:
     def inputs(self, noise: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
         """What the network sees of [B, *noise_shape]: coefficients [B, k], prompts [B, width]."""
         tensors = conditioning.to(noise.device).tensors
-        dtype = next(self.network.parameters()).dtype
+        parameter = next(self.network.parameters())
+        if parameter.device != noise.device:
+            # The backbone was offloaded when the network was built beside it.
+            self.network.to(noise.device)
+        dtype = parameter.dtype
         tokens = tensors["prompt_embeds"].to(dtype)
         prompt = self.network.pooling(tokens, tensors.get("prompt_attention_mask"))
         return self.basis.coefficients(noise.to(dtype)), prompt

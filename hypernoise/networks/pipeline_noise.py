@@ -16,7 +16,12 @@ from hypernoise.models.families import generator_of, noise_dtype
 from hypernoise.models.protocol import Generator, StartsAtTimestep
 from hypernoise.networks import base_weights
 from hypernoise.networks.branches import BranchNetwork, uncompiled, without_lora
-from hypernoise.networks.description import DESCRIPTION_FILE, Description, read_description
+from hypernoise.networks.description import (
+    DESCRIPTION_FILE,
+    NETWORKS,
+    Description,
+    read_description,
+)
 from hypernoise.networks.low_frequency import LowFrequencyNetwork
 from hypernoise.networks.protocol import NoiseMover
 from hypernoise.weights.pins import AT_COMMIT, REPOSITORY
@@ -24,10 +29,10 @@ from hypernoise.weights.pipelines import COMPONENTS
 from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
 
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, DESCRIPTION_FILE)
-#: Kind -> its network beside a pipeline.
-_KINDS: Mapping[str, Callable[[Generator, Path], NoiseMover]] = {
-    BranchNetwork.kind: BranchNetwork,
-    LowFrequencyNetwork.kind: LowFrequencyNetwork.trained,
+#: Class of a kind's network -> how it is had beside a pipeline.
+_BESIDE: Mapping[str, Callable[[Generator, Path], NoiseMover]] = {
+    NETWORKS[BranchNetwork.kind]: BranchNetwork,
+    NETWORKS[LowFrequencyNetwork.kind]: LowFrequencyNetwork.trained,
 }
 
 
@@ -181,15 +186,42 @@ def load(
     if told.first_timestep is not None and isinstance(generator, StartsAtTimestep):
         # Another scheduler may begin elsewhere; the network's pass is where it was trained.
         generator.first_timestep = torch.tensor(told.first_timestep)
-    if check_base and (layers := base_weights.changed(told.base_sample, backbone_of(pipeline))):
+    check_weights(pipeline, told, str(folder), check_base)
+    check_choice("kind", told.kind, [kind for kind, of in NETWORKS.items() if of in _BESIDE])
+    network = _BESIDE[NETWORKS[told.kind]](generator, folder)
+    return PipelineNoise(pipeline, told, network, check_base)
+
+
+def check_weights(pipeline: Any, told: Description, where: str, check_base: bool) -> None:
+    """Check that a pipeline has the weights that a network was trained on.
+
+    Args:
+        where: of the network, for messages.
+        check_base: compare weights; without, only what no noise pass could be right on is refused.
+
+    Raises:
+        ValueError: it has others, or a LoRA that belongs to the base can be taken off again.
+    """
+    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    fused = any(getattr(layer, "merged", False) for part in parts for layer in part.modules())
+    if told.base_lora and fused:
         raise ValueError(
-            f"the pipeline's weights are not those of {told.base}, which {folder} was trained on: "
-            f"{len(layers)} of {len(told.base_sample)} layers looked at differ, {layers[0]} first. "
-            "If a LoRA was fused into them, load the noise network before; check_base=False takes "
-            "the weights as they are"
+            f"{where} was trained on {told.base} with the LoRA {told.base_lora} in its weights, "
+            "and the pipeline has a fused LoRA that is still loaded, which the noise pass would "
+            "leave out: unload_lora_weights() after fusing the base's own, and fuse others after "
+            "the noise network is loaded"
         )
-    check_choice("kind of noise network", told.kind, _KINDS)
-    return PipelineNoise(pipeline, told, _KINDS[told.kind](generator, folder), check_base)
+    backbone = backbone_of(pipeline)
+    if check_base and (layers := base_weights.changed(told.base_sample, backbone)):
+        lora = f" with the LoRA {told.base_lora} in them (load_lora_weights(), fuse_lora(), "
+        base = told.base + (lora + "unload_lora_weights())" if told.base_lora else "")
+        raise ValueError(
+            f"the pipeline's weights are not those of {base}, which {where} was trained on: "
+            f"{len(layers)} of {len(told.base_sample)} layers looked at differ, {layers[0]} first. "
+            "If another LoRA was fused into them, load the noise network before, and "
+            "unfuse_lora() before its weight is changed; check_base=False takes the weights as "
+            "they are"
+        )
 
 
 def backbone_of(pipeline: Any) -> nn.Module:

@@ -1,8 +1,8 @@
 """What can be trained, by the name that declarations use (``trains``).
 
-To add a kind, write its network (:class:`hypernoise.networks.protocol.Trainable`), enter it here
-with its options, and declare a method that trains it. Importing this brings no torch: a network's
-class is imported when one is built.
+To add a kind, write its network (:class:`hypernoise.networks.protocol.Trainable`), enter it in
+:data:`hypernoise.networks.description.NETWORKS` and here with its options, and declare a method
+that trains it. Importing this brings no torch: a network's class is imported when one is built.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypernoise.errors import check_choice, checked
+from hypernoise.networks.description import NETWORKS, NOISE_NETWORK
 from hypernoise.training.options import (
     LoraOptions,
     LowFrequencyOptions,
@@ -86,12 +87,9 @@ class Kind:
         return getattr(importlib.import_module(module), name)
 
 
-#: The paper's network; its kinds differ in their loss.
-NOISE_NETWORK = "hypernoise.networks.noise_network:NoiseNetwork"
-
 KINDS: Mapping[str, Kind] = {
     **{
-        name: Kind(NOISE_NETWORK, options, sizes=("rank", "alpha"), moves_noise=True)
+        name: Kind(NETWORKS[name], options, sizes=("rank", "alpha"), moves_noise=True)
         for name, options in (
             ("hypernoise", NoiseNetworkOptions),
             ("supervised", SupervisedOptions),
@@ -99,13 +97,13 @@ KINDS: Mapping[str, Kind] = {
         )
     },
     "lora_finetune": Kind(
-        "hypernoise.networks.fine_tuner:FineTuner",
+        NETWORKS["lora_finetune"],
         LoraOptions,
         sizes=("rank", "alpha"),
         moves_noise=False,
     ),
     "low_frequency": Kind(
-        "hypernoise.networks.low_frequency:LowFrequencyNetwork",
+        NETWORKS["low_frequency"],
         LowFrequencyOptions,
         sizes=("frequencies", "width", "depth"),
         moves_noise=True,

@@ -13,21 +13,24 @@ from diffusers import StableDiffusionPipeline
 from paths import REPOSITORY
 from scripts import save_noise_network, seeded, stock_images
 from toys import PROMPTS, noise_for
-from trainings import FINETUNE, model, train_job
+from trainings import FINETUNE, OPTIONS, model, train_job
 
 from harness.build.generators import build_generator
 from harness.cli.verify import verify
-from harness.experiment.components import ModelSpec, Registry
+from harness.experiment.components import MethodSpec, ModelSpec, Registry
 from harness.experiment.jobs import MatchJob
 from harness.results.results_folder import survey
 from harness.results.training_folder import BESIDE_NETWORK
 from harness.stages import stop_at_reward, train
 from hypernoise import NoiseNetwork
 from hypernoise.methods.given_adapter import GivenAdapter
+from hypernoise.methods.hypernoise import HyperNoise
+from hypernoise.methods.lora_finetune import LoraFinetune
 from hypernoise.networks.description import DESCRIPTION_FILE, read_description
 from hypernoise.networks.diffusers_layout import DIFFUSERS_FILE
 from hypernoise.networks.fine_tuner import FineTuner
 from hypernoise.networks.noise_network import NoiseNetwork as Trained
+from hypernoise.training.kinds import KINDS
 from hypernoise.weights.saved_lora import CONFIG_FILE
 
 __all__ = ["model"]
@@ -190,3 +193,35 @@ def faults(root: Path) -> list[str]:
     own = str(root / "out")
     found = verify(survey(root), Registry())
     return [str(finding) for finding in found if finding.file.startswith(own)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_training_of_any_kind_leaves_is_loaded_again(
+    tmp_path: Path, model: ModelSpec, kind: str
+) -> None:
+    of = HyperNoise if KINDS[kind].moves_noise else LoraFinetune
+    method = MethodSpec(kind, f"{of.__module__}:{of.__qualname__}", version=1, trains=kind)
+    options = KINDS[kind].known({**OPTIONS, "frequencies": 2, "width": 8, "depth": 1})
+    train.run(train_job(tmp_path, model, method=method, options=options))
+    out = tmp_path / "out"
+    told = read_description(out)
+    assert told is not None
+    assert told.kind == kind
+    generator: Any = build_generator(model, "cpu")
+    network: Any = KINDS[kind].load(generator, out)
+    assert KINDS[kind].makes(network)
+    for other in KINDS.values():
+        if other.network != KINDS[kind].network:
+            with pytest.raises(ValueError, match=rf"\({kind}\), and a "):
+                other.load(generator, out)
+    pipe = StableDiffusionPipeline.from_pretrained(model.weights, use_safetensors=True)
+    if not told.moves_noise:
+        with pytest.raises(ValueError, match=r"no noise network: .*load_lora_weights"):
+            NoiseNetwork.from_pretrained(pipe, out)
+        return
+    noise = noise_for(generator, 2)
+    with torch.no_grad():
+        expected = noise + network.delta(noise, generator.encode(TWO))
+    assert not torch.equal(expected, noise)
+    latents = NoiseNetwork.from_pretrained(pipe, out)(TWO, latents=noise)
+    torch.testing.assert_close(latents, expected, rtol=0, atol=1e-5)

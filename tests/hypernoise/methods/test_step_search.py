@@ -200,6 +200,9 @@ def test_impossible_settings_are_refused(given: dict[str, Any]) -> None:
     for kind in (FkSteering, RolloverBudget, VerifierThreshold):
         with pytest.raises(ValueError, match="n >= 1, batch_size >= 1 and eta from 0 to 1"):
             kind(**given)
+        with pytest.raises(ValueError, match="with n 2 needs an eta above 0, got 0"):
+            kind(n=2, eta=0.0)
+        kind(n=1, eta=0.0)
     for wrong in ({"strength": -1.0}, {"strength": float("nan")}, {"resample_every": 0}):
         with pytest.raises(ValueError, match="strength >= 0 and resample_every >= 1"):
             FkSteering(**wrong)  # type: ignore[arg-type]

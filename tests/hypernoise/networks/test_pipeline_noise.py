@@ -19,6 +19,7 @@ from toys import PROMPTS, build_generator, noise_for
 from hypernoise import NoiseNetwork
 from hypernoise.models.families import FAMILIES, call_options, generator_of
 from hypernoise.models.protocol import Generator
+from hypernoise.networks.low_frequency import LowFrequencyNetwork
 from hypernoise.networks.pipeline_noise import PipelineNoise
 from hypernoise.shapeworld.architectures import BUILDERS
 from hypernoise.weights.saved_lora import WEIGHTS_FILE
@@ -221,6 +222,63 @@ def test_a_lora_that_was_fused_and_taken_out_of_sight_is_an_error(
     assert as_it_is(TWO, generator=seeded()).isfinite().all()
 
 
+def test_a_fused_lora_is_taken_off_at_the_weight_that_it_was_fused_with(
+    sd: Generator, folder: Path, noise_network: PipelineNoise
+) -> None:
+    moved = noise_network(TWO, generator=seeded())
+    add_style(sd.pipeline)
+    sd.pipeline.set_adapters(["style"], [0.7])
+    sd.pipeline.fuse_lora()
+    later = NoiseNetwork.from_pretrained(sd.pipeline, folder)
+    sd.pipeline.set_adapters(["style"], [0.1])
+    for loaded in (noise_network, later):
+        with pytest.raises(ValueError, match=r"set_adapters\(\) leaves the weight that it was"):
+            loaded(TWO, generator=seeded())
+    with pytest.raises(ValueError, match=r"not those of a/base.*before its weight is changed"):
+        NoiseNetwork.from_pretrained(sd.pipeline, folder)
+    sd.pipeline.set_adapters(["style"], [0.7])
+    for loaded in (noise_network, later, NoiseNetwork.from_pretrained(sd.pipeline, folder)):
+        torch.testing.assert_close(loaded(TWO, generator=seeded()), moved, rtol=0, atol=1e-5)
+
+
+def test_a_fused_lora_of_half_precision_is_known_for_one(sd: Generator, folder: Path) -> None:
+    for part in (sd.pipeline.unet, sd.pipeline.text_encoder, sd.pipeline.vae):
+        part.to(torch.bfloat16)
+    noise_network = NoiseNetwork.from_pretrained(sd.pipeline, folder)
+    add_style(sd.pipeline, only="conv")
+    add_style(sd.pipeline, "second", scale=1.0)
+    sd.pipeline.unet.to(torch.bfloat16)
+    sd.pipeline.set_adapters(["style", "second"], [1.0, 0.6])
+    sd.pipeline.fuse_lora()
+    assert sum(getattr(layer, "merged", False) for layer in sd.pipeline.unet.modules()) > 20
+    assert noise_network(TWO, generator=seeded()).isfinite().all()
+    sd.pipeline.set_adapters(["style"], [0.1])
+    with pytest.raises(ValueError, match=r"set_adapters\(\) leaves the weight"):
+        noise_network(TWO, generator=seeded())
+
+
+def test_a_lora_of_the_base_itself_has_to_be_a_part_of_its_weights(
+    sd: Generator, tmp_path: Path
+) -> None:
+    known = build_generator("tiny_sd")
+    add_style(known.pipeline)
+    known.pipeline.fuse_lora()
+    known.pipeline.unload_lora_weights()
+    save_noise_network(known, tmp_path).adapter.remove()
+    described(known, base_lora="turbo").write(tmp_path)
+    moved = NoiseNetwork.from_pretrained(known.pipeline, tmp_path)(TWO, generator=seeded())
+    with pytest.raises(ValueError, match=r"not those of a/base with the LoRA turbo in them"):
+        NoiseNetwork.from_pretrained(sd.pipeline, tmp_path)
+    add_style(sd.pipeline)
+    sd.pipeline.fuse_lora()
+    for check_base in (True, False):
+        with pytest.raises(ValueError, match=r"LoRA turbo.*unload_lora_weights\(\) after fusing"):
+            NoiseNetwork.from_pretrained(sd.pipeline, tmp_path, check_base=check_base)
+    sd.pipeline.unload_lora_weights()
+    noise_network = NoiseNetwork.from_pretrained(sd.pipeline, tmp_path)
+    torch.testing.assert_close(noise_network(TWO, generator=seeded()), moved, rtol=0, atol=1e-5)
+
+
 def test_a_lora_of_the_text_encoder_is_not_in_the_networks_prompts(
     sd: Generator, noise_network: PipelineNoise
 ) -> None:
@@ -275,6 +333,24 @@ def test_offloaded_layers_are_brought_back_for_the_noise_pass(
     assert next(sd.pipeline.unet.parameters()).is_meta
     assert torch.equal(noise_network(TWO, generator=seeded()), expected)
     assert next(sd.pipeline.unet.parameters()).is_meta
+
+
+def test_every_kind_of_network_is_loaded_beside_offloaded_layers(
+    sd: Generator, folder: Path, tmp_path: Path
+) -> None:
+    low = LowFrequencyNetwork(sd, frequencies=2, width=8, depth=1)
+    torch.nn.init.ones_(low.network.last.bias)
+    low.save(tmp_path / "low")
+    described(sd, "low_frequency").write(tmp_path / "low")
+    folders = (folder, tmp_path / "low")
+    expected = [
+        NoiseNetwork.from_pretrained(sd.pipeline, each)(TWO, generator=seeded()) for each in folders
+    ]
+    for part in (sd.pipeline.text_encoder, sd.pipeline.unet, sd.pipeline.vae):
+        accelerate.cpu_offload(part, torch.device("cpu"), offload_buffers=True)
+    for each, moved in zip(folders, expected, strict=True):
+        loaded = NoiseNetwork.from_pretrained(sd.pipeline, each)
+        assert torch.equal(loaded(TWO, generator=seeded()), moved)
 
 
 def test_networks_that_are_offloaded_whole_go_back_after_the_noise_pass(
