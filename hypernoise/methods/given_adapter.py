@@ -21,7 +21,6 @@ from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import Adapter, adaptable, attach, free_name, put_in
 from hypernoise.networks.description import DESCRIPTION_FILE, read_description
 from hypernoise.networks.fine_tuner import FineTuner
-from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.weights.foreign_lora import ForeignLora, read, weights_file
 from hypernoise.weights.pinned_files import PinnedFile
@@ -143,7 +142,8 @@ class GivenAdapter:
         elif (found := self.read_for(type(generator.pipeline), backbone)) is not None:
             adapter = put_in(found, backbone, name, self._scale)
         else:
-            adapter = LoraNetwork.trained(generator, self.path().parent, name).adapter
+            of = NoiseNetwork if self._moves_noise else FineTuner
+            adapter = of.trained(generator, self.path().parent, name).adapter
         if not self._moves_noise:
             self._made = LoraFinetune(FineTuner.around(generator, adapter))
             return

@@ -10,6 +10,7 @@ import torch
 from foreign_loras import save_peft, write
 from paths import REPOSITORY
 from safetensors.torch import save_file
+from scripts import described
 from torch import nn
 from toys import build_generator
 
@@ -46,6 +47,15 @@ def test_an_adapter_is_described_and_its_declaration_is_accepted(
     assert registry.methods["their_lora"].arguments == {"weights": str(folder)}
     # Whole, it may be a noise network as well: only who published it knows.
     assert "add moves_noise=True" in said(capsys, str(tmp_path / "peft"), "--model", "tiny_sd")
+    for kind, moves_noise in (
+        ("supervised", True),
+        ("noise_policy", True),
+        ("lora_finetune", False),
+    ):
+        described(generator, kind).write(tmp_path / "peft")
+        text = said(capsys, str(tmp_path / "peft"), "--model", "tiny_sd")
+        assert f"({kind})" in text
+        assert (", moves_noise=True" in text.splitlines()[-1]) == moves_noise
 
 
 def test_an_adapter_of_a_published_model_is_checked_without_the_model_s_weights(

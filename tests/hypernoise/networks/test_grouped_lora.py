@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from toys import build_generator, encode, noise_for
 
+from hypernoise.methods.given_adapter import GivenAdapter
+from hypernoise.methods.protocol import Request
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.adapter import Adapter, attach
 from hypernoise.networks.grouped_lora import GroupedLora
@@ -192,6 +194,20 @@ def test_the_generator_is_the_frozen_one_outside_the_noise_pass(
         assert torch.equal(generator.sample(noise, conditioning), images)
     network.adapter.remove()
     assert is_plain(generator.backbone)
+
+
+@pytest.mark.parametrize("moves_noise", [True, False])
+def test_a_method_takes_an_adapter_that_peft_no_longer_reads(
+    weights: Weights, tmp_path: Path, moves_noise: bool
+) -> None:
+    write(tmp_path, named(weights))
+    generator = build_generator("tiny_sana")
+    noise, conditioning = noise_for(generator, 2), encode(generator, 2)
+    plain = generator.sample(noise, conditioning)
+    request = Request(generator, conditioning, noise, [1, 2])
+    found = GivenAdapter(str(tmp_path), moves_noise=moves_noise).run(request)
+    assert not torch.equal(found.images, plain)
+    assert torch.equal(found.noise, noise) != moves_noise
 
 
 def test_gradients_reach_every_weight(published: NoiseNetwork) -> None:
