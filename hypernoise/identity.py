@@ -46,6 +46,10 @@ def depends_on_batch_size(method: T) -> T:
     return method
 
 
+#: Sampling steps of a method that works between them.
+LEAST_STEPS = 2
+
+
 def needs_several_steps(method: T) -> T:
     """Say of a method's class that it works between sampling steps, of which one step has none."""
     return method

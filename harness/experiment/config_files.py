@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from harness.base.errors import SpecError
+from harness.experiment.validation import strange
 from hypernoise.text_files import read_text
 
 
@@ -29,7 +30,7 @@ def load_yaml(file: Path) -> dict[str, Any]:
             line = key.start_mark.line + 1
             raise SpecError(f"{file}, line {line}: key {key.value!r} stands there twice")
         content = loader.construct_document(node) if node else None
-        for path, what in _strange(content, ()):
+        for path, what in strange(content):
             raise SpecError(f"{file}: {'.'.join(path) or 'it'} {what}")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -65,20 +66,6 @@ def _doubles(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNode
                     yield key
                 keys.add((key.tag, key.value))
             yield from _doubles(value, seen)
-
-
-def _strange(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What YAML can say and a config cannot: keys that are no texts, dates, sets, bytes."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                yield path, f"has the key {key!r}, which is no text: write it in quotes"
-            yield from _strange(inner, (*path, str(key)))
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _strange(inner, (*path, str(place)))
-    elif not isinstance(value, str | int | float | None):
-        yield path, f"is {value!r}, a {type(value).__name__}: must be a text, number, list or keys"
 
 
 def extended(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from harness.base.errors import SpecError
 from harness.base.signatures import check_call, signature_of
 from harness.experiment.components import MethodSpec, Registry
 from harness.experiment.variants import Variant
+from hypernoise.identity import LEAST_STEPS
 from hypernoise.training.kinds import KINDS
 
-#: Sampling steps of a method that works between them.
-LEAST_STEPS = 2
 #: Argument of a variant: the optimizer step whose checkpoint it uses.
 CHECKPOINT = "checkpoint"
 

@@ -73,7 +73,8 @@ def checked(
     Raises:
         SpecError: a key is unknown, missing, or has a wrong value; one line per fault.
     """
-    faults = [*_out_of_range(data, what, ())]
+    faults = [(p[0] if p else "", f"{what}: {'.'.join(p)} {said}") for p, said in strange(data)]
+    faults += _out_of_range(data, what, ())
     if not faults:
         try:
             made: T = TypeAdapter(kind).validate_json(json.dumps(data))
@@ -82,6 +83,21 @@ def checked(
             faults += _lines(error, data, kind, what)
     lines = dict.fromkeys(f"{prefix(sources.get(key, file))}{line}" for key, line in faults)
     raise SpecError("\n".join(lines)) from None
+
+
+def strange(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What YAML can say and JSON cannot, where it is and what: keys that are no texts, dates, sets,
+    bytes."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                yield path, f"has the key {key!r}, which is no text: write it in quotes"
+            yield from strange(inner, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from strange(inner, (*path, str(place)))
+    elif not isinstance(value, str | int | float | None):
+        yield path, f"is {value!r}, a {type(value).__name__}: must be a text, number, list or keys"
 
 
 def _out_of_range(value: Any, what: str, path: tuple[str, ...]) -> Iterator[_Fault]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.analysis import published
 from harness.analysis.costs import GENERATION, NFE
-from harness.analysis.interval_columns import CI_HIGH, CI_LOW
+from harness.analysis.interval_columns import CI_HIGH, CI_LOW, with_interval
 from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError
 from harness.report import formats, rehearsal
@@ -26,7 +26,7 @@ from harness.results.results_folder import Made, survey
 PAGE = "index.html"
 #: The table that has the answer, and the figures that show it: quality against time, and images.
 _ANSWER, _FIGURE, _GRID = "table1", "pareto", "grid"
-_GAIN = ("gain_over_base", "gain_ci_low", "gain_ci_high")
+_GAIN = with_interval("gain_over_base", "gain")
 _CAPTION = "What each method gains, and what it costs"
 _GALLERY = "every image beside its rivals from the same noise"
 #: Heading -> the kind of file below it, in the order of the page.
@@ -66,8 +66,9 @@ def run(results: str | Path) -> None:
     root, found = Path(results), survey(results)
     if foreign := found.foreign():
         raise SpecError(f"{root}: {foreign}")
-    write_text(root / PAGE, page(root, found.made))
-    for line in in_terminal(root):
+    answer = answer_of(root)
+    write_text(root / PAGE, page(root, found.made, answer))
+    for line in in_terminal(root, answer):
         print(line)
 
 
@@ -87,25 +88,21 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
     each = table.groupby(["model", "method"])
     telling = [name for name in ("reward", "steps") if (each[name].nunique() > 1).any()]
     means = [name for name in map(str, table) if name.endswith("_mean")]
-    ours = [*_with_bounds(table, means[:1]), *_GAIN, "p_holm"]
-    ours += [*_with_bounds(table, means[1:]), *_with_bounds(table, [NFE.name, GENERATION.name])]
+    ours = [name for mean in means[:1] for name in with_interval(mean)] + [*_GAIN, "p_holm"]
+    for measure in (*means[1:], NFE.name, GENERATION.name):
+        ours += with_interval(measure)
     names = [rehearsal.COLUMN, "model", "method", *telling, *ours]
     return table[[name for name in names if name in table]]
 
 
-def _with_bounds(table: pd.DataFrame, names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        yield from (part for part in (name, name + CI_LOW, name + CI_HIGH) if part in table)
-
-
-def page(root: Path, made: Iterable[Made]) -> str:
+def page(root: Path, made: Iterable[Made], answer: pd.DataFrame | None) -> str:
     """The first page as HTML.
 
     Args:
         root: the results folder.
         made: what lies in it, with its provenance.
+        answer: its table 1, if there is one.
     """
-    answer = _answer(root)
     entries = list(filter(None, map(Entry.of, made)))
     sections = []
     for heading, kind in _SECTIONS.items():
@@ -128,20 +125,19 @@ def page(root: Path, made: Iterable[Made]) -> str:
     )
 
 
-def in_terminal(root: Path) -> Iterator[str]:
+def in_terminal(root: Path, answer: pd.DataFrame | None) -> Iterator[str]:
     """The answer in lines of about a hundred characters: of intervals those of the benchmark and
     the gain alone."""
-    answer = _answer(root)
     if answer is not None:
         table = headline(answer)
         measures = [name for name in map(str, table) if name.endswith("_mean")]
-        kept = (*_with_bounds(table, measures[:1]), *_GAIN)
+        kept = {*_GAIN, *(name for mean in measures[:1] for name in with_interval(mean))}
         bounds = [n for n in map(str, table) if n.endswith((CI_LOW, CI_HIGH)) and n not in kept]
         yield formats.for_people(table.drop(columns=bounds)).to_string(index=False)
     yield f"All of it: {root / PAGE}"
 
 
-def _answer(root: Path) -> pd.DataFrame | None:
+def answer_of(root: Path) -> pd.DataFrame | None:
     """Table 1, if it was made."""
     file = root / "tables" / f"{_ANSWER}.parquet"
     return frames.read_any(file) if file.is_file() else None

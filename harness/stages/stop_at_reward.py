@@ -88,13 +88,13 @@ def run(job: MatchJob) -> None:
     match = choose(finetune, hypernoise, checkpoints)
     out = Path(job.out)
     chosen = checkpoints[match.step]
-    copy_network(chosen, out)
-    if (told := read_description(chosen)) is not None:
+    if (told := read_description(chosen)) is None:
+        copy_network(chosen, out)
+    else:
         # Lazy import: it brings diffusers, and verification reads this module for its rule.
-        from hypernoise.networks.diffusers_layout import write_for_diffusers
+        from harness.build.descriptions import publish
 
-        told.write(out)
-        write_for_diffusers(out, told.pipeline)
+        publish(chosen, out, told, for_diffusers=True)
     text = json.dumps(asdict(match) | {"finetune": job.finetune, "hypernoise": job.hypernoise})
     (out / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
     beside = [name for name in BESIDE_NETWORK if (out / name).is_file()]

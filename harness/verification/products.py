@@ -88,19 +88,15 @@ def figure(made: Made, folder: Folder) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as temporary:
         lines = list(figure_diff.differences(made.path, drawn, Path(temporary)))
         yield from (Finding(file, line) for line in lines)
-        again = Path(temporary) / made.path.name
+        again, digest = Path(temporary) / made.path.name, figure_style.pixels_digest
         # The same pixels to the last: the same fonts and libraries, and so the same PDF.
-        if again.is_file() and _same_pixels(again, made.path) and pdf.is_file():
+        if again.is_file() and digest(again) == digest(made.path) and pdf.is_file():
             beside = (figure_style.PIXELS, "outputs", "seal")
             record = {name: told for name, told in made.record.items() if name not in beside}
             anew = Path(temporary) / pdf.name
             figure_style.save_pdf(drawn, anew, job.table.name, provenance.sealed(record))
             if anew.read_bytes() != pdf.read_bytes():
                 yield Finding(str(pdf), "differs from what its frames give")
-
-
-def _same_pixels(one: Path, other: Path) -> bool:
-    return figure_style.pixels_digest(one) == figure_style.pixels_digest(other)
 
 
 def pages(made: Made, folder: Folder) -> Iterator[Finding]:
@@ -149,7 +145,9 @@ def _line_by_line(stored: Path, anew: str) -> Iterator[Finding]:
 
 def front(made: Made, folder: Folder) -> Iterator[Finding]:
     """Whether the first page is the one that the folder's tables give."""
-    for finding in _line_by_line(made.path, front_page.page(made.results, folder.found.made)):
+    root = made.results
+    anew = front_page.page(root, folder.found.made, front_page.answer_of(root))
+    for finding in _line_by_line(made.path, anew):
         remedy = "if a run was stopped, `python -m harness summary` writes the page again"
         yield finding._replace(what=f"{finding.what}; {remedy}")
 

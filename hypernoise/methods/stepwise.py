@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from hypernoise.batches import Batches
+from hypernoise.identity import LEAST_STEPS
 from hypernoise.methods.best_of_n import candidate_seed
 from hypernoise.methods.candidates import Candidate
 from hypernoise.methods.protocol import Generated, Request, Spent
 from hypernoise.models.protocol import STOP, Step, Stop, Walk
 from hypernoise.noise import seeded_generator, seeded_noise
 from hypernoise.rewards.protocol import checked_score
-
-LEAST_STEPS = 2
 
 
 class Particle(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,12 @@ def test_a_number_that_is_none_is_named_with_key_file_and_what_to_write(
         read(broken, "mine.yaml")
     for word in ["mine.yaml", path, *words]:
         assert word in str(fault.value)
+
+
+def test_what_only_yaml_can_say_is_named_wherever_it_is_from() -> None:
+    broken = load("tiny.yaml") | {"seed": datetime.date(2026, 1, 1)}
+    with pytest.raises(SpecError, match=r"--config seed: .*seed is .*, a date"):
+        read(broken, "mine.yaml", {"seed": "--config seed"})
 
 
 def test_numbers_of_method_variants_are_finite() -> None:

@@ -64,7 +64,7 @@ def test_every_link_and_picture_is_a_file_of_the_folder_wherever_that_lies(page:
     assert {"tables/table1.html", "figures/pareto.png", "figures/grid_tiny_b.png"} <= set(places)
     assert [p for p in places if not (moved / p).is_file()] == []
     # It is written anew as it was: nothing in it is of the place or the hour.
-    assert front_page.page(moved, survey(moved).made) == text
+    assert front_page.page(moved, survey(moved).made, front_page.answer_of(moved)) == text
 
 
 def test_it_shows_the_figure_of_time_and_the_first_models_grid(page: Path) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from small_trainings import BUILT, Killed, _plain_backbone, generator
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
-from toys import PROMPTS, ToyReward, build_generator
+from toys import PROMPTS, ToyReward
 
 from hypernoise.models.protocol import Conditioning, Generator
 from hypernoise.networks.fine_tuner import FineTuner
-from hypernoise.networks.lora_network import LoraNetwork
 from hypernoise.networks.noise_network import NoiseNetwork
 from hypernoise.networks.protocol import Drawn
 from hypernoise.rewards.protocol import Features
@@ -36,6 +36,8 @@ from hypernoise.training.policy import (
 )
 from hypernoise.training.validation import Validation
 
+__all__ = ["_plain_backbone", "generator"]
+
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
 OPTIONS = PolicyOptions(
     steps=6,
@@ -50,11 +52,6 @@ OPTIONS = PolicyOptions(
     policy_epochs=3,
 )
 SHAPE = (3, 2, 2)
-BUILT: list[LoraNetwork] = []
-
-
-class Killed(BaseException):
-    """Stands for a signal."""
 
 
 class Verdict(ToyReward):
@@ -84,18 +81,6 @@ class Linear:
 
     def score(self, images: Tensor, features: Features) -> Tensor:
         return (images * self.slope).flatten(1).sum(dim=1)
-
-
-@pytest.fixture(scope="module")
-def generator() -> Generator:
-    return build_generator("tiny_sd")
-
-
-@pytest.fixture(autouse=True)
-def _plain_backbone() -> Iterator[None]:
-    yield
-    while BUILT:
-        BUILT.pop().adapter.remove()
 
 
 def fresh(

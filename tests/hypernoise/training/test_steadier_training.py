@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from toys import PROMPTS, ToyReward, build_generator
+from small_trainings import BUILT, Killed, _plain_backbone, generator
+from toys import PROMPTS, ToyReward
 
 from hypernoise.models.protocol import Generator
 from hypernoise.networks.noise_network import NoiseNetwork
@@ -19,6 +19,8 @@ from hypernoise.training.loop import Trained, Training, highest, train
 from hypernoise.training.measurements import Row
 from hypernoise.training.options import NoiseNetworkOptions
 from hypernoise.training.validation import Validation
+
+__all__ = ["_plain_backbone", "generator"]
 
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
 OPTIONS = NoiseNetworkOptions(
@@ -31,25 +33,6 @@ OPTIONS = NoiseNetworkOptions(
     validate_every=2,
     learning_rate=1e-2,
 )
-
-
-class Killed(BaseException):
-    """Stands for a signal."""
-
-
-@pytest.fixture(scope="module")
-def generator() -> Generator:
-    return build_generator("tiny_sd")
-
-
-@pytest.fixture(autouse=True)
-def _plain_backbone() -> Iterator[None]:
-    yield
-    while BUILT:
-        BUILT.pop().adapter.remove()
-
-
-BUILT: list[NoiseNetwork] = []
 
 
 def fresh(

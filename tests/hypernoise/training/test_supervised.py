@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small_trainings import BUILT, Killed, _plain_backbone, generator
 from torch import Tensor
-from toys import PROMPTS, ToyReward, build_generator
+from toys import PROMPTS, ToyReward
 
 from hypernoise.methods.protocol import Request
 from hypernoise.methods.reno import Reno
@@ -21,6 +21,8 @@ from hypernoise.training import checkpoints
 from hypernoise.training.loop import Trained, Training, train
 from hypernoise.training.measurements import Row
 from hypernoise.training.options import NoiseNetworkOptions, PairOptions, SupervisedOptions
+
+__all__ = ["_plain_backbone", "generator"]
 
 TRAIN = [(f"train/{i}", text) for i, text in enumerate(PROMPTS)]
 GIVEN: dict[str, Any] = {
@@ -36,11 +38,6 @@ GIVEN: dict[str, Any] = {
     "sync_every": 1,
 }
 OPTIONS = SupervisedOptions(**GIVEN)
-BUILT: list[NoiseNetwork] = []
-
-
-class Killed(BaseException):
-    """Stands for a signal."""
 
 
 class Counting(ToyReward):
@@ -51,18 +48,6 @@ class Counting(ToyReward):
     def score(self, images: Tensor, features: Features) -> Tensor:
         self.n_scored += len(images)
         return super().score(images, features)
-
-
-@pytest.fixture(scope="module")
-def generator() -> Generator:
-    return build_generator("tiny_sd")
-
-
-@pytest.fixture(autouse=True)
-def _plain_backbone() -> Iterator[None]:
-    yield
-    while BUILT:
-        BUILT.pop().adapter.remove()
 
 
 def fresh(
