@@ -47,6 +47,11 @@ def _numbers(given: Any) -> Any:
     return tuple(int(n) if isinstance(n, str) and n.isdecimal() else n for n in given)
 
 
+def _listed(given: Any) -> Any:
+    """A list of one in place of a text, as ``--config key=TEXT`` gives it."""
+    return (given,) if isinstance(given, str) else given
+
+
 def _unique(names: tuple[_Value, ...]) -> tuple[_Value, ...]:
     for name in names:
         if names.count(name) > 1:
@@ -315,6 +320,10 @@ class Config(Section):
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
+    components: Annotated[UniqueNames | tuple[()], BeforeValidator(_listed)] = ()
+    """Folders of your own components beside workflows, relative to the working directory, as one
+    text or a list; ``--config components=FOLDER`` says the same. Python files there run: name only
+    folders that you trust."""
     rehearsal: bool = False
     """Weights are stand-ins (`python -m harness rehearse`): tables and figures say so, and show no
     published number."""
