@@ -14,18 +14,20 @@ class Brightness:
     """Prompts that ask for light or for darkness; a constructor may take arguments, and loads
     nothing."""
 
-    metrics = (Metric("as_bright_as_asked", "1 less how far the image is from the light asked for"),)
+    metrics = (Metric("as_bright_as_asked", "1 less the distance to the light asked for"),)
 
     def prompts(self) -> list[Prompt]:
         """Three prompts of each of two tasks; metadata is what an image is judged by."""
         return [
-            Prompt(f"{light}_{subject}", f"a {light} photo of a {subject}", light, {"wanted": wanted})
+            Prompt(
+                f"{light}_{subject}", f"a {light} photo of a {subject}", light, {"wanted": wanted}
+            )
             for light, wanted in LIGHTS.items()
             for subject in SUBJECTS
         ]
 
     def check(self, prompts: Sequence[Prompt] = ()) -> None:
-        """Raise a ValueError here if images could not be scored; nothing can go wrong with these."""
+        """Raise a ValueError here if images could not be scored; these always can."""
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         """For each image [3, H, W] in [0, 1]: the name of every metric, and its score."""

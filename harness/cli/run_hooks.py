@@ -1,7 +1,7 @@
 """What a run does before its first job and after its last, for Snakefiles.
 
-Snakemake takes ``onstart``, ``onsuccess`` and ``onerror`` of the main Snakefile alone. So a Snakefile
-that uses ours as a module says them again, and they are a line each.
+Snakemake takes ``onstart``, ``onsuccess`` and ``onerror`` of the main Snakefile alone. A Snakefile
+that uses ours as a module says them again, a line each.
 """
 
 from __future__ import annotations
