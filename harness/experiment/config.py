@@ -320,7 +320,12 @@ class Config(Section):
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
-    components: Annotated[UniqueNames | tuple[()], BeforeValidator(_listed)] = ()
+    components: Annotated[
+        tuple[str, ...],
+        Field(json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_unique),
+        BeforeValidator(_listed),
+    ] = ()
     """Folders of your own components beside workflows, relative to the working directory, as one
     text or a list; ``--config components=FOLDER`` says the same. Python files there run: name only
     folders that you trust."""

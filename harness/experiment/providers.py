@@ -184,6 +184,8 @@ def audits(table: Table) -> list[str]:
     ]
 
 
+#: The metric whose verdict a frame around the image shows.
+FRAMED = "geneval_correct"
 #: Kind of frame -> the files of a table.
 FRAMES: Mapping[str, Callable[[Table], list[str]]] = {
     "scores": lambda table: _of_models(table, SCORES),
@@ -339,10 +341,15 @@ def values(table: Table) -> dict[str, Any]:
 
 
 def captions(table: Table) -> dict[str, str] | None:
-    """Reward metric -> what it is called below images that no benchmark's verdict frames."""
+    """Metric -> what it is called below images that no verdict of GenEval's frames: the benchmark's
+    own, and the rewards'."""
+    own = metric(table)
+    if own == FRAMED:
+        return None
     judges = table.experiment.config.judges
     said = {name: "judge" if len(judges) == 1 else name.replace("_", " ") for name in judges}
-    return None if metric(table) else {TRAIN_METRIC: table.first.reward, **said}
+    measured = {own: own.replace("_", " ")} if own else {}
+    return {**measured, TRAIN_METRIC: table.first.reward, **said}
 
 
 def metric(table: Table) -> str | None:
