@@ -77,6 +77,7 @@ format: $(VENV)/.installed-dev
 
 reference:
 	python -c "from harness.experiment.reference import write; write()"
+	python -m tools.component_pages
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -32,6 +32,7 @@ from harness.stages import generate, score, train
 from harness.timing import profile
 from hypernoise.noise import seeded_noise
 from hypernoise.rewards.protocol import differentiable_score
+from tools import component_pages
 
 EXAMPLES = REPOSITORY / "examples"
 #: A run with hardly any work in it.
@@ -147,6 +148,12 @@ def test_the_benchmark_keeps_its_contract() -> None:
     check_benchmark(spec)
     prompts = build_benchmark(spec).prompts()
     assert len({prompt.prompt_id for prompt in prompts}) == len(prompts) == 6
+
+
+def test_the_pages_about_components_are_made_of_their_types() -> None:
+    for place, text in component_pages.pages().items():
+        written = (REPOSITORY / place).read_text(encoding="utf-8")
+        assert written == text, f"{place}: run `make reference`"
 
 
 def test_what_readme_shows_of_own_components_is_what_stands_in_the_files() -> None:

@@ -106,7 +106,7 @@ def test_every_verb_that_the_documents_name_exists() -> None:
 def test_every_snakemake_target_that_the_documents_name_exists() -> None:
     text = "\n".join(documents().values())
     commands = re.findall(r"\bsnakemake (.+?)(?:`|#|  |$)", text, re.MULTILINE)
-    options = r"--(?:cores|configfile|profile) \S+|-\S+"
+    options = r"--(?:cores|configfile|profile|snakefile) \S+|\w+=\S+|-\S+"
     named = {word for command in commands for word in re.sub(options, "", command).split()}
     # The table of targets names them alone, and several in a cell.
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", documents()["docs/targets.md"], re.MULTILINE)
