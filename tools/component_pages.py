@@ -30,8 +30,8 @@ What they return is checked with the first batch. {_MADE}
 _FAMILY = f"""\
 # A model family
 
-The members of a class that `add_model` names as `target`. It is called with `weights` and `size_px`,
-with `revision` and `architecture` where they are declared, and with all arguments of the declaration.
+The members of a class that `add_model` names as `target`. It is called with `weights` and
+`size_px`, with `revision` and `architecture` where they are declared, and with all arguments.
 {_MADE}
 """
 _FRAMES = f"""\
@@ -52,6 +52,8 @@ PAGES: dict[str, tuple[str, tuple[type, ...]]] = {
     ),
     "docs/model_families.md": (_FAMILY, (models.Generator, models.Conditioning)),
 }
+#: An annotation as a text, which it is until somebody asks for the type.
+_QUOTED = re.compile(r"(: |-> )'([^']*)'")
 _ITEM = re.compile(r"^    (\S[^:]*): (.*)")
 
 
@@ -76,14 +78,15 @@ def _type(one: type) -> Iterator[str]:
     """A heading, what a type is, and its members with their signatures."""
     yield from [f"## `{one.__name__}`", "", f"`{one.__module__}`", "", *_words(one), ""]
     if is_dataclass(one) or issubclass(one, tuple):
-        made = str(inspect.signature(one)).replace("'", "").replace("<factory>", "{}")
+        made = _QUOTED.sub(r"\1\2", str(inspect.signature(one))).replace("<factory>", "{}")
         yield from [*_code(one.__name__ + made.removesuffix(" -> None")), ""]
     for name, member in vars(one).items():
         if name.startswith("_") or not callable(getattr(member, "fget", member)):
             continue
         function = getattr(member, "fget", member)
         if inspect.isfunction(function):
-            signature = str(inspect.signature(function)).replace("'", "").replace("(self, ", "(")
+            signature = _QUOTED.sub(r"\1\2", str(inspect.signature(function)))
+            signature = signature.replace("(self, ", "(")
             signature = signature.replace("(self)", "" if isinstance(member, property) else "()")
             yield from [f"### `{name}`", "", *_code(name + signature), "", *_words(function), ""]
 

@@ -51,7 +51,7 @@ def declared(folder: Path, *more: Path) -> Registry:
         for each in (folder, *more):
             # Sorted, so that their order is everywhere the same.
             for file in sorted((each / kind).glob("*.smk")):
-                _read(registry, kind, file)
+                read_file(registry, kind, file)
     registry.check_rewards()
     for each in (folder, *more):
         pins.use(registry, each)
@@ -72,7 +72,7 @@ def make_importable(folders: Iterable[Path]) -> None:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*before, folder]))
 
 
-def _read(registry: Registry, kind: str, file: Path) -> None:
+def read_file(registry: Registry, kind: str, file: Path) -> None:
     """Run a component file; a SpecError names it, whatever is wrong with it."""
     add = f"add_{kind.removesuffix('s')}"
     text = read_text(file)

@@ -47,11 +47,6 @@ def _numbers(given: Any) -> Any:
     return tuple(int(n) if isinstance(n, str) and n.isdecimal() else n for n in given)
 
 
-def _listed(given: Any) -> Any:
-    """A list of one in place of a text, as ``--config key=TEXT`` gives it."""
-    return (given,) if isinstance(given, str) else given
-
-
 def _unique(names: tuple[_Value, ...]) -> tuple[_Value, ...]:
     for name in names:
         if names.count(name) > 1:
@@ -324,7 +319,7 @@ class Config(Section):
         tuple[str, ...],
         Field(json_schema_extra={"uniqueItems": True}),
         AfterValidator(_unique),
-        BeforeValidator(_listed),
+        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
     ] = ()
     """Folders of your own components beside workflows, relative to the working directory, as one
     text or a list; ``--config components=FOLDER`` says the same. Python files there run: name only
