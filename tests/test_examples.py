@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
@@ -17,6 +19,7 @@ import torch
 from experiments import MICRO_BENCHMARK, few, load
 from paths import REPOSITORY
 
+from harness.base.errors import SpecError
 from harness.benchmarks.build import build_benchmark, check_benchmark
 from harness.build.generators import build_generator
 from harness.build.rewards import build_reward
@@ -148,6 +151,42 @@ def test_the_benchmark_keeps_its_contract() -> None:
     check_benchmark(spec)
     prompts = build_benchmark(spec).prompts()
     assert len({prompt.prompt_id for prompt in prompts}) == len(prompts) == 6
+
+
+def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> None:
+    checked_out, own = tmp_path / "checkout", tmp_path / "own"
+    checked_out.mkdir()
+    shutil.copy(REPOSITORY / "Snakefile", checked_out)
+    for name in ("workflows", "profiles"):
+        shutil.copytree(REPOSITORY / name, checked_out / name)
+    for name in ("harness", "hypernoise"):
+        (checked_out / name).symlink_to(REPOSITORY / name)
+    shutil.copytree(EXAMPLES, own)
+    config = MICRO | {"models": ["my_model"], "benchmark": "my_benchmark", "reward": "my_reward"}
+    config |= {"tables": ["my_table"], "extends": str(checked_out / "workflows/config/tiny.yaml")}
+    config["timing"] = {**config["timing"], "benchmark": "my_benchmark"}
+    (own / "config.yaml").write_text(json.dumps(config))
+    command = ["-m", "snakemake", "--cores", "1", "--snakefile", str(own / "Snakefile")]
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=checked_out,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Checking 3 jobs before the first one starts" in done.stderr
+    table = pd.read_parquet(checked_out / "results" / "tables" / "my_table.parquet")
+    assert {"as_bright_as_asked", "train_reward"} == set(table["metric"])
+
+
+def test_a_folder_that_is_none_of_components_is_refused_by_name(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(
+            SpecError, match=f"components folder {folder} .*the folders models, rew"
+        ):
+            declared(REPOSITORY / "workflows", folder)
 
 
 def test_the_pages_about_components_are_made_of_their_types() -> None:
