@@ -176,7 +176,7 @@ def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Checking 3 jobs before the first one starts" in done.stderr
+    assert re.search(r"Checking \d+ jobs before the first one starts", done.stderr), done.stderr
     table = pd.read_parquet(checked_out / "results" / "tables" / "my_table.parquet")
     assert {"as_bright_as_asked", "train_reward"} == set(table["metric"])
 
