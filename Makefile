@@ -45,7 +45,7 @@ lint: $(VENV)/.installed-dev
 	ruff format --check .
 	mypy
 	lint-imports
-	snakefmt --check Snakefile workflows
+	snakefmt --check Snakefile workflows examples
 	snakemake --lint
 
 bench: $(VENV)/.installed-dev
@@ -73,7 +73,7 @@ rehearse: $(VENV)/.installed
 format: $(VENV)/.installed-dev
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile workflows
+	snakefmt Snakefile workflows examples
 
 reference:
 	python -c "from harness.experiment.reference import write; write()"
