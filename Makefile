@@ -45,7 +45,7 @@ lint: $(VENV)/.installed-dev
 	ruff format --check .
 	mypy
 	lint-imports
-	snakefmt --check Snakefile workflows
+	snakefmt --check Snakefile workflows examples
 	snakemake --lint
 
 bench: $(VENV)/.installed-dev
@@ -73,10 +73,11 @@ rehearse: $(VENV)/.installed
 format: $(VENV)/.installed-dev
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile workflows
+	snakefmt Snakefile workflows examples
 
 reference:
 	python -c "from harness.experiment.reference import write; write()"
+	python -m tools.component_pages
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -5,13 +5,10 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from harness.base.run_account import account
-from harness.base.run_progress import RunProgress
-from harness.cli import job_server
+from harness.cli.run_hooks import at_error, at_start, at_success, opened
 from harness.experiment import places
 from harness.experiment.workflow import (
     Rules,
-    hold_alone,
     insist,
     nearest_target,
     open_experiment,
@@ -49,7 +46,7 @@ shell.prefix(
 )
 
 experiment = insist(open_experiment, config, workflow.configfiles, workflow.config_settings.config)
-ask = Rules(experiment)
+ask = opened(Rules(experiment))
 
 
 # Closed sets, but for the arguments of methods: a misspelt name in a path is no rule's output.
@@ -80,23 +77,12 @@ logger.addFilter(ask.at_end_of_dry_run(workflow))
 
 
 onstart:
-    if workflow.is_main_process:
-        hold_alone()
-        ask.check_ahead(workflow.dag.needrun_jobs())
-        if workflow.local_exec:
-            # Jobs of a cluster run where no server is.
-            job_server.start()
-        # One line says how many jobs are done, and about how long the rest takes.
-        logger.addFilter(RunProgress(job.rule.name for job in workflow.dag.needrun_jobs()))
+    at_start(workflow, logger)
 
 
 onsuccess:
-    if workflow.is_main_process:
-        ask.say_answer(workflow.dag.finished_jobs)
+    at_success(workflow)
 
 
 onerror:
-    if workflow.is_main_process:
-        # What was made is shown, and the fault last.
-        ask.say_answer(workflow.dag.finished_jobs)
-    print(account(log), file=sys.stderr)
+    at_error(workflow, log)

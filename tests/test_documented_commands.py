@@ -44,8 +44,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh checkout, as far as the workflow goes."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copy(REPOSITORY / "Snakefile", folder)
-    for name in ("workflows", "profiles"):
+    for name in ("workflows", "profiles", "examples"):
         shutil.copytree(REPOSITORY / name, folder / name)
+    # README says to copy the examples.
+    shutil.copytree(REPOSITORY / "examples", folder.parent / "mine")
     for name in ("harness", "hypernoise"):
         (folder / name).symlink_to(REPOSITORY / name)
     return folder

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness.cli.verbs import COMMANDS
 from harness.experiment.component_files import declared
 from harness.experiment.jobs import JOBS
 
-SOURCES = ("harness", "hypernoise", "tests", "workflows", "profiles")
+SOURCES = ("harness", "hypernoise", "tests", "workflows", "profiles", "examples")
 PROTOCOLS = ("hypernoise.models.protocol", "hypernoise.rewards.protocol")
 
 
@@ -43,10 +44,23 @@ def text_files() -> Iterator[Path]:
     suffixes = {".py", ".smk", ".yaml", ".toml", ".md", ".txt", ".rst", ".def", ""}
     for folder in SOURCES:
         paths = (REPOSITORY / folder).rglob("*")
-        yield from (p for p in paths if p.is_file() and p.suffix in suffixes)
+        yield from (p for p in paths if p.is_file() and p.suffix in suffixes and is_ours(p))
     # In a worktree .git is a file, and not the project's.
     own = (p for p in REPOSITORY.iterdir() if p.is_file() and p.name != ".git")
     yield from (p for p in own if p.suffix in suffixes)
+
+
+@cache
+def committed() -> frozenset[Path]:
+    """The files that git knows; none where this is no checkout of git's."""
+    command = ["git", "-C", str(REPOSITORY), "ls-files", "-z"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return frozenset(REPOSITORY / name for name in done.stdout.split("\0") if name)
+
+
+def is_ours(path: str | Path) -> bool:
+    """Whether a file is the project's: a user's components beside ours are held to nothing."""
+    return not committed() or REPOSITORY / path in committed()
 
 
 def normal(package: str) -> str:
@@ -92,7 +106,7 @@ def test_every_verb_that_the_documents_name_exists() -> None:
 def test_every_snakemake_target_that_the_documents_name_exists() -> None:
     text = "\n".join(documents().values())
     commands = re.findall(r"\bsnakemake (.+?)(?:`|#|  |$)", text, re.MULTILINE)
-    options = r"--(?:cores|configfile|profile) \S+|-\S+"
+    options = r"--(?:cores|configfile|profile|snakefile) \S+|\w+=\S+|-\S+"
     named = {word for command in commands for word in re.sub(options, "", command).split()}
     # The table of targets names them alone, and several in a cell.
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", documents()["docs/targets.md"], re.MULTILINE)
@@ -228,7 +242,7 @@ def test_jobs_without_a_generator_start_without_what_only_generators_need() -> N
 
 def test_component_files_declare_one_kind_each() -> None:
     for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
-        files = sorted((REPOSITORY / "workflows" / kind).glob("*.smk"))
+        files = list(filter(is_ours, sorted((REPOSITORY / "workflows" / kind).glob("*.smk"))))
         assert files
         for path in files:
             declared = set(re.findall(r"\badd_(\w+)\(", path.read_text(encoding="utf-8")))
@@ -237,9 +251,10 @@ def test_component_files_declare_one_kind_each() -> None:
 
 def test_whatever_the_report_shows_has_a_caption() -> None:
     folder = REPOSITORY / "workflows"
-    captions = {path.stem for path in (folder / "report").glob("*.rst")}
+    captions = {path.stem for path in (folder / "report").glob("*.rst") if is_ours(path)}
     tables = declared(folder).tables.values()
-    used = {table.caption or table.name for table in tables if table.label}
+    shown = (table for table in tables if table.label and is_ours(table.file))
+    used = {table.caption or table.name for table in shown}
     assert captions - {"workflow"} == used
 
 

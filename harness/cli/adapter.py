@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ _SCHEDULER = (
 )
 
 
-def run(adapter: str, model: str, file: str, components: Path) -> None:
+def run(adapter: str, model: str, file: str, components: Sequence[Path]) -> None:
     """Print what an adapter is, as a method of a model, and the line that declares it.
 
     Args:
@@ -39,7 +40,7 @@ def run(adapter: str, model: str, file: str, components: Path) -> None:
         FileNotFoundError: the adapter, or a file of it, is missing.
         ValueError: it cannot be used on the model: the first reason is said.
     """
-    registry = declared(components)
+    registry = declared(*components)
     spec = registry.find(registry.models, "model", model)
     at = AT_COMMIT.fullmatch(adapter)
     given: dict[str, Any] = at.groupdict() if at else {"weights": adapter}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from harness.experiment.component_files import KINDS, declared
 
 
-def run(kind: str | None, components: Path) -> None:
+def run(kind: str | None, components: Sequence[Path]) -> None:
     """Print a line per component: its name, what its file's first sentence says, the file.
 
     Raises:
         FileNotFoundError: there is no such folder of component files.
         SpecError: a declaration is wrong.
     """
-    registry = declared(components)
+    registry = declared(*components)
     for shown in [kind] if kind else KINDS:
         specs = [spec for _, spec in sorted(getattr(registry, shown).items())]
         width = max((len(spec.name) for spec in specs), default=0)

@@ -29,7 +29,9 @@ _TRUSTED = (
 _LACKING = {"commit": "commit", "sha256": "SHA-256"}
 
 
-def run(names: Sequence[str], write: bool, configfile: Path | None, components: Path) -> None:
+def run(
+    names: Sequence[str], write: bool, configfile: Path | None, components: Sequence[Path]
+) -> None:
     """List what declared components download without a pin; with ``write``, pin it.
 
     Args:
@@ -42,14 +44,16 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
         SpecError: an unknown name, or a faulty declaration, config or pin.
         ValueError: a publisher does not tell; what the others said is kept.
     """
-    registry = declared(components)
+    config = None
+    if configfile:
+        config = read(extended(load_yaml(configfile), configfile.parent), str(configfile))
+    registry = declared(*components, *map(Path, config.components if config else ()))
     declared_names = {*registry.models, *registry.rewards, *registry.methods, *registry.benchmarks}
     for name in names:
         if name not in declared_names:
             raise unknown("component", name, declared_names)
     wanted = set(names) or declared_names
-    if configfile:
-        config = read(extended(load_yaml(configfile), configfile.parent), str(configfile))
+    if config:
         experiment = Experiment(config, registry, str(configfile))
         check(experiment)
         wanted &= experiment.needed(experiment.image_sets)
@@ -58,7 +62,7 @@ def run(names: Sequence[str], write: bool, configfile: Path | None, components: 
     for download in pins.downloads(registry):
         if download.lacks and download.name in wanted:
             lacking.setdefault(download.place, []).append(download)
-    file = components / pins.FILE
+    file = components[0] / pins.FILE
     if not lacking:
         print(f"Everything that these {len(wanted)} components download is pinned.")
     elif write:

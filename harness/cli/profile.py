@@ -35,7 +35,7 @@ def jobs_of(
     models: Sequence[str],
     methods: Sequence[str],
     out: Path,
-    components: Path,
+    components: Sequence[Path],
     reward: str,
     benchmark: str,
     steps: Sequence[int] = (),
@@ -53,7 +53,7 @@ def jobs_of(
     Raises:
         ValueError, FileNotFoundError: a name is unknown, or the declarations are broken.
     """
-    registry = declared(components)
+    registry = declared(*components)
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     return [
         TimingJob(

@@ -49,7 +49,7 @@ def run(
     models: Sequence[str],
     out: Path,
     cores: int,
-    components: Path,
+    components: Sequence[Path],
     resume: bool,
 ) -> int:
     """Rehearse a config; returns Snakemake's exit code, or 1 where a check failed after it.
@@ -72,8 +72,8 @@ def run(
     if out.exists() and not (out / _CONFIG).is_file() and any(out.iterdir()):
         raise SpecError(f"{out} is there, and is no rehearsal's folder: name another as --out")
     content = extended(load_yaml(configfile), configfile.parent)
-    read(content, str(configfile))
-    registry = declared(components)
+    own = map(Path, read(content, str(configfile)).components)
+    registry = declared(*components, *own)
     content = small(content, registry, tables, models)
     experiment = Experiment(read(content, str(configfile)), registry, str(configfile))
     check(experiment)

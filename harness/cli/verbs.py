@@ -100,9 +100,10 @@ _CONFIG = Path("workflows/config/tiny.yaml")
 _PAPER = Path("workflows/config/paper.yaml")
 _COMPONENTS = option(
     "--components",
-    "where components are declared",
+    "where components are declared: of several, the first is the workflow's",
     type=Path,
-    default=Path("workflows"),
+    nargs="+",
+    default=[Path("workflows")],
     metavar="FOLDER",
 )
 #: Name of the verb -> what does its jobs (:data:`harness.experiment.jobs.JOBS` has their classes).

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,7 +37,7 @@ _PLURALS = {
 _SORTS = (*_PLURALS.values(), "frames")
 
 
-def run(results: str, components: Path, rescore: int, regenerate: int, seed: int) -> int:
+def run(results: str, components: Sequence[Path], rescore: int, regenerate: int, seed: int) -> int:
     """Print a line per finding, notes and a summary.
 
     Args:
@@ -54,7 +54,7 @@ def run(results: str, components: Path, rescore: int, regenerate: int, seed: int
     Raises:
         FileNotFoundError: there is no such folder, or nothing in it.
     """
-    found, registry = survey(results), declared(components)
+    found, registry = survey(results), declared(*components)
     folder = Folder(found, registry)
     lines, told = checked(folder, Path(results))
     if (rescore or regenerate) and not found.foreign():

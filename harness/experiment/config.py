@@ -315,6 +315,15 @@ class Config(Section):
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
+    components: Annotated[
+        tuple[str, ...],
+        Field(json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_unique),
+        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+    ] = ()
+    """Folders of your own components beside workflows, relative to the working directory, as one
+    text or a list; ``--config components=FOLDER`` says the same. Python files there run: name only
+    folders that you trust."""
     rehearsal: bool = False
     """Weights are stand-ins (`python -m harness rehearse`): tables and figures say so, and show no
     published number."""

@@ -38,6 +38,8 @@ from hypernoise.training.kinds import KINDS
 NO_REWARD = "none"
 #: Metric of the reward that methods are trained on or search.
 TRAIN_METRIC = "train_reward"
+#: The metric of a benchmark whose verdict a frame around an image shows.
+FRAMED = "geneval_correct"
 #: Instead of a layer, where explanations say what gives a value.
 OWN = "the method's own arguments"
 

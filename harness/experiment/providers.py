@@ -19,7 +19,7 @@ from harness.experiment.config import SEED, ImageSet
 from harness.experiment.jobs import TableJob
 from harness.experiment.paper_protocol import departures as departures_of
 from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
-from harness.experiment.plan import TRAIN_METRIC, Experiment, Run
+from harness.experiment.plan import FRAMED, TRAIN_METRIC, Experiment, Run
 from harness.experiment.variants import Variant
 from harness.experiment.weight_files import given_images
 from harness.results.training_folder import STEPS_FILE
@@ -339,10 +339,11 @@ def values(table: Table) -> dict[str, Any]:
 
 
 def captions(table: Table) -> dict[str, str] | None:
-    """Reward metric -> what it is called below images that no benchmark's verdict frames."""
-    judges = table.experiment.config.judges
+    """Metric -> what it is called below images that no verdict of GenEval's frames."""
+    own, judges = metric(table), table.experiment.config.judges
     said = {name: "judge" if len(judges) == 1 else name.replace("_", " ") for name in judges}
-    return None if metric(table) else {TRAIN_METRIC: table.first.reward, **said}
+    own_too = {own: own.replace("_", " ")} if own else {}
+    return None if own == FRAMED else {**own_too, TRAIN_METRIC: table.first.reward, **said}
 
 
 def metric(table: Table) -> str | None:

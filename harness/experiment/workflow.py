@@ -90,7 +90,9 @@ def open_experiment(
     said = f"--config {', '.join(given)}"
     name = ", ".join([*map(str, here), *([said] if given else [])])
     blamed = {**sources(contents), **dict.fromkeys(given, said)}
-    experiment = Experiment(read(whole, name, blamed), declared(COMPONENTS), name)
+    checked_config = read(whole, name, blamed)
+    folders = map(Path, checked_config.components)
+    experiment = Experiment(checked_config, declared(COMPONENTS, *folders), name)
     if os.environ.get(STAND_INS) and not experiment.config.rehearsal:
         raise SpecError(f"{name}: {STAND_INS} is set, which is for rehearsals only: unset it")
     check(experiment)
@@ -341,11 +343,13 @@ def rule_outputs(
     if "images" in found:
         found["images"] = directory(found["images"])
     if table.label:
-        text = f"{table.caption or table.name}.rst"
+        # A caption lies beside the folder of its table's declaration.
+        folder = Path(table.file).absolute().parents[1] / "report"
+        text = folder / f"{table.caption or table.name}.rst"
         first = next(iter(found))
         found[first] = report(
             found[first],
-            caption=f"../report/{text}" if (COMPONENTS / "report" / text).is_file() else None,
+            caption=str(text) if text.is_file() else None,
             category=table.category or _HEADINGS[table.makes],
             labels={"what": table.label, **({"model": "{model}"} if table.per_model else {})},
         )

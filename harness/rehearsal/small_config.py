@@ -46,6 +46,8 @@ def small(
         tables, models: only these of the config's, if any are named.
     """
     made = deepcopy(dict(config))
+    # All components of a rehearsal are declared anew, in its own folder.
+    made.pop("components", None)
     made |= {"rehearsal": True, "validation_images": 1, "batch_size": min(made["batch_size"], 4)}
     made["tables"] = list(tables) or made["tables"]
     made["models"] = list(models) or made["models"]

@@ -73,7 +73,7 @@ def gallery(
     models: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     baseline: str = "base",
-    verdict: str = CORRECT,
+    metric: str = "",
 ) -> Gallery:
     """Everything that was drawn and how it was scored, a column per method.
 
@@ -83,11 +83,12 @@ def gallery(
         scores: score rows of exactly these images; all metrics are shown.
         models, methods: what to show, in this order; all, by name and the baseline first, if None.
         baseline: the method that a change of verdict is told against.
-        verdict: the metric, 1 or 0, that says whether an image is right.
+        metric: the benchmark's own; GenEval's where scores have it, if empty. It says whether an
+            image is right where all its values are 1 or 0, as GenEval's have to be.
 
     Raises:
         FrameError: a model, a method, a baseline, an image or a score is missing or double, or a
-            verdict is neither 0 nor 1. One message names all of it.
+            verdict of GenEval's is neither 0 nor 1. One message names all of it.
         FileNotFoundError: an image file is missing.
     """
     require(images, (*NETWORK, *PICTURE, "prompt", "path"), "images")
@@ -105,13 +106,16 @@ def gallery(
             frame.assign(seed=frame["seed"].replace(NO_SEED, noises[0]))
             for frame in (images, scores)
         )
-    metrics = sorted(scores["metric"].unique(), key=lambda name: (name != verdict, name))
-    paired, found = pair(scores, [verdict, *(m for m in metrics if m != verdict)], images, baseline)
+    there = set(scores["metric"])
+    first = [metric or CORRECT] if metric or CORRECT in there else []
+    paired, found = pair(scores, [*first, *sorted(there - set(first))], images, baseline)
     faults += found + without_baseline(paired.cells, baseline)
-    values = paired.scores.get(verdict, np.zeros(0))
+    values = paired.scores.get("".join(first), np.zeros(0))
     odd = values[np.isfinite(values) & (values != 0) & (values != 1)]
-    faults += [f"{verdict} is {odd[0]:g}, must be 0 or 1"] if len(odd) else []
+    if first == [CORRECT] and len(odd):
+        faults.append(f"{CORRECT} is {odd[0]:g}, must be 0 or 1")
     stop_on(faults, "a gallery")
+    verdict = "" if len(odd) else "".join(first)
     columns = _columns(paired.cells, models, methods or [baseline])
     columns["label"] += np.where(columns["method"].isin(foreign), ", own noise", "")
     # An image's place is its column's folder and its picture's number.

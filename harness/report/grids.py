@@ -71,6 +71,7 @@ def grid(
     *,
     model: str,
     methods: Sequence[str] | None = None,
+    captions: Mapping[str, str] | None = None,
     prompts: Sequence[str] | None = None,
     prompts_per_task: int = 1,
     image_index: int = 0,
@@ -80,7 +81,7 @@ def grid(
     """All methods on one model.
 
     Args:
-        images, scores, prompts, prompts_per_task, load: as for :func:`side_by_side`.
+        images, scores, captions, prompts, prompts_per_task, load: as for :func:`side_by_side`.
         model: whose images.
         methods: the columns, in this order; all, by name and the baseline first, if None. A
             method with several rewards or step counts gets a column for each.
@@ -103,6 +104,7 @@ def grid(
         images,
         scores,
         columns=[{str(name): value for name, value in column.items()} for column in columns],
+        captions=captions,
         prompts=prompts,
         prompts_per_task=prompts_per_task,
         load=load,

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from hypernoise.models.protocol import encode_in_chunks
 from hypernoise.progress import Progress
 from hypernoise.rewards.protocol import Features, Reward, checked_score
 
+_GIVES = "a mapping for each image, name of the metric -> Score(value, detail)"
 _IDENTITY = [column.name for column in frames.IDENTITY]
 
 
@@ -248,17 +250,30 @@ def _of_benchmark(
     prompts = [prompt for of_image in zip(*asked, strict=True) for prompt in of_image]
     given = benchmark.score(np.repeat(images, len(asked), axis=0), prompts)
     called = type(benchmark).__name__
+    if not isinstance(given, Sequence):
+        raise ValueError(f"{called}.score gives {_kind(given)}, must give a list: {_GIVES}")
     if len(given) != len(prompts):
         raise ValueError(f"{called} gives scores of {len(given)} images, asked for {len(prompts)}")
     for prompt, of_image in zip(prompts, given, strict=True):
         where = f"{called} gives an image of prompt {prompt.prompt_id!r}"
-        if sorted(of_image) != names:
-            said = ", ".join(of_image) or "nothing"
+        if not isinstance(of_image, Mapping):
+            raise ValueError(f"{where} {_kind(of_image)}, must give {_GIVES}")
+        if sorted(map(str, of_image)) != names:
+            said = ", ".join(map(str, of_image)) or "nothing"
             raise ValueError(f"{where} {said}, must give each of {', '.join(names)}")
         for name, score in of_image.items():
+            if not isinstance(score, Score) or not isinstance(score.detail, str):
+                raise ValueError(f"{where} as {name} {_kind(score)}, must give {_GIVES}")
+            if not isinstance(score.value, Real):
+                raise ValueError(f"{where} the {name} {_kind(score.value)}, must give a number")
             if not score.left_out and not math.isfinite(score.value):
                 raise ValueError(f"{where} the {name} {score.value}, which is not finite")
     return [given[place :: len(asked)] for place in range(len(asked))]
+
+
+def _kind(given: object) -> str:
+    """What somebody's code gave, short enough for a message."""
+    return f"{str(given)[:40]!r}, a {type(given).__name__}"
 
 
 def _measured(

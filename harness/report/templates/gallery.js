@@ -7,7 +7,7 @@
  * data.models    {name, columns: [{label, folder, base, values, details}]}, a column per method;
  *                values[metric][i] and details[i] belong to data.pictures[i], null where there is
  *                no such image; base is the folder of the column that changes are told against
- * data.verdict   the metric, 1 or 0, that says whether an image is right
+ * data.verdict   the metric, 1 or 0, that says whether an image is right; empty without one
  * data.side_px, data.crisp   of the image files, images/<folder>/<i><column.suffix>
  */
 (() => {
@@ -46,6 +46,7 @@
   const baseOf = (column) => model().columns.find((other) => other.folder === column.base);
   const value = (column, metric, i) => column.values[metric][i];
   const isRight = (column, i) => value(column, data.verdict, i) === 1;
+  const isThere = (column, i) => data.metrics.some((name) => value(column, name, i) !== null);
   const words = (name) => name.replaceAll("_", " ");
 
   /** What became of picture i under a column, as a key of CHANGES. */
@@ -73,7 +74,7 @@
     return data.pictures.map((_, i) => i).filter((i) => {
       const [prompt, task] = data.pictures[i];
       if (state.row !== "" && i !== Number(state.row)) return false;
-      return value(column, data.verdict, i) !== null
+      return isThere(column, i)
         && (state.task === "" || task === Number(state.task))
         && prompt.toLowerCase().includes(text);
     });
@@ -97,8 +98,8 @@
   function altOf(column, i) {
     const [prompt, , index] = data.pictures[i];
     const why = column.details[i] ? ` (${column.details[i]})` : "";
-    const verdict = isRight(column, i) ? "right" : `wrong${why}`;
-    return `${words(column.label)}, image ${index} of “${prompt}”: ${verdict}`;
+    const verdict = isRight(column, i) ? ": right" : `: wrong${why}`;
+    return `${words(column.label)}, image ${index} of “${prompt}”${data.verdict ? verdict : ""}`;
   }
 
   function scoresOf(column, i) {
@@ -126,14 +127,16 @@
       frame.title = "Enlarge";
       frame.addEventListener("click", () => zoom(column, i));
     }
-    const sign = make("p", { className: "sign", textContent: right ? "✓ right" : "✗ wrong" });
-    if (column.folder !== column.base) {
+    const sign = make("p", { className: "sign" });
+    if (data.verdict) sign.append(right ? "✓ right" : "✗ wrong");
+    if (data.verdict && column.folder !== column.base) {
       const [mark, word] = CHANGES[changeOf(column, i)];
       const change = ["▲", "▼"].includes(mark) ? `${mark} ${word}` : "= same";
       sign.append(make("span", { className: "change", textContent: `  ${change}` }));
     }
     const name = make("p", { className: "name", textContent: words(column.label) });
-    const item = make("li", { className: `shot ${right ? "right" : "wrong"}` });
+    const judged = right ? "right" : "wrong";
+    const item = make("li", { className: `shot ${data.verdict ? judged : "unjudged"}` });
     item.classList.toggle("chosen", column === chosen());
     item.append(frame, name, sign, scoresOf(column, i));
     if (large && column.details[i]) {
@@ -150,7 +153,7 @@
 
   function card(i) {
     const shown = model().columns.filter((column) => !hidden.columns.has(column.label)
-      && value(column, data.verdict, i) !== null);
+      && isThere(column, i));
     const address = new URLSearchParams({ ...state, model: model().name, row: i, page: 0 });
     const link = make("a", { className: "row", href: `#${address}`, textContent: "link to this row" });
     return make(
@@ -171,7 +174,7 @@
       make("ul", { className: "shots" }, ...pair.map((one) => shot(one, i, true))),
     );
     const move = (step) => {
-      const row = model().columns.filter((one) => value(one, data.verdict, i) !== null);
+      const row = model().columns.filter((one) => isThere(one, i));
       zoom(row[(row.indexOf(column) + step + row.length) % row.length], i);
     };
     at("before").onclick = () => move(-1);
@@ -207,8 +210,8 @@
   function drawChanges(pictures) {
     const box = at("change");
     const column = chosen();
-    box.hidden = !column;
-    if (!column) return;
+    box.hidden = !column || !data.verdict;
+    if (box.hidden) return;
     at("change-legend").textContent = `${words(column.label)} against ${words(baseOf(column).label)}:`;
     for (const key of Object.keys(CHANGES)) {
       const count = pictures.filter((i) => fits(column, i, key)).length;
@@ -248,7 +251,7 @@
     if (data.tasks[plain.task] !== undefined) state.task = plain.task;
     state.text = plain.text ?? "";
     state.method = plain.method ?? "";
-    if (plain.change in CHANGES) state.change = plain.change;
+    if (data.verdict && plain.change in CHANGES) state.change = plain.change;
     if (plain.order in ORDERS) state.order = plain.order;
     if (data.metrics.includes(plain.measure)) state.measure = plain.measure;
     state.row = data.pictures[plain.row] === undefined ? "" : plain.row;
@@ -324,9 +327,10 @@
 
   function start() {
     document.title = `Gallery: ${data.benchmark}`;
-    at("about").textContent = `${words(data.benchmark)}: the same prompt and the same noise along each `
-      + `row. A solid frame and ✓: the image shows what the prompt asks for (${words(data.verdict)}); `
+    const signs = ` A solid frame and ✓: the image shows what the prompt asks for (${words(data.verdict)}); `
       + "a dashed one and ✗: something else.";
+    at("about").textContent = `${words(data.benchmark)}: the same prompt and the same noise along each row.`
+      + (data.verdict ? signs : "");
     at("origin").textContent = data.origin;
     if (data.crisp) document.body.classList.add("crisp");
     recall();

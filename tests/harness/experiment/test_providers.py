@@ -94,7 +94,11 @@ def test_rewards_stand_below_images_that_no_verdict_frames(registry: Registry) -
     sets = {"judged": {"benchmark": "judged"}, "redness": {"reward": "redness"}}
     made = experiment(registry, image_sets=sets)
     assert PROVIDERS["captions"](table(made, GRID, sets=("judged",))) is None
+    registry.add_benchmark("own", target=world, metric="own_metric", version=1)
+    own = table(experiment(registry, image_sets={"own": {"benchmark": "own"}}), GRID, sets=("own",))
     said = {"train_reward": "redness", "judge_reward": "judge"}
+    shown = {"own_metric": "own metric", **said, "train_reward": "matcher"}
+    assert PROVIDERS["captions"](own) == shown
     assert PROVIDERS["captions"](table(made, GRID, sets=("redness",))) == said
 
 

@@ -117,8 +117,20 @@ def test_a_verdict_that_is_no_verdict_is_refused(tmp_path: Path) -> None:
     images, scores = (
         pd.read_parquet(tmp_path / f"{kind}.parquet") for kind in ("images", "scores")
     )
-    with pytest.raises(ValueError, match=r"train_reward is -1, must be 0 or 1"):
-        gallery.gallery(images, scores, verdict="train_reward")
+    is_verdict = scores["metric"] == "geneval_correct"
+    scores["value"] = scores["value"].mask(is_verdict, 0.5)
+    with pytest.raises(ValueError, match=r"geneval_correct is 0.5, must be 0 or 1"):
+        gallery.gallery(images, scores)
+
+
+def test_a_metric_that_is_no_verdict_is_shown_as_a_score(tmp_path: Path) -> None:
+    galleries.frames_in(tmp_path)
+    images, scores = (
+        pd.read_parquet(tmp_path / f"{kind}.parquet") for kind in ("images", "scores")
+    )
+    data = gallery.gallery(images, scores, metric="train_reward").data
+    assert data["verdict"] == ""
+    assert data["metrics"][0] == "train_reward"
 
 
 def test_verify_notices_a_gallery_that_was_edited(tmp_path: Path) -> None:

@@ -242,13 +242,19 @@ def test_a_metric_that_the_benchmark_does_not_give_is_refused_before_any_scoring
             lambda scores: [{"square": one["square"]} for one in scores],
             "gives an image of prompt 'toy-0' square, must give each of number, square",
         ),
+        (
+            lambda scores: [True for _ in scores],
+            "'True', a bool, must give a mapping for each image",
+        ),
+        (lambda scores: 0.5, "gives '0.5', a float, must give a list: a mapping for each image"),
+        (lambda scores: [{**s, "number": 1.0} for s in scores], "as number '1.0', a float, must"),
         (lambda scores: [{} for _ in scores], "nothing, must give each of number, square"),
         (
             lambda scores: [one | {"number": Score(float("nan"))} for one in scores],
             "gives an image of prompt 'toy-0' the number nan, which is not finite",
         ),
     ],
-    ids=["images", "metric", "nothing", "finite"],
+    ids=["images", "metric", "truth values", "one number", "bare numbers", "nothing", "finite"],
 )
 def test_what_a_benchmark_gives_is_checked(
     spoil: Any, message: str, images: str, monkeypatch: pytest.MonkeyPatch

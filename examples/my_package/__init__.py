@@ -1,0 +1,1 @@
+"""Components of one's own, as a package beside the files that declare them."""

@@ -1,0 +1,204 @@
+"""The recipes of README, which are the files of ``examples``: each runs as it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from experiments import MICRO_BENCHMARK, few, load
+from paths import REPOSITORY
+
+from harness.base.errors import SpecError
+from harness.benchmarks.build import build_benchmark, check_benchmark
+from harness.build.generators import build_generator
+from harness.build.rewards import build_reward
+from harness.experiment.checks import check, check_tables
+from harness.experiment.component_files import KINDS, declared
+from harness.experiment.components import Registry
+from harness.experiment.config import read
+from harness.experiment.plan import Experiment
+from harness.experiment.planned import Planned
+from harness.experiment.providers import Table
+from harness.report import make
+from harness.stages import generate, score, train
+from harness.timing import profile
+from hypernoise.noise import seeded_noise
+from hypernoise.rewards.protocol import differentiable_score
+from tools import component_pages
+
+EXAMPLES = REPOSITORY / "examples"
+#: A run with hardly any work in it.
+MICRO: dict[str, Any] = {
+    "models": ["tiny_sd"],
+    "methods": ["base"],
+    "benchmark": "micro",
+    "judges": {},
+    "batch_size": 6,
+    "training": {
+        "default": {"steps": 2, "batch_size": 2, "checkpoint_every": 1, "validate_every": 1},
+    },
+    "validation_images": 1,
+    "prompts": {"default": {"train": few("train"), "validation": few("validation")}},
+    "arguments": {},
+    "image_sets": {},
+    "timing": {"benchmark": "micro", "batch_sizes": [1], "repeats": 3, "threads": 1},
+    "tables": ["table1"],
+}
+#: Kind of component -> what a config says that uses the one of ``examples``.
+RECIPES: Mapping[str, dict[str, Any]] = {
+    "models": {"models": ["my_model"]},
+    "rewards": {
+        "reward": "my_reward",
+        "methods": ["base", "hypernoise"],
+        "tables": ["table1", "training_curves"],
+    },
+    "methods": {"methods": ["base", "best_of_8"]},
+    "benchmarks": {
+        "benchmark": "my_benchmark",
+        # The embedded world's own rewards know its captions' words alone.
+        "reward": "redness",
+        "tables": ["table1", "pareto", "grid", "gallery"],
+    },
+    "tables": {"tables": ["my_table"]},
+}
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Folders of components are left on no path."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    yield
+
+
+def checkout(folder: Path, kind: str) -> tuple[Experiment, Registry]:
+    """A fresh checkout, and outside of it the component of one recipe; both are read."""
+    shutil.copytree(REPOSITORY / "workflows", folder / "checkout" / "workflows")
+    (folder / "checkout" / "hypernoise").symlink_to(REPOSITORY / "hypernoise")
+    (folder / "checkout" / "workflows" / "benchmarks" / "micro.smk").write_text(MICRO_BENCHMARK)
+    for name in (kind, "my_package", "report"):
+        shutil.copytree(EXAMPLES / name, folder / "own" / name)
+    registry = declared(folder / "checkout" / "workflows", folder / "own")
+    config = read(load("tiny.yaml") | MICRO | RECIPES[kind], "own.yaml")
+    return Experiment(config, registry, "own.yaml"), registry
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_every_recipe_runs_to_a_finished_table(kind: str, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        experiment, registry = checkout(tmp_path, kind)
+    with chdir(tmp_path / "checkout"):
+        check(experiment)
+        check_tables(experiment)
+        planned, (model,) = Planned(experiment), experiment.config.models
+        for training in experiment.trainings():
+            train.run(planned.train(*training))
+        for wanted in experiment.runs("main", model):
+            generate.run(planned.generate(**wanted._asdict()))
+        score.run(planned.score("main", model))
+        profile.run(planned.profile("main", model))
+        for name in experiment.config.tables:
+            spec = registry.tables[name]
+            for only in experiment.each_of(spec):
+                job = Table(experiment, spec, only if spec.per_model else "").job()
+                make.run(job)
+        first = Path("results", "tables", f"{experiment.config.tables[0]}.parquet")
+        table = pd.read_parquet(first)
+        assert set(table["method"]) == set(experiment.config.methods)
+        if kind == "benchmarks":
+            assert table["as_bright_as_asked_mean"].between(0, 1).all()
+            assert {"as_bright_as_asked_light", "as_bright_as_asked_dark"} <= set(table)
+
+
+def test_one_folder_uses_all_of_them_with_a_config_of_its_own() -> None:
+    registry = declared(REPOSITORY / "workflows", EXAMPLES)
+    own = {kind: set(getattr(registry, kind)) for kind in KINDS}
+    assert {"my_model"} <= own["models"]
+    assert {"my_reward", "my_sum"} <= own["rewards"]
+    assert "my_table" in own["tables"]
+
+
+def test_the_model_and_the_rewards_keep_their_contracts() -> None:
+    registry = declared(REPOSITORY / "workflows", EXAMPLES)
+    with chdir(REPOSITORY):
+        generator = build_generator(registry.models["my_model"], "cpu")
+        conditioning = generator.encode(["a photo of a red circle"] * 2)
+        noise = torch.stack([seeded_noise(seed, generator.noise_shape) for seed in (0, 1)])
+        images = generator.sample(noise, conditioning, 1, [0, 1])
+        assert images.shape == (2, 3, 32, 32)
+        for name in ("my_reward", "my_sum"):
+            reward = build_reward(registry.reward(name), "cpu")
+            drawn = images.detach().requires_grad_()
+            scores = differentiable_score(reward, drawn, reward.encode(conditioning.prompts))
+            assert scores.shape == (2,)
+            alone = differentiable_score(reward, drawn[:1], reward.encode(conditioning.prompts[:1]))
+            assert torch.allclose(scores[:1], alone, atol=1e-5)
+
+
+def test_the_benchmark_keeps_its_contract() -> None:
+    spec = declared(REPOSITORY / "workflows", EXAMPLES).benchmarks["my_benchmark"]
+    check_benchmark(spec)
+    prompts = build_benchmark(spec).prompts()
+    assert len({prompt.prompt_id for prompt in prompts}) == len(prompts) == 6
+
+
+def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> None:
+    checked_out, own = tmp_path / "checkout", tmp_path / "own"
+    checked_out.mkdir()
+    shutil.copy(REPOSITORY / "Snakefile", checked_out)
+    for name in ("workflows", "profiles"):
+        shutil.copytree(REPOSITORY / name, checked_out / name)
+    for name in ("harness", "hypernoise"):
+        (checked_out / name).symlink_to(REPOSITORY / name)
+    shutil.copytree(EXAMPLES, own)
+    config = MICRO | {"models": ["my_model"], "benchmark": "my_benchmark", "reward": "my_reward"}
+    config |= {"tables": ["my_table"], "extends": str(checked_out / "workflows/config/tiny.yaml")}
+    config["timing"] = {**config["timing"], "benchmark": "my_benchmark"}
+    (own / "config.yaml").write_text(json.dumps(config))
+    command = ["-m", "snakemake", "--cores", "1", "--snakefile", str(own / "Snakefile")]
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=checked_out,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Checking \d+ jobs before the first one starts", done.stderr), done.stderr
+    table = pd.read_parquet(checked_out / "results" / "tables" / "my_table.parquet")
+    assert {"as_bright_as_asked", "train_reward"} == set(table["metric"])
+
+
+def test_a_folder_that_is_none_of_components_is_refused_by_name(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(
+            SpecError, match=f"components folder {folder} .*the folders models, rew"
+        ):
+            declared(REPOSITORY / "workflows", folder)
+
+
+def test_the_pages_about_components_are_made_of_their_types() -> None:
+    for place, text in component_pages.pages().items():
+        written = (REPOSITORY / place).read_text(encoding="utf-8")
+        assert written == text, f"{place}: run `make reference`"
+
+
+def test_what_readme_shows_of_own_components_is_what_stands_in_the_files() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("## Add something") : text.index("## More to run")]
+    blocks = re.findall(r"`(examples/[\w./]+)`\n```\w+\n(.*?)```", section, re.DOTALL)
+    assert {Path(name).parent.name for name, _ in blocks} >= set(KINDS)
+    for name, shown in blocks:
+        assert shown == (REPOSITORY / name).read_text(encoding="utf-8"), name
