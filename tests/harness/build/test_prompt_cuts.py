@@ -1,0 +1,78 @@
+"""Prompts that are longer than a text encoder reads are counted and named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from published import published, small_generator
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from harness.build.encodings import EncodedOnce
+from harness.build.prompt_cuts import cuts, encode_counted, warn
+from hypernoise.models.prompt_lengths import Length
+
+BY_FAMILY = {spec.target: spec for spec in published()}
+SHORT, LONG = "a red cat", "a red cat and a blue dog " * 120
+PROMPTS = {"short": SHORT, "long": LONG}
+
+
+def families() -> Any:
+    return pytest.mark.parametrize("spec", BY_FAMILY.values(), ids=lambda spec: spec.name)
+
+
+@families()
+def test_every_family_names_the_prompt_that_it_cuts_and_encodes_as_before(spec: Any) -> None:
+    family = small_generator(spec)
+    with torch.no_grad():
+        plain = family.encode([SHORT, LONG])
+    conditioning, known = encode_counted(family, [SHORT, LONG])
+    assert conditioning.tensors.keys() == plain.tensors.keys()
+    assert all(torch.equal(v, plain.tensors[n]) for n, v in conditioning.tensors.items())
+    found = cuts(known, PROMPTS)
+    assert (found["prompts"], found["unknown"], list(found["cut"])) == (2, 0, ["long"])
+    # Every encoder of the pipeline cut it.
+    tokenizers = {name for name in vars(family.pipeline) if name.startswith("tokenizer")}
+    tokenizers = {name for name in tokenizers if callable(vars(family.pipeline)[name])}
+    assert found["cut"]["long"].keys() == tokenizers
+
+
+@families()
+def test_what_a_family_reads_is_where_its_encoding_stops_changing(spec: Any) -> None:
+    """Of two prompts, one longer than the other, encodings are equal only if both are cut."""
+    family = small_generator(spec)
+    _, known = encode_counted(family, [LONG, LONG + "and a green bird", SHORT])
+    (name, long), *_ = sorted(known[LONG].items())
+    assert long.is_cut and not known[SHORT][name].is_cut
+    with torch.no_grad():
+        cut, longer = (family.encode([p]).tensors for p in (LONG, LONG + "and a green bird"))
+    assert all(torch.equal(cut[key], longer[key]) for key in cut)
+
+
+def test_lengths_are_kept_with_encodings_and_unknown_of_files_without(tmp_path: Path) -> None:
+    family = small_generator(BY_FAMILY["hypernoise.models.unet:SdTurbo"])
+    _, first = encode_counted(EncodedOnce(family, tmp_path), [SHORT, LONG])
+    again: Any = EncodedOnce(family, tmp_path)
+    again.prepare([SHORT, LONG])
+    _, read = encode_counted(again, [SHORT, LONG])
+    assert read == first and read[LONG]["tokenizer"] == Length(first[LONG]["tokenizer"].tokens, 77)
+    for path in tmp_path.rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            about = {"prompt": file.metadata()["prompt"]}
+        save_file(load_file(path), path, metadata=about)
+    old: Any = EncodedOnce(again, tmp_path)
+    _, unknown = encode_counted(old, [SHORT, LONG])
+    assert cuts(unknown, PROMPTS) == {"prompts": 2, "unknown": 2, "cut": {}}
+
+
+def test_the_log_names_each_cut_prompt_with_its_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    known = {SHORT: {"clip": Length(77, 77)}, LONG: {"clip": Length(723, 77)}}
+    warn("reward clip_score", cuts(known, PROMPTS))
+    told = capsys.readouterr().err
+    assert told.startswith("reward clip_score: 1 of 2 prompts") and "short" not in told
+    assert "long (723 of 77 in clip)" in told
+    warn("reward clip_score", cuts(known, {"short": SHORT}))
+    assert not capsys.readouterr().err
