@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import harness_toys
 import pytest
 import torch
+from harness_toys import BENCHMARK, REWARD, Redness, ToyGenerator, generate_job
 from published import published, small_generator
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from harness.build.encodings import EncodedOnce
 from harness.build.prompt_cuts import cuts, encode_counted, warn
+from harness.experiment.jobs import ScoreJob
+from harness.results import frames
+from harness.stages import generate, score
 from hypernoise.models.prompt_lengths import Length
 
 BY_FAMILY = {spec.target: spec for spec in published()}
@@ -76,3 +81,54 @@ def test_the_log_names_each_cut_prompt_with_its_tokens(capsys: pytest.CaptureFix
     assert "long (723 of 77 in clip)" in told
     warn("reward clip_score", cuts(known, {"short": SHORT}))
     assert not capsys.readouterr().err
+
+
+class WordTokenizer:
+    """A token per word."""
+
+    model_max_length = 2
+
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, Any]:
+        return {"input_ids": [text.split() for text in texts]}
+
+
+def test_images_and_scores_say_which_prompts_generator_and_reward_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness_toys.reset()
+    init, encode = ToyGenerator.__init__, ToyGenerator.encode
+
+    def with_tokenizer(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        self.pipeline.tokenizer = WordTokenizer()
+
+    def tokenized(self: Any, prompts: Any) -> Any:
+        self.pipeline.tokenizer(list(prompts), truncation=True)
+        return encode(self, prompts)
+
+    def lengths(self: Any, prompts: Any) -> Any:
+        return [{"words": Length(len(text.split()), 2)} for text in prompts]
+
+    monkeypatch.setattr(ToyGenerator, "__init__", with_tokenizer)
+    monkeypatch.setattr(ToyGenerator, "encode", tokenized)
+    monkeypatch.setattr(Redness, "lengths", lengths, raising=False)
+    job = generate_job(tmp_path)
+    generate.run(job)
+    # Three prompts of three words each.
+    cut = {f"toy-{n}": {"tokenizer": {"tokens": 3, "read": 2}} for n in range(3)}
+    told = {"prompts": 3, "unknown": 0, "cut": cut}
+    assert frames.read_provenance(job.out)["cut_prompts"] == {"model toy_model": told}
+    assert "model toy_model: 3 of 3 prompts" in capsys.readouterr().err
+    out = str(tmp_path / "scores.parquet")
+    score.run(ScoreJob(BENCHMARK, {"train_reward": REWARD}, (job.out,), out, batch_size=4))
+    (of_reward,) = frames.read_provenance(out)["cut_prompts"].items()
+    assert of_reward[0] == "reward train_reward" and of_reward[1]["cut"].keys() == cut.keys()
+    assert "toy-1 (3 of 2 in words)" in capsys.readouterr().err
+
+
+def test_a_generator_whose_tokenizers_nobody_sees_has_unknown_lengths(tmp_path: Path) -> None:
+    harness_toys.reset()
+    job = generate_job(tmp_path)
+    generate.run(job)
+    told = frames.read_provenance(job.out)["cut_prompts"]
+    assert told == {"model toy_model": {"prompts": 3, "unknown": 3, "cut": {}}}
