@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,7 +99,11 @@ class Made:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that makes images: built once, used for every batch."""
+    """Everything that makes images: built once, used for every batch.
+
+    Attributes:
+        cuts: component -> which prompts are longer than it reads.
+    """
 
     generator: Generator
     method: Method
@@ -107,7 +111,7 @@ class Setup:
     conditioning: Conditioning
     features: Features | None
     device: str
-    cuts: Mapping[str, Cuts]
+    cuts: Mapping[str, Cuts] = field(default_factory=dict)
 
     def make(self, job: GenerateJob, items: Sequence[Item]) -> Generated:
         """What the job's method makes of some items."""

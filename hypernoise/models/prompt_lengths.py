@@ -67,8 +67,8 @@ class LengthCounter:
         """As the generator's."""
         with _watched(self._generator.pipeline) as calls:
             encoded = self._generator.encode(prompts)
-        fewer = isinstance(self._generator, ReadsFewer)
-        limit = self._generator.n_tokens_read if fewer else None
+        family: object = self._generator
+        limit = family.n_tokens_read if isinstance(family, ReadsFewer) else None
         found = {name: own for name, own in calls.items() if own}
         # A family that gives a tokenizer other texts than one per prompt cannot be followed.
         if found and all(len(own) == len(prompts) for own in found.values()):
