@@ -28,9 +28,10 @@ from safetensors.torch import load_file, save_file
 from harness.base.atomic_files import in_one_go
 from harness.experiment.components import ModelSpec
 from harness.experiment.identity import job_hash
+from hypernoise.models.length_counter import LengthCounter
 from hypernoise.models.loading import free_text_encoders
-from hypernoise.models.prompt_lengths import Length, LengthCounter, Lengths
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.prompt_lengths import Length, Lengths
 from hypernoise.training.processes import ALONE, Processes
 
 _PROMPT, _LENGTHS = "prompt", "lengths"

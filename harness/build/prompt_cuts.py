@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from harness.build.encodings import EncodedOnce
-from hypernoise.models.prompt_lengths import KnowsLengths, LengthCounter, Lengths
+from hypernoise.models.length_counter import LengthCounter
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
-from hypernoise.rewards.protocol import Reward
+from hypernoise.prompt_lengths import Lengths
+from hypernoise.rewards.protocol import KnowsLengths, Reward
 
 #: Prompts that a line of the log names; provenance names all.
 _NAMED = 10

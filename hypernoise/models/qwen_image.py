@@ -74,7 +74,7 @@ class QwenImage:
 
     @property
     def n_tokens_read(self) -> int:
-        """As :class:`hypernoise.models.prompt_lengths.ReadsFewer` says."""
+        """As :class:`hypernoise.models.length_counter.ReadsFewer` says."""
         before: int = self.pipeline.prompt_template_encode_start_idx
         return before + self.max_tokens
 

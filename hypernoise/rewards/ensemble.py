@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hypernoise.models.prompt_lengths import KnowsLengths, Length, Lengths
-from hypernoise.rewards.protocol import Features, PilReward, Reward, shaped_score
+from hypernoise.prompt_lengths import Length, Lengths
+from hypernoise.rewards.protocol import Features, KnowsLengths, PilReward, Reward, shaped_score
 
 
 class Ensemble:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hypernoise.models.prompt_lengths import Lengths
+from hypernoise.prompt_lengths import Lengths
 from hypernoise.rewards.openclip import OpenClip, small_clip
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig
 from transformers import BlipVisionModel as VisionModel
 
-from hypernoise.models.prompt_lengths import Lengths, cut_lengths
+from hypernoise.prompt_lengths import Lengths, cut_lengths
 from hypernoise.rewards.heads import linear_head
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features

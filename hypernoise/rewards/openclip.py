@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hypernoise.errors import check_choice
-from hypernoise.models.prompt_lengths import Length, Lengths
+from hypernoise.prompt_lengths import Length, Lengths
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 from hypernoise.weights.stand_ins import Shelf
 
@@ -103,7 +103,7 @@ class OpenClip:
 
 
 def clip_lengths(tokenizer: Any, prompts: Sequence[str]) -> list[Lengths]:
-    """As :class:`hypernoise.models.prompt_lengths.KnowsLengths` says, of open_clip's tokenizer."""
+    """As :class:`hypernoise.rewards.protocol.KnowsLengths` says, of open_clip's tokenizer."""
     # The start and the end of the text are no part of what it encodes.
     tokens = [len(tokenizer.encode(prompt)) + 2 for prompt in prompts]
     return [{"clip": Length(n, tokenizer.context_length)} for n in tokens]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel
 
-from hypernoise.models.prompt_lengths import Lengths
+from hypernoise.prompt_lengths import Lengths
 from hypernoise.rewards.openclip import clip_lengths
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features

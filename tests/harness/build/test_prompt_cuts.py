@@ -18,7 +18,7 @@ from harness.build.prompt_cuts import cuts, encode_counted, warn
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
 from harness.stages import generate, score
-from hypernoise.models.prompt_lengths import Length
+from hypernoise.prompt_lengths import Length
 
 BY_FAMILY = {spec.target: spec for spec in published()}
 SHORT, LONG = "a red cat", "a red cat and a blue dog " * 120
@@ -55,6 +55,24 @@ def test_what_a_family_reads_is_where_its_encoding_stops_changing(spec: Any) -> 
     with torch.no_grad():
         cut, longer = (family.encode([p]).tensors for p in (LONG, LONG + "and a green bird"))
     assert all(torch.equal(cut[key], longer[key]) for key in cut)
+
+
+def test_tokens_and_what_is_read_of_them_are_those_of_the_encoding() -> None:
+    seen = set()
+    for spec in BY_FAMILY.values():
+        family = small_generator(spec)
+        encoded, known = encode_counted(family, [SHORT, "a red cat and a dog", LONG])
+        kept = encoded.tensors.get("lengths")
+        mask = encoded.tensors.get("prompt_attention_mask")
+        if kept is None and mask is None:
+            continue
+        kept = mask.sum(1) if kept is None and mask is not None else kept
+        assert kept is not None
+        read = [min(known[text]["tokenizer"]) for text in encoded.prompts]
+        # What the template has before the prompt is not kept, and is the same for all.
+        assert len({n - k for n, k in zip(read, kept.tolist(), strict=True)}) == 1, spec.name
+        seen.add(type(family).__name__)
+    assert seen >= {"QwenImage", "ZImageTurbo"} and len(seen) >= 4
 
 
 def test_lengths_are_kept_with_encodings_and_unknown_of_files_without(tmp_path: Path) -> None:

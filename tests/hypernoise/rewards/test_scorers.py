@@ -12,10 +12,9 @@ from PIL import Image
 from recorded_scorers import SCORERS, build
 from torch import Tensor
 
-from hypernoise.models.prompt_lengths import KnowsLengths
 from hypernoise.rewards.pickscore import PickScore
 from hypernoise.rewards.preprocessing import Preprocessing
-from hypernoise.rewards.protocol import PilReward
+from hypernoise.rewards.protocol import KnowsLengths, PilReward
 
 PROMPTS = ("a photo of a cat", "a photo of two cups of coffee on a table", "x")
 #: What a score is counted in.

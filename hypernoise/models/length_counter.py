@@ -1,4 +1,4 @@
-"""How long prompts are, and how much of them text encoders read: the rest is cut off silently.
+"""How much a generator's text encoders read of prompts.
 
 The tokenizers are watched while a family encodes, as it alone knows the template and the length
 that it gives each of them. What is encoded does not change.
@@ -6,40 +6,12 @@ that it gives each of them. What is encoded does not change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from hypernoise.models.protocol import Conditioning, Generator
-
-
-class Length(NamedTuple):
-    """Tokens of a prompt, those of its template and the special ones included.
-
-    Attributes:
-        tokens: what it has.
-        read: how many of them are read at most.
-    """
-
-    tokens: int
-    read: int
-
-    @property
-    def is_cut(self) -> bool:
-        return self.tokens > self.read
-
-
-#: Of one prompt, by the name of the tokenizer.
-Lengths: TypeAlias = Mapping[str, Length]
-
-
-@runtime_checkable
-class KnowsLengths(Protocol):
-    """A reward that can say how long prompts are to its text encoder."""
-
-    def lengths(self, prompts: Sequence[str]) -> Sequence[Lengths]:
-        """One entry per prompt."""
-        ...
+from hypernoise.prompt_lengths import Length, Lengths, cut_lengths
 
 
 @runtime_checkable
@@ -112,25 +84,3 @@ class _Watched:
         if options.get("truncation"):
             vars(self)["_found"] += cut_lengths(tokenizer, text, **options)
         return tokenizer(text, **options)
-
-
-def cut_lengths(
-    tokenizer: Any,
-    texts: str | Sequence[str],
-    max_length: int | None = None,
-    add_special_tokens: bool = True,
-    **_: Any,
-) -> list[Length]:
-    """What a tokenizer of transformers makes of texts, and what it leaves of them.
-
-    Args:
-        tokenizer: the tokenizer.
-        texts: one or more.
-        max_length: as it is called with; without, its own.
-        add_special_tokens: as it is called with.
-    """
-    many = [texts] if isinstance(texts, str) else list(texts)
-    # Not verbose: it would warn of a length that nothing is read with.
-    whole = tokenizer(many, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
-    limit = tokenizer.model_max_length if max_length is None else max_length
-    return [Length(len(ids), int(limit)) for ids in whole]
