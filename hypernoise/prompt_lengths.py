@@ -21,6 +21,10 @@ class Length(NamedTuple):
     def is_cut(self) -> bool:
         return self.tokens > self.read
 
+    def at_most(self, read: int | None) -> Length:
+        """The same where fewer are read, if a number is given."""
+        return self if read is None else self._replace(read=min(self.read, read))
+
 
 #: Of one prompt, by the name of the tokenizer.
 Lengths: TypeAlias = Mapping[str, Length]

@@ -45,10 +45,7 @@ class LengthCounter:
         # A family that gives a tokenizer other texts than one per prompt cannot be followed.
         if found and all(len(own) == len(prompts) for own in found.values()):
             for row, prompt in enumerate(prompts):
-                self.known[prompt] = {
-                    name: own[row] if limit is None else Length(own[row].tokens, limit)
-                    for name, own in found.items()
-                }
+                self.known[prompt] = {name: own[row].at_most(limit) for name, own in found.items()}
         return encoded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,13 @@ def test_the_log_names_each_cut_prompt_with_its_tokens(capsys: pytest.CaptureFix
     assert not capsys.readouterr().err
 
 
+class CuttingRedness(Redness):
+    """A reward that says that it reads two words."""
+
+    def lengths(self, prompts: Sequence[str]) -> list[dict[str, Length]]:
+        return [{"words": Length(len(text.split()), 2)} for text in prompts]
+
+
 class WordTokenizer:
     """A token per word."""
 
@@ -124,12 +132,9 @@ def test_images_and_scores_say_which_prompts_generator_and_reward_cut(
         self.pipeline.tokenizer(list(prompts), truncation=True)
         return encode(self, prompts)
 
-    def lengths(self: Any, prompts: Any) -> Any:
-        return [{"words": Length(len(text.split()), 2)} for text in prompts]
-
     monkeypatch.setattr(ToyGenerator, "__init__", with_tokenizer)
     monkeypatch.setattr(ToyGenerator, "encode", tokenized)
-    monkeypatch.setattr(Redness, "lengths", lengths, raising=False)
+    monkeypatch.setattr(score, "build_reward", lambda *_: CuttingRedness())
     job = generate_job(tmp_path)
     generate.run(job)
     # Three prompts of three words each.
