@@ -6,11 +6,15 @@ still. So the encoding of each prompt is a file of its own, and is read with the
 
 A training has so many prompts that their encodings fill disks: 70,000 of SANA-Sprint's are 97 GB.
 So they are encoded with each batch, and kept nowhere; the text encoders then stay.
+
+A file also says how long its prompt is to each tokenizer, which nobody asks again: files of before
+that do not, and those prompts' lengths stay unknown.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,11 +28,13 @@ from safetensors.torch import load_file, save_file
 from harness.base.atomic_files import in_one_go
 from harness.experiment.components import ModelSpec
 from harness.experiment.identity import job_hash
+from hypernoise.models.length_counter import LengthCounter
 from hypernoise.models.loading import free_text_encoders
 from hypernoise.models.protocol import Conditioning, Generator
+from hypernoise.prompt_lengths import Length, Lengths
 from hypernoise.training.processes import ALONE, Processes
 
-_PROMPT = "prompt"
+_PROMPT, _LENGTHS = "prompt", "lengths"
 #: Prompts that are encoded together.
 _BATCH = 64
 
@@ -45,6 +51,7 @@ class EncodedOnce:
 
     def __init__(self, generator: Generator, folder: Path) -> None:
         self._generator = generator
+        self._counter = LengthCounter(generator)
         self._folder = folder
         self._may_encode = True
         self._is_prepared = False
@@ -57,6 +64,11 @@ class EncodedOnce:
         if name == "_generator":
             raise AttributeError(name)
         return getattr(self._generator, name)
+
+    @property
+    def lengths(self) -> dict[str, Lengths]:
+        """How long prompts are that were asked for, as far as their files say."""
+        return self._counter.known
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """As the generator's, from files where there are some: on the CPU.
@@ -104,20 +116,41 @@ class EncodedOnce:
 
     def _encode_missing(self, prompts: Sequence[str]) -> None:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._whole]
-        missing = [prompt for prompt in new if not _is_whole(_file(self._folder, prompt), prompt)]
+        missing = [prompt for prompt in new if not self._is_whole(prompt)]
         if missing:
             if not self._may_encode:
                 raise ValueError(
                     f"prompt {missing[0]!r} was not encoded before the text encoders went"
                 )
             with torch.no_grad():
-                encoded = self._generator.encode(missing)
+                encoded = self._counter.encode(missing)
             for row, prompt in enumerate(missing):
+                about = {_PROMPT: prompt}
+                if prompt in self.lengths:
+                    about[_LENGTHS] = json.dumps(self.lengths[prompt])
                 tensors = {n: v[row].cpu().contiguous() for n, v in encoded.tensors.items()}
                 # Jobs that run side by side may write the same prompt.
                 with in_one_go(_file(self._folder, prompt)) as partial:
-                    save_file(tensors, partial, metadata={_PROMPT: prompt})
+                    save_file(tensors, partial, metadata=about)
         self._whole.update(new)
+
+    def _is_whole(self, prompt: str) -> bool:
+        """Whether a prompt has a file; notes what that says of its length."""
+        path = _file(self._folder, prompt)
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+            fault = "" if about.get(_PROMPT) == prompt else "another prompt's"
+            if not fault and _LENGTHS in about:
+                told = json.loads(about[_LENGTHS])
+                self.lengths[prompt] = {name: Length(*length) for name, length in told.items()}
+        except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+            fault = f"damaged: {error}"
+        if fault:
+            print(f"{path} is {fault}; {prompt!r} is encoded again", file=sys.stderr)
+        return not fault
 
 
 @dataclass(frozen=True)
@@ -150,19 +183,6 @@ class OnDisk:
 def _file(folder: Path, prompt: str) -> Path:
     name = hashlib.sha256(prompt.encode()).hexdigest()
     return folder / name[:2] / f"{name}.safetensors"
-
-
-def _is_whole(path: Path, prompt: str) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            fault = "" if (file.metadata() or {}).get(_PROMPT) == prompt else "another prompt's"
-    except SafetensorError as error:
-        fault = f"damaged: {error}"
-    if fault:
-        print(f"{path} is {fault}; {prompt!r} is encoded again", file=sys.stderr)
-    return not fault
 
 
 def encoded_once(generator: Generator, spec: ModelSpec, device: str) -> Generator:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from harness.build.methods import (
     check_method_for,
     words_prompts,
 )
+from harness.build.prompt_cuts import Cuts, cuts, encode_counted, lengths_to, warn
 from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
@@ -45,7 +46,7 @@ from harness.experiment.weight_files import given_images, method_files
 from harness.results import frames, provenance
 from harness.results.image_files import decoded, upright
 from harness.results.resume import Work
-from harness.results.weight_hashes import Hashes, hashes
+from harness.results.weight_hashes import hashes
 from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method, Request
@@ -98,7 +99,11 @@ class Made:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that makes images: built once, used for every batch."""
+    """Everything that makes images: built once, used for every batch.
+
+    Attributes:
+        cuts: component -> which prompts are longer than it reads.
+    """
 
     generator: Generator
     method: Method
@@ -106,6 +111,7 @@ class Setup:
     conditioning: Conditioning
     features: Features | None
     device: str
+    cuts: Mapping[str, Cuts] = field(default_factory=dict)
 
     def make(self, job: GenerateJob, items: Sequence[Item]) -> Generated:
         """What the job's method makes of some items."""
@@ -148,14 +154,18 @@ def run(job: GenerateJob) -> None:
     # Another version of this module may have kept something else.
     found = [Made(**row) for row in work.rows() if row.keys() == names]
     made = {one.path: one for one in found if (work.folder / one.path).is_file()}
+    facts: dict[str, Any] = {"weights": weights}
     missing = [item for item in items if item.path not in made]
     if foreign := [item for item in missing if item.given]:
         made |= {one.path: one for one in _taken(foreign, work.folder)}
     elif missing:
         setup = set_up(job, items)
+        facts["cut_prompts"] = setup.cuts
+        for component, own in setup.cuts.items():
+            warn(component, own)
         for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
             made[one.path] = one
-    _publish(job, [(item, made[item.path]) for item in items], work.folder, weights)
+    _publish(job, [(item, made[item.path]) for item in items], work.folder, facts)
     work.remove()
 
 
@@ -201,13 +211,17 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     method = build_method(job.method, generator, job.adapter)
     texts = list({item.row: item.prompt.text for item in items}.values())
     reward = features = None
+    prompts = {item.prompt.prompt_id: item.prompt.text for item in items}
+    found = {}
     searched = job.searched
     if searched is not None:
         reward = build_reward(searched, device)
         features = encode_in_chunks(reward.encode, texts)
+        found[f"reward {searched.name}"] = cuts(lengths_to(reward, texts), prompts)
     prepare(generator, texts, keep_encoders=words_prompts(job.method))
-    conditioning = encode_in_chunks(generator.encode, texts)
-    return Setup(generator, method, reward, conditioning, features, device)
+    conditioning, lengths = encode_counted(generator, texts)
+    found[f"model {job.model.name}"] = cuts(lengths, prompts)
+    return Setup(generator, method, reward, conditioning, features, device, found)
 
 
 def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -329,7 +343,10 @@ def trajectory_rows(
 
 
 def _publish(
-    job: GenerateJob, images: Sequence[tuple[Item, Made]], made: Path, weights: Hashes
+    job: GenerateJob,
+    images: Sequence[tuple[Item, Made]],
+    made: Path,
+    facts: Mapping[str, Any],
 ) -> None:
     # The PNGs stay in the work folder until the frame exists: a kill in between loses nothing.
     out = Path(job.out)
@@ -347,6 +364,6 @@ def _publish(
         attempts += trajectory_rows(rows[-1], one.scored)
     trajectories = pd.DataFrame(attempts, columns=frames.TRAJECTORIES.names)
     searches = out.with_name(TRAJECTORIES_FILE)
-    frames.write(trajectories, searches, frames.TRAJECTORIES, job, weights=weights)
+    frames.write(trajectories, searches, frames.TRAJECTORIES, job, **facts)
     outputs = {path.name: provenance.digest(path) for path in (folder, searches)}
-    frames.write(pd.DataFrame(rows), out, frames.IMAGES, job, weights=weights, outputs=outputs)
+    frames.write(pd.DataFrame(rows), out, frames.IMAGES, job, **facts, outputs=outputs)

@@ -17,6 +17,7 @@ from harness.base.errors import SpecError, unknown
 from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.protocol import Benchmark, Images, Metric, Prompt, Score
 from harness.build.devices import default_device
+from harness.build.prompt_cuts import Cuts, cuts, lengths_to, warn
 from harness.build.prompts import load_prompts, meaning_of
 from harness.build.rewards import build_reward, check_reward
 from harness.experiment.jobs import ScoreJob
@@ -59,6 +60,7 @@ class Judge:
     features: Features
     row_of: Mapping[str, int]
     device: str
+    cuts: Cuts
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[float]:
         """One value per image [3, H, W] in [0, 1], each against its prompt.
@@ -83,12 +85,16 @@ def run(job: ScoreJob) -> None:
     torch.set_num_threads(job.threads)
     plan = check(job)
     weights = hashes(job.weights)
-    frames.write(measure(job, plan), job.out, frames.SCORES, job, weights=weights)
-
-
-def measure(job: ScoreJob, plan: Plan) -> pd.DataFrame:
-    """The scores of a plan's images, which may be some of the job's; raises as :func:`run`."""
     judges = build_judges(job, plan.prompts)
+    for judge in judges:
+        warn(f"reward {judge.metric.name}", judge.cuts)
+    facts = {f"reward {judge.metric.name}": judge.cuts for judge in judges}
+    measured = measure(job, plan, judges)
+    frames.write(measured, job.out, frames.SCORES, job, weights=weights, cut_prompts=facts)
+
+
+def measure(job: ScoreJob, plan: Plan, judges: Sequence[Judge]) -> pd.DataFrame:
+    """The scores of a plan's images, which may be some of the job's; raises as :func:`run`."""
     parts: list[pd.DataFrame] = []
     name = f"score {job.benchmark.name} of {' and '.join(plan.table['model'].unique())}"
     paths = list(plan.table["path"])
@@ -212,7 +218,8 @@ def build_judges(job: ScoreJob, prompts: Mapping[str, Prompt]) -> list[Judge]:
         reward = build_reward(spec, device)
         metric = Metric(name, f"the reward {spec.name} of the final image")
         features = encode_in_chunks(reward.encode, texts)
-        judges.append(Judge(metric, reward, features, row_of, device))
+        cut = cuts(lengths_to(reward, texts), {key: one.text for key, one in prompts.items()})
+        judges.append(Judge(metric, reward, features, row_of, device, cut))
     return judges
 
 

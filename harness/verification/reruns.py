@@ -75,7 +75,9 @@ class Reruns:
         job = replace(told, benchmark=benchmark, rewards=rewards, images=_located(made, told))
         plan = score.check(job)
         chosen = plan.table.iloc[self._draw(len(plan.table), n, made)].reset_index(drop=True)
-        anew = score.measure(job, replace(plan, table=chosen))
+        anew = score.measure(
+            job, replace(plan, table=chosen), score.build_judges(job, plan.prompts)
+        )
         stored = frames.read(made.path, frames.SCORES)
         yield from _compared(made, stored, anew, chosen, ["metric"])
         self.notes.append(f"{made.path}: {len(chosen)} images scored again")

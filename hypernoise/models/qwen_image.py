@@ -72,6 +72,12 @@ class QwenImage:
         tensors = {"prompt_embeds": torch.nn.functional.pad(embeds, room), "lengths": lengths}
         return Conditioning(tensors, tuple(prompts))
 
+    @property
+    def n_tokens_read(self) -> int:
+        """As :class:`hypernoise.models.length_counter.ReadsFewer` says."""
+        before: int = self.pipeline.prompt_template_encode_start_idx
+        return before + self.max_tokens
+
     def longest(self, n_prompts: int) -> Conditioning:
         shape = (n_prompts, self.max_tokens, self.backbone.config.joint_attention_dim)
         embeds = torch.zeros(shape, dtype=self.backbone.dtype)

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hypernoise.rewards.protocol import Features, PilReward, Reward, shaped_score
+from hypernoise.prompt_lengths import Length, Lengths
+from hypernoise.rewards.protocol import Features, KnowsLengths, PilReward, Reward, shaped_score
 
 
 class Ensemble:
@@ -37,6 +38,15 @@ class Ensemble:
             for key, value in features.tensors.items()
         }
         return Features(tensors, tuple(prompts))
+
+    def lengths(self, prompts: Sequence[str]) -> list[Lengths]:
+        """Those of all parts that know them, under the parts' names."""
+        found: list[dict[str, Length]] = [{} for _ in prompts]
+        for _, reward in self.parts:
+            if isinstance(reward, KnowsLengths):
+                for own, of_part in zip(found, reward.lengths(prompts), strict=True):
+                    own.update({f"{reward.name}.{name}": v for name, v in of_part.items()})
+        return list(found)
 
     def score(self, images: Tensor, features: Features) -> Tensor:
         scores = [

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hypernoise.prompt_lengths import Lengths
 from hypernoise.rewards.openclip import OpenClip, small_clip
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
@@ -49,6 +50,9 @@ class HPSv2:
 
     def encode(self, prompts: Sequence[str]) -> Features:
         return Features({"text": self.clip.texts(prompts)}, tuple(prompts))
+
+    def lengths(self, prompts: Sequence[str]) -> list[Lengths]:
+        return self.clip.lengths(prompts)
 
     def score(self, images: Tensor, features: Features) -> Tensor:
         return self._score(self.preprocessing.from_tensors(images), features)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig
 from transformers import BlipVisionModel as VisionModel
 
+from hypernoise.prompt_lengths import Lengths, cut_lengths
 from hypernoise.rewards.heads import linear_head
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
@@ -158,6 +159,10 @@ class ImageReward:
         device = self.network.head[0].weight.device
         tensors = {key: encoded[key].to(device) for key in ("input_ids", "attention_mask")}
         return Features(tensors, tuple(prompts))
+
+    def lengths(self, prompts: Sequence[str]) -> list[Lengths]:
+        found = cut_lengths(self.tokenizer, prompts, max_length=MAX_TOKENS)
+        return [{"bert": length} for length in found]
 
     def score(self, images: Tensor, features: Features) -> Tensor:
         return self._score(self.preprocessing.from_tensors(images), features)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hypernoise.errors import check_choice
+from hypernoise.prompt_lengths import Length, Lengths
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
 from hypernoise.weights.stand_ins import Shelf
 
@@ -91,10 +92,21 @@ class OpenClip:
         tokens = self.tokenizer(list(prompts)).to(self.device)
         return normalize(self.network.encode_text(tokens).float(), dim=-1)
 
+    def lengths(self, prompts: Sequence[str]) -> list[Lengths]:
+        """How long prompts are to CLIP's text encoder, and how much of them it reads."""
+        return clip_lengths(self.tokenizer, prompts)
+
     def images(self, pixels: Tensor) -> Tensor:
         """Unit vectors [B, D] of normalised pixels [B, 3, size_px, size_px]."""
         dtype = self.network.token_embedding.weight.dtype
         return normalize(self.network.encode_image(pixels.to(dtype)).float(), dim=-1)
+
+
+def clip_lengths(tokenizer: Any, prompts: Sequence[str]) -> list[Lengths]:
+    """As :class:`hypernoise.rewards.protocol.KnowsLengths` says, of open_clip's tokenizer."""
+    # The start and the end of the text are no part of what it encodes.
+    tokens = [len(tokenizer.encode(prompt)) + 2 for prompt in prompts]
+    return [{"clip": Length(n, tokenizer.context_length)} for n in tokens]
 
 
 def small_clip(

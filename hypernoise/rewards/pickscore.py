@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel
 
+from hypernoise.prompt_lengths import Lengths
+from hypernoise.rewards.openclip import clip_lengths
 from hypernoise.rewards.preprocessing import Preprocessing
 from hypernoise.rewards.protocol import Features
 from hypernoise.weights.pinned_files import PinnedFile, fill, init_empty_weights, read
@@ -107,6 +109,9 @@ class PickScore:
         tokens = self.tokenizer(list(prompts)).to(self.network.device)
         vectors = self.network.get_text_features(input_ids=tokens).pooler_output
         return Features({"text": normalize(vectors.float(), dim=-1)}, tuple(prompts))
+
+    def lengths(self, prompts: Sequence[str]) -> list[Lengths]:
+        return clip_lengths(self.tokenizer, prompts)
 
     def score(self, images: Tensor, features: Features) -> Tensor:
         return self._score(self.preprocessing.from_tensors(images), features)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from hypernoise.models.protocol import Conditioning
+from hypernoise.prompt_lengths import Lengths
 
 #: Encoded prompts of a reward: like a generator's, rows can be chosen and repeated.
 Features = Conditioning
@@ -50,6 +51,15 @@ class PilReward(Reward, Protocol):
 
     def score_pil(self, images: Sequence[Image.Image], features: Features) -> Tensor:
         """Scores [B]; not differentiable in the images."""
+        ...
+
+
+@runtime_checkable
+class KnowsLengths(Protocol):
+    """A reward that can say how long prompts are to its text encoder."""
+
+    def lengths(self, prompts: Sequence[str]) -> Sequence[Lengths]:
+        """One entry per prompt."""
         ...
 
 

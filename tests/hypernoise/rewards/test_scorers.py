@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hypernoise.rewards.pickscore import PickScore
 from hypernoise.rewards.preprocessing import Preprocessing
-from hypernoise.rewards.protocol import PilReward
+from hypernoise.rewards.protocol import KnowsLengths, PilReward
 
 PROMPTS = ("a photo of a cat", "a photo of two cups of coffee on a table", "x")
 #: What a score is counted in.
@@ -144,3 +144,17 @@ def test_half_of_an_odd_margin_is_rounded_as_in_the_original(offset: Any, left: 
     columns = preprocessing.from_tensors(ramp)[0, 0, 0]
     first = preprocessing.from_tensors(torch.full((1, 3, 8, 8), left / 255))[0, 0, 0, 0]
     torch.testing.assert_close(columns[0], first)
+
+
+def test_the_longest_prompt_that_it_reads_whole_is_the_one_it_says(scorer: Any) -> None:
+    if not isinstance(scorer, KnowsLengths):
+        assert scorer.name == "aesthetic", "a scorer that reads prompts says how much of them"
+        return
+    texts = [" ".join(["x"] * n) for n in range(1, 120)]
+    cut = [one.is_cut for (one,) in (lengths.values() for lengths in scorer.lengths(texts))]
+    n = cut.index(True)
+    assert n > 1 and all(cut[n:])
+    for value in scorer.encode(texts[n - 2 : n + 1]).tensors.values():
+        shorter, longest, longer = value.unbind()
+        assert not torch.allclose(shorter, longest)
+        torch.testing.assert_close(longer, longest, atol=1e-6, rtol=0)

@@ -1,0 +1,157 @@
+"""Prompts that are longer than a text encoder reads are counted and named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import harness_toys
+import pytest
+import torch
+from harness_toys import BENCHMARK, REWARD, Redness, ToyGenerator, generate_job
+from published import published, small_generator
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from harness.build.encodings import EncodedOnce
+from harness.build.prompt_cuts import cuts, encode_counted, warn
+from harness.experiment.jobs import ScoreJob
+from harness.results import frames
+from harness.stages import generate, score
+from hypernoise.prompt_lengths import Length
+
+BY_FAMILY = {spec.target: spec for spec in published()}
+SHORT, LONG = "a red cat", "a red cat and a blue dog " * 120
+PROMPTS = {"short": SHORT, "long": LONG}
+
+
+def families() -> Any:
+    return pytest.mark.parametrize("spec", BY_FAMILY.values(), ids=lambda spec: spec.name)
+
+
+@families()
+def test_every_family_names_the_prompt_that_it_cuts_and_encodes_as_before(spec: Any) -> None:
+    family = small_generator(spec)
+    with torch.no_grad():
+        plain = family.encode([SHORT, LONG])
+    conditioning, known = encode_counted(family, [SHORT, LONG])
+    assert conditioning.tensors.keys() == plain.tensors.keys()
+    assert all(torch.equal(v, plain.tensors[n]) for n, v in conditioning.tensors.items())
+    found = cuts(known, PROMPTS)
+    assert (found["prompts"], found["unknown"], list(found["cut"])) == (2, 0, ["long"])
+    # Every encoder of the pipeline cut it.
+    tokenizers = {name for name in vars(family.pipeline) if name.startswith("tokenizer")}
+    tokenizers = {name for name in tokenizers if callable(vars(family.pipeline)[name])}
+    assert found["cut"]["long"].keys() == tokenizers
+
+
+@families()
+def test_what_a_family_reads_is_where_its_encoding_stops_changing(spec: Any) -> None:
+    """Of two prompts, one longer than the other, encodings are equal only if both are cut."""
+    family = small_generator(spec)
+    _, known = encode_counted(family, [LONG, LONG + "and a green bird", SHORT])
+    (name, long), *_ = sorted(known[LONG].items())
+    assert long.is_cut and not known[SHORT][name].is_cut
+    with torch.no_grad():
+        cut, longer = (family.encode([p]).tensors for p in (LONG, LONG + "and a green bird"))
+    assert all(torch.equal(cut[key], longer[key]) for key in cut)
+
+
+def test_tokens_and_what_is_read_of_them_are_those_of_the_encoding() -> None:
+    seen = set()
+    for spec in BY_FAMILY.values():
+        family = small_generator(spec)
+        encoded, known = encode_counted(family, [SHORT, "a red cat and a dog", LONG])
+        kept = encoded.tensors.get("lengths")
+        mask = encoded.tensors.get("prompt_attention_mask")
+        if kept is None and mask is None:
+            continue
+        kept = mask.sum(1) if kept is None and mask is not None else kept
+        assert kept is not None
+        read = [min(known[text]["tokenizer"]) for text in encoded.prompts]
+        # What the template has before the prompt is not kept, and is the same for all.
+        assert len({n - k for n, k in zip(read, kept.tolist(), strict=True)}) == 1, spec.name
+        seen.add(type(family).__name__)
+    assert seen >= {"QwenImage", "ZImageTurbo"} and len(seen) >= 4
+
+
+def test_lengths_are_kept_with_encodings_and_unknown_of_files_without(tmp_path: Path) -> None:
+    family = small_generator(BY_FAMILY["hypernoise.models.unet:SdTurbo"])
+    _, first = encode_counted(EncodedOnce(family, tmp_path), [SHORT, LONG])
+    again: Any = EncodedOnce(family, tmp_path)
+    again.prepare([SHORT, LONG])
+    _, read = encode_counted(again, [SHORT, LONG])
+    assert read == first and read[LONG]["tokenizer"] == Length(first[LONG]["tokenizer"].tokens, 77)
+    for path in tmp_path.rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            about = {"prompt": file.metadata()["prompt"]}
+        save_file(load_file(path), path, metadata=about)
+    old: Any = EncodedOnce(again, tmp_path)
+    _, unknown = encode_counted(old, [SHORT, LONG])
+    assert cuts(unknown, PROMPTS) == {"prompts": 2, "unknown": 2, "cut": {}}
+
+
+def test_the_log_names_each_cut_prompt_with_its_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    known = {SHORT: {"clip": Length(77, 77)}, LONG: {"clip": Length(723, 77)}}
+    warn("reward clip_score", cuts(known, PROMPTS))
+    told = capsys.readouterr().err
+    assert told.startswith("reward clip_score: 1 of 2 prompts") and "short" not in told
+    assert "long (723 of 77 in clip)" in told
+    warn("reward clip_score", cuts(known, {"short": SHORT}))
+    assert not capsys.readouterr().err
+
+
+class CuttingRedness(Redness):
+    """A reward that says that it reads two words."""
+
+    def lengths(self, prompts: Sequence[str]) -> list[dict[str, Length]]:
+        return [{"words": Length(len(text.split()), 2)} for text in prompts]
+
+
+class WordTokenizer:
+    """A token per word."""
+
+    model_max_length = 2
+
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, Any]:
+        return {"input_ids": [text.split() for text in texts]}
+
+
+def test_images_and_scores_say_which_prompts_generator_and_reward_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness_toys.reset()
+    init, encode = ToyGenerator.__init__, ToyGenerator.encode
+
+    def with_tokenizer(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        self.pipeline.tokenizer = WordTokenizer()
+
+    def tokenized(self: Any, prompts: Any) -> Any:
+        self.pipeline.tokenizer(list(prompts), truncation=True)
+        return encode(self, prompts)
+
+    monkeypatch.setattr(ToyGenerator, "__init__", with_tokenizer)
+    monkeypatch.setattr(ToyGenerator, "encode", tokenized)
+    monkeypatch.setattr(score, "build_reward", lambda *_: CuttingRedness())
+    job = generate_job(tmp_path)
+    generate.run(job)
+    # Three prompts of three words each.
+    cut = {f"toy-{n}": {"tokenizer": {"tokens": 3, "read": 2}} for n in range(3)}
+    told = {"prompts": 3, "unknown": 0, "cut": cut}
+    assert frames.read_provenance(job.out)["cut_prompts"] == {"model toy_model": told}
+    assert "model toy_model: 3 of 3 prompts" in capsys.readouterr().err
+    out = str(tmp_path / "scores.parquet")
+    score.run(ScoreJob(BENCHMARK, {"train_reward": REWARD}, (job.out,), out, batch_size=4))
+    (of_reward,) = frames.read_provenance(out)["cut_prompts"].items()
+    assert of_reward[0] == "reward train_reward" and of_reward[1]["cut"].keys() == cut.keys()
+    assert "toy-1 (3 of 2 in words)" in capsys.readouterr().err
+
+
+def test_a_generator_whose_tokenizers_nobody_sees_has_unknown_lengths(tmp_path: Path) -> None:
+    harness_toys.reset()
+    job = generate_job(tmp_path)
+    generate.run(job)
+    told = frames.read_provenance(job.out)["cut_prompts"]
+    assert told == {"model toy_model": {"prompts": 3, "unknown": 3, "cut": {}}}
