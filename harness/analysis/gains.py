@@ -218,6 +218,15 @@ class Cell:
         tasks = own.tasks[there] if by_task else None
         return seed_spread(values[there], tasks, own.seeds[there])
 
+    def gains_beside(self, other: int, metric: str) -> Rows:
+        """Its gains over the baseline as ``values``, beside another cell's on the same images."""
+        own, theirs = self._rows(metric), replace(self, base=other)._rows(metric).others
+        # A metric may leave out an image of another side alone.
+        both = ~(np.isnan(own.others) | np.isnan(theirs))
+        gains, beside = (side[both] - own.others[both] for side in (own.values, theirs))
+        seeds = None if own.seeds is None else own.seeds[both]
+        return Rows(gains, beside, own.tasks[both], own.meanings[both], seeds)
+
     def _rows(self, metric: str, task: str = "") -> Rows:
         own, there = self.paired.networks_of(self.index), self.has(metric, task)
         base = self.index if self.base is None else self.base

@@ -1,4 +1,4 @@
-# Direct fine-tuning at the end of the same training: what trusting the reward does.
+# Direct fine-tuning as its training keeps it: the last checkpoint, or the best validated one.
 add_method(
     "lora_finetune_final",
     target="hypernoise.methods.lora_finetune:LoraFinetune",
