@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq  # type: ignore[import-untyped]
@@ -57,8 +58,9 @@ def recovered_gain(
         One row per model, method, reward and steps but for the baseline: sizes, gain_over_base of
         the benchmark's mean with its interval and p_holm, its standard deviation over training
         seeds, gains of the rewards, and ``share_of_<search>``, the gain over the search's, with
-        Fieller's 95 % interval. The interval is missing where the search's own gain is not told
-        from 0, and the share where it is the search's own or another tool's images are in it.
+        Fieller's 95 % interval. The search has the row's own reward. The interval is missing where
+        the search's gain is not told from 0, and the share where it is the search's own or another
+        tool's images are in it.
 
     Raises:
         FrameError: as for :func:`harness.analysis.tables.table1`.
@@ -123,15 +125,15 @@ def share_interval(
         return total.mean + sign * quantile(freedom, level) * math.sqrt(total.variance)
 
     whole = task_mean(own, tasks, clusters)[0]
-    total, freedom = task_mean(theirs, tasks, clusters)
-    unknown = Interval(math.nan, math.nan, math.nan, len(own), whole.clusters)
-    if math.isnan(total.variance) or not total.mean:
+    total, freedom = with_seeds(*task_mean(theirs, tasks, clusters), theirs, tasks, seeds)
+    ratio = whole.mean / total.mean if total.mean else math.nan
+    unknown = Interval(ratio, math.nan, math.nan, len(own), whole.clusters)
+    reach = quantile(freedom, level) * math.sqrt(total.variance)
+    # Not so where the variance is NaN, either.
+    if not total.mean > reach:
         return unknown
-    ratio = whole.mean / total.mean
-    if total.mean <= quantile(freedom, level) * math.sqrt(total.variance):
-        return unknown._replace(mean=ratio)
-    low, high = _crossing(bound, ratio, -1), _crossing(bound, ratio, 1)
-    return unknown._replace(mean=ratio, low=low, high=high)
+    low, high = (_crossing(bound, ratio, sign) for sign in (-1, 1))
+    return unknown if math.isnan(low + high) else unknown._replace(low=low, high=high)
 
 
 def _crossing(bound: Callable[[float, int], float], ratio: float, sign: int) -> float:
@@ -154,8 +156,8 @@ def _share_of(search: str, metric: str) -> Column:
 
     def share(cell: Cell) -> Interval:
         cells = cell.paired.cells
-        model, steps = (cells[name] == cell.identity(name) for name in ("model", "steps"))
-        found = cells.index[model & steps & (cells["method"] == search)].tolist()
+        alike = [cells[name] == cell.identity(name) for name in CELL if name != "method"]
+        found = cells.index[np.logical_and.reduce([*alike, cells["method"] == search])].tolist()
         if found == [cell.index] or not _are_paired(cell, found):
             return NO_INTERVAL
         own = cell.gains_beside(found[0], metric)

@@ -48,7 +48,7 @@ def cuts(known: Mapping[str, Lengths], prompts: Mapping[str, str]) -> Cuts:
         cut = {name: one._asdict() for name, one in known.get(text, {}).items() if one.is_cut}
         if cut:
             found[prompt_id] = cut
-    n_unknown = sum(text not in known for text in prompts.values())
+    n_unknown = sum(not known.get(text) for text in prompts.values())
     return {"prompts": len(prompts), "unknown": n_unknown, "cut": found}
 
 

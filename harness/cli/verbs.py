@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from argparse import ArgumentTypeError
+from argparse import Action, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +55,14 @@ def option(name: str, help: str = "", **given: Any) -> Option:
     return Option(name, {"help": help, **given})
 
 
+class _Each(Action):
+    """Every use adds a value; the first one takes the default's place."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        given = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*([] if given is self.default else given), values])
+
+
 def _of_frames(what: str) -> JobVerb:
     # Tables and figures take no long work that a check could spare.
     return JobVerb("report.make", what, has_threads=False, has_check=False)
@@ -100,9 +108,9 @@ _CONFIG = Path("workflows/config/tiny.yaml")
 _PAPER = Path("workflows/config/paper.yaml")
 _COMPONENTS = option(
     "--components",
-    "where components are declared: of several, the first is the workflow's",
+    "where components are declared; for a folder more, again: the first one is the workflow's",
     type=Path,
-    nargs="+",
+    action=_Each,
     default=[Path("workflows")],
     metavar="FOLDER",
 )

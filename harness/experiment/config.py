@@ -317,9 +317,10 @@ class Config(Section):
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
     components: Annotated[
         tuple[str, ...],
-        Field(json_schema_extra={"uniqueItems": True}),
+        Field(json_schema_extra={"uniqueItems": True, "type": ["array", "string"]}),
         AfterValidator(_unique),
-        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+        BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
     ] = ()
     """Folders of your own components beside workflows, relative to the working directory, as one
     text or a list; ``--config components=FOLDER`` says the same. Python files there run: name only

@@ -97,13 +97,15 @@ def _value(field: Mapping[str, Any]) -> str:
         return f"`{field['const']}`"
     if "enum" in field:
         return " or ".join(f"`{word}`" for word in field["enum"])
-    if field.get("type") == "array":
+    if isinstance(types := field.get("type"), list):
+        return " or ".join(_value({**field, "type": one}) for one in types)
+    if types == "array":
         return f"list: {_value(field['items'])}"
     named = [field.get("additionalProperties"), *field.get("patternProperties", {}).values()]
     if any(isinstance(found, dict) for found in named):
         return "by name: " + next(_value(found) for found in named if isinstance(found, dict))
     bounds = [text.format(field[name]) for name, text in _BOUNDS.items() if name in field]
-    return ", ".join([_TYPES.get(field.get("type", ""), "any value"), *bounds])
+    return ", ".join([_TYPES.get(types or "", "any value"), *bounds])
 
 
 def _classes(field: Any) -> list[str]:

@@ -40,12 +40,12 @@ class Ensemble:
         return Features(tensors, tuple(prompts))
 
     def lengths(self, prompts: Sequence[str]) -> list[Lengths]:
-        """Those of all parts that know them, under the parts' names."""
+        """Those of the parts that know them, under the parts' positions and names."""
         found: list[dict[str, Length]] = [{} for _ in prompts]
-        for _, reward in self.parts:
+        for position, (_, reward) in enumerate(self.parts):
             if isinstance(reward, KnowsLengths):
                 for own, of_part in zip(found, reward.lengths(prompts), strict=True):
-                    own.update({f"{reward.name}.{name}": v for name, v in of_part.items()})
+                    own.update({f"{position}.{reward.name}.{k}": v for k, v in of_part.items()})
         return list(found)
 
     def score(self, images: Tensor, features: Features) -> Tensor:

@@ -59,7 +59,7 @@ class KnowsLengths(Protocol):
     """A reward that can say how long prompts are to its text encoder."""
 
     def lengths(self, prompts: Sequence[str]) -> Sequence[Lengths]:
-        """One entry per prompt."""
+        """One entry per prompt; an empty one where it is not known."""
         ...
 
 

@@ -59,6 +59,30 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_true_share(n_seeds: int) ->
     assert 0.92 <= np.mean(held) <= 0.99
 
 
+def test_of_a_search_whose_trainings_differ_there_are_both_bounds_or_none() -> None:
+    rng, n_finite = np.random.default_rng(0), []
+    tasks, clusters = np.repeat(np.arange(6), 32), np.repeat(np.arange(48), 4)
+    seeds = np.repeat([0, 1], len(tasks))
+    for _ in range(40):
+        others = 0.4 + np.concatenate([rng.normal(s, 0.4, 192) for s in rng.normal(0, 0.1, 2)])
+        gains = 0.5 * others + rng.normal(0, 0.4, 384)
+        found = share_interval(gains, others, np.tile(tasks, 2), np.tile(clusters, 2), seeds=seeds)
+        n_finite.append(int(np.isfinite([found.low, found.high]).sum()))
+    assert set(n_finite) == {0, 2}
+
+
+def test_a_share_is_that_of_the_search_for_the_same_reward() -> None:
+    both = []
+    for frame in (measured.scores(), measured.images()):
+        own = frame[frame["method"] != "base"].assign(reward="another")
+        both.append(pd.concat([frame, own]).astype(frame.dtypes.to_dict()))
+    right = both[0]["method"].eq("reno") & both[0]["metric"].eq("geneval_correct")
+    both[0].loc[right & both[0]["reward"].eq("matcher"), "value"] = 1.0
+    found = recovered_gain(*both).set_index(["method", "reward"]).loc["hypernoise"]
+    assert found.loc["matcher", "share_of_reno"].to_list() == pytest.approx([0.5, 0.5])
+    assert found.loc["another", "share_of_reno"].to_list() == pytest.approx([-0.5, -0.5])
+
+
 def test_a_network_of_every_training_seed_is_beside_the_same_search() -> None:
     scores, images = measured.scores(), measured.images()
     both = []

@@ -15,11 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from harness.build.encodings import EncodedOnce
-from harness.build.prompt_cuts import cuts, encode_counted, warn
+from harness.build.prompt_cuts import cuts, encode_counted, lengths_to, warn
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
 from harness.stages import generate, score
 from hypernoise.prompt_lengths import Length
+from hypernoise.rewards.ensemble import Ensemble
 
 BY_FAMILY = {spec.target: spec for spec in published()}
 SHORT, LONG = "a red cat", "a red cat and a blue dog " * 120
@@ -107,6 +108,14 @@ class CuttingRedness(Redness):
 
     def lengths(self, prompts: Sequence[str]) -> list[dict[str, Length]]:
         return [{"words": Length(len(text.split()), 2)} for text in prompts]
+
+
+def test_an_ensemble_tells_what_its_parts_tell_each_under_its_own_name() -> None:
+    ensemble = Ensemble([(1.0, CuttingRedness()), (1.0, Redness()), (2.0, CuttingRedness())])
+    (found,) = ensemble.lengths(["a red circle"])
+    assert found == {f"{n}.toy_redness.words": Length(3, 2) for n in (0, 2)}
+    silent = Ensemble([(1.0, Redness())])
+    assert cuts(lengths_to(silent, [SHORT]), {"short": SHORT})["unknown"] == 1
 
 
 class WordTokenizer:

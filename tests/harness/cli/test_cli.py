@@ -81,6 +81,10 @@ def test_a_list_has_a_line_for_each_component_with_its_file(
     (matcher,) = (line for line in lines if line.split()[0] == "matcher")
     assert "image-text matcher" in matcher
     assert matcher.endswith(f"({folder}/rewards/matcher.smk)")
+    # A folder of one's own beside it; what follows a folder is an argument of the verb.
+    both = ("--components", str(folder), "--components", str(REPOSITORY / "examples"))
+    assert main(["list", *both, "rewards"]) == 0
+    assert "my_reward" in capsys.readouterr().out
     assert main(["list", "--components", str(folder)]) == 0
     said = capsys.readouterr().out
     for kind in ("models", "rewards", "methods", "benchmarks", "tables"):
@@ -283,7 +287,8 @@ def test_a_process_that_is_killed_outright_continues_to_the_same_images(tmp_path
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while not rows.exists() and process.poll() is None:
+        # The file is there before its first rows are.
+        while (not rows.exists() or not rows.read_bytes()) and process.poll() is None:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, process.stderr and process.stderr.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def test_a_fault_in_the_config_is_named_with_its_file(
         read(broken, FILE)
     for word in [FILE, *words]:
         assert word in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("../mine", ("../mine",)), (["../mine"], ("../mine",)), (["a", "b"], ("a", "b"))],
+)
+def test_folders_of_components_are_a_text_or_a_list(given: Any, wanted: tuple[str, ...]) -> None:
+    assert read(load("tiny.yaml") | {"components": given}, FILE).components == wanted
+    schema = json.loads(reference.schema())["properties"]["components"]
+    assert set(schema["type"]) == {"array", "string"}
+
+
+def test_a_folder_of_components_is_named_once() -> None:
+    with pytest.raises(SpecError, match="names 'a' twice"):
+        read(load("tiny.yaml") | {"components": ["a", "a"]}, FILE)
 
 
 def test_every_fault_has_a_line_of_its_own() -> None:
