@@ -53,8 +53,7 @@ def declared(folder: Path, *more: Path) -> Registry:
             for file in sorted((each / kind).glob("*.smk")):
                 read_file(registry, kind, file)
     registry.check_rewards()
-    for each in (folder, *more):
-        pins.use(registry, each)
+    pins.use(registry, (folder, *more))
     return registry
 
 
