@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.base.errors import unknown
-from harness.results.frames import IDENTITY, LEFT_OUT, NO_SEED
+from harness.results.frames import IDENTITY, LEFT_OUT, NO_SEED, SWAPPED
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ def pair(
     Args:
         scores: score rows (:mod:`harness.results.frames`); other metrics are ignored.
         metrics: each image must have each of them, once and finite, unless its scorer says that
-            the metric leaves it out (:data:`harness.results.frames.LEFT_OUT`).
+            the metric leaves it out (:func:`left_out_of`).
         images: image rows; when given, exactly these images must be scored.
         baseline: the method whose images all others of its model and steps must have, and no
             more; without one, the first method by name.
@@ -144,6 +144,12 @@ def pair(
         raise FrameError("; ".join(faults))
     layout = _Layout.of(scores, present, images)
     return layout.paired(), faults + layout.faults() + layout.unpaired(baseline)
+
+
+def left_out_of(metric: str) -> str:
+    """The metric whose rows say which images a metric, or a swapped one, leaves out."""
+    plain = metric.removesuffix(SWAPPED)
+    return plain + LEFT_OUT + metric.removeprefix(plain)
 
 
 def baselines(cells: pd.DataFrame, baseline: str) -> list[int | None]:
@@ -269,8 +275,8 @@ class _Layout:
     def of(
         cls, scores: pd.DataFrame, metrics: Sequence[str], images: pd.DataFrame | None
     ) -> _Layout:
-        endings = [metric + LEFT_OUT for metric in metrics]
-        kept, left_out = (scores[scores["metric"].isin(names)] for names in (metrics, endings))
+        others = [left_out_of(metric) for metric in metrics]
+        kept, left_out = (scores[scores["metric"].isin(names)] for names in (metrics, others))
         frames = [kept, left_out, *([] if images is None else [images])]
         networks, network_codes = _code(frames, NETWORK)
         pictures, picture_codes = _code(frames, PICTURE)
@@ -278,7 +284,7 @@ class _Layout:
         shape = (len(networks), len(pictures))
         made = None if images is None else _count((network_codes[2], picture_codes[2]), shape)
         places = (_places(kept, metrics), network_codes[0], picture_codes[0])
-        excused = (_places(left_out, endings), network_codes[1], picture_codes[1])
+        excused = (_places(left_out, others), network_codes[1], picture_codes[1])
         flags = _count(excused, (len(metrics), *shape)) > 0
         return cls(networks, pictures, metrics, places, values, made, flags)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ _LISTED = (
 _TRUSTED = (
     "Trust on first use: this is what the publishers serve today; nobody else has confirmed it. "
     "Compare it with a copy that you trust, if you have one. From now on another content stops a "
-    "run. {file} belongs to your experiment: commit it."
+    "run. Commit {file}: it belongs to your experiment."
 )
 _LACKING = {"commit": "commit", "sha256": "SHA-256"}
 
@@ -36,9 +36,10 @@ def run(
 
     Args:
         names: only these components, and the rewards that they are sums of.
-        write: ask the publishers, and add what they say to the pins of ``components``.
+        write: ask the publishers, and add what they say to the pins of the folder that declares
+            the component.
         configfile: only what this config needs.
-        components: folder of the component files.
+        components: folders of the component files.
 
     Raises:
         SpecError: an unknown name, or a faulty declaration, config or pin.
@@ -47,7 +48,8 @@ def run(
     config = None
     if configfile:
         config = read(extended(load_yaml(configfile), configfile.parent), str(configfile))
-    registry = declared(*components, *map(Path, config.components if config else ()))
+    folders = (*components, *map(Path, config.components if config else ()))
+    registry = declared(*folders)
     declared_names = {*registry.models, *registry.rewards, *registry.methods, *registry.benchmarks}
     for name in names:
         if name not in declared_names:
@@ -60,16 +62,22 @@ def run(
     wanted = _with_parts(registry, wanted)
     lacking: dict[str, list[Download]] = {}
     for download in pins.downloads(registry):
-        if download.lacks and download.name in wanted:
+        if download.lacks:
             lacking.setdefault(download.place, []).append(download)
-    file = components[0] / pins.FILE
+    # All who need a place say where its pin belongs, though only some of them are asked for.
+    files = {place: pins.file_of(users, folders) for place, users in lacking.items()}
+    lacking = {
+        place: asked
+        for place, users in lacking.items()
+        if (asked := [user for user in users if user.name in wanted])
+    }
     if not lacking:
         print(f"Everything that these {len(wanted)} components download is pinned.")
     elif write:
-        _write(registry, lacking, file)
+        _write(registry, lacking, files)
     else:
         print("\n".join(_lines(users) for users in lacking.values()))
-        print(_LISTED.format(file=file))
+        print(_LISTED.format(file=_named(files[place] for place in lacking)))
 
 
 def look_up(place: str) -> Pin:
@@ -108,18 +116,25 @@ def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
     return {*names, *(single.name for reward in rewards for single in reward.singles())}
 
 
-def _write(registry: Registry, lacking: dict[str, list[Download]], file: Path) -> None:
-    failed = []
+def _named(files: Iterable[Path]) -> str:
+    return " and ".join(dict.fromkeys(map(str, files)))
+
+
+def _write(
+    registry: Registry, lacking: dict[str, list[Download]], files: Mapping[str, Path]
+) -> None:
+    failed, written = [], []
     for place, users in lacking.items():
         is_long = not REPOSITORY.fullmatch(place) and not HUB_FILE.fullmatch(place)
         print(_lines(users) + ("\n  downloading..." if is_long else ""), flush=True)
         try:
             pin = look_up(place)
-            pins.apply(registry, {place: pin}, str(file))
-            pins.add(file, {place: pin})
+            pins.apply(registry, {place: pin}, str(files[place]))
+            pins.add(files[place], {place: pin})
         except (ValueError, OSError) as error:
             failed.append(f"{place}: {error}")
         else:
+            written.append(files[place])
             said = {
                 "commit": pin.commit,
                 "SHA-256": pin.sha256,
@@ -127,8 +142,8 @@ def _write(registry: Registry, lacking: dict[str, list[Download]], file: Path) -
                 "from": pin.source,
             }
             print("\n".join(f"  {name} {value}" for name, value in said.items() if value))
-    if len(failed) < len(lacking):
-        print(_TRUSTED.format(file=file))
+    if written:
+        print(_TRUSTED.format(file=_named(written)))
     if failed:
         raise ValueError(f"{len(failed)} of {len(lacking)} without a pin: {'; '.join(failed)}")
 

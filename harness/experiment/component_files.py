@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from harness.base.errors import SpecError
@@ -20,6 +21,8 @@ from hypernoise.text_files import read_text
 from hypernoise.weights.pins import Missing
 
 KINDS = ("models", "rewards", "methods", "benchmarks", "tables")
+#: Names of modules that no folder on the path may show, as an editable package's.
+_TAKEN = {*sys.stdlib_module_names, "harness", "hypernoise"}
 
 
 def declared(folder: Path, *more: Path) -> Registry:
@@ -34,7 +37,8 @@ def declared(folder: Path, *more: Path) -> Registry:
     Raises:
         FileNotFoundError: there is no such folder.
         SpecError: a declaration or pin is wrong, and its file is named; or a folder of ``more``
-            is missing or has no component files.
+            is missing, has no component files, or has modules that are not the only ones of their
+            name.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -45,6 +49,7 @@ def declared(folder: Path, *more: Path) -> Registry:
         if not any((own / kind).is_dir() for kind in KINDS):
             said = "has none of" if own.is_dir() else "is missing: it needs one of"
             raise SpecError(f"components folder {own} {said} the folders {', '.join(KINDS)}")
+    check_modules(more)
     make_importable(more)
     registry = Registry()
     for kind in KINDS:
@@ -53,16 +58,50 @@ def declared(folder: Path, *more: Path) -> Registry:
             for file in sorted((each / kind).glob("*.smk")):
                 read_file(registry, kind, file)
     registry.check_rewards()
-    for each in (folder, *more):
-        pins.use(registry, each)
+    pins.use(registry, (folder, *more))
     return registry
+
+
+def check_modules(folders: Sequence[Path]) -> None:
+    """Check that each module of some folders is the only one of its name, in every process.
+
+    Raises:
+        SpecError: Python, an installed package or another folder has one of that name, or a
+            folder's own name cannot stand in ``PYTHONPATH``.
+    """
+    homes = list(dict.fromkeys(folder.resolve() for folder in folders))
+    searched = list(dict.fromkeys([*map(Path.resolve, map(Path, sys.path)), *homes]))
+    for home in homes:
+        if os.pathsep in str(home):
+            raise SpecError(
+                f"components folder {home} has {os.pathsep!r} in its name, which separates the "
+                "folders of PYTHONPATH: rename it"
+            )
+        others = [str(other) for other in searched if other != home]
+        for path in sorted(home.iterdir()):
+            holds_modules = path.is_dir() and any(path.glob("*.py"))
+            if path.stem == "__init__" or not (holds_modules or path.suffix == ".py"):
+                continue
+            found = PathFinder.find_spec(path.stem, others)
+            where = found.origin if found else None
+            if found and not where:
+                # Folders without __init__.py are joined to one package, wherever they lie.
+                joined = map(Path, found.submodule_search_locations or ())
+                where = next((str(each) for each in joined if each.parent in homes), None)
+            if where or path.stem in _TAKEN:
+                raise SpecError(
+                    f"components folder {home}: {where or 'Python or this project'} is a module "
+                    f"{path.stem!r} too, and which of both is imported depends on the process: "
+                    f"rename {path}"
+                )
 
 
 def make_importable(folders: Iterable[Path]) -> None:
     """Let this process, and those that it starts, import modules of folders.
 
     They come after everything else here; a process that is started has them before installed
-    packages, as ever with ``PYTHONPATH``.
+    packages, as ever with ``PYTHONPATH``. So no module there may have the name of another one
+    (:func:`check_modules`).
     """
     for folder in map(str, map(Path.absolute, folders)):
         if folder not in sys.path:

@@ -2,14 +2,16 @@
 
 ``pins.toml`` lies beside the folders of the component files, ``python -m harness pin --write`` adds
 to it, and whoever reads declarations gives them what it holds: jobs and their provenance have only
-pinned places. TOML, because the standard library reads it and refuses a place that is there twice.
+pinned places. A pin lies in the folder that declares the component, so that each folder can be
+used without the others. TOML, because the standard library reads it and refuses a place that is
+there twice.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.util import find_spec
@@ -181,12 +183,33 @@ def add(file: Path, pins: Mapping[str, Pin]) -> None:
     write_text(file, text)
 
 
-def use(registry: Registry, folder: Path) -> None:
-    """Give declared components the pins of the folder that they are from.
+def use(registry: Registry, folders: Iterable[Path]) -> None:
+    """Give declared components the pins of all folders that they are from.
 
-    Raises: as :func:`read` and :func:`apply`.
+    Raises:
+        SpecError: as :func:`read` and :func:`apply`, or two folders pin a place differently.
     """
-    apply(registry, read(folder / FILE), str(folder / FILE))
+    kept: dict[str, tuple[Pin, Path]] = {}
+    for file in (folder / FILE for folder in folders):
+        own = {}
+        for place, pin in read(file).items():
+            first, where = kept.setdefault(place, (pin, file))
+            if any(getattr(first, name) != getattr(pin, name) for name in needed(place)):
+                raise SpecError(
+                    f"{file}: the pin of {place} is another one than in {where}: "
+                    "delete the wrong one"
+                )
+            if where == file:
+                own[place] = pin
+        apply(registry, own, str(file))
+
+
+def file_of(users: Iterable[Download], folders: Sequence[Path]) -> Path:
+    """Where the pin of a place belongs: the first of some folders that declares one who needs it,
+    as that folder may be used without the others."""
+    last = len(folders)
+    declaring = sorted({Path(user.file).parent.parent for user in users})
+    return min(declaring, key=lambda f: folders.index(f) if f in folders else last) / FILE
 
 
 def apply(registry: Registry, pins: Mapping[str, Pin], file: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.experiment.plan import Run
@@ -30,6 +31,14 @@ def place(pattern: str, **fields: Any) -> str:
 def frame_of(run: Run, kind: str = "images") -> str:
     """The frame of a run's images, or of what its search saw (``trajectories``)."""
     return f"{place(IMAGES, **run._asdict())}/{kind}.parquet"
+
+
+def ours(jobs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Verb and job of those of Snakemake's jobs whose rules are ours, whatever a Snakefile that
+    takes the rules over calls them. Its own rules may have a parameter ``job``, too."""
+    for job in jobs:
+        if hasattr(job.params, "job") and hasattr(job.params, "verb"):
+            yield job.params.verb, job
 
 
 def fields(wildcards: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from harness.experiment.config import read
 from harness.experiment.config_files import extended, load_yaml, sources
 from harness.experiment.identity import identity_of
 from harness.experiment.pins import STAND_INS
-from harness.experiment.places import fields
+from harness.experiment.places import fields, ours
 from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
@@ -39,13 +39,6 @@ from hypernoise.weights.pins import COMMIT, is_remote
 _T = TypeVar("_T")
 
 COMPONENTS = Path("workflows")
-#: Rule -> verb of its job; those of tables have the tables' names.
-_VERBS = {
-    **{verb: verb for verb in ("train", "match", "generate", "score", "pairs", "profile")},
-    "audit_network": "audit",
-    "pretrain_generator": "pretrain",
-    "pretrain_matcher": "pretrain",
-}
 #: In a source: the modules that get published files and repositories, or an address of weights.
 _FETCHES = re.compile(r"\bdata_files\b|\bweights\.hub\b|\"(hf|https)://")
 _HEADINGS = {"table": "Tables", "figure": "Figures", "page": "Provenance"}
@@ -142,7 +135,8 @@ class Rules:
 
     def job(self, rule: str) -> dict[str, Callable[..., str]]:
         """The params of a rule: its job as JSON, and what the result depends on."""
-        return params(lambda w: getattr(self.planned, rule)(**fields(w)))
+        verb = rule.removesuffix("_network")
+        return params(verb, lambda w: getattr(self.planned, rule)(**fields(w)))
 
     def files(self, function: str) -> Callable[[Any], Any]:
         """An input function: the files that a method of :class:`Planned` names."""
@@ -174,7 +168,7 @@ class Rules:
 
     def table(self, spec: TableSpec) -> dict[str, Callable[..., str]]:
         """The params of a table's rule: its job, and the first model that it is about."""
-        own = params(lambda w: self._table(spec, w).job())
+        own = params("table", lambda w: self._table(spec, w).job())
         return own | {"model": lambda w: insist(lambda: self._table(spec, w).models[0])}
 
     def wanted(self) -> list[str]:
@@ -208,7 +202,7 @@ class Rules:
 
     def say_answer(self, jobs: Iterable[Any]) -> None:
         """After a run that made a table or figure: print the answer, write the first page."""
-        if self.tables().keys() & {job.rule.name for job in jobs}:
+        if any(verb == "table" for verb, _ in ours(jobs)):
             subprocess.run([sys.executable, "-m", "harness", "summary"], check=False)
 
     def check_ahead(self, jobs: Iterable[Any]) -> None:
@@ -240,9 +234,9 @@ class Rules:
 
     def _ahead(self, jobs: Iterable[Any]) -> list[tuple[str, str]]:
         """Verb and job of everything that can be checked, and of the check of overlaps."""
-        ahead = [job for job in jobs if hasattr(job.params, "job")]
-        pending = [(_VERBS.get(job.rule.name, "table"), job.params.job) for job in ahead]
-        return [*pending, ("overlap", to_json(self._overlap(ahead)))] if ahead else []
+        found = list(ours(jobs))
+        pending = [(verb, job.params.job) for verb, job in found]
+        return [*pending, ("overlap", to_json(self._overlap(found)))] if found else []
 
     def _faults(self, pending: list[tuple[str, str]]) -> str:
         """What is wrong with some jobs, a line for each fault; empty if nothing is."""
@@ -255,12 +249,11 @@ class Rules:
         done = subprocess.run(command, input=lines, stderr=subprocess.PIPE, text=True, check=False)
         return done.stderr.strip() if done.returncode else ""
 
-    def _overlap(self, jobs: Iterable[Any]) -> Any:
+    def _overlap(self, jobs: Iterable[tuple[str, Any]]) -> Any:
         """The check that none of these jobs' networks is evaluated on what it was trained on."""
-        rules = ("generate", "train")
-        found = [(j.rule.name, fields(j.wildcards)) for j in jobs if j.rule.name in rules]
-        runs = [Run(**given) for rule, given in found if rule == "generate"]
-        trained = [tuple(given.values()) for rule, given in found if rule == "train"]
+        found = [(verb, fields(job.wildcards)) for verb, job in jobs]
+        runs = [Run(**given) for verb, given in found if verb == "generate"]
+        trained = [tuple(given.values()) for verb, given in found if verb == "train"]
         trains = {run.method for run in runs if self.experiment.declared(run.method).trains}
         trained += [(r.model, r.reward, r.method) for r in runs if r.method in trains]
         return self.planned.overlap(trained, runs)
@@ -292,11 +285,11 @@ def _ships(target: str) -> bool:
     return source is not None and not _FETCHES.search(source.read_text(encoding="utf-8"))
 
 
-def params(make: Callable[[Any], Any]) -> dict[str, Callable[..., str]]:
-    """The params of a rule whose job a function makes of wildcards.
+def params(verb: str, make: Callable[[Any], Any]) -> dict[str, Callable[..., str]]:
+    """The params of a rule whose job, which is a verb's, a function makes of wildcards.
 
     Snakemake does something again where params have changed. It leaves out of that comparison what
-    a function makes of outputs, and so the job; the identity says what matters of it.
+    a function makes of outputs, and so verb and job; the identity says what matters of them.
     """
 
     def identity(wildcards: Any) -> str:
@@ -305,7 +298,7 @@ def params(make: Callable[[Any], Any]) -> dict[str, Callable[..., str]]:
     def job(wildcards: Any, output: Any) -> str:
         return to_json(insist(make, wildcards))
 
-    return {"identity": identity, "job": job}
+    return {"identity": identity, "job": job, "verb": lambda wildcards, output: verb}
 
 
 def set_table(sweep: TableSpec, image_set: str) -> TableSpec:

@@ -28,6 +28,7 @@ from harness.analysis.pairing import (
     Paired,
     baselines,
     choose,
+    left_out_of,
     pair,
     rank,
     require,
@@ -84,7 +85,8 @@ def gallery(
         models, methods: what to show, in this order; all, by name and the baseline first, if None.
         baseline: the method that a change of verdict is told against.
         metric: the benchmark's own; GenEval's where scores have it, if empty. It says whether an
-            image is right where all its values are 1 or 0, as GenEval's have to be.
+            image is right where all its values are 1 or 0, as GenEval's have to be. An image that
+            its rules leave out is shown as such.
 
     Raises:
         FrameError: a model, a method, a baseline, an image or a score is missing or double, or a
@@ -107,6 +109,8 @@ def gallery(
             for frame in (images, scores)
         )
     there = set(scores["metric"])
+    # Rows that say which images a metric leaves out are no values of images.
+    there -= {left_out_of(name) for name in there}
     first = [metric or CORRECT] if metric or CORRECT in there else []
     paired, found = pair(scores, [*first, *sorted(there - set(first))], images, baseline)
     faults += found + without_baseline(paired.cells, baseline)

@@ -24,6 +24,7 @@ from harness.analysis.pairing import (
     PICTURE,
     SEED,
     FrameError,
+    left_out_of,
     rank,
     require,
     select,
@@ -126,7 +127,8 @@ def side_by_side(
     Args:
         images: image rows; ``path`` leads to the file. Of several seeds of the experiment, and of
             several training seeds of a method, the smallest is shown; other tools' have none.
-        scores: score rows; where they have GenEval's verdicts, a frame and a sign show them.
+        scores: score rows; where they have GenEval's verdicts, a frame and a sign show them. An
+            image that a metric leaves out has no value, and is said to be left out.
         columns: fields of :class:`Column`, in the order to show.
         captions: metric -> what it is called below each image, with the metric's value.
         prompts: prompt ids of the rows, in this order; if None the first ids of each task, so
@@ -153,7 +155,10 @@ def side_by_side(
     paths, faults = _lookup(images, "path", wanted, rows, "images")
     numbers: dict[str, Places] = {}
     for metric in [*judged, *shown]:
-        of_metric = scores[scores["metric"] == metric]
+        of_metric = scores[scores["metric"].isin([metric, left_out_of(metric)])]
+        # Where a row says that the image is left out, its 1 is no value of the metric.
+        values = of_metric["value"].where(of_metric["metric"] == metric)
+        of_metric = of_metric.assign(value=values)
         numbers[metric], more = _lookup(of_metric, "value", wanted, rows, metric)
         faults += more
     stop_on(faults, "a grid")
@@ -263,7 +268,7 @@ def _draw_image(
     height, width = pixels.shape[:2]
     panel.set_xlim(-0.5 - _MARGIN * width, width - 0.5 + _MARGIN * width)
     panel.set_ylim(height - 0.5 + _MARGIN * height, -0.5 - _MARGIN * height)
-    if CORRECT in numbers:
+    if np.isfinite(numbers.get(CORRECT, np.nan)):
         looks = {True: (GREEN, "-", YES), False: (VERMILION, (0, (3, 1.5)), NO)}
         color, line, sign = looks[bool(numbers[CORRECT])]
         for spine in panel.spines.values():
@@ -273,7 +278,8 @@ def _draw_image(
         panel.text(1.0, 0.0, sign, style, ha="center", va="center", transform=panel.transAxes)
     else:
         panel.axis("off")
-    lines = [f"{name} {numbers[metric]:.3g}" for metric, name in shown.items()]
+    told = {m: f"{n:.3g}" if np.isfinite(n) else "left out" for m, n in numbers.items()}
+    lines = [f"{name} {told[metric]}" for metric, name in shown.items()]
     if lines:
         style = {"fontsize": 6, "ha": "center", "va": "top"}
         panel.text(0.5, -0.1, "\n".join(lines), style, transform=panel.transAxes)

@@ -18,10 +18,10 @@ from harness.results import frames
 NASTY = "</script><script>throw 1</script> <b>&amp; {/*DATA*/}"
 
 
-def job(folder: Path) -> TableJob:
+def job(folder: Path, **arguments: str) -> TableJob:
     """The job of a gallery of what :func:`frames_in` wrote."""
     inputs = {kind: (str(folder / f"{kind}.parquet"),) for kind in ("images", "scores")}
-    spec = TableSpec("gallery", "harness.report.gallery:gallery", 2)
+    spec = TableSpec("gallery", "harness.report.gallery:gallery", 2, arguments=arguments)
     return TableJob(spec, inputs, str(folder / "gallery" / "index"))
 
 
@@ -53,4 +53,13 @@ def made_in(folder: Path, size_px: int = 32, copies: int = 1) -> Path:
     """A finished gallery's folder."""
     frames_in(folder, size_px, copies)
     make.run(job(folder))
+    return folder / "gallery"
+
+
+def left_out_in(folder: Path, metric: str = "own") -> Path:
+    """The folder of a gallery by a metric, where one image has no value of an own metric."""
+    frames_in(folder)
+    scores = measured.left_out_once(pd.read_parquet(folder / "scores.parquet"))
+    frames.write(scores, folder / "scores.parquet", "scores", {})
+    make.run(job(folder, metric=metric))
     return folder / "gallery"

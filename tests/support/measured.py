@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.benchmarks.geneval import TASKS
@@ -75,6 +76,22 @@ def images() -> pd.DataFrame:
 def in_whole_seeds(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows as frames give them: training seeds are whole numbers, or missing."""
     return pd.DataFrame(rows).astype({"training_seed": "Int64"})
+
+
+def left_out_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Scores with an own metric in GenEval's place, also against swapped prompts, whose rules leave
+    out one image of hypernoise's."""
+    rows = rows.assign(metric=rows["metric"].replace("geneval_correct", "own"))
+    swapped = rows[rows["metric"] == "own"].assign(metric="own_swapped")
+    rows = pd.concat([rows, swapped], ignore_index=True)
+    lost = (rows["model"] == "tiny_a") & (rows["method"] == "hypernoise")
+    lost &= (rows["prompt_id"] == "single_object-0") & (rows["image_index"] == 0)
+    named = {"own": "own_left_out", "own_swapped": "own_left_out_swapped"}
+    rows.loc[lost, "metric"] = rows["metric"][lost].replace(named)
+    is_said = rows["metric"].isin(named.values())
+    return rows.assign(
+        value=rows["value"].mask(is_said, 1.0), detail=np.where(is_said, "no cat is asked for", "")
+    )
 
 
 def scores(correct: Callable[[str, int, int], bool] = is_correct) -> pd.DataFrame:

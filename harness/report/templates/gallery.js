@@ -6,7 +6,8 @@
  *                the experiment's, and -1 where other tools made the image
  * data.models    {name, columns: [{label, folder, base, values, details}]}, a column per method;
  *                values[metric][i] and details[i] belong to data.pictures[i], null where there is
- *                no such image; base is the folder of the column that changes are told against
+ *                no such image or the metric's own rules leave it out; base is the folder of the
+ *                column that changes are told against
  * data.verdict   the metric, 1 or 0, that says whether an image is right; empty without one
  * data.side_px, data.crisp   of the image files, images/<folder>/<i><column.suffix>
  */
@@ -45,19 +46,25 @@
   const chosen = () => others().find((column) => column.label === state.method) ?? others()[0];
   const baseOf = (column) => model().columns.find((other) => other.folder === column.base);
   const value = (column, metric, i) => column.values[metric][i];
-  const isRight = (column, i) => value(column, data.verdict, i) === 1;
+  /** "right", "wrong" or "left out"; empty where the benchmark has no verdict. */
+  const verdictOf = (column, i) => data.verdict
+    && (["wrong", "right"][value(column, data.verdict, i)] ?? "left out");
   const isThere = (column, i) => data.metrics.some((name) => value(column, name, i) !== null);
   const words = (name) => name.replaceAll("_", " ");
 
-  /** What became of picture i under a column, as a key of CHANGES. */
+  /** What became of picture i under a column, as a key of CHANGES; empty if one is not judged. */
   function changeOf(column, i) {
-    const [before, after] = [isRight(baseOf(column), i), isRight(column, i)];
-    if (before === after) return after ? "right" : "wrong";
-    return after ? "fixed" : "broken";
+    const [before, after] = [verdictOf(baseOf(column), i), verdictOf(column, i)];
+    if ([before, after].includes("left out")) return "";
+    if (before === after) return after;
+    return after === "right" ? "fixed" : "broken";
   }
 
-  /** By how much a measure rose against the base. */
-  const gainOf = (column, i) => value(column, gainMetric(), i) - value(baseOf(column), gainMetric(), i);
+  /** By how much a measure rose against the base; NaN where one of both has none. */
+  function gainOf(column, i) {
+    const [before, after] = [baseOf(column), column].map((one) => value(one, gainMetric(), i));
+    return before === null || after === null ? NaN : after - before;
+  }
 
   /** Whether a picture is one of those that a key of CHANGES names. */
   function fits(column, i, key) {
@@ -90,7 +97,9 @@
     const task = (i) => data.pictures[i][1];
     if (state.order === "prompt" || !column) return pictures.toSorted((i, j) => task(i) - task(j));
     const sign = state.order === "gain" ? -1 : 1;
-    return pictures.toSorted((i, j) => sign * (gainOf(column, i) - gainOf(column, j)));
+    // What has no gain comes last.
+    const place = (i) => (Number.isNaN(gainOf(column, i)) ? Infinity : sign * gainOf(column, i));
+    return pictures.toSorted((i, j) => place(i) - place(j) || 0);
   }
 
   const sourceOf = (column, i) => `images/${column.folder}/${i}${column.suffix}`;
@@ -98,8 +107,9 @@
   function altOf(column, i) {
     const [prompt, , index] = data.pictures[i];
     const why = column.details[i] ? ` (${column.details[i]})` : "";
-    const verdict = isRight(column, i) ? ": right" : `: wrong${why}`;
-    return `${words(column.label)}, image ${index} of “${prompt}”${data.verdict ? verdict : ""}`;
+    const verdict = verdictOf(column, i);
+    const said = verdict && `: ${verdict}${verdict === "right" ? "" : why}`;
+    return `${words(column.label)}, image ${index} of “${prompt}”${said}`;
   }
 
   function scoresOf(column, i) {
@@ -116,7 +126,7 @@
 
   /** One image with verdict, change and scores; a button that enlarges it unless already large. */
   function shot(column, i, large = false) {
-    const right = isRight(column, i);
+    const verdict = verdictOf(column, i);
     const image = make("img", { alt: altOf(column, i), width: data.side_px, height: data.side_px });
     image.loading = "lazy";
     image.decoding = "async";
@@ -128,15 +138,15 @@
       frame.addEventListener("click", () => zoom(column, i));
     }
     const sign = make("p", { className: "sign" });
-    if (data.verdict) sign.append(right ? "✓ right" : "✗ wrong");
-    if (data.verdict && column.folder !== column.base) {
+    sign.append({ right: "✓ right", wrong: "✗ wrong" }[verdict] ?? verdict);
+    if (verdict && column.folder !== column.base && changeOf(column, i)) {
       const [mark, word] = CHANGES[changeOf(column, i)];
       const change = ["▲", "▼"].includes(mark) ? `${mark} ${word}` : "= same";
       sign.append(make("span", { className: "change", textContent: `  ${change}` }));
     }
     const name = make("p", { className: "name", textContent: words(column.label) });
-    const judged = right ? "right" : "wrong";
-    const item = make("li", { className: `shot ${data.verdict ? judged : "unjudged"}` });
+    const looks = ["right", "wrong"].includes(verdict) ? verdict : "unjudged";
+    const item = make("li", { className: `shot ${looks}` });
     item.classList.toggle("chosen", column === chosen());
     item.append(frame, name, sign, scoresOf(column, i));
     if (large && column.details[i]) {
@@ -328,7 +338,7 @@
   function start() {
     document.title = `Gallery: ${data.benchmark}`;
     const signs = ` A solid frame and ✓: the image shows what the prompt asks for (${words(data.verdict)}); `
-      + "a dashed one and ✗: something else.";
+      + "a dashed one and ✗: something else; without a frame: left out by the benchmark's own rules.";
     at("about").textContent = `${words(data.benchmark)}: the same prompt and the same noise along each row.`
       + (data.verdict ? signs : "");
     at("origin").textContent = data.origin;

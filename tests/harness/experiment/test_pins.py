@@ -331,6 +331,34 @@ def test_a_look_up_that_contradicts_a_declared_hash_is_not_kept(
     assert not (folder / FILE).exists()
 
 
+def test_a_pin_lies_in_the_folder_that_declares_its_component_and_each_is_used_without_the_other(
+    tmp_path: Path, server: LocalHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = "hf://someone/scorer/weights.safetensors"
+    server.repositories["someone/scorer"].files["own.safetensors"] = OTHER_WEIGHTS
+    checkout = components(tmp_path / "checkout", weighed=shared)
+    place = f"hf://someone/scorer@{COMMIT}/own.safetensors"
+    own = components(tmp_path / "own", mine=place, same=shared)
+    both = ["pin", "--components", str(checkout), str(own)]
+    assert main(both) == 0
+    assert f"{checkout / FILE} and {own / FILE} keeps" in capsys.readouterr().out
+    # What the checkout needs too is pinned there, though only an own component was asked for.
+    assert main([*both, "--write", "same"]) == 0
+    assert set(pins.read(checkout / FILE)) == {shared}
+    assert not (own / FILE).exists()
+    assert main([*both, "--write"]) == 0
+    assert set(pins.read(own / FILE)) == {place}
+    assert not [found for found in pins.downloads(declared(checkout, own)) if found.lacks]
+    assert not [found for found in pins.downloads(declared(checkout)) if found.lacks]
+
+    pins.add(own / FILE, {shared: pins.read(checkout / FILE)[shared]})
+    assert not [found for found in pins.downloads(declared(checkout, own)) if found.lacks]
+    kept = (own / FILE).read_text()
+    (own / FILE).write_text(kept.replace(sha256(WEIGHTS), HASH))
+    with pytest.raises(SpecError, match=f"own/pins.toml: the pin of {shared} is another one than"):
+        declared(checkout, own)
+
+
 def test_a_repository_is_pinned_by_its_commit_wherever_it_is_declared() -> None:
     made = Registry()
     answerer = {"target": "pinned_toys:Asked", "weights": "someone/vlm"}

@@ -314,3 +314,36 @@ def test_keys_walk_through_rows_and_pages(desktop: Opened) -> None:
     page.keyboard.press("/")
     page.keyboard.type("jn")
     assert page.locator("#text").input_value() == "jn"
+
+
+def test_an_image_that_is_left_out_is_neither_right_nor_wrong_and_no_change(
+    browser: playwright.Browser, tmp_path: Path
+) -> None:
+    opened = Opened(browser, galleries.left_out_in(tmp_path) / "index.html", DESKTOP)
+    counts = {name: opened.count(name) for name in ("all", "fixed", "broken", "right", "wrong")}
+    assert counts == {"all": 24, "fixed": 6, "broken": 0, "right": 11, "wrong": 6}
+    shot = opened.page.locator(".card .shot.unjudged")
+    assert shot.count() == 1
+    assert shot.locator(".sign").inner_text() == "left out"
+    said = ": left out (no cat is asked for; no cat is asked for)"
+    assert (shot.locator("img").get_attribute("alt") or "").endswith(said)
+    # Its gain in the verdict is unknown: it comes last, whatever the order.
+    opened.page.select_option("#measure", label="own")
+    for order in ("gain", "loss"):
+        opened.page.select_option("#order", order)
+        opened.page.locator("main .pages button:last-of-type").first.click()
+        assert opened.page.locator(".card").last.locator(".shot.unjudged").count() == 1
+    assert opened.said == []
+    opened.page.close()
+
+
+def test_a_metric_that_is_no_verdict_judges_no_image(
+    browser: playwright.Browser, tmp_path: Path
+) -> None:
+    folder = galleries.left_out_in(tmp_path, metric="train_reward")
+    opened = Opened(browser, folder / "index.html", DESKTOP)
+    assert opened.page.locator(".card").count() == PER_PAGE
+    assert opened.page.locator(".card .shot.unjudged").count() == PER_PAGE * METHODS
+    assert set(opened.page.locator(".card .sign").all_inner_texts()) == {""}
+    assert opened.said == []
+    opened.page.close()

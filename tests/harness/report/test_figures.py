@@ -110,6 +110,21 @@ def test_grid_tells_right_from_wrong_by_sign_line_and_colour() -> None:
     assert yes.get_linestyle() != no.get_linestyle()
 
 
+def test_grid_says_which_image_a_metric_leaves_out_and_still_misses_what_nobody_left_out() -> None:
+    rows = measured.left_out_once(measured.scores())
+    options: dict[str, Any] = {"captions": {"own": "own metric"}, "model": "tiny_a", "load": shade}
+    options["prompts"] = ["single_object-0"]
+    panels = grid(measured.images(), rows, **options).axes[1:]
+    below = [panel.texts[0].get_text() for panel in panels]
+    assert below == ["own metric 1", "own metric left out", "own metric 0"]
+    said = rows["metric"].str.startswith("own_left_out")
+    with pytest.raises(FrameError, match="own: none of tiny_a hypernoise"):
+        grid(measured.images(), rows[~said], **options)
+    geneval = rows.assign(metric=rows["metric"].str.replace("own", "geneval_correct"))
+    framed = grid(measured.images(), geneval, **options | {"captions": None}).axes[1:]
+    assert [len(panel.texts) for panel in framed] == [1, 0, 1]
+
+
 def test_grid_hides_no_pixel_behind_frame_or_sign(toy_grid: Figure) -> None:
     toy_grid.draw_without_rendering()
     panel = toy_grid.axes[1]

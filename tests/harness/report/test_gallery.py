@@ -133,6 +133,24 @@ def test_a_metric_that_is_no_verdict_is_shown_as_a_score(tmp_path: Path) -> None
     assert data["metrics"][0] == "train_reward"
 
 
+def test_an_image_that_the_metrics_rules_leave_out_has_no_verdict_and_the_reason(
+    tmp_path: Path,
+) -> None:
+    data = data_of(galleries.left_out_in(tmp_path))
+    assert data["verdict"] == "own"
+    assert set(data["metrics"]) == {"own", "own_swapped", "train_reward", "judge_reward"}
+    lost = {
+        (model["name"], column["label"], data["pictures"][i][4], column["details"][str(i)])
+        for model in data["models"]
+        for column in model["columns"]
+        for metric in ("own", "own_swapped")
+        for i, value in enumerate(column["values"][metric])
+        if value is None
+    }
+    said = "no cat is asked for; no cat is asked for"
+    assert lost == {("tiny_a", "hypernoise", "single_object-0", said)}
+
+
 def test_verify_notices_a_gallery_that_was_edited(tmp_path: Path) -> None:
     folder = galleries.made_in(tmp_path)
     assert not _in(folder, tmp_path)
