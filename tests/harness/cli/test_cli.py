@@ -315,11 +315,11 @@ def test_explain_says_of_every_option_what_gives_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = ("--configfile", "workflows/config/tiny_full.yaml")
-    said = explained(capsys, monkeypatch, "tiny_sana", "hypernoise:rank=16", "matcher", *full)
+    said = explained(capsys, monkeypatch, "tiny_sd", "hypernoise:rank=16", "matcher", *full)
     expected = {
-        "size_px": r"32 +workflows/models/tiny_sana.smk",
+        "size_px": r"32 +workflows/models/tiny_sd.smk",
         "rank": r"16 +the method's own arguments",
-        "alpha": r"64.0 +workflows/config/tiny.yaml: training: tiny_sana hypernoise",
+        "alpha": r"64.0 +workflows/config/tiny.yaml: training: tiny_sd",
         "optimizer": r"adamw +default of hypernoise.training.options:NoiseNetworkOptions",
         "merged": r"True +workflows/config/tiny.yaml: arguments: hypernoise",
         "seed": r"0 +workflows/config/tiny.yaml: seed",

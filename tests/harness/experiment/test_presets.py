@@ -75,9 +75,12 @@ def test_the_papers_language_model_is_declared_at_a_commit(registry: Registry) -
     assert resolve(llama.target)(**llama.arguments).words_prompts
 
 
-def test_the_papers_noise_network_and_fine_tuning_have_equal_ranks(registry: Registry) -> None:
-    text = (WORKFLOWS / "config" / "paper.yaml").read_text(encoding="utf-8")
-    experiment = Experiment(read(yaml.safe_load(text), "paper.yaml"), registry, "paper.yaml")
+@pytest.mark.parametrize("config", ["tiny.yaml", "paper.yaml"])
+def test_noise_network_and_fine_tuning_are_trained_with_equal_ranks(
+    registry: Registry, config: str
+) -> None:
+    text = (WORKFLOWS / "config" / config).read_text(encoding="utf-8")
+    experiment = Experiment(read(yaml.safe_load(text), config), registry, config)
     for model in experiment.config.models:
         ranks = [
             experiment.options(model, experiment.config.reward, name)["rank"]
