@@ -21,6 +21,13 @@ class Length(NamedTuple):
     def is_cut(self) -> bool:
         return self.tokens > self.read
 
+    @classmethod
+    def told(cls, tokens: object, read: object) -> Length:
+        """A length as JSON has it; a TypeError if it is none."""
+        if type(tokens) is not int or type(read) is not int:
+            raise TypeError(f"the length {tokens!r} of {read!r} is none of whole numbers")
+        return cls(tokens, read)
+
     def at_most(self, read: int | None) -> Length:
         """The same where fewer are read, if a number is given."""
         return self if read is None else self._replace(read=min(self.read, read))

@@ -26,6 +26,11 @@ def prefix(file: str) -> str:
     return f"{file}: " if file else ""
 
 
+def given_as(given: object) -> str:
+    """What somebody's code gave, short enough for a message."""
+    return f"{str(given)[:40]!r}, a {type(given).__name__}"
+
+
 def retold(error: Exception, text: str) -> Exception:
     """An error of the same kind with another message; a ValueError where its kind asks for more
     than a message, as that of a text that is no JSON or no UTF-8."""

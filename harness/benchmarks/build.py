@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from harness.base.errors import SpecError, unknown
 from harness.benchmarks.protocol import Benchmark, Prompt
 from harness.build.devices import default_device
-from harness.build.prompts import told_meaning
+from harness.build.prompts import BENCHMARKS, checked, told_meaning
 from harness.build.targets import call_target, check_target
 from harness.experiment.components import BenchmarkSpec
 
@@ -58,13 +58,17 @@ def prompts_of(benchmark: str, **arguments: Any) -> tuple[Prompt, ...]:
         ValueError, FileNotFoundError: as :meth:`harness.benchmarks.protocol.Benchmark.prompts`.
     """
     declaration = {**arguments, "target": benchmark}
-    return tuple(build_declared(declaration, "a benchmark").prompts())
+    given = build_declared(declaration, "a benchmark").prompts()
+    return tuple(checked(given, f"prompts of {benchmark}", BENCHMARKS))
 
 
 def declared_prompts(declaration: Declaration) -> list[Prompt]:
     """The prompts of a declared list; raises as :func:`build_declared`."""
-    found = build_declared(declaration, "a list of prompts")
-    return [Prompt(p.prompt_id, p.text, p.task, p.metadata, told_meaning(p)) for p in found]
+    given = build_declared(declaration, "a list of prompts")
+    return [
+        Prompt(p.prompt_id, p.text, p.task, getattr(p, "metadata", {}), told_meaning(p))
+        for p in checked(given, str(declaration["target"]))
+    ]
 
 
 def build_declared(declaration: Declaration, what: str) -> Any:

@@ -145,7 +145,7 @@ class EncodedOnce:
             fault = "" if about.get(_PROMPT) == prompt else "another prompt's"
             if not fault and _LENGTHS in about:
                 told = json.loads(about[_LENGTHS])
-                self.lengths[prompt] = {name: Length(*length) for name, length in told.items()}
+                self.lengths[prompt] = {name: Length.told(*one) for name, one in told.items()}
         except (SafetensorError, ValueError, TypeError, AttributeError) as error:
             fault = f"damaged: {error}"
         if fault:

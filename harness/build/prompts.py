@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from harness.base.errors import given_as
 from harness.base.import_strings import resolve
 from harness.base.signatures import check_call
 from harness.experiment.components import PromptsSpec
@@ -18,6 +19,9 @@ NOTES = logging.getLogger("harness.prompts")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 #: What a file name may hold on every system.
 _SAFE_ID = re.compile(r"[\w.-]+")
+#: What every prompt has, and what the prompts of benchmarks have besides; all are texts.
+_TEXTS = ("prompt_id", "text", "task")
+BENCHMARKS = (*_TEXTS, "meaning", "metadata_text")
 
 
 class Prompt(Protocol):
@@ -38,12 +42,12 @@ def load_prompts(spec: PromptsSpec) -> list[Any]:
 
     Raises:
         SpecError: the target does not exist or does not take an argument.
-        ValueError: there are none, a text is empty or has half a character, or an id is unusable or
-            occurs twice.
+        ValueError: as :func:`checked`, or there are none, a text is empty or has half a character,
+            or an id is unusable or occurs twice.
     """
     check_call(spec.target, spec.arguments)
-    found = list(resolve(spec.target)(**spec.arguments))
     called = f"{spec.target}({', '.join(f'{k}={v!r}' for k, v in spec.arguments.items())})"
+    found = checked(resolve(spec.target)(**spec.arguments), called)
     if not found:
         raise ValueError(f"{called} gives no prompts; at least one is needed")
     seen: set[str] = set()
@@ -61,6 +65,33 @@ def load_prompts(spec: PromptsSpec) -> list[Any]:
                 f"at letter {lone.start() + 1}: no file or tokenizer takes it"
             )
         seen.add(name)
+    return found
+
+
+def checked(given: object, called: str, texts: Iterable[str] = _TEXTS) -> list[Any]:
+    """The prompts that somebody's code gives.
+
+    Args:
+        called: what messages call that code.
+        texts: attributes that each prompt must have.
+
+    Raises:
+        ValueError: it gives no list, or something that is no prompt.
+    """
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise ValueError(f"{called} gives {given_as(given)}, must give a list of prompts")
+    found = list(given)
+    for prompt in found:
+        for name in texts:
+            try:
+                text = getattr(prompt, name, None)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{called}: {name} of {prompt.prompt_id!r}: {error}") from error
+            if not isinstance(text, str):
+                raise ValueError(
+                    f"{called} gives {given_as(prompt)}, in a list of prompts: its {name} is "
+                    f"{given_as(text)}, must be a text (harness.benchmarks.protocol.Prompt)"
+                )
     return found
 
 

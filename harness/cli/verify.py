@@ -19,7 +19,7 @@ from pathlib import Path
 import matplotlib
 
 from harness.base.errors import SpecError
-from harness.experiment.component_files import declared
+from harness.experiment.component_files import KINDS, declared
 from harness.experiment.components import Registry
 from harness.report import figure_diff, front_page
 from harness.results import component_versions, frames
@@ -112,11 +112,41 @@ def checked(folder: Folder, root: Path) -> tuple[list[Finding], list[str]]:
     if (root / products.REPORT).is_file():
         findings += products.report(root / products.REPORT, folder)
     findings += leftovers.leftovers(root, folder)
-    told = leftovers.skipped(root)
+    told = [*leftovers.skipped(root), *_not_named(folder)]
     if weights.absent:
         named = ", ".join(sorted(weights.absent))
         told.append(f"weights are not here, and were not compared, of {named}")
     return list(dict.fromkeys(findings)), told
+
+
+def _not_named(folder: Folder) -> Iterator[str]:
+    """Folders of components that results were made with and that are not among those read here."""
+    registry = [spec for kind in KINDS for spec in getattr(folder.registry, kind).values()]
+    here = {_home(spec.file) for spec in registry if spec.file}
+    names = {spec.name for spec in registry}
+    away: dict[Path, set[str]] = {}
+    for spec in (spec for made in folder.found.made for spec in _specs(made.record.get("spec"))):
+        name, home = spec["name"].partition(":")[0], _home(spec["file"])
+        if spec["file"] and name not in names and home not in here:
+            away.setdefault(home, set()).add(name)
+    for home, missing in sorted(away.items()):
+        yield (
+            f"{', '.join(sorted(missing))}: not declared in the folders of --components; the "
+            f"results were made with {home}, which may be named there after the others"
+        )
+
+
+def _home(file: str) -> Path:
+    return Path(file).absolute().parent.parent
+
+
+def _specs(value: object) -> Iterator[dict[str, str]]:
+    """The components in what a record says of its job."""
+    fields = value if isinstance(value, dict) else {}
+    if all(isinstance(fields.get(name), str) for name in ("name", "target", "file")):
+        yield fields
+    for inner in [*fields.values(), *(value if isinstance(value, list) else ())]:
+        yield from _specs(inner)
 
 
 def whole(folder: Folder) -> str:

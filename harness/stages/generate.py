@@ -49,7 +49,7 @@ from harness.results.resume import Work
 from harness.results.weight_hashes import hashes
 from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
-from hypernoise.methods.protocol import Generated, Method, Request
+from hypernoise.methods.protocol import Generated, Method, Request, images_of
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.noise import draws
 from hypernoise.progress import Progress
@@ -115,7 +115,7 @@ class Setup:
 
     def make(self, job: GenerateJob, items: Sequence[Item]) -> Generated:
         """What the job's method makes of some items."""
-        return self.method.run(self.request(items, job.seed, job.steps))
+        return images_of(self.method, self.request(items, job.seed, job.steps))
 
     def request(self, items: Sequence[Item], seed: int, steps: int) -> Request:
         """What the method is asked for to make some items, each from its own noise."""

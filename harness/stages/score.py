@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from harness.base.errors import SpecError, unknown
+from harness.base.errors import SpecError, given_as, unknown
 from harness.benchmarks.build import check_benchmark
 from harness.benchmarks.protocol import Benchmark, Images, Metric, Prompt, Score
 from harness.build.devices import default_device
@@ -258,29 +258,24 @@ def _of_benchmark(
     given = benchmark.score(np.repeat(images, len(asked), axis=0), prompts)
     called = type(benchmark).__name__
     if not isinstance(given, Sequence):
-        raise ValueError(f"{called}.score gives {_kind(given)}, must give a list: {_GIVES}")
+        raise ValueError(f"{called}.score gives {given_as(given)}, must give a list: {_GIVES}")
     if len(given) != len(prompts):
         raise ValueError(f"{called} gives scores of {len(given)} images, asked for {len(prompts)}")
     for prompt, of_image in zip(prompts, given, strict=True):
         where = f"{called} gives an image of prompt {prompt.prompt_id!r}"
         if not isinstance(of_image, Mapping):
-            raise ValueError(f"{where} {_kind(of_image)}, must give {_GIVES}")
+            raise ValueError(f"{where} {given_as(of_image)}, must give {_GIVES}")
         if sorted(map(str, of_image)) != names:
             said = ", ".join(map(str, of_image)) or "nothing"
             raise ValueError(f"{where} {said}, must give each of {', '.join(names)}")
         for name, score in of_image.items():
             if not isinstance(score, Score) or not isinstance(score.detail, str):
-                raise ValueError(f"{where} as {name} {_kind(score)}, must give {_GIVES}")
-            if not isinstance(score.value, Real):
-                raise ValueError(f"{where} the {name} {_kind(score.value)}, must give a number")
+                raise ValueError(f"{where} as {name} {given_as(score)}, must give {_GIVES}")
+            if not isinstance(score.value, Real | np.bool_):
+                raise ValueError(f"{where} the {name} {given_as(score.value)}, must give a number")
             if not score.left_out and not math.isfinite(score.value):
                 raise ValueError(f"{where} the {name} {score.value}, which is not finite")
     return [given[place :: len(asked)] for place in range(len(asked))]
-
-
-def _kind(given: object) -> str:
-    """What somebody's code gave, short enough for a message."""
-    return f"{str(given)[:40]!r}, a {type(given).__name__}"
 
 
 def _measured(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -108,6 +108,44 @@ class Method(Protocol):
                 without the gradient that the method follows.
         """
         ...
+
+
+def images_of(method: Method, request: Request) -> Generated:
+    """What a method makes of a request, checked but for the values, which would take time.
+
+    Raises:
+        ValueError: it gives something else than images, noise and costs of the B images; also as
+            :meth:`Method.run`.
+    """
+    made: object = method.run(request)
+    n, name = len(request.noise), type(method).__name__
+    if not isinstance(made, Generated):
+        raise ValueError(f"{name}.run gives a {type(made).__name__}, must give a Generated")
+    n_scored = made.trajectory.shape[-1] if _has(made.trajectory, n, None) else 0
+    any_size = [None] * (request.noise.ndim - 1)
+    is_right = {
+        f"images, must be a tensor [{n}, 3, H, W]": _has(made.images, n, 3, None, None),
+        f"noise, must be a tensor [{n}, ...]": _has(made.noise, n, *any_size),
+        "spent, must be a Spent": isinstance(made.spent, Spent),
+        f"rewards, must be a tensor [{n}] or None": made.rewards is None or _has(made.rewards, n),
+        f"trajectory, must be a tensor [{n}, scored images] or None": made.trajectory is None
+        or _has(made.trajectory, n, None),
+        f"prompts, must be {n} lists of {n_scored} texts, one per scored image, or None": (
+            made.prompts is None or [len(texts) for texts in made.prompts] == [n_scored] * n
+        ),
+        f"each, must be {n} Spent or None": made.each is None
+        or [type(spent) for spent in made.each] == [Spent] * n,
+    }
+    if wrong := [what for what, right in is_right.items() if not right]:
+        raise ValueError(f"{name}.run gives wrong {'; wrong '.join(wrong)}")
+    return made
+
+
+def _has(value: object, *shape: int | None) -> TypeGuard[Tensor]:
+    """Whether a value is a tensor of a shape, of which None is any length."""
+    if not isinstance(value, Tensor) or value.ndim != len(shape):
+        return False
+    return all(want in (None, have) for want, have in zip(shape, value.shape, strict=True))
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import torch
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.methods.best_of_n import BestOfN
 from hypernoise.methods.hypernoise import moved_noise
-from hypernoise.methods.protocol import Generated, Method, Request
+from hypernoise.methods.protocol import Generated, Method, Request, images_of
 from hypernoise.networks.merged import inference_network
 from hypernoise.networks.protocol import NoiseMover
 
@@ -35,7 +35,7 @@ class WarmStart:
     def run(self, request: Request) -> Generated:
         with torch.no_grad():
             moved = moved_noise(self._network, request)
-        found = self._search.run(replace(request, noise=moved))
+        found = images_of(self._search, replace(request, noise=moved))
         nfe = found.spent.nfe + self._network.backbone_passes
         return found._replace(spent=found.spent._replace(nfe=nfe))
 

@@ -55,8 +55,23 @@ def encode_in_chunks(
     texts: Sequence[str],
     chunk: int = _ENCODE_BATCH,
 ) -> Conditioning:
-    """Encode many prompts once, ``chunk`` at a time: one row per prompt, without gradients."""
-    parts = [encode(texts[start : start + chunk]) for start in range(0, len(texts), chunk)]
+    """Encode many prompts once, ``chunk`` at a time: one row per prompt, without gradients.
+
+    Raises:
+        ValueError: ``encode`` gives something else than encoded prompts, or too few.
+    """
+    parts = []
+    for some in (texts[start : start + chunk] for start in range(0, len(texts), chunk)):
+        part: object = encode(some)
+        if not isinstance(part, Conditioning) or len(part) != len(some):
+            given = (
+                f"{len(part)} prompts" if isinstance(part, Conditioning) else type(part).__name__
+            )
+            name = getattr(encode, "__qualname__", "encode")
+            raise ValueError(
+                f"{name} gives {given}, must give a Conditioning of {len(some)} prompts"
+            )
+        parts.append(part)
     names = parts[0].tensors
     tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
     return Conditioning(tensors, tuple(texts))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import harness_toys
 import pytest
 
 from harness.benchmarks.prompts import balanced, subset
@@ -55,6 +58,44 @@ def test_half_a_character_is_refused_with_its_prompt(monkeypatch: pytest.MonkeyP
     said = r"prompt 'bad' has half a character, '\\ud800', at letter 5"
     with pytest.raises(ValueError, match=said):
         load_prompts(PromptsSpec("somewhere:prompts", {}))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["a cat", "a dog"], "gives 'a cat', a str, in a list of prompts: its prompt_id is 'None'"),
+        ([Prompt("one", "a cat", "t"), None], "'None', a NoneType, in a list of prompts"),
+        ([Prompt("one", b"a cat", "t")], "its text is \"b'a cat'\", a bytes, must be a text"),
+        ([Prompt(1, "a cat", "t")], "its prompt_id is '1', a int, must be a text"),
+        (None, "gives 'None', a NoneType, must give a list of prompts"),
+        ("a cat", "gives 'a cat', a str, must give a list of prompts"),
+        ({"one": "a cat"}, "a dict, must give a list of prompts"),
+    ],
+)
+def test_what_gives_no_prompts_is_named_with_what_it_gives(
+    given: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_prompts, "check_call", lambda *_: None)
+    monkeypatch.setattr(build_prompts, "resolve", lambda _: lambda: given)
+    with pytest.raises(ValueError, match=f"somewhere:prompts.*{re.escape(words)}"):
+        load_prompts(PromptsSpec("somewhere:prompts", {}))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["a cat"], "a str, in a list of prompts: its prompt_id"),
+        (None, "must give a list of prompts"),
+        ([Prompt("one", "a cat", "t", {"size": {1, 2}})], "metadata_text of 'one': .*not JSON"),
+        ([Prompt("one", "a cat", "t", meaning=None)], "its meaning is 'None', a NoneType, must"),
+    ],
+)
+def test_prompts_of_a_benchmark_are_checked_before_any_image_is_made(
+    given: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness_toys.ToyBenchmark, "prompts", lambda _: given)
+    with pytest.raises(ValueError, match=f"prompts of harness_toys:ToyBenchmark.*{words}"):
+        load_prompts(harness_toys.BENCHMARK.prompts)
 
 
 def test_lines_end_where_every_tool_ends_them_and_marks_are_no_text(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,36 @@ def test_every_family_names_the_prompt_that_it_cuts_and_encodes_as_before(spec: 
     assert found["cut"]["long"].keys() == tokenizers
 
 
+def words(n: int, last: str = "cat") -> str:
+    return " ".join(["red"] * (n - 1) + [last])
+
+
 @families()
 def test_what_a_family_reads_is_where_its_encoding_stops_changing(spec: Any) -> None:
-    """Of two prompts, one longer than the other, encodings are equal only if both are cut."""
+    """The last word that is said to fit counts, and nothing after the first that does not."""
     family = small_generator(spec)
-    _, known = encode_counted(family, [LONG, LONG + "and a green bird", SHORT])
-    (name, long), *_ = sorted(known[LONG].items())
-    assert long.is_cut and not known[SHORT][name].is_cut
+    _, known = encode_counted(family, [words(8), words(16), LONG])
+    # Of several tokenizers the one that reads most: what others cut, it still reads.
+    name = max(known[LONG], key=lambda one: known[LONG][one].read)
+    few, read = known[words(8)][name]
+    n = 8 + (read - few) * 8 // (known[words(16)][name].tokens - few)
+    fits, other = words(n), words(n, "dog")
+    over, farther = words(n + 1), f"{words(n + 1)} and a green bird"
+    _, known = encode_counted(family, [fits, other, over])
+    assert [known[text][name].is_cut for text in (fits, other, over)] == [False, False, True]
     with torch.no_grad():
-        cut, longer = (family.encode([p]).tensors for p in (LONG, LONG + "and a green bird"))
-    assert all(torch.equal(cut[key], longer[key]) for key in cut)
+        encoded = [family.encode([text]).tensors for text in (fits, other, over, farther)]
+    assert not same(*encoded[:2])
+    assert same(*encoded[2:])
+
+
+def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    """Whether encodings are equal but for rounding: a family may encode more than it keeps."""
+    return all(
+        one[key].shape == other[key].shape
+        and torch.allclose(one[key].float(), other[key].float(), atol=1e-5)
+        for key in one
+    )
 
 
 def test_tokens_and_what_is_read_of_them_are_those_of_the_encoding() -> None:
@@ -91,6 +111,20 @@ def test_lengths_are_kept_with_encodings_and_unknown_of_files_without(tmp_path: 
     old: Any = EncodedOnce(again, tmp_path)
     _, unknown = encode_counted(old, [SHORT, LONG])
     assert cuts(unknown, PROMPTS) == {"prompts": 2, "unknown": 2, "cut": {}}
+
+
+@pytest.mark.parametrize("told", ["[null, 3]", "[3, 2.5]", "[true, 3]", "[3]", '["3", 3]', "5"])
+def test_a_file_whose_lengths_are_no_numbers_is_made_again(
+    told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = small_generator(BY_FAMILY["hypernoise.models.unet:SdTurbo"])
+    _, first = encode_counted(EncodedOnce(family, tmp_path), [SHORT])
+    (path,) = tmp_path.rglob("*.safetensors")
+    about = {"prompt": SHORT, "lengths": f'{{"tokenizer": {told}}}'}
+    save_file(load_file(path), path, metadata=about)
+    _, again = encode_counted(EncodedOnce(family, tmp_path), [SHORT])
+    assert again == first
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 def test_the_log_names_each_cut_prompt_with_its_tokens(capsys: pytest.CaptureFixture[str]) -> None:

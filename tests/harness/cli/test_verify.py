@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from harness.base.errors import SpecError
+from harness.cli import verify as verify_verb
 from harness.cli.command_line import main
 from harness.cli.verify import verify
 from harness.experiment.component_files import declared
@@ -406,3 +407,21 @@ def test_a_missing_or_empty_folder_is_a_one_line_error(
     assert main(["verify", str(tmp_path / "README.md"), *COMPONENTS]) == 2
     assert "README.md is a file: name the folder" in capsys.readouterr().err
     assert second.startswith(f"error: {tmp_path} holds no results")
+
+
+def test_results_of_own_components_say_which_folder_verify_was_not_told_of(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verify_verb.run(str(results), [WORKFLOWS], 0, 0, 0)
+    assert "--components" not in capsys.readouterr().out
+    file = str(Path("own", "rewards", "mine.smk").absolute())
+    mine = {"train_reward": replace(REWARD, name="my_reward", file=file)}
+    job = ScoreJob(replace(BENCHMARK, name="shapes"), mine, (), *FRAMES["scores"])
+    frames.write(measured.scores(), Path(*FRAMES["scores"]), "scores", job)
+    said = f"my_reward: not declared in the folders of --components; .* {Path('own').absolute()},"
+    assert verify_verb.run(str(results), [WORKFLOWS], 0, 0, 0) == 1
+    assert re.search(said, capsys.readouterr().out)
+    Path(file).parent.mkdir(parents=True)
+    Path(file).write_text('add_reward("my_reward", target="harness_toys:Redness", version=1)')
+    verify_verb.run(str(results), [WORKFLOWS, Path("own")], 0, 0, 0)
+    assert "--components" not in capsys.readouterr().out

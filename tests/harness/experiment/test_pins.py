@@ -339,14 +339,14 @@ def test_a_pin_lies_in_the_folder_that_declares_its_component_and_each_is_used_w
     checkout = components(tmp_path / "checkout", weighed=shared)
     place = f"hf://someone/scorer@{COMMIT}/own.safetensors"
     own = components(tmp_path / "own", mine=place, same=shared)
-    both = ["pin", "--components", str(checkout), str(own)]
-    assert main(both) == 0
+    both = (checkout, own)
+    pin_command.run([], False, None, both)
     assert f"{checkout / FILE} and {own / FILE} keeps" in capsys.readouterr().out
     # What the checkout needs too is pinned there, though only an own component was asked for.
-    assert main([*both, "--write", "same"]) == 0
+    pin_command.run(["same"], True, None, both)
     assert set(pins.read(checkout / FILE)) == {shared}
     assert not (own / FILE).exists()
-    assert main([*both, "--write"]) == 0
+    pin_command.run([], True, None, both)
     assert set(pins.read(own / FILE)) == {place}
     assert not [found for found in pins.downloads(declared(checkout, own)) if found.lacks]
     assert not [found for found in pins.downloads(declared(checkout)) if found.lacks]

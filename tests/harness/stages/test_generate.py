@@ -575,3 +575,11 @@ def test_the_batch_size_moves_no_byte_of_a_stock_pipelines_images_by_more_than_r
         first, second = (np.frombuffer(d, np.uint8).astype(int) for d in (data, small[name]))
         # Kernels sum in another order for another batch; that may turn a rounding to bytes.
         assert abs(first - second).max() <= 1
+
+
+def test_a_method_that_gives_no_images_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyMethod, "run", lambda *_: None)
+    with pytest.raises(ValueError, match=r"ToyMethod\.run gives a NoneType, must give a "):
+        generate.run(generate_job(tmp_path))

@@ -19,6 +19,7 @@ from harness.benchmarks.protocol import Score
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
 from harness.stages import score
+from hypernoise.models.protocol import Conditioning
 
 
 @pytest.fixture(autouse=True)
@@ -253,8 +254,12 @@ def test_a_metric_that_the_benchmark_does_not_give_is_refused_before_any_scoring
             lambda scores: [one | {"number": Score(float("nan"))} for one in scores],
             "gives an image of prompt 'toy-0' the number nan, which is not finite",
         ),
+        (
+            lambda scores: [one | {"number": Score("1.0")} for one in scores],
+            "gives an image of prompt 'toy-0' the number '1.0', a str, must give a number",
+        ),
     ],
-    ids=["images", "metric", "truth values", "one number", "bare numbers", "nothing", "finite"],
+    ids=["images", "metric", "truth", "one number", "bare numbers", "nothing", "finite", "text"],
 )
 def test_what_a_benchmark_gives_is_checked(
     spoil: Any, message: str, images: str, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +268,38 @@ def test_what_a_benchmark_gives_is_checked(
     with pytest.raises(ValueError, match=message):
         scored(images, benchmark=SEVERAL)
     assert not Path(score_job(images).out).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda prompts: None, "Redness.encode gives NoneType, must give a Conditioning of 3"),
+        (lambda prompts: Conditioning({}, ("a cat",)), "gives 1 prompts, must give a Cond"),
+    ],
+)
+def test_what_a_reward_encodes_is_checked(
+    given: Any, words: str, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Theirs(harness_toys.Redness):
+        encode = staticmethod(given)
+
+    Theirs.encode.__qualname__ = "Redness.encode"
+    monkeypatch.setattr(harness_toys, "Redness", Theirs)
+    with pytest.raises(ValueError, match=words):
+        scored(images)
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int64, np.float32, bool, int])
+def test_numbers_of_numpy_and_truth_values_are_numbers(
+    kind: Any, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        ToyBenchmark,
+        "spoil",
+        staticmethod(lambda scores: [one | {"number": Score(kind(1))} for one in scores]),
+    )
+    table = scored(images, benchmark=SEVERAL)
+    assert set(table["value"][table["metric"] == "number"]) == {1.0}
 
 
 LIST = dataclasses.replace(
