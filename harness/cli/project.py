@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from harness.base import own_code
 from harness.base.atomic_files import check_place
-from harness.base.errors import SpecError
+from hypernoise.errors import Mendable
 
 _IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 #: Options that say how many jobs run at once, or where, in any form that Snakemake takes.
@@ -26,12 +26,12 @@ def init(folder: Path) -> None:
     """Lay down what a run needs: Snakefile, workflows with all declarations and configs, profiles.
 
     Raises:
-        SpecError: the folder holds something of one of these names; nothing is written then.
+        Mendable: the folder holds something of one of these names; nothing is written then.
         OSError: it is a file, or cannot be written in.
     """
     there = [name for name in own_code.PROJECT if os.path.lexists(folder / name)]
     if there:
-        raise SpecError(
+        raise Mendable(
             f"{folder} holds {' and '.join(there)} already, and nothing is overwritten: name a "
             "folder that is new, or that has none of them"
         )
@@ -58,10 +58,10 @@ def run(arguments: Sequence[str]) -> NoReturn:
         arguments: of Snakemake, as they are.
 
     Raises:
-        SpecError: there is no Snakefile here, and no other is named.
+        Mendable: there is no Snakefile here, and no other is named.
     """
     if not Path("Snakefile").is_file() and not any(map(_SNAKEFILE.match, arguments)):
-        raise SpecError(
+        raise Mendable(
             f"no Snakefile in {Path.cwd()}: `hypernoise init DIR` lays one down, to be run in DIR; "
             "--snakefile names one elsewhere"
         )
