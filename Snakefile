@@ -19,20 +19,27 @@ from harness.experiment.workflow import (
 min_version("9.0")
 
 
-if not Path("workflows/rules").is_dir():
-    refuse(
-        f"{Path.cwd()} has no workflows: run this in the folder of the Snakefile, without --directory"
-    )
+# Beside this file, wherever results go: --directory names another folder, and so may a Snakefile that
+# uses this one as a module.
+WORKFLOWS = Path(workflow.current_basedir) / "workflows"
+if WORKFLOWS.parent == Path.cwd():
+    WORKFLOWS = Path("workflows")
+elif (WORKFLOWS.parent / "data").is_dir():
+    # So do the published files that lie there.
+    os.environ.setdefault("HYPERNOISE_DATA", str(WORKFLOWS.parent / "data"))
+
+if not (WORKFLOWS / "rules").is_dir():
+    refuse(f"{WORKFLOWS.parent.absolute()} has this Snakefile, but no workflows beside it")
 
 
 # --configfile gives a whole config: merged with this one, its layers would mix.
 if not workflow.overwrite_configfiles:
 
-    configfile: "workflows/config/tiny.yaml"
+    configfile: WORKFLOWS / "config" / "tiny.yaml"
 
 
 # Recipe in workflows/hypernoise.def; used with --sdm apptainer only.
-container: "hypernoise.sif"
+container: str(WORKFLOWS.parent / "hypernoise.sif")
 
 
 report: "workflows/report/workflow.rst"
@@ -45,7 +52,9 @@ shell.prefix(
     "export PYTHONUNBUFFERED=1; "
 )
 
-experiment = insist(open_experiment, config, workflow.configfiles, workflow.config_settings.config)
+experiment = insist(
+    open_experiment, config, workflow.configfiles, workflow.config_settings.config, WORKFLOWS
+)
 ask = opened(Rules(experiment))
 
 
@@ -60,7 +69,7 @@ wildcard_constraints:
     steps=r"[1-9]\d*",
 
 
-for rules_in in sorted(Path("workflows/rules").glob("*.smk")):
+for rules_in in sorted((WORKFLOWS / "rules").absolute().glob("*.smk")):
 
     include: rules_in
 

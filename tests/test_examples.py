@@ -154,22 +154,16 @@ def test_the_benchmark_keeps_its_contract() -> None:
 
 
 def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> None:
-    checked_out, own = tmp_path / "checkout", tmp_path / "own"
-    checked_out.mkdir()
-    shutil.copy(REPOSITORY / "Snakefile", checked_out)
-    for name in ("workflows", "profiles"):
-        shutil.copytree(REPOSITORY / name, checked_out / name)
-    for name in ("harness", "hypernoise"):
-        (checked_out / name).symlink_to(REPOSITORY / name)
+    own = tmp_path / "own"
     shutil.copytree(EXAMPLES, own)
     config = MICRO | {"models": ["my_model"], "benchmark": "my_benchmark", "reward": "my_reward"}
-    config |= {"tables": ["my_table"], "extends": str(checked_out / "workflows/config/tiny.yaml")}
+    config |= {"tables": ["my_table"], "extends": "workflows/config/tiny.yaml"}
     config["timing"] = {**config["timing"], "benchmark": "my_benchmark"}
     (own / "config.yaml").write_text(json.dumps(config))
-    command = ["-m", "snakemake", "--cores", "1", "--snakefile", str(own / "Snakefile")]
+    command = ["-m", "snakemake", "--cores", "1", "--snakefile", "own/Snakefile"]
     done = subprocess.run(
         [sys.executable, *command],
-        cwd=checked_out,
+        cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -177,7 +171,7 @@ def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Checking \d+ jobs before the first one starts", done.stderr), done.stderr
-    table = pd.read_parquet(checked_out / "results" / "tables" / "my_table.parquet")
+    table = pd.read_parquet(tmp_path / "results" / "tables" / "my_table.parquet")
     assert {"as_bright_as_asked", "train_reward"} == set(table["metric"])
 
 

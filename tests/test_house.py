@@ -99,6 +99,7 @@ def targets() -> set[str]:
 def test_every_verb_that_the_documents_name_exists() -> None:
     text = "\n".join(documents().values())
     named = set(re.findall(r"python -m harness (?:--\S+ )*([a-z][\w-]*)", text))
+    named |= set(re.findall(r"(?:^|`)hypernoise ([a-z][\w-]*)", text, re.MULTILINE))
     assert {"compare", "verify", "geneval", "profile"} <= named
     assert named <= COMMANDS.keys() | JOBS.keys()
 

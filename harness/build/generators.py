@@ -18,6 +18,7 @@ from harness.build.targets import call_target, check_target
 from harness.experiment.components import ModelSpec
 from hypernoise.models.protocol import ChecksSources, Generator
 from hypernoise.weights.pinned_files import PinnedFile, check_safetensors_file
+from hypernoise.weights.pins import located
 from hypernoise.weights.pipelines import check_pipeline
 
 
@@ -97,7 +98,7 @@ def generator_files(spec: ModelSpec) -> list[str]:
     """What a generator reads on this machine, for :func:`harness.experiment.identity.job_hash`."""
     places = [spec.weights] if spec.is_local else []
     places.append(str(spec.arguments.get("lora", "")))
-    return [place for place in places if place and Path(place).exists()]
+    return [place for place in places if place and located(place).exists()]
 
 
 def check_memory(spec: ModelSpec, device: str) -> None:

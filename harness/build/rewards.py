@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError, prefix
@@ -12,6 +11,7 @@ from harness.build.targets import call_target, check_size, check_target, takes
 from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, RewardSpec
 from hypernoise.rewards.protocol import Reward
 from hypernoise.weights.pinned_files import PinnedFile
+from hypernoise.weights.pins import located
 
 
 def check_reward(spec: RewardSpec) -> None:
@@ -80,7 +80,7 @@ def build_reward(spec: RewardSpec, device: str) -> Reward:
 def reward_files(spec: RewardSpec) -> list[str]:
     """Local files that a reward reads, for :func:`harness.experiment.identity.job_hash`."""
     files = [file for single in spec.singles() for file in _own_files(single)]
-    return [file.place for file in files if file.is_local and Path(file.place).exists()]
+    return [file.place for file in files if file.is_local and located(file.place).exists()]
 
 
 def _own_files(spec: RewardSpec) -> list[PinnedFile]:

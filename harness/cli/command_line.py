@@ -1,4 +1,4 @@
-"""``python -m harness VERB ...``: argument parsing, nothing else.
+"""``python -m harness VERB ...``, or ``hypernoise VERB ...``: argument parsing, nothing else.
 
 Verbs of the workflow take ``--job JSON_OR_PATH``, the others their own options
 (:mod:`harness.cli.verbs`). A verb may be both: with ``--job`` it is the workflow's. Nothing heavy
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 from harness.base.atomic_files import check_place
 from harness.base.import_strings import resolve
@@ -29,8 +30,14 @@ _OUT_OF_MEMORY = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, a command's own (1 where verify found a fault), or 2
     for what cannot be carried out."""
-    options = vars(_parser().parse_args(arguments))
+    parser = _parser()
+    parsed, others = parser.parse_known_args(arguments)
+    options = vars(parsed)
     verb, job = options.pop("verb"), options.pop("job", None)
+    if verb in COMMANDS and COMMANDS[verb].passes_on:
+        options["arguments"] = others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     data, traceback = options.pop("data"), options.pop("traceback")
     if data:
         from harness.build.data_files import VARIABLE
@@ -75,8 +82,10 @@ def _remedy(error: Exception) -> str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    is_script = Path(sys.argv[0]).stem == "hypernoise"
     parser = argparse.ArgumentParser(
-        prog="python -m harness", description="Generate, score, time and compare."
+        prog="hypernoise" if is_script else "python -m harness",
+        description="Generate, score, time and compare.",
     )
     ours = f"hypernoise {version('hypernoise')}"
     parser.add_argument("--version", action="version", version=ours)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.experiment.config_files import load_yaml
+from harness.experiment.config_files import base_of, load_yaml
 from harness.experiment.layers import Given
 from harness.experiment.plan import OWN, Experiment
 from harness.experiment.workflow import open_experiment
@@ -88,7 +88,7 @@ def file_of(configfile: Path, key: str) -> Path:
     config = load_yaml(configfile)
     if key in config or "extends" not in config:
         return configfile
-    return file_of(configfile.parent / config["extends"], key)
+    return file_of(base_of(config, configfile.parent), key)
 
 
 def _declared(spec: Any, arguments: bool = True) -> Iterator[Option]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError, unknown
+from harness.base.own_code import shipped
 from harness.experiment import jobs
 from harness.experiment.component_files import KINDS, declared
 from hypernoise.text_files import read_text
@@ -41,6 +42,7 @@ def job_of(verb: str, given: str, workflows: Path = Path("workflows")) -> Any:
     for place in _texts([fields[name] for name in jobs.place_names() & fields.keys()]):
         if os.path.isabs(place) or os.path.normpath(place).startswith(".."):
             raise SpecError(f"{given} names {place!r}, which is outside of this folder")
+    workflows = shipped(workflows)
     registry = declared(workflows)
     components = [spec for kind in KINDS for spec in getattr(registry, kind).values()]
     named = {text for spec in components for text in _texts(asdict(spec))}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.base.errors import unknown
+from harness.base.errors import SpecError, unknown
 from harness.experiment import pins
 from harness.experiment.checks import check
 from harness.experiment.component_files import declared
@@ -71,6 +71,11 @@ def run(
         for place, users in lacking.items()
         if (asked := [user for user in users if user.name in wanted])
     }
+    if write and not components[0].is_dir():
+        raise SpecError(
+            f"no folder {components[0]} here to keep {pins.FILE} in: run this in a project "
+            "(`hypernoise init DIR` lays one down)"
+        )
     if not lacking:
         print(f"Everything that these {len(wanted)} components download is pinned.")
     elif write:

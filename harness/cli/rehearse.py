@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from harness.base import own_code
 from harness.base.errors import SpecError
 from harness.build import data_files
 from harness.cli import plan
@@ -96,11 +97,11 @@ def run(
     replacements.write(registry, out / "workflows")
     listing = replacements.lay_data(out / "data")
     for name in _COPIED:
-        shutil.copytree(name, out / name, dirs_exist_ok=True)
-    shutil.copy("Snakefile", out)
+        shutil.copytree(own_code.shipped(name), out / name, dirs_exist_ok=True)
+    shutil.copy(own_code.shipped("Snakefile"), out)
     for name in _LINKED:
         if not (out / name).exists():
-            (out / name).symlink_to(Path(name).absolute())
+            (out / name).symlink_to(own_code.INSTALLED / name)
     # JSON knows no tuples and no second mention of the same list.
     text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
     (out / _CONFIG).write_text(text, encoding="utf-8")

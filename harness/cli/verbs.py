@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.base.own_code import shipped
+
 
 class JobVerb(NamedTuple):
     """A verb of the workflow: ``run(job)``, or ``check(job)``, of a module of the harness.
@@ -42,12 +44,14 @@ class Command(NamedTuple):
             exit code. ValueError and OSError become a one-line message.
         options: in the order of the help.
         in_server: whether a run that asks for it lets its server do it.
+        passes_on: whether words that no option takes are its ``arguments``, in their order.
     """
 
     help: str
     target: str
     options: tuple[Option, ...]
     in_server: bool = False
+    passes_on: bool = False
 
 
 def option(name: str, help: str = "", **given: Any) -> Option:
@@ -104,8 +108,8 @@ def _price(text: str) -> float:
 #: The rows of Pick-a-Pic v2 without their images, at the commit that has all training rows.
 _PICKS = "yuvalkirstain/pickapic_v2_no_images"
 _PICKS_COMMIT = "30b95c596f97e0ccb7bf8164fed302c680d598f3"
-_CONFIG = Path("workflows/config/tiny.yaml")
-_PAPER = Path("workflows/config/paper.yaml")
+#: Texts, which the option's type reads: a config that is not here is that of the installed code.
+_CONFIG, _PAPER = "workflows/config/tiny.yaml", "workflows/config/paper.yaml"
 _COMPONENTS = option(
     "--components",
     "where components are declared; for a folder more, again: the first one is the workflow's",
@@ -149,6 +153,17 @@ JOB_VERBS: dict[str, JobVerb] = {
 }
 #: Name of the verb -> its command.
 COMMANDS: dict[str, Command] = {
+    "init": Command(
+        "lay down a project: Snakefile, workflows, profiles",
+        "harness.cli.project:init",
+        (option("folder", "new, or without any of these", type=Path, metavar="DIR"),),
+    ),
+    "run": Command(
+        "run Snakemake here, with its own arguments and, unless they say how many, all cores",
+        "harness.cli.project:run",
+        (),
+        passes_on=True,
+    ),
     "list": Command(
         "show every component that can be named, and its file",
         "harness.cli.list_components:run",
@@ -194,14 +209,14 @@ COMMANDS: dict[str, Command] = {
             option("model", metavar="MODEL"),
             option("method", "e.g. reno or hypernoise:rank=32", metavar="METHOD"),
             option("reward", "what is trained on or searched", metavar="REWARD"),
-            option("--configfile", type=Path, default=_CONFIG, metavar="FILE"),
+            option("--configfile", type=shipped, default=_CONFIG, metavar="FILE"),
         ),
     ),
     "rehearse": Command(
         "run a whole config with hardly any work, and with stand-ins of all that is downloaded",
         "harness.cli.rehearse:run",
         (
-            option("--configfile", type=Path, default=_PAPER, metavar="FILE"),
+            option("--configfile", type=shipped, default=_PAPER, metavar="FILE"),
             _words("--tables", "only these (default: the config's)", metavar="NAME"),
             _words("--models", "only these (default: the config's)", metavar="NAME"),
             option(
@@ -259,7 +274,7 @@ COMMANDS: dict[str, Command] = {
                 "ask the publishers what they serve now, and trust it from then on",
                 action="store_true",
             ),
-            option("--configfile", "only what it needs", type=Path, metavar="FILE"),
+            option("--configfile", "only what it needs", type=shipped, metavar="FILE"),
             _COMPONENTS,
         ),
     ),
@@ -267,7 +282,7 @@ COMMANDS: dict[str, Command] = {
         "say what a config's run will take: GPU hours, schedule, disk, downloads, price",
         "harness.cli.plan:run",
         (
-            option("--configfile", type=Path, default=_CONFIG, metavar="FILE"),
+            option("--configfile", type=shipped, default=_CONFIG, metavar="FILE"),
             option("--gpu", "a folder of --snapshots; this machine's without", default=""),
             option(
                 "--snapshots",

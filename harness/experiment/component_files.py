@@ -10,11 +10,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from harness.base.errors import SpecError
+from harness.base.own_code import shipped
 from harness.experiment import pins
 from harness.experiment.components import Registry
 from hypernoise.text_files import read_text
@@ -31,7 +32,7 @@ def declared(folder: Path, *more: Path) -> Registry:
     A component of one folder may name those of another; no name is there twice.
 
     Args:
-        folder: of the checkout, or what stands in its place.
+        folder: of the project; ``workflows``, where it is not here, is that of the installed code.
         more: folders of a user's own components; their targets may be modules that lie there.
 
     Raises:
@@ -40,11 +41,15 @@ def declared(folder: Path, *more: Path) -> Registry:
             is missing, has no component files, or has modules that are not the only ones of their
             name.
     """
+    folder = shipped(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"no folder {folder} with component files: run this in a checkout of the project, or "
-            "name the folder with --components"
+            f"no folder {folder} with component files: name one with --components"
         )
+    more = tuple(
+        own if own.is_dir() or not (folder.parent / own).is_dir() else folder.parent / own
+        for own in more
+    )
     for own in more:
         if not any((own / kind).is_dir() for kind in KINDS):
             said = "has none of" if own.is_dir() else "is missing: it needs one of"
@@ -53,10 +58,10 @@ def declared(folder: Path, *more: Path) -> Registry:
     make_importable(more)
     registry = Registry()
     for kind in KINDS:
-        for each in (folder, *more):
+        for each, home in [(folder, folder.parent), *((own, own) for own in more)]:
             # Sorted, so that their order is everywhere the same.
             for file in sorted((each / kind).glob("*.smk")):
-                read_file(registry, kind, file)
+                read_file(registry, kind, file, home)
     registry.check_rewards()
     pins.use(registry, (folder, *more))
     return registry
@@ -111,13 +116,18 @@ def make_importable(folders: Iterable[Path]) -> None:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*before, folder]))
 
 
-def read_file(registry: Registry, kind: str, file: Path) -> None:
-    """Run a component file; a SpecError names it, whatever is wrong with it."""
-    add = f"add_{kind.removesuffix('s')}"
+def read_file(registry: Registry, kind: str, file: Path, home: Path = Path()) -> None:
+    """Run a component file; a SpecError names it, whatever is wrong with it. Its relative places
+    are of the working directory, or else of ``home``."""
+    name = f"add_{kind.removesuffix('s')}"
     text = read_text(file)
+
+    def add(*names: str, **given: Any) -> None:
+        getattr(registry, name)(*names, file=str(file), **pins.beside(given, home))
+
     try:
         code = compile(text, str(file), "exec")
-        exec(code, {add: partial(getattr(registry, add), file=str(file))})
+        exec(code, {name: add})
     except (SpecError, Missing):
         raise
     except Exception as error:  # Whatever a declaration does wrong.

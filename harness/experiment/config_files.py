@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from harness.base.errors import SpecError
+from harness.base.own_code import shipped
 from harness.experiment.validation import strange
 from hypernoise.text_files import read_text
 
@@ -74,7 +75,7 @@ def extended(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     Args:
         config: its ``extends``, if it has one, is the name of another config file.
-        folder: where that file is.
+        folder: where that file is, unless it comes with the code (:func:`base_of`).
 
     Raises:
         SpecError: the file is missing or no config, or configs extend one another in a circle.
@@ -86,6 +87,13 @@ def extended(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if all(isinstance(given, Mapping) for given in sets) and any(sets):
             config["image_sets"] = {**sets[0], **sets[1]}
     return dict(config)
+
+
+def base_of(config: Mapping[str, Any], folder: Path) -> Path:
+    """The file that a config extends: seen from its folder, or else from the working directory; of
+    ``workflows/config`` there is always that which comes with the code."""
+    file, named = folder / str(config["extends"]), shipped(str(config["extends"]))
+    return named if named.is_file() and not file.is_file() else file
 
 
 def sources(contents: Mapping[Path, Mapping[str, Any]]) -> dict[str, str]:
@@ -112,9 +120,10 @@ def _bases(config: Mapping[str, Any], folder: Path) -> dict[Path, Mapping[str, A
     """The files that a config extends, from the nearest on; raises as :func:`extended`."""
     found: dict[Path, Mapping[str, Any]] = {}
     while "extends" in config:
-        file = folder / str(config["extends"])
+        file = base_of(config, folder)
         if file in found or not file.is_file():
             fault = "extends itself" if file in found else "is missing"
             raise SpecError(f"config file {file}, which another one extends, {fault}")
-        config = found[file] = load_yaml(file)
+        config, folder = load_yaml(file), file.parent
+        found[file] = config
     return found

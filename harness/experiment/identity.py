@@ -13,13 +13,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
 from harness.base.signatures import signature_of
 from harness.experiment.validation import Count
 from harness.results.provenance import NETWORKS, packages
 from hypernoise.identity import PLACE, SPEED_ONLY, Mark
+from hypernoise.weights.pins import located
 
 #: A file or folder, several of them, torch's threads: where a job works, and not what it makes.
 Place: TypeAlias = Annotated[str, PLACE]
@@ -60,7 +60,7 @@ def job_hash(job: Any, inputs: Iterable[str] = (), prompts: Sequence[tuple[str, 
 
 def fingerprint(path: str) -> list[Any]:
     """Name, size and time of a file, or of every file in a folder."""
-    root = Path(path)
+    root = located(path)
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     stats = [(file, file.stat()) for file in files]
     return [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats]

@@ -31,6 +31,7 @@ from hypernoise.weights.pins import (
     SHA256,
     Unpinned,
     is_remote,
+    located,
 )
 
 FILE = "pins.toml"
@@ -53,7 +54,7 @@ _FILE_ARGUMENTS = (*WEIGHT_ARGUMENTS, "lora", "clip", "questions")
 #: Arguments that name a hub repository whose commit is simply the ``revision``.
 _MAIN_REPOSITORIES = ("weights", "model")
 #: Arguments that may name a file or folder of this machine.
-_LOCAL_ARGUMENTS = (*_FILE_ARGUMENTS, "model", "detector", "distilled")
+_LOCAL_ARGUMENTS = (*_FILE_ARGUMENTS, "model", "detector", "distilled", "images")
 #: Before the name of a Python package whose folder holds weights (:mod:`hypernoise.methods.llm`).
 _PACKAGE = "package:"
 _DIGITS = {"commit": (COMMIT, 40), "sha256": (SHA256, 64)}
@@ -288,13 +289,26 @@ def named_places(
             yield _Named((*above, name), place, Pin())
 
 
+def beside(given: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """A declaration's arguments, with relative places that are not here but in ``home``."""
+    found = dict(given)
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            found[name] = beside(value, home)
+        elif name in _LOCAL_ARGUMENTS and isinstance(value, str):
+            place = value.partition(HASH_MARK)[0]
+            if place and not located(place).exists() and (home / place).exists():
+                found[name] = str(home / value)
+    return found
+
+
 def _on_this_machine(value: str) -> str:
     """The file or folder that a value names, the folder of a package among them; or nothing."""
     if value.startswith(_PACKAGE):
         package = find_spec(value.removeprefix(_PACKAGE))
         return str(Path(package.origin).parent) if package and package.origin else ""
     place = value.partition(HASH_MARK)[0]
-    return place if place and Path(place).exists() else ""
+    return place if place and located(place).exists() else ""
 
 
 def _give(registry: Registry, download: Download, pin: Pin) -> None:

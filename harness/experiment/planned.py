@@ -34,7 +34,7 @@ from harness.experiment.places import (
 )
 from harness.experiment.plan import NO_REWARD, Experiment, Run, prompts_of
 from harness.experiment.weight_files import given_images, method_files
-from hypernoise.weights.pins import HASH_MARK, is_remote
+from hypernoise.weights.pins import HASH_MARK, is_remote, located
 
 _MODEL_FILES = ("*.json", "*.safetensors")
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".txt")
@@ -309,17 +309,17 @@ class Planned:
                 given = str(single.arguments.get(name, "")).partition(HASH_MARK)[0]
                 # A hub name has one slash; what has more of them can only be a local place.
                 shaped = Path(given).suffix in _WEIGHT_SUFFIXES or given.count("/") > 1
-                if given and not is_remote(given) and (shaped or Path(given).is_dir()):
+                if given and not is_remote(given) and (shaped or located(given).is_dir()):
                     places.append(given)
         files: list[str] = []
         for named in filter(None, places):
-            path = Path(named)
+            path = located(named)
             index = str(path / "model_index.json")
             if path.is_dir():
                 found = sorted(str(f) for kind in _MODEL_FILES for f in path.rglob(kind))
                 files += dict.fromkeys([index, *found])
             else:
-                files.append(named if path.suffix else index)
+                files.append(str(path) if path.suffix else index)
         return files
 
 

@@ -50,7 +50,10 @@ optimizer step. In a list in brackets, a variant with a comma in it needs quotes
 def schema() -> str:
     """The JSON schema of config files."""
     made = Config.model_json_schema()
-    said = "another config in the same folder, for the keys and image sets that this one leaves out"
+    said = (
+        "another config, seen from this one's folder or else the working directory, for the keys "
+        "and image sets that this one leaves out; `workflows/config/tiny.yaml` is always there"
+    )
     made["properties"]["extends"] = {"type": "string", "description": said}
     made["anyOf"] = [{"required": ["extends"]}, {"required": made.pop("required")}]
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"

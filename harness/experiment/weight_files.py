@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from harness.base.signatures import signature_of
@@ -17,6 +16,7 @@ from harness.experiment.components import (
 from harness.experiment.pins import named_places
 from harness.results.weight_hashes import WeightFile
 from hypernoise.identity import IMAGES
+from hypernoise.weights.pins import located
 
 _Component = ModelSpec | RewardSpec | MethodSpec | BenchmarkSpec | None
 
@@ -71,7 +71,7 @@ def method_files(spec: MethodSpec) -> list[str]:
     found = [place for keys, place, _, _ in named if keys == ("weights",)]
     if taken := given_images(spec):
         found.append(taken.place)
-    return [place for place in found if Path(place).exists()]
+    return [str(path) for path in map(located, found) if path.exists()]
 
 
 def _of(spec: ModelSpec | RewardSpec | MethodSpec | BenchmarkSpec) -> Iterator[WeightFile]:

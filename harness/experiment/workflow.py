@@ -27,7 +27,7 @@ from harness.experiment.components import TableSpec
 from harness.experiment.config import read
 from harness.experiment.config_files import extended, load_yaml, sources
 from harness.experiment.identity import identity_of
-from harness.experiment.pins import STAND_INS
+from harness.experiment.pins import FOLDER, STAND_INS
 from harness.experiment.places import fields, ours
 from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
@@ -38,7 +38,6 @@ from hypernoise.weights.pins import COMMIT, is_remote
 
 _T = TypeVar("_T")
 
-COMPONENTS = Path("workflows")
 #: In a source: the modules that get published files and repositories, or an address of weights.
 _FETCHES = re.compile(r"\bdata_files\b|\bweights\.hub\b|\"(hf|https)://")
 _HEADINGS = {"table": "Tables", "figure": "Figures", "page": "Provenance"}
@@ -59,7 +58,10 @@ def insist(function: Callable[..., _T], *arguments: Any, **keywords: Any) -> _T:
 
 
 def open_experiment(
-    config: dict[str, Any], files: Iterable[str], given: Mapping[str, Any] = MappingProxyType({})
+    config: dict[str, Any],
+    files: Iterable[str],
+    given: Mapping[str, Any] = MappingProxyType({}),
+    workflows: Path = FOLDER,
 ) -> Experiment:
     """The experiment of a config, checked.
 
@@ -68,6 +70,7 @@ def open_experiment(
             Snakemake's report shows this very dictionary.
         files: of the config, the last one last.
         given: keys of the command line's ``--config``, which are blamed on it.
+        workflows: folder of the component files.
 
     Raises:
         SpecError: a component or the config is wrong.
@@ -85,7 +88,7 @@ def open_experiment(
     blamed = {**sources(contents), **dict.fromkeys(given, said)}
     checked_config = read(whole, name, blamed)
     folders = map(Path, checked_config.components)
-    experiment = Experiment(checked_config, declared(COMPONENTS, *folders), name)
+    experiment = Experiment(checked_config, declared(workflows, *folders), name)
     if os.environ.get(STAND_INS) and not experiment.config.rehearsal:
         raise SpecError(f"{name}: {STAND_INS} is set, which is for rehearsals only: unset it")
     check(experiment)
@@ -263,9 +266,8 @@ def needs_more_than_ships(job: str) -> bool:
     """Whether a job, as JSON, may need what is not in this project: weights of the hub or the web,
     published data, or code of somebody else's."""
     texts = list(_texts(json.loads(job)))
-    if any(is_remote(text) or COMMIT.fullmatch(text) for text in texts):
-        return True
-    return any(not _ships(text) for text in texts if re.fullmatch(r"[\w.]+:\w+", text))
+    is_far = any(is_remote(text) or COMMIT.fullmatch(text) for text in texts)
+    return is_far or any(not _ships(text) for text in texts if re.fullmatch(r"[\w.]+:\w+", text))
 
 
 def _texts(value: Any) -> Iterator[str]:

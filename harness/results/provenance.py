@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness.base.own_code import commit
 from harness.results import weight_hashes
 from hypernoise.weights.pins import sha256_of
 
@@ -121,18 +121,6 @@ def digest(path: str | Path) -> str:
 
 
 @cache
-def commit() -> dict[str, Any]:
-    """The commit of the running code, and whether tracked files differ from it.
-
-    ``{"commit": "unknown", "dirty": True}`` outside a git checkout.
-    """
-    folder = Path(__file__).resolve().parent
-    head = _git(folder, "rev-parse", "HEAD")
-    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": head or "unknown", "dirty": status is None or bool(status)}
-
-
-@cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version()}
@@ -169,17 +157,3 @@ def hardware() -> dict[str, Any]:
         "gpu": str(torch.cuda.get_device_name(0)) if torch and has_gpu else "none",
         "system": platform.platform(),
     }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from harness.base.atomic_files import write_text
-from hypernoise.weights.pins import sha256_of
+from hypernoise.weights.pins import located, sha256_of
 
 #: Smaller files are read whenever they are asked for.
 LARGE_BYTES = 64 * 2**20
@@ -51,7 +51,7 @@ class WeightFile(NamedTuple):
     def root(self) -> Path:
         """Where it is on this machine, if it is: of a repository, its commit in the hub's cache."""
         if not self.commit:
-            return Path(self.place)
+            return located(self.place)
         # Imported here because only weights of the hub need it.
         from huggingface_hub import constants
         from huggingface_hub.file_download import repo_folder_name

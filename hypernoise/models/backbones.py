@@ -11,6 +11,7 @@ from torch import nn
 
 from hypernoise.models.random_weights import parts_of
 from hypernoise.weights.pinned_files import init_empty_weights
+from hypernoise.weights.pins import located
 from hypernoise.weights.pipelines import component_of
 
 
@@ -31,13 +32,14 @@ def empty_backbone(
     """
     component = component_of(pipeline_class)
     network: Any = get_type_hints(pipeline_class.__init__)[component]
-    if architecture and not Path(weights).is_dir():
+    place = weights if revision else str(located(weights))
+    if architecture and not Path(place).is_dir():
         part = parts_of(architecture)[component]
         with torch.device("meta"):
             made: nn.Module = network(**{k: v for k, v in part.items() if k != "class"})
         return made
     try:
-        config = network.load_config(weights, subfolder=component, revision=revision or None)
+        config = network.load_config(place, subfolder=component, revision=revision or None)
     except OSError as error:
         raise ValueError(f"{weights}: the config of its {component} cannot be had") from error
     with init_empty_weights():

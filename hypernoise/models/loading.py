@@ -14,6 +14,7 @@ from hypernoise.compilation import MODES, Compiled
 from hypernoise.errors import check_choice
 from hypernoise.identity import SPEED_ONLY
 from hypernoise.models.random_weights import random_pipeline
+from hypernoise.weights.pins import located
 from hypernoise.weights.pipelines import check_pipeline
 
 #: In place of a folder or repository: the published architecture with random weights.
@@ -91,7 +92,7 @@ def load_pipeline(
     else:
         check_pipeline(weights, revision, variant)
         pipeline = pipeline_class.from_pretrained(
-            weights,
+            weights if revision else str(located(weights)),
             revision=revision or None,
             variant=variant or None,
             dtype=dtype,

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hypernoise.weights.folders import check_file
+from hypernoise.weights.pins import located
 
 
 class Network(Protocol):
@@ -42,6 +43,7 @@ def load_network(path: Path, kind: type[N]) -> N:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated, or holds something else.
     """
+    path = located(path)
     check_file(path)
     with safe_open(path, framework="pt") as handle:
         header = handle.metadata() or {}

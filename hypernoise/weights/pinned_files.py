@@ -38,6 +38,7 @@ from hypernoise.weights.pins import (
     Missing,
     Unpinned,
     is_remote,
+    located,
     sha256_of,
 )
 
@@ -123,7 +124,7 @@ class PinnedFile:
             ValueError: it is truncated, or as :func:`hypernoise.weights.hub.check_file`.
         """
         if self.is_local:
-            _check_whole(Path(self.place))
+            _check_whole(located(self.place))
         elif found := HUB_FILE.fullmatch(self.place):
             # Lazy import: local files are checked without the hub's client.
             from hypernoise.weights.hub import check_file
@@ -161,7 +162,7 @@ class PinnedFile:
         """
         if self.is_local:
             self.check()
-            return self._checked(Path(self.place))
+            return self._checked(located(self.place))
         if found := HUB_FILE.fullmatch(self.place):
             # Lazy import: local files are read without the hub's client.
             from huggingface_hub import hf_hub_download

@@ -23,6 +23,7 @@ HUB_FILE = re.compile(
 #: Comes between a file's place and the SHA-256 that it must have.
 HASH_MARK = "#sha256="
 _REMOTE = ("hf://", "https://")
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Missing(FileNotFoundError, ValueError):
@@ -53,6 +54,18 @@ def missing_in(error: BaseException | None) -> Missing | None:
 def is_remote(place: str) -> bool:
     """Whether a file is of the hub or the web, and not of this machine."""
     return place.startswith(_REMOTE)
+
+
+def located(place: str | Path) -> Path:
+    """Where a file or folder of this machine is that a declaration names.
+
+    Relative places are of the working directory; those below ``hypernoise/`` that are not there are
+    of this package, wherever it is installed.
+    """
+    path = Path(place)
+    own = _PACKAGE.parent / path
+    is_own = path.parts[:1] == (_PACKAGE.name,) and not path.exists() and own.exists()
+    return own if is_own else path
 
 
 def sha256_of(path: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from hypernoise.weights.folders import check_folder
+from hypernoise.weights.pins import located
 
 #: What pipelines call their backbone, a UNet or a transformer.
 COMPONENTS = ("unet", "transformer")
@@ -25,11 +25,12 @@ def check_pipeline(
             pipeline's, or the hub does not give the revision.
     """
     if not revision:
-        check_folder(weights)
+        folder = located(weights)
+        check_folder(str(folder))
         # Lazy import: it brings the libraries whose networks the folder has.
         from hypernoise.weights.whole_pipeline import check_whole
 
-        check_whole(Path(weights), variant, pipeline_class)
+        check_whole(folder, variant, pipeline_class)
         return
     # Lazy import: a folder is checked without the hub's client.
     from hypernoise.weights.hub import check_repository

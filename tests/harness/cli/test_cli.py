@@ -64,6 +64,7 @@ def test_every_command_names_a_function_that_takes_its_options() -> None:
         for name, given in command.options:
             parser.add_argument(name, **given)
         options = {action.dest for action in parser._actions} - {"help"}
+        options |= {"arguments"} if command.passes_on else set()
         parameters = inspect.signature(resolve(command.target)).parameters.values()
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
             assert {p.name for p in parameters} == options, verb

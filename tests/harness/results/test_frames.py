@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import runpy
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from harness_toys import damage, generate_job
 
+from harness.base import own_code
 from harness.base.errors import SpecError
 from harness.results import frames, provenance
 from harness.results.frames import Column, Schema
@@ -87,16 +91,32 @@ def test_json_text_is_as_good_a_spec_as_a_dataclass() -> None:
 
 
 def test_code_outside_a_git_checkout_is_unknown_and_dirty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "_git", lambda *_: None)
-    assert provenance.commit.__wrapped__() == {"commit": "unknown", "dirty": True}
+    monkeypatch.setattr(own_code, "_git", lambda *_: None)
+    assert own_code.commit.__wrapped__() == {"commit": "unknown", "dirty": True}
+
+
+def test_code_that_is_installed_inside_another_checkout_does_not_tell_that_ones_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        said = ("-c", "user.name=they", "-c", "user.email=they@example.org")
+        subprocess.run(["git", "-C", str(tmp_path), *said, *command], check=True)
+    module = tmp_path / "site-packages" / "harness" / "base" / "own_code.py"
+    module.parent.mkdir(parents=True)
+    shutil.copy(own_code.__file__, module)
+    assert runpy.run_path(str(module))["commit"]() == {"commit": "unknown", "dirty": True}
+    note = module.parents[2] / own_code.IN_WHEEL / own_code.COMMIT_FILE
+    note.parent.mkdir()
+    note.write_text('{"commit": "ours", "dirty": false}')
+    assert runpy.run_path(str(module))["commit"]() == {"commit": "ours", "dirty": False}
 
 
 def test_a_changed_tracked_file_makes_the_commit_dirty(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"rev-parse": "abc", "status": " M harness/x.py"}
-    monkeypatch.setattr(provenance, "_git", lambda _, verb, *__: answers[verb])
-    assert provenance.commit.__wrapped__() == {"commit": "abc", "dirty": True}
+    answers = {"ls-files": "x.py", "rev-parse": "abc", "status": " M harness/x.py"}
+    monkeypatch.setattr(own_code, "_git", lambda verb, *_: answers[verb])
+    assert own_code.commit.__wrapped__() == {"commit": "abc", "dirty": True}
     answers["status"] = ""
-    assert provenance.commit.__wrapped__() == {"commit": "abc", "dirty": False}
+    assert own_code.commit.__wrapped__() == {"commit": "abc", "dirty": False}
 
 
 def broken(**changes: Any) -> pd.DataFrame:
