@@ -67,7 +67,8 @@ Methods = Annotated[
 _ONE_OR_SEVERAL = (
     Field(json_schema_extra={"uniqueItems": True}),
     AfterValidator(_unique),
-    BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+    BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
 )
 Arguments = dict[str, Any]
 #: Names, divided by spaces where they vary together -> their values.
