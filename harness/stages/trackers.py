@@ -12,6 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from accelerate.tracking import (  # type: ignore[import-untyped]
+    LOGGER_TYPE_TO_CLASS,
+    PartialState,
+    get_available_trackers,
+)
+
 from harness.experiment.jobs import TrainJob
 from hypernoise.training.measurements import Row
 from hypernoise.weights.pins import Missing
@@ -26,10 +32,6 @@ def check_installed(names: Collection[str]) -> None:
     Raises:
         Missing: names the tracker, and those that are there.
     """
-    if not names:
-        return
-    from accelerate.tracking import get_available_trackers  # type: ignore[import-untyped]
-
     there = [str(one.value) for one in get_available_trackers()]
     for name in names:
         if name not in there:
@@ -56,9 +58,6 @@ def tracking(
     if job is None or not job.trackers:
         yield None
         return
-    from accelerate import PartialState
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
     # The trackers' own log messages ask it which process this is.
     PartialState()
     title = f"{job.model.name} {job.method.name} on {job.reward.name}"

@@ -109,7 +109,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_any_work(
     model: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = [SimpleNamespace(value="tensorboard")]
-    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: there)
+    monkeypatch.setattr(trackers, "get_available_trackers", lambda: there)
     job = train_job(tmp_path, model, trackers={"wandb": str(tmp_path)})
     for act in (train.check, train.run):
         with pytest.raises(
