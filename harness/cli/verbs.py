@@ -192,7 +192,7 @@ COMMANDS: dict[str, Command] = {
         "harness.cli.card:run",
         (
             option("network", "a training's folder, or a checkpoint's", type=Path),
-            option("--out", "default: %(default)s", type=Path, default=Path("hub")),
+            option("--out", "gets it (default: %(default)s)", type=Path, default=Path("hub")),
             option("--results", "the run's, of table and grid (default: its own)", type=Path),
             option(
                 "--base", "OWNER/NAME@COMMIT in the hub, if a folder", default="", metavar="NAME"
@@ -206,17 +206,17 @@ COMMANDS: dict[str, Command] = {
         "show every resolved option of a run, and what gives it",
         "harness.cli.explain:run",
         (
-            option("model", metavar="MODEL"),
+            option("model", "e.g. tiny_sd", metavar="MODEL"),
             option("method", "e.g. reno or hypernoise:rank=32", metavar="METHOD"),
             option("reward", "what is trained on or searched", metavar="REWARD"),
-            option("--configfile", type=shipped, default=_CONFIG, metavar="FILE"),
+            option("--configfile", "of the run", type=shipped, default=_CONFIG, metavar="FILE"),
         ),
     ),
     "rehearse": Command(
         "run a whole config with hardly any work, and with stand-ins of all that is downloaded",
         "harness.cli.rehearse:run",
         (
-            option("--configfile", type=shipped, default=_PAPER, metavar="FILE"),
+            option("--configfile", "of the run", type=shipped, default=_PAPER, metavar="FILE"),
             _words("--tables", "only these (default: the config's)", metavar="NAME"),
             _words("--models", "only these (default: the config's)", metavar="NAME"),
             option(
@@ -282,7 +282,7 @@ COMMANDS: dict[str, Command] = {
         "say what a config's run will take: GPU hours, schedule, disk, downloads, price",
         "harness.cli.plan:run",
         (
-            option("--configfile", type=shipped, default=_CONFIG, metavar="FILE"),
+            option("--configfile", "of the run", type=shipped, default=_CONFIG, metavar="FILE"),
             option("--gpu", "a folder of --snapshots; this machine's without", default=""),
             option(
                 "--snapshots",
@@ -300,8 +300,8 @@ COMMANDS: dict[str, Command] = {
         (
             option("--repository", "of the hub's data sets (default: %(default)s)", default=_PICKS),
             option("--revision", "its commit (default: %(default)s)", default=_PICKS_COMMIT),
-            option("--files", "default: %(default)s", default="data/train-*.parquet"),
-            option("--column", "default: %(default)s", default="caption"),
+            option("--files", "its files (default: %(default)s)", default="data/train-*.parquet"),
+            option("--column", "their column (default: %(default)s)", default="caption"),
             _words(
                 "--apart-from",
                 "targets of prompts that are evaluated on (default: the paper's)",

@@ -50,9 +50,12 @@ def declared(folder: Path, *more: Path) -> Registry:
         own if own.is_dir() or not (folder.parent / own).is_dir() else folder.parent / own
         for own in more
     )
+    # The config may name a folder that the command line names, too.
+    once = {own.resolve(): own for own in (folder, *more)}
+    more = tuple(own for place, own in once.items() if place != folder.resolve())
     for own in more:
-        if not any((own / kind).is_dir() for kind in KINDS):
-            said = "has none of" if own.is_dir() else "is missing: it needs one of"
+        if not any(file for kind in KINDS for file in (own / kind).glob("*.smk")):
+            said = "has no .smk file in" if own.is_dir() else "is missing: it needs one of"
             raise SpecError(f"components folder {own} {said} the folders {', '.join(KINDS)}")
     check_modules(more)
     make_importable(more)

@@ -63,6 +63,13 @@ Methods = Annotated[
     AfterValidator(lambda methods: tuple(str(Variant.parse(text)) for text in methods)),
     AfterValidator(_unique),
 ]
+#: Of names that may be missing, and of which one needs no brackets.
+_ONE_OR_SEVERAL = (
+    Field(json_schema_extra={"uniqueItems": True, "type": ["array", "string"]}),
+    AfterValidator(_unique),
+    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+    BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+)
 Arguments = dict[str, Any]
 #: Names, divided by spaces where they vary together -> their values.
 Grid = dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]
@@ -315,16 +322,16 @@ class Config(Section):
     """Target ``audit``: the KL terms that the training of noise networks drops."""
     pretrain: Pretrain
     """Target ``pretrain``: the embedded world's own weights, from nothing."""
-    components: Annotated[
-        tuple[str, ...],
-        Field(json_schema_extra={"uniqueItems": True, "type": ["array", "string"]}),
-        AfterValidator(_unique),
-        BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
-        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
-    ] = ()
+    components: Annotated[tuple[str, ...], *_ONE_OR_SEVERAL] = ()
     """Folders of your own components beside workflows, relative to the working directory, as one
     text or a list; ``--config components=FOLDER`` says the same. Python files there run: name only
     folders that you trust."""
+    trackers: Annotated[
+        tuple[Literal["tensorboard", "wandb", "trackio"], ...], *_ONE_OR_SEVERAL
+    ] = ()
+    """Where trainings can be watched, as one text or a list: ``tensorboard`` (into
+    results/tensorboard), ``wandb``, ``trackio``, whose packages have to be installed. They change
+    nothing: rows are in results/training as ever, and nothing is trained again."""
     rehearsal: bool = False
     """Weights are stand-ins (`python -m harness rehearse`): tables and figures say so, and show no
     published number."""

@@ -68,6 +68,7 @@ class TrainJob:
         options: fields of the kind's options (:mod:`hypernoise.training.options`).
         validation_images: images per validation prompt.
         out: folder for the adapter, ``steps.parquet`` and ``checkpoints/``.
+        trackers: what else is told of the measurements while it trains -> folder for its files.
     """
 
     model: ModelSpec
@@ -81,6 +82,7 @@ class TrainJob:
     extra_rewards: Mapping[str, RewardSpec] = field(default_factory=dict)
     validation_images: Count = 1
     threads: Threads = 1
+    trackers: Annotated[Mapping[str, str], PLACE] = field(default_factory=dict)
 
     @property
     def targets(self) -> dict[str, str]:
@@ -109,9 +111,7 @@ class MatchJob:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        measured = (
-            str(Path(training, STEPS_FILE)) for training in (self.finetune, self.hypernoise)
-        )
+        measured = (str(Path(of, STEPS_FILE)) for of in (self.finetune, self.hypernoise))
         return (*measured, str(Path(self.finetune, CHECKPOINTS)))
 
 

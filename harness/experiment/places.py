@@ -9,6 +9,8 @@ from harness.experiment.plan import Run
 from harness.experiment.variants import Variant
 
 TRAINING = "results/training/{model}/{reward}/{training}"
+#: TensorBoard's files: ``tensorboard --logdir results/tensorboard``.
+TRACKED = "results/tensorboard/{model}/{reward}/{training}"
 AUDITS = "results/audits/{model}/{reward}/{method}.parquet"
 MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"

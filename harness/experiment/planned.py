@@ -27,6 +27,7 @@ from harness.experiment.places import (
     PAIRS,
     SCORES,
     TIMINGS,
+    TRACKED,
     TRAINING,
     WORK,
     frame_of,
@@ -61,6 +62,10 @@ class Planned:
             options=experiment.options(model, reward, training),
             out=place(TRAINING, model=model, reward=reward, training=training),
             work=_work("training", model=model, reward=reward, training=training),
+            trackers=dict.fromkeys(
+                experiment.config.trackers,
+                place(TRACKED, model=model, reward=reward, training=training),
+            ),
         )
 
     def training_of(self, model: str, reward: str, method: str) -> str:

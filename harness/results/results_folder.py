@@ -30,6 +30,7 @@ REQUIRED = ("commit", "packages", "hardware", "spec")
 SKIPPED = {
     "work": "partial results of jobs that were killed",
     "logs": "what jobs printed",
+    "tensorboard": "what TensorBoard shows of trainings, whose rows are in training",
     "encodings": "prompts' encodings, which generators read as they are",
     "pretrained": "weights; frames that they made have their hashes",
     "snapshots": "speed measurements of this project, which git keeps",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from harness.results.training_folder import (
     network_hashes,
 )
 from harness.results.weight_hashes import hashes
+from harness.stages.trackers import check_installed, tracking
+from hypernoise.training.checkpoints import newest_checkpoint, read_rows
 from hypernoise.training.kinds import Kind, kind_of
 from hypernoise.training.loop import Training, train
 from hypernoise.training.measurements import Prompt, Row, check_finite
@@ -103,7 +105,10 @@ def _train(job: TrainJob, processes: Processes) -> None:
         Validation(plan.validation_prompts, job.validation_images, judges),
         processes=processes,
     )
-    trained = train(training, f"train {job.model.name} {job.method.name} on {job.reward.name}")
+    last = newest_checkpoint(folder) if job.trackers else None
+    with tracking(job if work else None, read_rows(last) if last else ()) as tell:
+        training = replace(training, on_row=tell)
+        trained = train(training, f"train {job.model.name} {job.method.name} on {job.reward.name}")
     for row in trained.rows:
         # The last steps may have ruined the network without another loss to show it.
         check_finite(row.values, row.step, f" of the {row.kind}")
@@ -134,6 +139,7 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
     """
     if job.method.trains is None:
         raise SpecError(f"method {job.method.name!r} trains nothing")
+    check_installed(job.trackers)
     if "reward" in job.extra_rewards:
         raise SpecError("an extra reward cannot be called 'reward': that is the training reward")
     kind = kind_of(job.method.trains)

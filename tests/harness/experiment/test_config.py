@@ -117,6 +117,18 @@ def test_a_config_leaves_keys_and_image_sets_to_the_one_that_it_extends(tmp_path
         extended({"extends": "d.yaml"}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("key", "one", "other"), [("components", "a", "b"), ("trackers", "tensorboard", "wandb")]
+)
+def test_names_are_a_list_or_one_text(key: str, one: str, other: str) -> None:
+    shipped = load("tiny.yaml")
+    for given, found in ((one, (one,)), ([one], (one,)), ([one, other], (one, other)), ([], ())):
+        assert getattr(read(shipped | {key: given}, "tiny.yaml"), key) == found
+    for wrong, said in ((3, "must be a valid array"), ([one, one], f"names '{one}' twice")):
+        with pytest.raises(SpecError, match=rf"tiny\.yaml: config key '{key}' is .*, {said}"):
+            read(shipped | {key: wrong}, "tiny.yaml")
+
+
 def test_the_reference_page_and_the_editors_schema_are_current() -> None:
     advice = "`make reference` writes it anew"
     page = (REPOSITORY / reference.PAGE_FILE).read_text(encoding="utf-8")

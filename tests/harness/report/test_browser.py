@@ -5,7 +5,6 @@ Needs a Chromium: Debian's package, any on the PATH, or ``python -m playwright i
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,28 +13,20 @@ from pathlib import Path
 import first_pages
 import galleries
 import pytest
+from browsers import chromium
 
 from harness.report.pages import plain, tables_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 PER_PAGE, METHODS = 12, 3
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as driver:
-        own = driver.chromium.executable_path
-        found = next(filter(None, map(shutil.which, NAMES)), own if Path(own).is_file() else None)
-        if found is None:
-            pytest.skip("no Chromium on the PATH; `make browser` gets one")
-        # Its sandbox does not work for root, as whom containers run.
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        launched = driver.chromium.launch(executable_path=found, args=flags)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
