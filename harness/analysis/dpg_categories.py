@@ -50,7 +50,7 @@ def table(
     answers = [
         (row, what.split("(")[0].split("-")[0].strip(), 100.0 * (probability > 0.5))
         for row, text in enumerate(chosen["detail"])
-        if text.startswith("{")
+        if str(text).startswith("{")
         for _, probability, _, what in json.loads(text).get("propositions", ())
     ]
     if not answers:

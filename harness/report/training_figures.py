@@ -47,7 +47,8 @@ def figure4(
         FrameError: a training or a value is missing, double or not finite.
     """
     table = curve(training, models=models, methods=methods, reward=reward)
-    quality, *_ = judges
+    stop_on([] if judges else ["no judge is given"], "figure 4")
+    quality = judges[0]
     x, y = "validation_reward", f"validation_{quality}"
     shown = list(models or sorted(table["model"].unique()))
     stop_on(without_validations(table, [x, y], shown, methods), "figure 4")

@@ -67,6 +67,8 @@ def test_figure4_names_what_it_lacks() -> None:
     training = measured.training()
     with pytest.raises(FrameError, match="unknown validation value 'validation_matcher'"):
         figure4(training, judges=["matcher"])
+    with pytest.raises(FrameError, match="no judge is given"):
+        figure4(training, judges=[])
     with pytest.raises(FrameError, match="unknown method 'hyper'; did you mean 'hypernoise'"):
         figure4(training, methods=["hyper"])
     with pytest.raises(FrameError, match="no training on reward 'matcher'"):
