@@ -16,10 +16,16 @@ from paths import REPOSITORY
 from harness.cli.command_line import _parser
 from harness.cli.verbs import COMMANDS
 
-PLACES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "workflows/config/*.yaml", "profiles/**/*")
-_STARTS = r"(?:snakemake|make|hypernoise|python -m harness|python -m tools[.]) "
-#: A line of a block of code or of a comment, or what stands between backticks.
-SHOWN = re.compile(rf"^(?:# +)?({_STARTS}[^`#\n]+)|`({_STARTS}[^`]+)`", re.MULTILINE)
+PLACES = (
+    *("README.md", "CONTRIBUTING.md", "docs/*.md", "examples/**/*", "profiles/**/*"),
+    *("workflows/*/*.smk", "workflows/config/*.yaml", "workflows/report/*", "workflows/*/*/*.yaml"),
+)
+_PROGRAMS = "snakemake|make|hypernoise|python -m harness"
+_STARTS = rf"(?:(?:{_PROGRAMS})\s|python -m (?:tools|parity|benchmarks)[.])"
+#: A line of a block of code or of a comment, or what stands between backticks; it may set where
+#: modules are found.
+_PATH = r"(?:PYTHONPATH=\S+ )?"
+SHOWN = re.compile(rf"^(?:# +)?{_PATH}({_STARTS}[^`#\n]+)|`{_PATH}({_STARTS}[^`]+)`", re.MULTILINE)
 
 
 def shown() -> list[str]:
@@ -37,6 +43,11 @@ WORKFLOW = [command for command in SHOWN_COMMANDS if command.startswith("snakema
 #: Several places show one command, with and without the cores.
 PLANNED = {frozenset(command.split()) - {"--cores", "all", "-n"}: command for command in WORKFLOW}
 VERBS = [c for c in SHOWN_COMMANDS if c.startswith(("python -m harness ", "hypernoise "))]
+MODULES = [
+    re.split(r"\s", command)[2]
+    for command in SHOWN_COMMANDS
+    if re.match(r"python -m (?!harness\b)", command)
+]
 MAKE = [command for command in SHOWN_COMMANDS if command.startswith("make ")]
 
 
@@ -61,6 +72,17 @@ def test_commands_are_found_where_readers_find_them() -> None:
     )
     assert "python -m harness list methods" in VERBS
     assert "make snapshot" in MAKE
+    assert {"tools.training_trace", "benchmarks.scorer_throughput"} <= set(MODULES)
+    assert "snakemake --profile workflows/profiles/slurm" in WORKFLOW
+    assert "snakemake white_reno_sweep" in WORKFLOW
+
+
+@pytest.mark.parametrize("module", dict.fromkeys(MODULES))
+def test_a_module_that_a_document_runs_can_be_run(module: str) -> None:
+    folders = ("", "tests", "tests/support")
+    places = [REPOSITORY / folder / f"{module.replace('.', '/')}.py" for folder in folders]
+    (source,) = (place.read_text(encoding="utf-8") for place in places if place.is_file())
+    assert '\nif __name__ == "__main__":\n' in source
 
 
 @pytest.mark.parametrize("command", PLANNED.values())
@@ -89,6 +111,16 @@ def test_targets_of_the_page_of_targets_are_planned_together(checkout: Path) -> 
     # That one is for configs of another benchmark.
     targets.remove("hpsv2_styles")
     test_a_command_of_the_workflow_plans_what_it_names(f"snakemake {' '.join(targets)}", checkout)
+    styles = checkout / "styles.yaml"
+    styles.write_text(
+        "extends: workflows/config/paper.yaml\nbenchmark: hpsv2\n"
+        "models: [sd_turbo]\nmethods: [base]\njudges: {hpsv2_1: hpsv2_1}\n"
+    )
+    command = "snakemake hpsv2_styles --configfile styles.yaml"
+    test_a_command_of_the_workflow_plans_what_it_names(command, checkout)
+    with pytest.raises(AssertionError, match="hpsv2_styles needs reward hpsv2_1: benchmark hpsv2"):
+        styles.write_text(styles.read_text().replace("{hpsv2_1: hpsv2_1}", "{}"))
+        test_a_command_of_the_workflow_plans_what_it_names(command, checkout)
 
 
 @pytest.mark.parametrize("command", VERBS)

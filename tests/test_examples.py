@@ -23,6 +23,7 @@ from harness.base.errors import SpecError
 from harness.benchmarks.build import build_benchmark, check_benchmark
 from harness.build.generators import build_generator
 from harness.build.rewards import build_reward
+from harness.cli.command_line import main
 from harness.experiment.checks import check, check_tables
 from harness.experiment.component_files import KINDS, declared
 from harness.experiment.components import Registry
@@ -175,6 +176,16 @@ def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> No
     assert {"as_bright_as_asked", "train_reward"} == set(table["metric"])
 
 
+def test_verbs_name_folders_of_components_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever stands behind them is not taken for another folder."""
+    folders = [f"--components={folder}" for folder in (REPOSITORY / "workflows", EXAMPLES)]
+    assert main(["list", *folders, "rewards"]) == 0
+    assert main(["pin", "--components", str(REPOSITORY / "workflows"), "matcher"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ *my_reward .*examples/rewards/my_reward\.smk\)$", said, re.MULTILINE)
+    assert "these 1 components" in said
+
+
 def test_a_folder_that_is_none_of_components_is_refused_by_name(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(
@@ -189,10 +200,16 @@ def test_the_pages_about_components_are_made_of_their_types() -> None:
         assert written == text, f"{place}: run `make reference`"
 
 
-def test_what_readme_shows_of_own_components_is_what_stands_in_the_files() -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    section = text[text.index("## Add something") : text.index("## More to run")]
-    blocks = re.findall(r"`(examples/[\w./]+)`\n```\w+\n(.*?)```", section, re.DOTALL)
-    assert {Path(name).parent.name for name, _ in blocks} >= set(KINDS)
-    for name, shown in blocks:
-        assert shown == (REPOSITORY / name).read_text(encoding="utf-8"), name
+def test_recipes_of_pages_are_what_stands_in_the_files() -> None:
+    """A block of code on a page that is not made of types is a file, or README's few lines."""
+    shown: dict[str, str] = {}
+    for page in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`(examples/[\w./]+)`\n```\w+\n(.*?)```", text, re.DOTALL)
+        shown |= dict(named)
+        if page.parent.name == "docs" and f"docs/{page.name}" not in component_pages.pages():
+            blocks = re.findall(r"```(?:python|yaml)\n", text)
+            assert len(blocks) == len(named), f"{page.name} has a recipe that is no file"
+    assert {Path(name).parent.name for name in shown} >= {*KINDS, "scripts"}
+    for name, code in shown.items():
+        assert code == (REPOSITORY / name).read_text(encoding="utf-8"), name

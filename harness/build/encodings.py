@@ -8,7 +8,8 @@ A training has so many prompts that their encodings fill disks: 70,000 of SANA-S
 So they are encoded with each batch, and kept nowhere; the text encoders then stay.
 
 A file also says how long its prompt is to each tokenizer, which nobody asks again: files of before
-that do not, and those prompts' lengths stay unknown.
+that do not, and those prompts' lengths stay unknown. Lengths of prompts without a file are lines of
+one file, which all processes and later runs of a training add to.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +37,7 @@ from hypernoise.prompt_lengths import Length, Lengths
 from hypernoise.training.processes import ALONE, Processes
 
 _PROMPT, _LENGTHS = "prompt", "lengths"
+_LENGTHS_FILE = "lengths.jsonl"
 #: Prompts that are encoded together.
 _BATCH = 64
 
@@ -67,8 +70,16 @@ class EncodedOnce:
 
     @property
     def lengths(self) -> dict[str, Lengths]:
-        """How long prompts are that were asked for, as far as their files say."""
-        return self._counter.known
+        """How long prompts are that were asked for, as far as their files say; of passing ones,
+        those too that other processes and earlier runs encoded."""
+        known = self._counter.known
+        file = self._folder / _LENGTHS_FILE
+        if self._passing and file.is_file():
+            for line in file.read_text(encoding="utf-8").split("\n")[:-1]:
+                with suppress(ValueError, KeyError, TypeError):  # Torn by a kill.
+                    told = json.loads(line)
+                    known[told[_PROMPT]] = _lengths(told[_LENGTHS])
+        return known
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """As the generator's, from files where there are some: on the CPU.
@@ -82,8 +93,22 @@ class EncodedOnce:
         is_own_wording = self._is_prepared and not self._whole.issuperset(prompts)
         if is_own_wording and self._may_encode:
             with torch.no_grad():
-                return self._generator.encode(prompts)
+                return self._counter.encode(prompts)
         return self.on_disk(prompts).rows(range(len(prompts)))
+
+    def encode_passing(self, prompts: Sequence[str]) -> Conditioning:
+        """As the generator's; what is kept are the lengths."""
+        known = self._counter.known
+        unknown = set(prompts) - known.keys()
+        with torch.no_grad():
+            encoded = self._counter.encode(prompts)
+        if new := sorted(unknown & known.keys()):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lines = (json.dumps({_PROMPT: p, _LENGTHS: known[p]}) + "\n" for p in new)
+            # In one write, so that lines of processes side by side stay whole.
+            with (self._folder / _LENGTHS_FILE).open("ab", buffering=0) as file:
+                file.write("".join(lines).encode())
+        return encoded
 
     def on_disk(self, prompts: Sequence[str]) -> OnDisk:
         """Encode prompts that have no file yet, and read each when it is asked for; passing ones
@@ -94,7 +119,7 @@ class EncodedOnce:
         kept = [prompt for prompt in prompts if prompt not in self._passing]
         for start in range(0, len(kept), _BATCH):
             self._encode_missing(kept[start : start + _BATCH])
-        return OnDisk(self._folder, tuple(prompts), self._passing, self._generator)
+        return OnDisk(self._folder, tuple(prompts), self._passing, self.encode_passing)
 
     def prepare(
         self, prompts: Sequence[str], keep_encoders: bool = False, passing: Iterable[str] = ()
@@ -126,8 +151,8 @@ class EncodedOnce:
                 encoded = self._counter.encode(missing)
             for row, prompt in enumerate(missing):
                 about = {_PROMPT: prompt}
-                if prompt in self.lengths:
-                    about[_LENGTHS] = json.dumps(self.lengths[prompt])
+                if prompt in self._counter.known:
+                    about[_LENGTHS] = json.dumps(self._counter.known[prompt])
                 tensors = {n: v[row].cpu().contiguous() for n, v in encoded.tensors.items()}
                 # Jobs that run side by side may write the same prompt.
                 with in_one_go(_file(self._folder, prompt)) as partial:
@@ -144,8 +169,7 @@ class EncodedOnce:
                 about = file.metadata() or {}
             fault = "" if about.get(_PROMPT) == prompt else "another prompt's"
             if not fault and _LENGTHS in about:
-                told = json.loads(about[_LENGTHS])
-                self.lengths[prompt] = {name: Length.told(*one) for name, one in told.items()}
+                self._counter.known[prompt] = _lengths(json.loads(about[_LENGTHS]))
         except (SafetensorError, ValueError, TypeError, AttributeError) as error:
             fault = f"damaged: {error}"
         if fault:
@@ -157,27 +181,31 @@ class EncodedOnce:
 class OnDisk:
     """Encodings that are read from their files batch by batch: 70,000 prompts fit no memory.
 
-    Those of ``passing`` prompts have no files, and are made by the generator.
+    Those of ``passing`` prompts have no files: ``encode`` makes them.
     """
 
     folder: Path
     prompts: tuple[str, ...]
     passing: frozenset[str] = frozenset()
-    generator: Generator | None = None
+    encode: Callable[[Sequence[str]], Conditioning] | None = None
 
     def rows(self, index: Sequence[int]) -> Conditioning:
         """The conditioning of some prompts on the CPU, in the given order; rows may repeat."""
         prompts = tuple(self.prompts[row] for row in index)
         made: dict[str, dict[str, torch.Tensor]] = {}
         if new := [prompt for prompt in dict.fromkeys(prompts) if prompt in self.passing]:
-            assert self.generator is not None  # who lets prompts pass gives one
-            with torch.no_grad():
-                encoded = self.generator.encode(new)
+            assert self.encode is not None  # who lets prompts pass gives one
+            encoded = self.encode(new)
             for row, prompt in enumerate(new):
                 made[prompt] = {name: v[row].cpu() for name, v in encoded.tensors.items()}
         rows = [made.get(prompt) or load_file(_file(self.folder, prompt)) for prompt in prompts]
         tensors = {name: torch.stack([row[name] for row in rows]) for name in sorted(rows[0])}
         return Conditioning(tensors, prompts)
+
+
+def _lengths(told: Mapping[str, Sequence[int]]) -> Lengths:
+    """Lengths as they were before they became JSON."""
+    return {name: Length.told(*length) for name, length in told.items()}
 
 
 def _file(folder: Path, prompt: str) -> Path:

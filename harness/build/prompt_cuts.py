@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from harness.build.encodings import EncodedOnce
 from hypernoise.models.length_counter import LengthCounter
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
-from hypernoise.prompt_lengths import Lengths
+from hypernoise.prompt_lengths import Length, Lengths
 from hypernoise.rewards.protocol import KnowsLengths, Reward
 
 #: Prompts that a line of the log names; provenance names all.
@@ -17,6 +17,8 @@ _NAMED = 10
 #: What provenance has of one component: how many prompts were counted, of how many the length is
 #: unknown, and of those that are cut, by their id and the tokenizer, tokens and how many are read.
 Cuts: TypeAlias = dict[str, Any]
+#: Component -> text -> how long it is to that; a text whose length is unknown is not there.
+Known: TypeAlias = Mapping[str, Mapping[str, Lengths]]
 
 
 def encode_counted(
@@ -27,6 +29,11 @@ def encode_counted(
         return encode_in_chunks(generator.encode, texts), generator.lengths
     counter = LengthCounter(generator)
     return encode_in_chunks(counter.encode, texts), counter.known
+
+
+def lengths_of(generator: Generator) -> Mapping[str, Lengths]:
+    """How long prompts are that a generator was given, as far as it is known."""
+    return generator.lengths if isinstance(generator, EncodedOnce) else {}
 
 
 def lengths_to(reward: Reward, texts: Sequence[str]) -> Mapping[str, Lengths]:
@@ -50,6 +57,21 @@ def cuts(known: Mapping[str, Lengths], prompts: Mapping[str, str]) -> Cuts:
             found[prompt_id] = cut
     n_unknown = sum(not known.get(text) for text in prompts.values())
     return {"prompts": len(prompts), "unknown": n_unknown, "cut": found}
+
+
+def of_texts(known: Known, texts: Iterable[str]) -> Known:
+    """What is known of some texts."""
+    wanted = dict.fromkeys(texts)
+    return {name: {t: own[t] for t in wanted if t in own} for name, own in known.items()}
+
+
+def together(told: Iterable[Known]) -> Known:
+    """What is known of all texts, each of which may have been JSON in between."""
+    found: dict[str, dict[str, Lengths]] = {}
+    for component, own in ((name, own) for known in told for name, own in known.items()):
+        texts = found.setdefault(component, {})
+        texts |= {t: {n: Length(*one) for n, one in of.items()} for t, of in own.items()}
+    return found
 
 
 def warn(component: str, found: Cuts) -> None:

@@ -88,18 +88,14 @@ def _rows(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
         yield f"| {' | '.join(map(str, row))} |"
 
 
-def _hours(hours: float, unknown: float) -> str:
-    """Hours of known jobs, and how many jobs have unknown ones."""
-    return f"{hours:.1f}" + (f" and {unknown:.0f} jobs unknown" if unknown else "")
-
-
 def tables(costs: Costs, price: float | None) -> Iterator[str]:
     """Jobs, images, steps and GPU hours of each table, with a price if one is given."""
 
     def row(name: str, works: Iterable[Work]) -> list[object]:
         found = total(works)
         made = [name, int(found["jobs"]), f"{found['images']:,.0f}", f"{found['steps']:,.0f}"]
-        own = [*made, _hours(found["gpu_hours"], found["unknown"])]
+        unknown = f" and {found['unknown']:.0f} jobs unknown" if found["unknown"] else ""
+        own = [*made, f"{found['gpu_hours']:.1f}{unknown}"]
         return own if price is None else [*own, f"{price * found['gpu_hours']:,.2f}"]
 
     head = ["table", "jobs", "images", "training steps", "GPU hours"]

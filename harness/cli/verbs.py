@@ -105,6 +105,17 @@ def _price(text: str) -> float:
     return value
 
 
+class _Each(Action):
+    """An option that may be given several times, each with one value; they replace its default.
+
+    With several values at once it would take the words behind it, too.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: Any = None) -> None:
+        given = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(() if given is self.default else given), value])
+
+
 #: The rows of Pick-a-Pic v2 without their images, at the commit that has all training rows.
 _PICKS = "yuvalkirstain/pickapic_v2_no_images"
 _PICKS_COMMIT = "30b95c596f97e0ccb7bf8164fed302c680d598f3"

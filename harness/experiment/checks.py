@@ -12,7 +12,7 @@ from harness.base.signatures import check_call
 from harness.experiment.config import DEFAULT, MAIN
 from harness.experiment.methods import check_sampling
 from harness.experiment.plan import TRAIN_METRIC, Experiment
-from harness.experiment.providers import Table, columns
+from harness.experiment.providers import PROVIDERS, Table, columns
 from harness.experiment.variants import Variant
 
 
@@ -100,6 +100,34 @@ def check_columns(table: Table) -> None:
                 f"{start}image {index} of each prompt ({shown}), and benchmark {most.name} has "
                 f"images 0 to {most.n_images - 1}: raise its n_images ({most.file})"
             )
+
+
+def check_given(table: Table) -> None:
+    """Check that the config has what a table's function cannot do without, a judge for instance.
+
+    The function itself would find out when everything that the table is made of has been made.
+
+    Raises:
+        SpecError: names the table and what it lacks.
+    """
+    experiment, spec = table.experiment, table.spec
+    asked = {name: one for name, one in table.parameters.items() if name not in spec.arguments}
+    start = f"{experiment.file}: {spec.name} needs"
+    needed = [name for name, one in asked.items() if one.is_required and name in PROVIDERS]
+    for name in needed:
+        if name != "metric" and not PROVIDERS[name](table):
+            lacks = "config key 'judges' names none" if name == "judges" else "the config has none"
+            raise SpecError(f"{start} {name}: {lacks}")
+    benchmark = experiment.registry.benchmarks[table.first.benchmark]
+    # One that can do without a benchmark's metric says so by its default: none, or a reward's.
+    rewards = {"", TRAIN_METRIC, *experiment.config.judges}
+    shown = asked.get("metric")
+    if shown and not benchmark.metric and shown.constant not in rewards:
+        named = f"reward {shown.constant}" if shown.constant else "a benchmark with a metric"
+        raise SpecError(
+            f"{start} {named}: benchmark {benchmark.name} has no metric, and config key 'judges' "
+            f"names {', '.join(experiment.config.judges) or 'nothing'}"
+        )
 
 
 def _known(experiment: Experiment, valid: Collection[str], what: str, names: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn, TypeVar
 
 from harness.base.errors import SpecError
 from harness.base.import_strings import source_of
-from harness.experiment.checks import check, check_columns, check_tables
+from harness.experiment.checks import check, check_columns, check_given, check_tables
 from harness.experiment.component_files import declared
 from harness.experiment.components import TableSpec
 from harness.experiment.config import read
@@ -167,6 +167,7 @@ class Rules:
     @staticmethod
     def _inputs(table: Table) -> dict[str, list[str]]:
         check_columns(table)
+        check_given(table)
         return table.inputs()
 
     def table(self, spec: TableSpec) -> dict[str, Callable[..., str]]:

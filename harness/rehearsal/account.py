@@ -48,7 +48,10 @@ def told(
         seconds: it took, stand-ins included.
         peak_bytes: of its largest process.
     """
-    work = {what: _rows(out, pattern) for what, pattern in _FRAMES.items()}
+    work = {
+        what: sum(parquet.read_metadata(file).num_rows for file in out.glob(pattern))
+        for what, pattern in _FRAMES.items()
+    }
     trained = [pd.read_parquet(file) for file in out.glob("results/training/**/steps.parquet")]
     n_steps = sum(frame.query("kind == 'train'")["step"].nunique() for frame in trained)
     work |= {"networks": len(trained), "steps of training": n_steps}
@@ -66,8 +69,3 @@ def told(
         "What only the real run can show:",
         *(f"  {what}" for what in (*_REAL_ONLY, *without)),
     ]
-
-
-def _rows(out: Path, pattern: str) -> int:
-    files = out.glob(pattern)
-    return sum(parquet.read_metadata(file).num_rows for file in files)

@@ -27,9 +27,8 @@ _BAND = 1.96
 def figure4(
     training: pd.DataFrame,
     *,
+    judges: Sequence[str],
     reward: str = "redness",
-    quality: str = "",
-    judges: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
     methods: Sequence[str] = ("hypernoise", "lora_finetune"),
 ) -> Figure:
@@ -37,10 +36,9 @@ def figure4(
 
     Args:
         training: training rows with validations.
+        judges: rewards that no method saw, by the names of their validation values; the first is
+            the y axis.
         reward: the training reward; its validation values are the x axis.
-        quality: name of the validation value on the y axis; the first judge's if empty.
-        judges: rewards that no method saw, by the names of their validation values; None finds
-            them in the rows.
         models: one panel each, in this order; all by name if None.
         methods: one line for each training seed, from the untrained model through the validated
             steps.
@@ -49,8 +47,8 @@ def figure4(
         FrameError: a training or a value is missing, double or not finite.
     """
     table = curve(training, models=models, methods=methods, reward=reward)
-    judged = judges_in(table) if judges is None else judges
-    quality = quality or next(iter(judged), "judge")
+    stop_on([] if judges else ["no judge is given"], "figure 4")
+    quality = judges[0]
     x, y = "validation_reward", f"validation_{quality}"
     shown = list(models or sorted(table["model"].unique()))
     stop_on(without_validations(table, [x, y], shown, methods), "figure 4")
@@ -113,7 +111,8 @@ def training_curves(
         reward: the training reward.
         models: one column each, in this order; all by name if None.
         methods: one line for each training seed.
-        judges: as for :func:`figure4`; a row each below the training reward's.
+        judges: as for :func:`figure4`, a row each below the training reward's; None finds them in
+            the rows.
 
     Raises:
         FrameError: a training, a value or its standard error is missing, double or not finite.

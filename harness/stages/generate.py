@@ -26,6 +26,7 @@ from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
 from harness.benchmarks.given_images import GivesImages
 from harness.benchmarks.protocol import Prompt
+from harness.build import prompt_cuts
 from harness.build.devices import default_device
 from harness.build.encodings import prepare
 from harness.build.generators import build_generator, check_generator, generator_files
@@ -36,7 +37,7 @@ from harness.build.methods import (
     check_method_for,
     words_prompts,
 )
-from harness.build.prompt_cuts import Cuts, cuts, encode_counted, lengths_to, warn
+from harness.build.prompt_cuts import Cuts, Known, encode_counted, lengths_to, of_texts
 from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward_of, reward_files
 from harness.experiment.identity import batch_size_counts, job_hash
@@ -53,6 +54,7 @@ from hypernoise.methods.protocol import Generated, Method, Request, images_of
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
 from hypernoise.noise import draws
 from hypernoise.progress import Progress
+from hypernoise.prompt_lengths import Lengths
 from hypernoise.rewards.protocol import Features, Reward
 
 #: Next to the frame of the images; empty where the method scores none.
@@ -87,6 +89,7 @@ class Made:
         batch_size: images that were made together.
         scored: reward and prompt of every image that the method scored on its way, in their order;
             NaN where an attempt gave no image.
+        lengths: of its prompt, and of what the method worded.
     """
 
     path: str
@@ -95,6 +98,7 @@ class Made:
     backward_passes: float
     batch_size: int
     scored: Sequence[tuple[float, str]]
+    lengths: Known
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Setup:
     """Everything that makes images: built once, used for every batch.
 
     Attributes:
-        cuts: component -> which prompts are longer than it reads.
+        lengths: of the prompts; wordings of the method are added as they are encoded.
     """
 
     generator: Generator
@@ -111,7 +115,7 @@ class Setup:
     conditioning: Conditioning
     features: Features | None
     device: str
-    cuts: Mapping[str, Cuts] = field(default_factory=dict)
+    lengths: Known = field(default_factory=dict)
 
     def make(self, job: GenerateJob, items: Sequence[Item]) -> Generated:
         """What the job's method makes of some items."""
@@ -160,11 +164,12 @@ def run(job: GenerateJob) -> None:
         made |= {one.path: one for one in _taken(foreign, work.folder)}
     elif missing:
         setup = set_up(job, items)
-        facts["cut_prompts"] = setup.cuts
-        for component, own in setup.cuts.items():
-            warn(component, own)
+        for component, known in setup.lengths.items():
+            prompt_cuts.warn(component, prompt_cuts.cuts(known, _texts(items)))
         for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
             made[one.path] = one
+    if counted := _cuts(job, items, made):
+        facts["cut_prompts"] = counted
     _publish(job, [(item, made[item.path]) for item in items], work.folder, facts)
     work.remove()
 
@@ -211,17 +216,15 @@ def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
     method = build_method(job.method, generator, job.adapter)
     texts = list({item.row: item.prompt.text for item in items}.values())
     reward = features = None
-    prompts = {item.prompt.prompt_id: item.prompt.text for item in items}
-    found = {}
+    lengths: dict[str, Mapping[str, Lengths]] = {}
     searched = job.searched
     if searched is not None:
         reward = build_reward(searched, device)
         features = encode_in_chunks(reward.encode, texts)
-        found[f"reward {searched.name}"] = cuts(lengths_to(reward, texts), prompts)
+        lengths[f"reward {searched.name}"] = lengths_to(reward, texts)
     prepare(generator, texts, keep_encoders=words_prompts(job.method))
-    conditioning, lengths = encode_counted(generator, texts)
-    found[f"model {job.model.name}"] = cuts(lengths, prompts)
-    return Setup(generator, method, reward, conditioning, features, device, found)
+    conditioning, lengths[f"model {job.model.name}"] = encode_counted(generator, texts)
+    return Setup(generator, method, reward, conditioning, features, device, lengths)
 
 
 def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -241,7 +244,7 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
     items = [replace(item, row=numbers[item.row]) for item in chosen]
     make = partial(set_up(job, items).make, job)
     for batch, made in Batches(job.batch_size, f"make {job.method.name} again").run(items, make):
-        of_batch = zip(batch, _finished(batch, made), to_uint8(made.images), strict=True)
+        of_batch = zip(batch, _finished(batch, made, {}), to_uint8(made.images), strict=True)
         yield from ((_row(job, item, one), pixels) for item, one, pixels in of_batch)
 
 
@@ -249,7 +252,7 @@ def _taken(items: Sequence[Item], folder: Path) -> Iterator[Made]:
     """Images of another tool, as PNG in a folder: what they cost nobody knows."""
     for item in items:
         Image.fromarray(upright(str(item.given))).save(folder / item.path)
-        yield Made(item.path, math.nan, math.nan, math.nan, batch_size=1, scored=())
+        yield Made(item.path, math.nan, math.nan, math.nan, batch_size=1, scored=(), lengths={})
 
 
 def _generate(
@@ -268,7 +271,7 @@ def _generate(
                 ) from error
             for item, image in zip(batch, pixels, strict=True):
                 Image.fromarray(image).save(work.folder / item.path)
-            finished = _finished(batch, made)
+            finished = _finished(batch, made, setup.lengths)
             work.add([asdict(one) for one in finished])
             yield from finished
             progress.update(len(batch))
@@ -276,7 +279,7 @@ def _generate(
             del made
 
 
-def _finished(items: Sequence[Item], made: Generated) -> list[Made]:
+def _finished(items: Sequence[Item], made: Generated, lengths: Known) -> list[Made]:
     """What is kept of each image of a batch."""
     values = [[]] * len(items) if made.trajectory is None else made.trajectory.tolist()
     given = [[item.prompt.text] * len(own) for item, own in zip(items, values, strict=True)]
@@ -290,9 +293,33 @@ def _finished(items: Sequence[Item], made: Generated) -> list[Made]:
             backward_passes=float(spent.backward_passes),
             batch_size=len(items),
             scored=list(zip(own, texts, strict=True)),
+            lengths=of_texts(lengths, (item.prompt.text, *texts)),
         )
         for item, spent, own, texts in zip(items, each, values, prompts, strict=True)
     ]
+
+
+def _texts(items: Sequence[Item]) -> dict[str, str]:
+    """Id -> text of the prompts."""
+    return {item.prompt.prompt_id: item.prompt.text for item in items}
+
+
+def _cuts(job: GenerateJob, items: Sequence[Item], made: Mapping[str, Made]) -> dict[str, Cuts]:
+    """Component -> which prompts it cut; which wordings of the method, as far as there are some.
+
+    All of it is from what is kept of each image, so that a job that was killed knows it, too.
+    """
+    known = prompt_cuts.together(made[item.path].lengths for item in items)
+    found = {
+        component: prompt_cuts.cuts(lengths, _texts(items)) for component, lengths in known.items()
+    }
+    scored = ((item.prompt.text, text) for item in items for _, text in made[item.path].scored)
+    wordings = {text: text for given, text in scored if text not in (given, "")}
+    # Rewards compare with the prompts that were given.
+    if wordings and (model := f"model {job.model.name}") in known:
+        own = found[f"{model}, wordings"] = prompt_cuts.cuts(known[model], wordings)
+        prompt_cuts.warn(f"{model}, wordings", own)
+    return found
 
 
 def _row(job: GenerateJob, item: Item, made: Made) -> dict[str, Any]:

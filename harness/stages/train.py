@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from harness.build.generators import (
     text_encoder_bytes,
 )
 from harness.build.memory_peaks import check_step
+from harness.build.prompt_cuts import Cuts, cuts, lengths_of, lengths_to, warn
 from harness.build.prompts import load_prompts, prompt_texts
 from harness.build.rewards import (
     build_reward,
@@ -40,6 +41,8 @@ from harness.results.training_folder import (
 )
 from harness.results.weight_hashes import hashes
 from harness.stages.trackers import check_installed, tracking
+from hypernoise.models.protocol import Generator
+from hypernoise.rewards.protocol import Reward
 from hypernoise.training.checkpoints import newest_checkpoint, read_rows
 from hypernoise.training.kinds import Kind, kind_of
 from hypernoise.training.loop import Training, train
@@ -122,7 +125,11 @@ def _train(job: TrainJob, processes: Processes) -> None:
             step = int(checkpoint.name.removeprefix("step_"))
             at_step = told.model_copy(update={"step": step})
             publish(checkpoint, out / CHECKPOINTS / checkpoint.name, at_step)
-        facts = {"weights": weights, "outputs": network_hashes(out)}
+        facts = {
+            "weights": weights,
+            "outputs": network_hashes(out),
+            "cut_prompts": _cuts(job, plan, generator, {"reward": reward, **judges}),
+        }
         frames.write(to_frame(job, trained.rows), out / STEPS_FILE, frames.TRAINING, job, **facts)
         work.remove()
 
@@ -155,6 +162,24 @@ def check(job: TrainJob, n_processes: int = 1) -> Plan:
     prompts = prompt_texts(load_prompts(job.train_prompts))
     validation_prompts = prompt_texts(load_prompts(job.validation_prompts))
     return Plan(kind, options, prompts, validation_prompts)
+
+
+def _cuts(
+    job: TrainJob, plan: Plan, generator: Generator, rewards: Mapping[str, Reward]
+) -> dict[str, Cuts]:
+    """Component and kind of prompts -> which of them it cut. To the model those are unknown that no
+    step drew; judges see those of the validation alone."""
+    kinds = {"train": dict(plan.prompts), "validation": dict(plan.validation_prompts)}
+    seen = [("model " + job.model.name, lengths_of(generator), kinds)]
+    for name, reward in rewards.items():
+        spec = job.extra_rewards.get(name, job.reward)
+        own = {kind: kinds[kind] for kind in kinds if spec is job.reward or kind == "validation"}
+        texts = [text for prompts in own.values() for text in prompts.values()]
+        seen.append(("reward " + spec.name, lengths_to(reward, texts), own))
+    found = {f"{c}, {k}": cuts(known, of[k]) for c, known, of in seen for k in of}
+    for component, own in found.items():
+        warn(component, own)
+    return found
 
 
 def to_frame(job: TrainJob, rows: Iterable[Row]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -207,11 +208,11 @@ SMALL: dict[str, dict[str, Any]] = {
 SIZE_PX = 64
 
 
-def registered() -> Registry:
-    """Every model that a file in ``workflows/models`` declares."""
+def registered(folder: Path = MODELS) -> Registry:
+    """Every model that a file in ``workflows/models``, or in another folder, declares."""
     registry = Registry()
-    for path in sorted(MODELS.glob("*.smk")):
-        file = str(path.relative_to(MODELS.parents[1]))
+    for path in sorted(folder.glob("*.smk")):
+        file = str(path.relative_to(REPOSITORY))
 
         def add_model(name: str, file: str = file, **keywords: Any) -> None:
             registry.add_model(name, file=file, **keywords)

@@ -1,8 +1,7 @@
-"""Every benchmark of the workflow, as it is declared. Nothing here is downloaded."""
+"""Every benchmark of the workflow and of the examples, as declared. Nothing is downloaded."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import pytest
@@ -11,18 +10,15 @@ from paths import REPOSITORY
 
 from harness.benchmarks.build import build_benchmark, check_benchmark
 from harness.build.prompts import load_prompts
+from harness.experiment import component_files
 from harness.experiment.components import BenchmarkSpec, Registry
 
-FOLDER = REPOSITORY / "workflows" / "benchmarks"
+EXAMPLES = REPOSITORY / "examples"
 
 
 def declared() -> Registry:
-    """The registry as the workflow's files fill it."""
-    made = Registry()
-    for path in sorted(FOLDER.glob("*.smk")):
-        add = functools.partial(made.add_benchmark, file=path.name)
-        exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"add_benchmark": add})
-    return made
+    """The registry as the workflow's files and the examples' fill it."""
+    return component_files.declared(REPOSITORY / "workflows", EXAMPLES)
 
 
 BENCHMARKS = [spec for _, spec in sorted(declared().benchmarks.items())]

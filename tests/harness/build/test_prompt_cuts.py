@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import harness_toys
 import pytest
 import torch
-from harness_toys import BENCHMARK, REWARD, Redness, ToyGenerator, generate_job
+from harness_toys import BENCHMARK, MODEL, REWARD, Redness, ToyGenerator, generate_job
 from published import published, small_generator
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from trainings import model, train_job
 
 from harness.build.encodings import EncodedOnce
 from harness.build.prompt_cuts import cuts, encode_counted, lengths_to, warn
+from harness.experiment.components import MethodSpec, ModelSpec, PromptsSpec
 from harness.experiment.jobs import ScoreJob
 from harness.results import frames
-from harness.stages import generate, score
+from harness.results.training_folder import STEPS_FILE
+from harness.stages import generate, score, train
 from hypernoise.prompt_lengths import Length
 from hypernoise.rewards.ensemble import Ensemble
+
+__all__ = ["model"]
 
 BY_FAMILY = {spec.target: spec for spec in published()}
 SHORT, LONG = "a red cat", "a red cat and a blue dog " * 120
 PROMPTS = {"short": SHORT, "long": LONG}
+REWORDING = MethodSpec(
+    "prompt_search",
+    "hypernoise.methods.rewording:grammar_search",
+    version=1,
+    arguments={"proposals": 2, "rounds": 2},
+    needs_reward=True,
+)
 
 
 def families() -> Any:
@@ -161,9 +174,9 @@ class WordTokenizer:
         return {"input_ids": [text.split() for text in texts]}
 
 
-def test_images_and_scores_say_which_prompts_generator_and_reward_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def _cutting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Toy generators read two words of a prompt."""
     harness_toys.reset()
     init, encode = ToyGenerator.__init__, ToyGenerator.encode
 
@@ -177,6 +190,16 @@ def test_images_and_scores_say_which_prompts_generator_and_reward_cut(
 
     monkeypatch.setattr(ToyGenerator, "__init__", with_tokenizer)
     monkeypatch.setattr(ToyGenerator, "encode", tokenized)
+
+
+def killed(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("_cutting")
+def test_images_and_scores_say_which_prompts_generator_and_reward_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(score, "build_reward", lambda *_: CuttingRedness())
     job = generate_job(tmp_path)
     generate.run(job)
@@ -198,3 +221,70 @@ def test_a_generator_whose_tokenizers_nobody_sees_has_unknown_lengths(tmp_path: 
     generate.run(job)
     told = frames.read_provenance(job.out)["cut_prompts"]
     assert told == {"model toy_model": {"prompts": 3, "unknown": 3, "cut": {}}}
+
+
+@pytest.mark.usefixtures("_cutting")
+@pytest.mark.parametrize("stored", [True, False], ids=["encodings on disk", "in memory"])
+def test_a_job_that_was_killed_after_its_last_image_knows_what_was_cut(
+    stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodings = str(tmp_path / "encodings") if stored else ""
+    given: Any = {"model": replace(MODEL, encodings=encodings)}
+    job = generate_job(tmp_path / "killed", **given)
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(generate, "_publish", killed)
+        generate.run(job)
+    built = ToyGenerator.built
+    generate.run(job)
+    assert ToyGenerator.built == built, "there was no image left to make"
+    whole = generate_job(tmp_path / "whole", **given)
+    generate.run(whole)
+    told = frames.read_provenance(job.out)["cut_prompts"]
+    assert told == frames.read_provenance(whole.out)["cut_prompts"]
+    assert told["model toy_model"]["cut"].keys() == {"toy-0", "toy-1", "toy-2"}
+
+
+@pytest.mark.usefixtures("_cutting")
+def test_wordings_of_a_method_are_counted_too_also_those_from_before_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = replace(MODEL, encodings=str(tmp_path / "encodings"))
+    given: Any = {"model": model, "method": REWORDING, "reward": REWARD, "batch_size": 1}
+    job = generate_job(tmp_path, **given)
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(generate, "_publish", killed)
+        generate.run(job)
+    generate.run(job)
+    searched = frames.read(Path(job.out).with_name(generate.TRAJECTORIES_FILE), "trajectories")
+    reworded = {text for text in searched["prompt"] if text} - {*harness_toys.PROMPTS}
+    told = frames.read_provenance(job.out)["cut_prompts"]["model toy_model, wordings"]
+    assert (told["prompts"], told["unknown"]) == (len(reworded), 0)
+    cut = {text for text in reworded if len(text.split()) > 2}
+    assert told["cut"].keys() == cut and cut
+    assert f"wordings: {len(cut)} of {len(reworded)} prompts" in capsys.readouterr().err
+
+
+def test_trainings_say_which_prompts_are_cut_also_after_a_kill(
+    model: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their encodings are kept nowhere, and a training that goes on encodes none again."""
+    text = "a photo of a {} circle"
+    own = [*map(text.format, ("red", "blue", "green")), f"{text.format('red')} " * 20]
+    job = train_job(
+        tmp_path,
+        replace(model, encodings=str(tmp_path / "encodings")),
+        train_prompts=PromptsSpec("harness_toys:texts", {"of": own}),
+        validation_prompts=PromptsSpec("harness_toys:texts", {"of": [text.format("pink")]}),
+    )
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(train, "publish", killed)
+        train.run(job)
+    with monkeypatch.context() as watched:
+        watched.setattr(EncodedOnce, "encode_passing", killed)
+        train.run(job)
+    told = frames.read_provenance(tmp_path / "out" / STEPS_FILE)["cut_prompts"]
+    of_model = told["model tiny_sd, train"]
+    assert (of_model["prompts"], of_model["unknown"], list(of_model["cut"])) == (4, 0, ["p3"])
+    assert told["model tiny_sd, validation"] == {"prompts": 1, "unknown": 0, "cut": {}}
+    # This reward says nothing of lengths.
+    assert told["reward red, train"] == {"prompts": 4, "unknown": 4, "cut": {}}

@@ -1,8 +1,7 @@
-"""Every reward of the workflow, as it is declared. Nothing here is downloaded."""
+"""Every reward of the workflow and of the examples, as declared. Nothing is downloaded."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import pytest
@@ -14,18 +13,15 @@ from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
 from harness.benchmarks import geneval_coco
 from harness.build.rewards import check_reward
+from harness.experiment import component_files
 from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec
 
-FOLDER = REPOSITORY / "workflows" / "rewards"
+EXAMPLES = REPOSITORY / "examples"
 
 
 def declared() -> Registry:
-    """The registry as the workflow's files fill it."""
-    made = Registry()
-    for path in sorted(FOLDER.glob("*.smk")):
-        add = functools.partial(made.add_reward, file=path.name)
-        exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"add_reward": add})
-    return made
+    """The registry as the workflow's files and the examples' fill it."""
+    return component_files.declared(REPOSITORY / "workflows", EXAMPLES)
 
 
 REGISTRY = declared()

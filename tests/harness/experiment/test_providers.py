@@ -8,7 +8,7 @@ import pytest
 from experiments import STEPS, SWAPPED, WARM, experiment, make_registry
 
 from harness.base.errors import SpecError
-from harness.experiment.checks import check_columns
+from harness.experiment.checks import check_columns, check_given
 from harness.experiment.components import Registry, TableSpec
 from harness.experiment.plan import Experiment
 from harness.experiment.providers import PROVIDERS, Table
@@ -213,3 +213,31 @@ def test_a_grid_of_more_noises_than_its_benchmark_has_images_is_refused(registry
     check_columns(table(made, GRID, n_images=n_images))
     with pytest.raises(SpecError, match=f"shows image {n_images} of each prompt"):
         check_columns(table(made, GRID, n_images=n_images + 1))
+
+
+@pytest.mark.parametrize(
+    ("target", "lacks"),
+    [
+        ("report.training_figures:figure4", "needs judges: config key 'judges' names none"),
+        ("analysis.shared_knowledge:judges", "needs judges: config key 'judges' names none"),
+        ("analysis.hpsv2_styles:table", "needs reward hpsv2_1: benchmark shapeworld has no metric"),
+        ("analysis.tables:table1", "needs a benchmark with a metric: benchmark shapeworld has no"),
+        ("report.pareto:pareto", "needs a benchmark with a metric: benchmark shapeworld has no"),
+        ("analysis.search_tables:warm_start", "needs starts: the config has none"),
+    ],
+)
+def test_what_a_table_cannot_do_without_is_named_before_the_run(
+    registry: Registry, target: str, lacks: str
+) -> None:
+    made = experiment(registry, judges={})
+    with pytest.raises(SpecError, match=rf"some\.yaml: mine {lacks}"):
+        check_given(table(made, f"harness.{target}"))
+
+
+def test_what_a_table_can_do_without_is_asked_of_no_config(registry: Registry) -> None:
+    made = experiment(registry, judges={"hpsv2_1": "redness"})
+    for target in (
+        *("analysis.hpsv2_styles:table", "report.gallery:gallery", "report.grids:grid"),
+        *("report.training_figures:figure4", "report.training_figures:training_curves"),
+    ):
+        check_given(table(made, f"harness.{target}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from harness.report.figure_style import LOOKS, save
 from harness.report.grids import grid, read_pixels
 from harness.report.make import run
 from harness.report.pareto import pareto
-from harness.report.training_figures import figure4
+from harness.report.training_figures import figure4 as figure4_of
 from harness.results import frames
+
+figure4 = partial(figure4_of, judges=["judge_reward"])
 
 
 def pixels_of(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -63,7 +66,9 @@ def test_figure4_marks_the_start_and_numbers_the_steps() -> None:
 def test_figure4_names_what_it_lacks() -> None:
     training = measured.training()
     with pytest.raises(FrameError, match="unknown validation value 'validation_matcher'"):
-        figure4(training, quality="matcher")
+        figure4(training, judges=["matcher"])
+    with pytest.raises(FrameError, match="no judge is given"):
+        figure4(training, judges=[])
     with pytest.raises(FrameError, match="unknown method 'hyper'; did you mean 'hypernoise'"):
         figure4(training, methods=["hyper"])
     with pytest.raises(FrameError, match="no training on reward 'matcher'"):

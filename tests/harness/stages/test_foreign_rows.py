@@ -1,4 +1,7 @@
-"""Adapters and images of other people in every table and figure, not only where gains stand."""
+"""Every table and figure, the examples' too, with adapters and images of other people.
+
+They are not only where gains stand. How they are declared, ``examples`` shows.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,6 @@ from harness.report import make
 from harness.stages import audit, compare_images, generate, score, train
 from harness.timing import profile
 
-ADAPTER = "hypernoise.methods.given_adapter:GivenAdapter"
-IMAGES = "harness.benchmarks.given_images:GivenImages"
 THEIRS = ["their_images", "their_lora"]
 METHODS = [
     "base",
@@ -52,20 +53,15 @@ SETS: dict[str, dict[str, Any]] = {
 }
 #: Made of other benchmarks' metrics, of settings of one network, or of trials.
 OTHERS = (
-    *("table5", "table6", "hpsv2_styles", "sweep", "tuning", "tuning_chosen"),
+    *("table5", "table6", "dpg_categories", "hpsv2_styles", "sweep", "tuning", "tuning_chosen"),
     # Of two sets, which would be the same one here, or of named models and networks.
     *("figure5", "rank_curve", "steps_curve", "table8", "table9", "table10"),
     *("audit_regularisation", "figure8"),
 )
 #: Tables that have a row for each method.
 WITH_THEM = ("table1", "table7", "methods", "controls", "judges", "authors_choices")
-REGISTRY = declared(REPOSITORY / "workflows")
-
-
-def declare(folder: Path, name: str, target: str, **given: str) -> None:
-    said = "".join(f", {key}={value!r}" for key, value in given.items())
-    text = f"add_method({name!r}, target={target!r}{said}, version=1)\n"
-    (folder / "workflows" / "methods" / f"{name}.smk").write_text(text, encoding="utf-8")
+EXAMPLES = REPOSITORY / "examples"
+REGISTRY = declared(REPOSITORY / "workflows", EXAMPLES)
 
 
 def experiment_of(registry: Registry) -> Experiment:
@@ -96,10 +92,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = MICRO_BENCHMARK.replace("n=6", "n=12")
     (folder / "workflows" / "benchmarks" / "micro.smk").write_text(more)
     save_peft(build_generator(MODEL), folder / "theirs" / "lora")
-    declare(folder, "their_lora", ADAPTER, weights="theirs/lora")
-    declare(folder, "their_images", IMAGES, images="theirs/images")
     with chdir(folder):
-        experiment = experiment_of(declared(Path("workflows")))
+        experiment = experiment_of(declared(Path("workflows"), EXAMPLES))
         planned = Planned(experiment)
         runs = {run for name in ("main", *SETS) for run in experiment.runs(name, MODEL)}
         named = {
@@ -126,7 +120,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(folder: Path, name: str) -> Any:
     """What a table's job makes, of the frames that its sets share."""
     with chdir(folder):
-        experiment = experiment_of(declared(Path("workflows")))
+        experiment = experiment_of(declared(Path("workflows"), EXAMPLES))
         table = Table(
             experiment,
             experiment.registry.tables[name],

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from published import published, small_generator
+from paths import REPOSITORY
+from published import published, registered, small_generator
 from toys import PROMPTS, build_generator, encode, noise_for, stir
 
+from harness.base.import_strings import resolve
 from hypernoise.models.flux import FluxSchnell
 from hypernoise.models.flux2 import Flux2Klein
 from hypernoise.models.pixart import PixartDmd
@@ -35,7 +37,13 @@ PUBLISHED = {
     ): spec
     for spec in published()
 }
-FAMILIES = {**dict.fromkeys(sorted(BUILDERS)), **{spec.name: spec for spec in PUBLISHED.values()}}
+#: The examples' models, whose weights are in this project.
+OWN = registered(REPOSITORY / "examples" / "models").models
+FAMILIES = {
+    **dict.fromkeys(sorted(BUILDERS)),
+    **{spec.name: spec for spec in PUBLISHED.values()},
+    **OWN,
+}
 
 
 #: PixArt-DMD is distilled for one step, and refuses more; two are for eight.
@@ -46,15 +54,28 @@ SAMPLINGS = [
 ]
 
 
+def fresh(family: str, dtype: torch.dtype = torch.float32) -> Generator:
+    spec = FAMILIES[family]
+    if spec and spec.revision:
+        return small_generator(spec, dtype)
+    if spec:
+        given = {"size_px": spec.size_px, **spec.arguments}
+        generator: Generator = resolve(spec.target)(str(REPOSITORY / spec.weights), **given)
+    else:
+        generator = build_generator(family)
+    generator.pipeline.to(dtype)
+    return generator
+
+
 @cache
 def built(family: str) -> Generator:
-    spec = FAMILIES[family]
-    return small_generator(spec) if spec else build_generator(family)
+    return fresh(family)
 
 
 @pytest.fixture(params=FAMILIES)
 def generator(request: pytest.FixtureRequest) -> Generator:
-    """Each family in turn: of the embedded world, and as published but narrow and shallow."""
+    """Each family in turn: of the embedded world, as published but narrow and shallow, and the
+    examples' models."""
     return built(request.param)
 
 
@@ -170,10 +191,7 @@ def test_gradients_reach_every_images_noise(sampling: tuple[Generator, int]) -> 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_noise_gradient_is_the_slope_of_the_images(family: str) -> None:
     # Small steps, because SANA's many ReLUs bend the way: smaller than float32 resolves.
-    spec = FAMILIES[family]
-    generator = small_generator(spec, torch.float64) if spec else build_generator(family)
-    if not spec:
-        generator.pipeline.to(torch.float64)
+    generator = fresh(family, torch.float64)
     step = 1e-4
     noise, conditioning = noise_for(generator, 1), encode(generator, 1)
     direction = noise_for(generator, 1, seed=1)
