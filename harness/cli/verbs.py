@@ -59,14 +59,6 @@ def option(name: str, help: str = "", **given: Any) -> Option:
     return Option(name, {"help": help, **given})
 
 
-class _Each(Action):
-    """Every use adds a value; the first one takes the default's place."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        given = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*([] if given is self.default else given), values])
-
-
 def _of_frames(what: str) -> JobVerb:
     # Tables and figures take no long work that a check could spare.
     return JobVerb("report.make", what, has_threads=False, has_check=False)
