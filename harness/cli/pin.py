@@ -59,7 +59,9 @@ def run(
         experiment = Experiment(config, registry, str(configfile))
         check(experiment)
         wanted &= experiment.needed(experiment.image_sets)
-    wanted = _with_parts(registry, wanted)
+    # Of sums of rewards the rewards, too.
+    rewards = [registry.reward(name) for name in wanted if name in registry.rewards]
+    wanted |= {single.name for reward in rewards for single in reward.singles()}
     lacking: dict[str, list[Download]] = {}
     for download in pins.downloads(registry):
         if download.lacks:
@@ -113,12 +115,6 @@ def look_up(place: str) -> Pin:
         source=f"{hub.endpoint()}, {'recorded' if published.is_recorded else 'downloaded'}",
         date=today,
     )
-
-
-def _with_parts(registry: Registry, names: Iterable[str]) -> set[str]:
-    """The components, and of sums of rewards the rewards."""
-    rewards = [registry.reward(name) for name in names if name in registry.rewards]
-    return {*names, *(single.name for reward in rewards for single in reward.singles())}
 
 
 def _named(files: Iterable[Path]) -> str:

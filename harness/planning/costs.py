@@ -220,7 +220,10 @@ class Costs:
                 users.setdefault(published[name].partition(HASH_MARK)[0], {})["prompts"] = None
             else:
                 found.append(Fetched(name, ("prompts",), *_TO_BE_MADE))
-        found += [_fetched(at, tuple(who), lacks.get(at, ())) for at, who in users.items()]
+        for at, who in users.items():
+            facts = known(at)
+            size = facts.size, facts.size_bytes, facts.licence, facts.access
+            found.append(Fetched(at, tuple(who), *size, lacks.get(at, ())))
         return sorted(found, key=lambda each: -(each.size_bytes or 0))
 
     def _similarities(self) -> Iterator[tuple[str, PromptsSpec]]:
@@ -251,8 +254,3 @@ def total(works: Iterable[Work]) -> Mapping[str, float]:
         found["gpu_hours"] += (work.speed.seconds or 0.0) * work.gpus / 3600
         found["unknown"] += work.speed.seconds is None
     return found
-
-
-def _fetched(place: str, users: tuple[str, ...], lacks: tuple[str, ...]) -> Fetched:
-    facts = known(place)
-    return Fetched(place, users, facts.size, facts.size_bytes, facts.licence, facts.access, lacks)
