@@ -70,7 +70,7 @@ def together(told: Iterable[Known]) -> Known:
     found: dict[str, dict[str, Lengths]] = {}
     for component, own in ((name, own) for known in told for name, own in known.items()):
         texts = found.setdefault(component, {})
-        texts |= {t: {n: Length(*one) for n, one in of.items()} for t, of in own.items()}
+        texts |= {t: {n: Length.told(*one) for n, one in of.items()} for t, of in own.items()}
     return found
 
 
