@@ -219,8 +219,13 @@ def test_every_type_that_a_class_may_have_besides_stands_on_a_page() -> None:
             text = file.read_text(encoding="utf-8")
             asked |= set(re.findall(r"^@runtime_checkable\nclass (\w+)", text, re.MULTILINE))
     assert {"KnowsLengths", "ReadsFewer", "GivesImages"} <= asked
-    pages = "".join(component_pages.pages().values())
-    assert not {name for name in asked if f"\n## `{name}`\n" not in pages}
+    pages = component_pages.pages()
+    whole = "".join(pages.values())
+    assert not {name for name in asked if f"\n## `{name}`\n" not in whole}
+    for place, (_, types) in component_pages.PAGES.items():
+        members = {name for one in types for name in {**vars(one), **one.__annotations__}}
+        public = {name for name in members if not name.startswith("_")}
+        assert not {name for name in public if not re.search(rf"\b{name}\b", pages[place])}
 
 
 def test_what_readme_shows_of_own_components_is_what_stands_in_the_files() -> None:

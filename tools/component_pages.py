@@ -97,12 +97,10 @@ def _type(one: type) -> Iterator[str]:
         made = _QUOTED.sub(r"\1\2\3", str(inspect.signature(one))).replace("<factory>", "{}")
         yield from [*_code(one.__name__ + made.removesuffix(" -> None")), ""]
     for name, member in vars(one).items():
-        if name.startswith("_") or not callable(getattr(member, "fget", member)):
-            continue
-        function = getattr(member, "fget", member)
-        if inspect.isfunction(function):
+        function = getattr(member, "fget", getattr(member, "__func__", member))
+        if inspect.isfunction(function) and not name.startswith("_"):
             signature = _QUOTED.sub(r"\1\2\3", str(inspect.signature(function)))
-            signature = signature.replace("(self, ", "(")
+            signature = re.sub(r"\((self|cls), ", "(", signature)
             signature = signature.replace("(self)", "" if isinstance(member, property) else "()")
             yield from [f"### `{name}`", "", *_code(name + signature), "", *_words(function), ""]
 
