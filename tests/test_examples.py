@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from experiments import MICRO_BENCHMARK, few, load
+from experiments import MICRO_BENCHMARK, few, load, load_yaml
 from paths import REPOSITORY
 
 from harness.base.errors import SpecError
@@ -28,6 +28,7 @@ from harness.experiment.checks import check, check_tables
 from harness.experiment.component_files import KINDS, declared
 from harness.experiment.components import Registry
 from harness.experiment.config import read
+from harness.experiment.config_files import extended
 from harness.experiment.plan import Experiment
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
@@ -123,11 +124,25 @@ def test_every_recipe_runs_to_a_finished_table(kind: str, tmp_path: Path) -> Non
 
 
 def test_one_folder_uses_all_of_them_with_a_config_of_its_own() -> None:
+    alone = declared(REPOSITORY / "workflows")
     registry = declared(REPOSITORY / "workflows", EXAMPLES)
-    own = {kind: set(getattr(registry, kind)) for kind in KINDS}
+    own = {kind: set(getattr(registry, kind)) - set(getattr(alone, kind)) for kind in KINDS}
     assert {"my_model"} <= own["models"]
     assert {"my_reward", "my_sum"} <= own["rewards"]
-    assert "my_table" in own["tables"]
+    file = EXAMPLES / "config.yaml"
+    config = read(extended(load_yaml(file), EXAMPLES), file.name)
+    experiment = Experiment(config, registry, file.name)
+    with chdir(REPOSITORY):
+        check(experiment)
+        check_tables(experiment)
+    used = {
+        "models": set(config.models) & own["models"],
+        "rewards": {config.reward} & own["rewards"],
+        "methods": set(config.methods) & own["methods"],
+        "benchmarks": {config.benchmark} & own["benchmarks"],
+        "tables": set(config.tables) & own["tables"],
+    }
+    assert [kind for kind in KINDS if not used[kind]] == []
 
 
 def test_the_model_and_the_rewards_keep_their_contracts() -> None:
@@ -198,6 +213,24 @@ def test_the_pages_about_components_are_made_of_their_types() -> None:
     for place, text in component_pages.pages().items():
         written = (REPOSITORY / place).read_text(encoding="utf-8")
         assert written == text, f"{place}: run `make reference`"
+        assert "ForwardRef" not in text, place
+
+
+def test_every_type_that_a_class_may_have_besides_stands_on_a_page() -> None:
+    """What is asked with ``isinstance`` of somebody's class, its author has to be able to find."""
+    asked = set()
+    for package in ("harness", "hypernoise"):
+        for file in (REPOSITORY / package).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            asked |= set(re.findall(r"^@runtime_checkable\nclass (\w+)", text, re.MULTILINE))
+    assert {"KnowsLengths", "ReadsFewer", "GivesImages"} <= asked
+    pages = component_pages.pages()
+    whole = "".join(pages.values())
+    assert not {name for name in asked if f"\n## `{name}`\n" not in whole}
+    for place, (_, types) in component_pages.PAGES.items():
+        members = {name for one in types for name in {**vars(one), **one.__annotations__}}
+        public = {name for name in members if not name.startswith("_")}
+        assert not {name for name in public if not re.search(rf"\b{name}\b", pages[place])}
 
 
 def test_recipes_of_pages_are_what_stands_in_the_files() -> None:

@@ -14,24 +14,32 @@ from pathlib import Path
 
 from harness.base.atomic_files import write_text
 from harness.benchmarks import protocol as benchmarks
+from harness.benchmarks.given_images import GivesImages
+from harness.benchmarks.questions import AnswerJudge
 from harness.experiment.providers import FRAMES, PROVIDERS
 from harness.results.frames import SCHEMAS
 from hypernoise.methods import protocol as methods
 from hypernoise.models import protocol as models
+from hypernoise.models.length_counter import ReadsFewer
+from hypernoise.prompt_lengths import Length
 from hypernoise.rewards import protocol as rewards
+from hypernoise.weights.stand_ins import HasStandIn
 
 _MADE = "This page is made of the types themselves by `make reference`."
 _SCORERS = f"""\
 # Prompts, and what scores images
 
 What a benchmark, a reward and a method are given and give back. Recipes stand in `examples`.
-What they return is checked with the first batch. {_MADE}
+Prompts are checked before anything is made, and what the others return with the first batch.
+Some types are for classes that do more: a reward that knows lengths, a method that puts in weights.
+{_MADE}
 """
 _FAMILY = f"""\
 # A model family
 
 The members of a class that `add_model` names as `target`. It is called with `weights` and
 `size_px`, with `revision` and `architecture` where they are declared, and with all arguments.
+The types after `Conditioning` are for families that do more than others.
 {_MADE}
 """
 _FRAMES = f"""\
@@ -47,13 +55,21 @@ PAGES: dict[str, tuple[str, tuple[type, ...]]] = {
         (
             *(benchmarks.Prompt, benchmarks.Metric, benchmarks.Score, benchmarks.Benchmark),
             *(rewards.Reward, models.Conditioning),
+            *(rewards.KnowsLengths, Length, rewards.PilReward),
             *(methods.Method, methods.Request, methods.Generated, methods.Spent),
+            *(methods.Checked, methods.PutsIn, GivesImages, AnswerJudge, HasStandIn),
         ),
     ),
-    "docs/model_families.md": (_FAMILY, (models.Generator, models.Conditioning)),
+    "docs/model_families.md": (
+        _FAMILY,
+        (
+            *(models.Generator, models.Conditioning, ReadsFewer, models.CutsPrompts),
+            *(models.KeepsEncodings, models.StartsAtTimestep, models.ChecksSources),
+        ),
+    ),
 }
 #: An annotation as a text, which it is until somebody asks for the type.
-_QUOTED = re.compile(r"(: |-> )'([^']*)'")
+_QUOTED = re.compile(r"(: |-> )(?:ForwardRef\('([^']*)'\)|'([^']*)')")
 _ITEM = re.compile(r"^    (\S[^:]*): (.*)")
 
 
@@ -78,15 +94,13 @@ def _type(one: type) -> Iterator[str]:
     """A heading, what a type is, and its members with their signatures."""
     yield from [f"## `{one.__name__}`", "", f"`{one.__module__}`", "", *_words(one), ""]
     if is_dataclass(one) or issubclass(one, tuple):
-        made = _QUOTED.sub(r"\1\2", str(inspect.signature(one))).replace("<factory>", "{}")
+        made = _QUOTED.sub(r"\1\2\3", str(inspect.signature(one))).replace("<factory>", "{}")
         yield from [*_code(one.__name__ + made.removesuffix(" -> None")), ""]
     for name, member in vars(one).items():
-        if name.startswith("_") or not callable(getattr(member, "fget", member)):
-            continue
-        function = getattr(member, "fget", member)
-        if inspect.isfunction(function):
-            signature = _QUOTED.sub(r"\1\2", str(inspect.signature(function)))
-            signature = signature.replace("(self, ", "(")
+        function = getattr(member, "fget", getattr(member, "__func__", member))
+        if inspect.isfunction(function) and not name.startswith("_"):
+            signature = _QUOTED.sub(r"\1\2\3", str(inspect.signature(function)))
+            signature = re.sub(r"\((self|cls), ", "(", signature)
             signature = signature.replace("(self)", "" if isinstance(member, property) else "()")
             yield from [f"### `{name}`", "", *_code(name + signature), "", *_words(function), ""]
 

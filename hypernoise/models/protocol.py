@@ -224,7 +224,11 @@ class KeepsEncodings(Protocol):
 
 @runtime_checkable
 class StartsAtTimestep(Protocol):
-    """A generator whose largest timestep, of :meth:`Generator.predict`, its scheduler says."""
+    """A generator whose largest timestep, of :meth:`Generator.predict`, its scheduler says.
+
+    Attributes:
+        first_timestep: a scalar, as the backbone takes it.
+    """
 
     first_timestep: Tensor
 
