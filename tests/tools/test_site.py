@@ -88,7 +88,7 @@ def test_a_site_of_files_can_be_searched(site: Path) -> None:
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
         page.goto((site / "start.html").as_uri())
-        page.fill(".md-search__input", "displacement")
+        page.fill(".md-search__input", "enable_sequential_cpu_offload")
         page.locator(".md-search-result__item").first.wait_for()
         assert page.locator(".md-search-result__link[href*='scripts.html']").count()
     assert not said
