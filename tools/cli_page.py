@@ -51,8 +51,8 @@ def page() -> str:
     lines.append(_WORKFLOW)
     for verb in (name for name in verbs if name not in COMMANDS):
         names = {a.option_strings[-1] for a in verbs[verb]._actions} - {"--job", *_COMMON}
-        named = ", ".join(f"`{name}`" for name in sorted(names))
-        lines.append(f"| `{verb}` | {verbs[verb].description} | {named} |")
+        options = ", ".join(f"`{name}`" for name in sorted(names))
+        lines.append(f"| `{verb}` | {verbs[verb].description} | {options} |")
     return "\n".join(lines) + "\n"
 
 

@@ -88,7 +88,7 @@ def test_a_site_of_files_can_be_searched(site: Path) -> None:
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
         page.goto((site / "start.html").as_uri())
-        page.fill(".md-search__input", "displacement")
+        page.fill(".md-search__input", "enable_sequential_cpu_offload")
         page.locator(".md-search-result__item").first.wait_for()
         assert page.locator(".md-search-result__link[href*='scripts.html']").count()
     assert not said
@@ -124,9 +124,9 @@ def test_a_page_that_the_menu_lacks_or_a_link_that_leads_nowhere_stops_the_build
             file.write(f"\n{line}\n")
     done = build(changed, changed / "site")
     assert done.returncode != 0
-    assert f"Aborted with {len(FAULTS)} warnings" in done.stderr
+    assert f"Aborted with {len(FAULTS)} warnings" in done.stdout + done.stderr
     for _, _, said in FAULTS:
-        assert said in done.stderr
+        assert said in done.stdout + done.stderr
 
 
 def test_a_name_that_the_code_does_not_have_stops_the_build(changed: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_name_that_the_code_does_not_have_stops_the_build(changed: Path) -> No
         file.write("\n::: hypernoise.nothing\n")
     done = build(changed, changed / "site")
     assert done.returncode != 0
-    assert "hypernoise.nothing" in done.stderr
+    assert "hypernoise.nothing" in done.stdout + done.stderr
 
 
 def test_make_docs_builds_strictly() -> None:
