@@ -33,6 +33,7 @@ def test_component_files_are_read_without_snakemake(tmp_path: Path) -> None:
 def own(folder: Path, *modules: str) -> Path:
     """A folder of components that holds some empty modules."""
     (folder / "rewards").mkdir(parents=True)
+    (folder / "rewards" / "none.smk").touch()
     for name in modules:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
