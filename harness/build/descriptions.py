@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.build.encodings import EncodedOnce
 from harness.experiment.components import ModelSpec
 from harness.experiment.jobs import TrainJob
 from harness.experiment.publishers import known
@@ -43,7 +44,9 @@ def describe(job: TrainJob, step: int, generator: Generator | None = None) -> De
         pipeline = type(generator.pipeline).__name__
         layers = adaptable(generator.backbone)[0]
         sample = base_weights.sample(generator.backbone, layers)
-        start = float(generator.first_timestep) if isinstance(generator, StartsAtTimestep) else None
+        # From Python 3.12 on a protocol does not see what an object takes from another one.
+        own = generator.own if isinstance(generator, EncodedOnce) else generator
+        start = float(own.first_timestep) if isinstance(own, StartsAtTimestep) else None
     else:
         pipeline = pipeline_of(model.target)
     return Description(

@@ -69,6 +69,11 @@ class EncodedOnce:
         return getattr(self._generator, name)
 
     @property
+    def own(self) -> Generator:
+        """The generator behind it."""
+        return self._generator
+
+    @property
     def lengths(self) -> dict[str, Lengths]:
         """How long prompts are that were asked for, as far as their files say; of passing ones,
         those too that other processes and earlier runs encoded."""
