@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,8 +88,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     make = "import sys, setuptools.build_meta as b; print(getattr(b, sys.argv[1])('..'))"
     succeed(sys.executable, "-c", make, "build_sdist", cwd=source)
     (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     unpacked = folder / archive.name.removesuffix(".tar.gz")
     succeed(sys.executable, "-c", make, "build_wheel", cwd=unpacked)
     (wheel,) = folder.glob("*.whl")

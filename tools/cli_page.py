@@ -17,9 +17,9 @@ PAGE = Path("docs/cli.md")
 _HEAD = """\
 # The command line
 
-`python -m harness VERB` does one thing and ends with 0; with 2 where it cannot, after one line on
-standard error that says why; `verify` ends with 1 where it found a fault. Words in capitals are
-yours to give. What runs the workflow is `snakemake` ([targets.md](targets.md)).
+`python -m harness` takes a verb, which does one thing and ends with 0; with 2 where it cannot,
+after one line on standard error that says why; `verify` ends with 1 where it found a fault. Words
+in capitals are yours to give. What runs the workflow is `snakemake` ([targets.md](targets.md)).
 
 This page is made of the argument parser by `make reference`.
 

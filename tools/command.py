@@ -25,7 +25,13 @@ def measuring_options(
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch's threads")
     parser.add_argument("--device", default="", help="cpu or cuda; a GPU where there is one")
     parser.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER", help="gets files")
-    parser.add_argument("--components", type=Path, default=Path("workflows"), metavar="FOLDER")
+    parser.add_argument(
+        "--components", type=_one_path, default=[Path("workflows")], metavar="FOLDER"
+    )
+
+
+def _one_path(text: str) -> list[Path]:
+    return [Path(text)]
 
 
 def main(parser: ArgumentParser, run: Callable[..., Any], given: Sequence[str] | None) -> int:

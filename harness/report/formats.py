@@ -31,7 +31,6 @@ from harness.analysis.pairing import CELL
 from harness.analysis.references import TIED
 from harness.analysis.training_seeds import FIRST_NOTES
 from harness.base.atomic_files import write_text
-from harness.base.own_code import commit
 from harness.experiment.jobs import TableJob
 from harness.report.pages import Cell, Row, Table, tables_page
 from harness.results import frames, provenance
@@ -346,7 +345,7 @@ def describe(job: TableJob, record: Mapping[str, Any] | None = None) -> str:
         KeyError, TypeError: the record is none that this harness wrote.
     """
     now = {"hardware": provenance.hardware(), "packages": provenance.packages()}
-    told = record or {**commit(), **now}
+    told = record or {**provenance.commit(), **now}
     hardware, packages = told["hardware"], told["packages"]
     state = " with uncommitted changes" if told["dirty"] else ""
     return (

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness.base.own_code import commit
+from harness.base.own_code import commit as commit
 from harness.results import weight_hashes
 from hypernoise.weights.pins import sha256_of
 

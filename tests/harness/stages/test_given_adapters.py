@@ -51,9 +51,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for layout in ("peft", *LAYOUTS):
         declare(folder, f"theirs_{layout}", f"adapters/{layout}")
     declare(folder, "theirs_noise", "adapters/peft", ", moves_noise=True")
-    registry = declared(folder / "workflows")
     asked = {"methods": ["base", *METHODS], "image_sets": {}, "tables": ["table1"]}
     with chdir(folder):
+        registry = declared(Path("workflows"))
         shipped = load("tiny.yaml")
         experiment = Experiment(read(shipped | CONFIG | asked, "m.yaml"), registry, "m.yaml")
         planned = Planned(experiment)

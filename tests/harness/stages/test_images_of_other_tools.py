@@ -57,9 +57,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "workflows" / "benchmarks" / "micro.smk").write_text(more)
     declare(folder, "theirs_folder", "theirs/folder")
     declare(folder, "theirs_table", "theirs/images.csv")
-    registry = declared(folder / "workflows")
     asked = {"methods": ["base", *METHODS], "image_sets": {}}
     with chdir(folder):
+        registry = declared(Path("workflows"))
         shipped = load("tiny.yaml")
         experiment = Experiment(read(shipped | CONFIG | asked, "m.yaml"), registry, "m.yaml")
         planned = Planned(experiment)
