@@ -238,11 +238,11 @@ def test_recipes_of_pages_are_what_stands_in_the_files() -> None:
     shown: dict[str, str] = {}
     for page in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))):
         text = page.read_text(encoding="utf-8")
-        named = re.findall(r"`(examples/[\w./]+)`\n```\w+\n(.*?)```", text, re.DOTALL)
+        named = re.findall(r"`(examples/[\w./-]+)`\n```\w+\n(.*?)```", text, re.DOTALL)
         shown |= dict(named)
         if page.parent.name == "docs" and f"docs/{page.name}" not in component_pages.pages():
             blocks = re.findall(r"```(?:python|yaml)\n", text)
             assert len(blocks) == len(named), f"{page.name} has a recipe that is no file"
-    assert {Path(name).parent.name for name in shown} >= {*KINDS, "scripts"}
+    assert {Path(name).parent.name for name in shown} >= {*KINDS, "own-scripts"}
     for name, code in shown.items():
         assert code == (REPOSITORY / name).read_text(encoding="utf-8"), name

@@ -54,7 +54,7 @@ _FILE_ARGUMENTS = (*WEIGHT_ARGUMENTS, "lora", "clip", "questions")
 #: Arguments that name a hub repository whose commit is simply the ``revision``.
 _MAIN_REPOSITORIES = ("weights", "model")
 #: Arguments that may name a file or folder of this machine.
-_LOCAL_ARGUMENTS = (*_FILE_ARGUMENTS, "model", "detector", "distilled", "images")
+_LOCAL_ARGUMENTS = (*_FILE_ARGUMENTS, "model", "detector", "distilled")
 #: Before the name of a Python package whose folder holds weights (:mod:`hypernoise.methods.llm`).
 _PACKAGE = "package:"
 _DIGITS = {"commit": (COMMIT, 40), "sha256": (SHA256, 64)}
@@ -295,7 +295,7 @@ def beside(given: Mapping[str, Any], home: Path) -> dict[str, Any]:
     for name, value in given.items():
         if isinstance(value, Mapping):
             found[name] = beside(value, home)
-        elif name in _LOCAL_ARGUMENTS and isinstance(value, str):
+        elif name in (*_LOCAL_ARGUMENTS, "images") and isinstance(value, str):
             place = value.partition(HASH_MARK)[0]
             if place and not located(place).exists() and (home / place).exists():
                 found[name] = str(home / value)

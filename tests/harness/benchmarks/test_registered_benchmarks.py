@@ -6,22 +6,13 @@ from typing import Any
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
-from paths import REPOSITORY
 
+from examples import with_examples
 from harness.benchmarks.build import build_benchmark, check_benchmark
 from harness.build.prompts import load_prompts
-from harness.experiment import component_files
-from harness.experiment.components import BenchmarkSpec, Registry
+from harness.experiment.components import BenchmarkSpec
 
-EXAMPLES = REPOSITORY / "examples"
-
-
-def declared() -> Registry:
-    """The registry as the workflow's files and the examples' fill it."""
-    return component_files.declared(REPOSITORY / "workflows", EXAMPLES)
-
-
-BENCHMARKS = [spec for _, spec in sorted(declared().benchmarks.items())]
+BENCHMARKS = [spec for _, spec in sorted(with_examples().benchmarks.items())]
 EMBEDDED = [spec for spec in BENCHMARKS if spec.name.startswith("shapeworld")]
 
 

@@ -7,24 +7,15 @@ from typing import Any
 import pytest
 import torch
 from parity.small import OPEN_CLIP
-from paths import REPOSITORY
 
+from examples import with_examples
 from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
 from harness.benchmarks import geneval_coco
 from harness.build.rewards import check_reward
-from harness.experiment import component_files
-from harness.experiment.components import WEIGHT_ARGUMENTS, Registry, RewardSpec
+from harness.experiment.components import WEIGHT_ARGUMENTS, RewardSpec
 
-EXAMPLES = REPOSITORY / "examples"
-
-
-def declared() -> Registry:
-    """The registry as the workflow's files and the examples' fill it."""
-    return component_files.declared(REPOSITORY / "workflows", EXAMPLES)
-
-
-REGISTRY = declared()
+REGISTRY = with_examples()
 RANDOM = REGISTRY.rewards["hpsv2_1_random"]
 REWARDS = [REGISTRY.reward(name) for name in sorted(REGISTRY.rewards)]
 
@@ -79,7 +70,7 @@ def test_the_twin_with_random_weights_is_hpsv2_1_but_for_them() -> None:
 
 
 def test_random_weights_are_never_a_fallback() -> None:
-    target, made = "hypernoise.rewards.hpsv2:HPSv2", declared()
+    target, made = "hypernoise.rewards.hpsv2:HPSv2", with_examples()
     with pytest.raises(SpecError, match="'sound': random ones need a reward name"):
         made.add_reward("sound", target=target, weights="random", version=1)
     summed = {"target": "hypernoise.rewards.ensemble:Ensemble", "version": 1}

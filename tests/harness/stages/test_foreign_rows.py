@@ -15,12 +15,11 @@ import pytest
 from experiments import MICRO_BENCHMARK, few, load
 from foreign_loras import save_peft
 from micro_runs import CONFIG, MODEL, REWARD, prepared
-from paths import REPOSITORY
 from toys import build_generator
 
+from examples import with_examples
 from harness.analysis.pairing import UNPAIRED
 from harness.cli.geneval_folder import export
-from harness.experiment.component_files import declared
 from harness.experiment.components import Registry
 from harness.experiment.config import read
 from harness.experiment.plan import Experiment
@@ -60,8 +59,7 @@ OTHERS = (
 )
 #: Tables that have a row for each method.
 WITH_THEM = ("table1", "table7", "methods", "controls", "judges", "authors_choices")
-EXAMPLES = REPOSITORY / "examples"
-REGISTRY = declared(REPOSITORY / "workflows", EXAMPLES)
+REGISTRY = with_examples()
 
 
 def experiment_of(registry: Registry) -> Experiment:
@@ -93,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "workflows" / "benchmarks" / "micro.smk").write_text(more)
     save_peft(build_generator(MODEL), folder / "theirs" / "lora")
     with chdir(folder):
-        experiment = experiment_of(declared(Path("workflows"), EXAMPLES))
+        experiment = experiment_of(with_examples(Path("workflows")))
         planned = Planned(experiment)
         runs = {run for name in ("main", *SETS) for run in experiment.runs(name, MODEL)}
         named = {
@@ -120,7 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(folder: Path, name: str) -> Any:
     """What a table's job makes, of the frames that its sets share."""
     with chdir(folder):
-        experiment = experiment_of(declared(Path("workflows"), EXAMPLES))
+        experiment = experiment_of(with_examples(Path("workflows")))
         table = Table(
             experiment,
             experiment.registry.tables[name],
