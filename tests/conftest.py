@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -20,18 +18,6 @@ from hypernoise.shapeworld.architectures import BUILDERS
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _modules_are_found_where_they_were() -> Iterator[None]:
-    """A command that reads a folder of components adds it to the paths, for itself alone."""
-    path, inherited = list(sys.path), os.environ.get("PYTHONPATH")
-    yield
-    sys.path[:] = path
-    if inherited is None:
-        os.environ.pop("PYTHONPATH", None)
-    else:
-        os.environ["PYTHONPATH"] = inherited
 
 
 @pytest.fixture

@@ -73,8 +73,11 @@ def test_every_command_names_a_function_that_takes_its_options() -> None:
 
 
 def test_a_list_has_a_line_for_each_component_with_its_file(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The examples' folder, which is read below, is on the paths for this test alone.
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     folder = REPOSITORY / "workflows"
     assert main(["list", "rewards", "--components", str(folder)]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
