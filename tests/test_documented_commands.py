@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from paths import REPOSITORY
+from snakemake_runs import run_snakemake
 
 from harness.cli.command_line import _parser
 from harness.cli.verbs import COMMANDS
@@ -91,14 +91,7 @@ def test_a_command_of_the_workflow_plans_what_it_names(command: str, checkout: P
         pytest.importorskip("snakemake_executor_plugin_slurm")
     # What is missing for it is no matter here, and is not looked for.
     arguments = [*shlex.split(command)[1:], "--dry-run", "--no-hooks"]
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=checkout,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_snakemake(checkout, *arguments)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert "This was a dry-run" in done.stdout + done.stderr
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
@@ -16,8 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from experiments import MICRO_BENCHMARK, few, load, load_yaml
+from experiments import LEAST, MICRO_BENCHMARK, load, load_yaml
 from paths import REPOSITORY
+from snakemake_runs import run_snakemake
 
 from harness.base.errors import SpecError
 from harness.benchmarks.build import build_benchmark, check_benchmark
@@ -40,23 +40,7 @@ from hypernoise.rewards.protocol import differentiable_score
 from tools import component_pages
 
 EXAMPLES = REPOSITORY / "examples"
-#: A run with hardly any work in it.
-MICRO: dict[str, Any] = {
-    "models": ["tiny_sd"],
-    "methods": ["base"],
-    "benchmark": "micro",
-    "judges": {},
-    "batch_size": 6,
-    "training": {
-        "default": {"steps": 2, "batch_size": 2, "checkpoint_every": 1, "validate_every": 1},
-    },
-    "validation_images": 1,
-    "prompts": {"default": {"train": few("train"), "validation": few("validation")}},
-    "arguments": {},
-    "image_sets": {},
-    "timing": {"benchmark": "micro", "batch_sizes": [1], "repeats": 3, "threads": 1},
-    "tables": ["table1"],
-}
+MICRO: dict[str, Any] = LEAST | {"models": ["tiny_sd"], "methods": ["base"], "image_sets": {}}
 #: Kind of component -> what a config says that uses the one of ``examples``.
 RECIPES: Mapping[str, dict[str, Any]] = {
     "models": {"models": ["my_model"]},
@@ -176,15 +160,7 @@ def test_a_project_elsewhere_uses_the_workflow_as_a_module(tmp_path: Path) -> No
     config |= {"tables": ["my_table"], "extends": "workflows/config/tiny.yaml"}
     config["timing"] = {**config["timing"], "benchmark": "my_benchmark"}
     (own / "config.yaml").write_text(json.dumps(config))
-    command = ["-m", "snakemake", "--cores", "1", "--snakefile", "own/Snakefile"]
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_snakemake(tmp_path, "--cores", "1", "--snakefile", "own/Snakefile")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Checking \d+ jobs before the first one starts", done.stderr), done.stderr
     table = pd.read_parquet(tmp_path / "results" / "tables" / "my_table.parquet")

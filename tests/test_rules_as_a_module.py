@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from paths import REPOSITORY
+from snakemake_runs import run_snakemake
 
 from harness.experiment import workflow
 from harness.experiment.workflow import Rules
@@ -47,14 +45,7 @@ def test_jobs_of_renamed_rules_are_checked_as_what_they_are(tmp_path: Path) -> N
     config |= {"reward": "my_reward", "methods": ["base", "hypernoise", "lora_finetune"]}
     (own / "config.yaml").write_text(yaml.safe_dump(config | {"tables": ["table1"]}))
     given = ["--dry-run", "--cores", "1", "--snakefile", str(snakefile), "hn_all", "mine"]
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *given],
-        cwd=checkout,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_snakemake(checkout, *given)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     planned = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}

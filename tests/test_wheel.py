@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 import yaml
-from experiments import MICRO_BENCHMARK, few
+from experiments import LEAST, MICRO_BENCHMARK
 from paths import REPOSITORY
 
 from harness.base import own_code
@@ -27,21 +27,11 @@ OTHERS = ("python3.11", "python3.12", "python3.13")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 #: A run with hardly any work in it, of a model and a benchmark of one's own.
 MICRO: dict[str, Any] = {
+    **LEAST,
     "extends": "workflows/config/tiny.yaml",
     "components": "mine",
     "models": ["own"],
     "methods": ["base", "hypernoise"],
-    "benchmark": "micro",
-    "judges": {},
-    "batch_size": 6,
-    "training": {
-        "default": {"steps": 2, "batch_size": 2, "checkpoint_every": 1, "validate_every": 1},
-    },
-    "validation_images": 1,
-    "prompts": {"default": {"train": few("train"), "validation": few("validation")}},
-    "arguments": {},
-    "timing": {"benchmark": "micro", "batch_sizes": [1], "repeats": 3, "threads": 1},
-    "tables": ["table1"],
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 import yaml
 from experiments import MICRO_BENCHMARK, few
 from paths import REPOSITORY
+from snakemake_runs import run_snakemake
 
 from harness.cli.verify import verify
 from harness.experiment import pins
@@ -63,11 +63,7 @@ def snakemake(
     # Replaced here: Snakemake's --configfile would merge the two, level by level.
     sets = {**SHIPPED["image_sets"], **config.get("image_sets", {})}
     (folder / CONFIG).write_text(yaml.safe_dump({**SHIPPED, **config, "image_sets": sets}))
-    command = [sys.executable, "-m", "snakemake", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_snakemake(folder, *arguments)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

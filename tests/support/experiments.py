@@ -42,6 +42,22 @@ def few(split: str, n: int = 4) -> dict[str, Any]:
     return {"target": "harness.benchmarks.prompts:subset", "arguments": arguments}
 
 
+#: A run of the benchmark `micro` with hardly any work in it; models and methods are a test's own.
+LEAST: dict[str, Any] = {
+    "benchmark": "micro",
+    "judges": {},
+    "batch_size": 6,
+    "training": {
+        "default": {"steps": 2, "batch_size": 2, "checkpoint_every": 1, "validate_every": 1},
+    },
+    "validation_images": 1,
+    "prompts": {"default": {"train": few("train"), "validation": few("validation")}},
+    "arguments": {},
+    "timing": {"benchmark": "micro", "batch_sizes": [1], "repeats": 3, "threads": 1},
+    "tables": ["table1"],
+}
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """The content of a YAML file."""
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
