@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: How long a page may take over anything: half a minute is too short for a machine with more to do.
+PATIENCE_MS = 180_000
 
 
 @contextmanager
@@ -28,3 +30,10 @@ def chromium() -> Iterator[Any]:
         launched = driver.chromium.launch(executable_path=found, args=flags)
         yield launched
         launched.close()
+
+
+def open_page(browser: Any, **options: Any) -> Any:
+    """A page of ``browser``, with Playwright's ``options``, that gives a busy machine its time."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(PATIENCE_MS)
+    return page

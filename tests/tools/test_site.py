@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from browsers import chromium
+from browsers import chromium, open_page
 from paths import REPOSITORY
 
 from tools import site_pages
@@ -84,15 +84,29 @@ def test_a_page_of_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
 
 def test_a_site_of_files_can_be_searched(site: Path) -> None:
     with chromium() as browser:
-        page, asked, said = browser.new_page(), [], []
+        page, asked, said = open_page(browser), [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
         page.goto((site / "start.html").as_uri())
-        page.fill(".md-search__input", "enable_sequential_cpu_offload")
+        # Key by key, as a reader does: the theme reads the box when a key goes up.
+        page.locator(".md-search__input").press_sequentially("enable_sequential_cpu_offload")
         page.locator(".md-search-result__item").first.wait_for()
         assert page.locator(".md-search-result__link[href*='scripts.html']").count()
     assert not said
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+@pytest.mark.parametrize(("wished", "shown"), [("light", "default"), ("dark", "slate")])
+def test_a_page_of_the_site_is_as_dark_as_its_reader_wishes(
+    site: Path, wished: str, shown: str
+) -> None:
+    with chromium() as browser:
+        page, said = open_page(browser, color_scheme=wished), []
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((site / "start.html").as_uri())
+        page.locator(f"body[data-md-color-scheme={shown}]").wait_for()
+    assert not said
 
 
 @pytest.fixture

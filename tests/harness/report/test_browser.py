@@ -13,7 +13,7 @@ from pathlib import Path
 import first_pages
 import galleries
 import pytest
-from browsers import chromium
+from browsers import chromium, open_page
 
 from harness.report.pages import plain, tables_page
 
@@ -42,7 +42,7 @@ class Opened:
     """A page, with what its console said and what it asked for."""
 
     def __init__(self, browser: playwright.Browser, path: Path, size: dict[str, int]) -> None:
-        self.page = browser.new_page(viewport=size)
+        self.page = open_page(browser, viewport=size)
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -142,7 +142,7 @@ def test_pages_models_columns_and_scores(desktop: Opened) -> None:
 def test_the_address_brings_a_view_back(browser: playwright.Browser, desktop: Opened) -> None:
     desktop.page.select_option("#task", label="colors")
     desktop.choose("wrong")
-    again = browser.new_page()
+    again = open_page(browser)
     again.goto(desktop.page.url)
     assert again.locator("#change input:checked").get_attribute("value") == "wrong"
     assert again.locator(".card h2").all_inner_texts() == desktop.prompts() != []
@@ -283,7 +283,7 @@ def test_a_link_leads_to_one_row_and_escape_back_to_all(
     card = desktop.page.locator(".card").nth(4)
     meta = card.locator(".meta").inner_text()
     assert re.search(r"noise of seed 7, \w+-\d, image \d", meta)
-    again = browser.new_page()
+    again = open_page(browser)
     again.goto(f"{desktop.page.url.partition('#')[0]}{card.locator('a.row').get_attribute('href')}")
     assert again.locator(".card .meta").all_inner_texts() == [meta]
     again.keyboard.press("Escape")
