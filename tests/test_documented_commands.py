@@ -39,7 +39,14 @@ def shown() -> list[str]:
 
 
 SHOWN_COMMANDS = shown()
-WORKFLOW = [command for command in SHOWN_COMMANDS if command.startswith("snakemake ")]
+#: `make run` gives what stands in RUN to Snakemake.
+GIVEN = [
+    found[1] for found in map(re.compile(r'make run RUN="(.+)"$').match, SHOWN_COMMANDS) if found
+]
+WORKFLOW = [
+    *(command for command in SHOWN_COMMANDS if command.startswith("snakemake ")),
+    *(f"snakemake --cores all {given}" for given in GIVEN),
+]
 #: Several places show one command, with and without the cores.
 PLANNED = {frozenset(command.split()) - {"--cores", "all", "-n"}: command for command in WORKFLOW}
 VERBS = [c for c in SHOWN_COMMANDS if c.startswith(("python -m harness ", "hypernoise "))]
@@ -72,6 +79,7 @@ def test_commands_are_found_where_readers_find_them() -> None:
     )
     assert "python -m harness list methods" in VERBS
     assert "make snapshot" in MAKE
+    assert "--configfile workflows/config/first.yaml" in GIVEN
     assert {"tools.training_trace", "benchmarks.scorer_throughput"} <= set(MODULES)
     assert "snakemake --profile workflows/profiles/slurm" in WORKFLOW
     assert "snakemake white_reno_sweep" in WORKFLOW
