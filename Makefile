@@ -41,7 +41,8 @@ run: $(VENV)/.installed
 
 # A process for each core; what a file's tests share is made once. More than four gain little.
 test: lint
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile \
+		--durations 40 --durations-min 5
 
 lint: $(VENV)/.installed-dev
 	ruff check .
