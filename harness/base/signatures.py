@@ -168,7 +168,7 @@ def check_call(
 @cache
 def _definitions(source: Path) -> dict[str, ast.stmt]:
     found: dict[str, ast.stmt] = {}
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+    for node in ast.parse(source.read_text(encoding="utf-8"), str(source)).body:
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             found[node.name] = node
         elif isinstance(node, ast.Assign):

@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         options.pop("check", None)
         return resolve(COMMANDS[verb].target)(**options) or 0
+    except BrokenPipeError:
+        # Who read the output, as `head` does, has read enough; what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         remedy = _remedy(error)
         if remedy is None or traceback:

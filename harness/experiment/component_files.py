@@ -133,6 +133,10 @@ def read_file(registry: Registry, kind: str, file: Path, home: Path = Path()) ->
         exec(code, {name: add})
     except (SpecError, Missing):
         raise
+    except NameError as error:
+        raise SpecError(
+            f"{file}: there is no {error.name}: a file in {file.parent} declares with {name}"
+        ) from error
     except Exception as error:  # Whatever a declaration does wrong.
         has_rule = re.search(r"^\s*(rule|checkpoint)\b.*:", text, re.MULTILINE)
         advice = "a rule belongs in workflows/rules: " if has_rule else ""

@@ -90,6 +90,15 @@ def test_a_list_has_a_line_for_each_component_with_its_file(
     assert "after 1, 2, 5, ... scored images  (" in said
 
 
+def test_a_reader_who_has_read_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m harness list | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert re.fullmatch(r"\d+ models\n", done.stdout)
+    assert not done.stderr
+
+
 def test_jobs_on_standard_input_are_checked_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

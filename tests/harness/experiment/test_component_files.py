@@ -82,6 +82,21 @@ def test_files_that_are_no_modules_keep_their_names(
     assert str(folder) in sys.path
 
 
+def test_a_declaration_that_cannot_be_read_names_its_file_and_its_place(tmp_path: Path) -> None:
+    rewards = own(tmp_path / "checkout") / "rewards"
+    rewards.mkdir(exist_ok=True)
+    (rewards / "a.smk").write_text('add_rewrad("a", target="b:C")\n')
+    said = rf"rewards/a\.smk: there is no add_rewrad: a file in {rewards} declares with add_reward"
+    with pytest.raises(SpecError, match=said):
+        declared(tmp_path / "checkout")
+    (rewards / "a.smk").write_text('add_reward("a", target="broken_reward:C", version=1)\n')
+    (tmp_path / "broken_reward.py").write_text("class C:\n    def score(:\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(tmp_path))
+        with pytest.raises(SpecError, match=r"a\.smk: .*\(broken_reward\.py, line 2\)"):
+            declared(tmp_path / "checkout")
+
+
 def test_a_method_can_be_named_with_its_arguments() -> None:
     registry = Registry()
     registry.add_method("reno", target="hypernoise.methods.reno:Reno", version=1, iterations=50)
