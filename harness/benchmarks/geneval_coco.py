@@ -12,7 +12,7 @@ from PIL import Image
 from harness.base.errors import each
 from harness.benchmarks.clip_colors import ARCHITECTURE, ClipColors
 from harness.benchmarks.geneval import CORRECT, Decision, Evaluator, judge, scores_of
-from harness.benchmarks.geneval_metadata import load_metadata
+from harness.benchmarks.geneval_metadata import check_prompts, load_metadata
 from harness.benchmarks.mask2former import (
     CLASSES,
     POSTPROCESSINGS,
@@ -128,17 +128,18 @@ class GenEval:
         return prompts()
 
     def check(self, prompts: Sequence[Prompt] = ()) -> None:
-        """Check the weights; nothing is loaded.
+        """Check the weights, and prompts' metadata; nothing is loaded.
 
         Raises:
-            ValueError: an unknown post-processing, or weights of the hub that are not pinned or
-                that it does not give.
+            ValueError: metadata that no image could be judged by, an unknown post-processing, or
+                weights of the hub that are not pinned or that it does not give.
             FileNotFoundError: a file is missing.
         """
         check_choice("post-processing", self._postprocessing, POSTPROCESSINGS)
         checks: list[Callable[[], object]] = [
             partial(check_source, self._detector, self._revision),
             partial(ClipColors, self._clip),
+            partial(check_prompts, prompts, CLASSES),
         ]
         each(checks)
 

@@ -10,11 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.geneval import COLORS, RELATIONS, TASKS, check_word
+from harness.benchmarks.protocol import Prompt
 from hypernoise.text_files import lines_of
 
 METADATA_KEYS = ("tag", "include", "exclude", "prompt")
 _INCLUDE_KEYS = ("class", "count", "color", "position")
 _EXCLUDE_KEYS = ("class", "count")
+
+
+def check_prompts(
+    prompts: Sequence[Prompt],
+    classes: Collection[str] | None = None,
+    colors: Collection[str] = COLORS,
+) -> None:
+    """Refuse prompts whose metadata no image could be judged by; as :func:`check_metadata`.
+
+    Raises:
+        ValueError: names the first of them, too.
+    """
+    for prompt in prompts:
+        try:
+            check_metadata(prompt.metadata, classes=classes, colors=colors)
+        except ValueError as error:
+            raise ValueError(f"metadata of prompt {prompt.text!r}: {error}") from error
 
 
 def check_metadata(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.benchmarks.geneval import CORRECT, Decision, Evaluator, decide, scores_of
+from harness.benchmarks.geneval_metadata import check_prompts
 from harness.benchmarks.neighbours import runs
 from harness.benchmarks.prompts import in_turn
 from harness.benchmarks.protocol import Images, Prompt, Score
@@ -40,8 +41,9 @@ class ShapeWorld:
         return [Prompt(c.prompt_id, c.text, c.task, c.metadata, c.meaning) for c in chosen]
 
     def check(self, prompts: Sequence[Prompt] = ()) -> None:
-        """Check that the split exists; ValueError if not."""
+        """Check that the split exists, and prompts' metadata; ValueError if not."""
         captions(self._split)
+        check_prompts(prompts, SHAPES, COLORS)
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         """GenEval's decision about each image [3, H, W] in [0, 1]."""

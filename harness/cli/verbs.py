@@ -205,6 +205,20 @@ COMMANDS: dict[str, Command] = {
             option("--dry-run", "say what would be pushed", action="store_true", dest="dry"),
         ),
     ),
+    "serve": Command(
+        "serve rewards and benchmarks over HTTP, for programs whose environment is not this one",
+        "harness.cli.serve:run",
+        (
+            _words("--rewards", "or benchmarks, by their names", required=True, metavar="NAME"),
+            option("--host", "address to listen at (default: %(default)s)", default="127.0.0.1"),
+            _number("--port", "0 takes a free one (default: %(default)s)", 8765, least=0),
+            option("--token-file", "holds what callers have to send", type=Path),
+            _number("--batch-size", "images scored together (default: %(default)s)", 32),
+            _number("--images", "of one request at most (default: %(default)s)", 256),
+            _number("--megabytes", "of one request at most (default: %(default)s)", 256),
+            _COMPONENTS,
+        ),
+    ),
     "explain": Command(
         "show every resolved option of a run, and what gives it",
         "harness.cli.explain:run",

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias, TypeVar
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +31,14 @@ _FEWEST_PIXELS = 32 * 1024 * 1024
 _AHEAD_PIXELS = 64 * 1024 * 1024
 _MOST_WORKERS = 8
 #: What Pillow raises over broken files, by format and by where the fault is.
-_FAULTS = (OSError, SyntaxError, ValueError, IndexError, EOFError, Image.DecompressionBombError)
+FAULTS = (OSError, SyntaxError, ValueError, IndexError, EOFError, Image.DecompressionBombError)
 _MOST_OF_16_BITS = 65535
 #: Pillow goes by a file's content, not by its name, and hands PostScript to another program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 
 
-def open_image(path: str | Path) -> Image.Image:
-    """An image file, not decoded yet, of a format that Pillow decodes itself.
+def open_image(path: str | Path | BinaryIO) -> Image.Image:
+    """An image file, or what one holds, not decoded yet, of a format that Pillow decodes itself.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -94,7 +94,7 @@ def _opened(path: str, use: Callable[[Image.Image], _T]) -> _T:
     try:
         with open_image(path) as image:
             return use(image)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise ValueError(f"image {path} cannot be read: {error}") from error
 
 
@@ -109,7 +109,7 @@ def n_workers(paths: Sequence[str | Path], threads: int) -> int:
     try:
         with open_image(paths[0]) as image:
             n_pixels = image.width * image.height
-    except _FAULTS:
+    except FAULTS:
         # Whoever reads it says so, and what else is wrong.
         return 0
     pays = n_pixels >= _SMALLEST_PIXELS and n_pixels * len(paths) >= _FEWEST_PIXELS

@@ -230,7 +230,7 @@ def _scored(
     own = [plan.prompts[name] for name in batch["prompt_id"]]
     others = [plan.prompts[plan.partners[prompt.prompt_id]] for prompt in own if plan.partners]
     asked = [own, others] if others else [own]
-    given = _of_benchmark(plan.benchmark, images, asked)
+    given = scores_of(plan.benchmark, images, asked)
     for metric, scores in _measured(plan.benchmark.metrics, judges, images, own, given[0]):
         yield _part(batch, metric, scores)
     if others:
@@ -244,12 +244,22 @@ def _scored(
             yield _part(batch, Metric(name, meaning), against)
 
 
-def _of_benchmark(
+def scores_of(
     benchmark: Benchmark, images: Images, asked: Sequence[Sequence[Prompt]]
 ) -> list[Sequence[Mapping[str, Score]]]:
-    """The benchmark's scores against each list of prompts, checked.
+    """The benchmark's scores of images against each list of prompts, checked.
 
     It is asked once: an image that stands next to itself need be looked at once.
+
+    Args:
+        images: N, as :meth:`harness.benchmarks.protocol.Benchmark.score` takes them.
+        asked: lists of N prompts.
+
+    Returns:
+        for each list, and each image, the name of every metric -> its score.
+
+    Raises:
+        ValueError: the benchmark gives something else, or a value that is not finite.
     """
     names = sorted(metric.name for metric in benchmark.metrics)
     if not names:
