@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,3 +174,19 @@ def test_long_prompts_are_told(
     said = capsys.readouterr().err
     assert said.startswith("scorer redness: 1 of 2 prompts have more tokens than it reads")
     assert "90 of 77 in clip" in said
+
+
+def test_the_script_that_is_shown_prints_a_row_for_each_image(tmp_path: Path) -> None:
+    Image.fromarray(BLACK).save(tmp_path / "a.png")
+    script = REPOSITORY / "examples" / "own-scripts" / "score_images.py"
+    given = ["redness", "a red circle", str(tmp_path / "a.png"), "black", str(tmp_path / "a.png")]
+    done = subprocess.run(
+        [sys.executable, str(script), *given],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["prompt", "redness"]
+    assert [row.split()[-1] for row in rows] == ["0.0", "0.0"]
