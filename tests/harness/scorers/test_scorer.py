@@ -156,7 +156,10 @@ def test_names_that_are_none_are_refused_with_those_that_are() -> None:
             load(name)
 
 
-def test_own_components_are_scorers_too() -> None:
+def test_own_components_are_scorers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Their folder comes onto the path, and must not stay there for other tests.
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
     found = load("my_reward", components=("workflows", REPOSITORY / "examples"))
     blue = np.zeros((4, 4, 3), dtype=np.uint8)
     blue[..., 2] = 255
