@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from harness.cli.job_client import handed_over
 from harness.cli.verbs import COMMANDS, JOB_VERBS, at_least
 from hypernoise.errors import Mendable
 
+#: The file descriptor of what is printed.
+_OUTPUT = 1
 _OUT_OF_MEMORY = (
     " Training: make batch_size smaller, or set gradient_checkpointing. Otherwise a single image "
     "does not fit: give the model vae_savings."
@@ -58,11 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         options.pop("check", None)
         return resolve(COMMANDS[verb].target)(**options) or 0
-    except BrokenPipeError:
-        # Who read the output, as `head` does, has read enough; what is left goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            output = select.poll()
+            output.register(_OUTPUT, 0)
+            # Of another pipe, it is an error like others.
+            if output.poll(0):
+                # Who read the output, as `head` does, has read enough; the rest goes nowhere.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), _OUTPUT)
+                return 1
         remedy = _remedy(error)
         if remedy is None or traceback:
             raise

@@ -79,9 +79,10 @@ def decoded_images(texts: Sequence[str], most_pixels: int) -> list[Bytes]:
             with open_image(BytesIO(data)) as image:
                 size = f"{image.width} x {image.height}"
                 is_small = image.width * image.height <= most_pixels
-                found.append(np.asarray(rgb(image)) if is_small else None)
+                pixels = np.asarray(rgb(image)) if is_small else None
         except FAULTS as error:
             raise SpecError(f"{where} cannot be read: {error}") from error
-        if not is_small:
+        if pixels is None:
             raise SpecError(f"{where} has {size} pixels, of at most {most_pixels}")
-    return [image for image in found if image is not None]
+        found.append(pixels)
+    return found

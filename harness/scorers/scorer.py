@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -23,11 +22,10 @@ from harness.build.targets import check_size
 from harness.experiment.component_files import declared
 from harness.experiment.components import BenchmarkSpec, RewardSpec
 from harness.results.image_files import Bytes, decoded, rgb
-from harness.stages.score import scores_of
+from harness.stages.score import rewards_of, scores_of
 from hypernoise.batches import Batches
 from hypernoise.images import to_uint8
 from hypernoise.models.protocol import encode_in_chunks
-from hypernoise.rewards.protocol import checked_score
 
 #: A file, a picture of Pillow, uint8 [H, W, 3], or a tensor [3, H, W] in [0, 1].
 AnyImage: TypeAlias = str | Path | Image.Image | Bytes | Tensor
@@ -195,11 +193,9 @@ class OfReward:
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[dict[str, Score]]:
         row_of = {text: row for row, text in enumerate(dict.fromkeys(p.text for p in prompts))}
         features = encode_in_chunks(self._reward.encode, list(row_of))
-        pixels = torch.from_numpy(images).to(self._device)
-        with torch.no_grad():
-            rows = [row_of[prompt.text] for prompt in prompts]
-            values = checked_score(self._reward, pixels, features.rows(rows))
-        return [{self.metrics[0].name: Score(float(value))} for value in values]
+        rows = features.rows([row_of[prompt.text] for prompt in prompts])
+        values = rewards_of(self._reward, images, rows, self._device)
+        return [{self.metrics[0].name: Score(value)} for value in values]
 
     def cuts(self, prompts: Sequence[Prompt]) -> Cuts:
         texts = list(dict.fromkeys(prompt.text for prompt in prompts))

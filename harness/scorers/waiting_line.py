@@ -69,7 +69,7 @@ class WaitingLine:
         """
         request = _Request(pixels, prompts)
         with self._changed:
-            waiting = sum(len(one.pixels) for one in self._waiting)
+            waiting = self.n_waiting
             if self._stopped or (waiting and waiting + len(pixels) > self._most_waiting):
                 said = "is closing" if self._stopped else f"has {waiting} images waiting"
                 raise Full(f"scorer {self.scorer.name} {said}")

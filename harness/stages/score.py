@@ -69,10 +69,18 @@ class Judge:
             ValueError: the reward gives another number of values, or one that is not finite.
         """
         rows = [self.row_of[prompt.prompt_id] for prompt in prompts]
-        pixels = torch.from_numpy(images).to(self.device)
-        with torch.no_grad():
-            values = checked_score(self.reward, pixels, self.features.rows(rows))
-        return [float(value) for value in values]
+        return rewards_of(self.reward, images, self.features.rows(rows), self.device)
+
+
+def rewards_of(reward: Reward, images: Images, features: Features, device: str) -> list[float]:
+    """A reward of each image [3, H, W] in [0, 1], against the prompt of its row of features.
+
+    Raises:
+        ValueError: the reward gives another number of values, or one that is not finite.
+    """
+    with torch.no_grad():
+        values = checked_score(reward, torch.from_numpy(images).to(device), features)
+    return [float(value) for value in values]
 
 
 def run(job: ScoreJob) -> None:

@@ -99,6 +99,17 @@ def test_a_reader_who_has_read_enough_is_no_error() -> None:
     assert not done.stderr
 
 
+def test_a_pipe_of_somebody_else_that_breaks_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("harness.cli.list_components.run", broken)
+    assert main(["list"]) == 2
+    assert capsys.readouterr().err == "error: [Errno 32] Broken pipe\n"
+
+
 def test_jobs_on_standard_input_are_checked_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
