@@ -49,8 +49,11 @@ def frechet_distance(images: Features, reference: Features) -> float:
         for given, mean in zip((one, two), means, strict=True)
     ]
     # Of more images than dimensions, the triangular factor of as many rows as dimensions.
-    small = [np.linalg.qr(root, mode="r") if len(root) > root.shape[1] else root for root in roots]
-    cross = np.linalg.svd(small[0] @ small[1].T, compute_uv=False).sum()
+    small: list[_Matrix] = [
+        np.asarray(np.linalg.qr(root, mode="r")) if len(root) > root.shape[1] else root
+        for root in roots
+    ]
+    cross = float(np.linalg.svd(small[0] @ small[1].T, compute_uv=False).sum())
     traces = sum(float(np.square(root).sum()) for root in roots)
     return float(np.square(means[0] - means[1]).sum() + traces - 2 * cross)
 

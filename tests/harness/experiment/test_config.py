@@ -1,4 +1,4 @@
-"""What a config file may say, and the reference that is made of it."""
+"""What a config file may say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from experiments import CONFIG_FOLDER, FILE, load
-from paths import REPOSITORY
 
 from harness.base.errors import SpecError
 from harness.experiment import reference
@@ -127,17 +126,3 @@ def test_names_are_a_list_or_one_text(key: str, one: str, other: str) -> None:
     for wrong, said in ((3, "must be a valid array"), ([one, one], f"names '{one}' twice")):
         with pytest.raises(SpecError, match=rf"tiny\.yaml: config key '{key}' is .*, {said}"):
             read(shipped | {key: wrong}, "tiny.yaml")
-
-
-def test_the_reference_page_and_the_editors_schema_are_current() -> None:
-    advice = "`make reference` writes it anew"
-    page = (REPOSITORY / reference.PAGE_FILE).read_text(encoding="utf-8")
-    assert page == reference.page(), advice
-    schema = (REPOSITORY / reference.SCHEMA_FILE).read_text(encoding="utf-8")
-    assert schema == reference.schema(), advice
-
-
-def test_the_reference_says_every_key_with_its_meaning() -> None:
-    rows = [line for line in reference.page().splitlines() if line.startswith("| `")]
-    assert len(rows) > 70
-    assert not [row for row in rows if row.endswith("|  |")]
