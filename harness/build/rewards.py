@@ -9,7 +9,7 @@ from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
 from harness.build.targets import call_target, check_size, check_target, takes
 from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, RewardSpec
-from hypernoise.rewards.protocol import Reward
+from hypernoise.rewards.protocol import NeedsPackages, Reward
 from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import located
 
@@ -21,10 +21,14 @@ def check_reward(spec: RewardSpec) -> None:
 
     Raises:
         SpecError: a target is no reward or does not take an argument.
-        FileNotFoundError, ValueError: as :meth:`hypernoise.weights.pinned_files.PinnedFile.check`.
+        FileNotFoundError, ValueError: a package that it needs is not installed, or as
+            :meth:`hypernoise.weights.pinned_files.PinnedFile.check`.
     """
     parts: dict[str, Any] = {"parts": ()} if spec.parts else {}
     check_target(spec.target, {**spec.arguments, **parts}, spec.file, does=("encode", "score"))
+    target = resolve(spec.target)
+    if isinstance(target, NeedsPackages):
+        target.check_installed()
     for part in spec.parts.values():
         check_reward(part)
     for file in _own_files(spec):

@@ -63,6 +63,16 @@ class KnowsLengths(Protocol):
         ...
 
 
+@runtime_checkable
+class NeedsPackages(Protocol):
+    """A reward whose class needs a package that is not installed with this one."""
+
+    @staticmethod
+    def check_installed() -> None:
+        """Raise FileNotFoundError, with what to type, unless the package is there."""
+        ...
+
+
 def checked_score(reward: Reward, images: Tensor, features: Features) -> Tensor:
     """The reward of each image, float32 [B], once it has been checked.
 
