@@ -1,4 +1,4 @@
-"""Files that are written in one go: whole, or not there at all. Standard library only."""
+"""Files that are written in one go: whole, or not there at all, after a power cut, too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hypernoise.durable_files import partial_path, put
 
 
 @contextmanager
@@ -21,10 +23,10 @@ def in_one_go(path: str | Path) -> Iterator[Path]:
         # A folder cannot be replaced; a device or pipe can, and would be gone.
         raise OSError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}: name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_path(path)
     try:
         yield partial
-        partial.replace(path)
+        put(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from harness.base.atomic_files import check_place
 from harness.base.import_strings import resolve
+from harness.base.parents import end_with_run
 from harness.cli.job_client import handed_over
 from harness.cli.verbs import COMMANDS, JOB_VERBS, at_least
 from hypernoise.errors import Mendable
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if job is not None:
             from harness.cli.job_files import job_of
 
+            end_with_run()
             job = job_of(verb, job)
             if out := getattr(job, "out", ""):
                 check_place(out)

@@ -13,7 +13,6 @@ however that ends: its standard input is a pipe whose other end the run holds.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import selectors
@@ -27,11 +26,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
+from harness.base.parents import end_with
 from harness.cli.command_line import main as run
 from harness.cli.job_client import ACCEPTED, VARIABLE, Order, received, same_environment
 from harness.cli.verbs import JOB_VERBS
 
-_PR_SET_PDEATHSIG = 1
 _THREADS = (
     "GOTO_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -126,9 +125,10 @@ class _Server:
             for stream in order.streams if order else ():
                 os.close(stream)
             return
+        server = os.getpid()
         pid = os.fork()
         if not pid:
-            self._become(order, connection)
+            self._become(order, connection, server)
         for stream in order.streams:
             os.close(stream)
         self._jobs[pid] = connection
@@ -156,7 +156,7 @@ class _Server:
                 connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
             connection.close()
 
-    def _become(self, order: Order, connection: socket.socket) -> NoReturn:
+    def _become(self, order: Order, connection: socket.socket, server: int) -> NoReturn:
         """Be the process of a job: its streams, folder and environment, and then its work."""
         code = 1
         try:
@@ -168,7 +168,9 @@ class _Server:
             # Held here, they would not be at their ends when the server closes them.
             for other in (connection, *self._jobs.values()):
                 other.close()
-            _end_with_parent()
+            # A server that was killed answers no client, and a job that goes on then would write
+            # into what the run takes for failed.
+            end_with(server)
             for stream, own in zip(order.streams, (0, 1, 2), strict=True):
                 os.dup2(stream, own)
                 os.close(stream)
@@ -188,13 +190,6 @@ class _Server:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
-
-
-def _end_with_parent() -> None:
-    # A server that was killed answers no client, and a job that goes on then would write into what
-    # the run takes for failed. Only Linux can be asked for this.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from harness.base.parents import name_run
 from harness.base.run_account import account
 from harness.base.run_progress import RunProgress
 from harness.cli import job_server
@@ -29,6 +30,9 @@ def at_start(workflow: Any, logger: Any) -> None:
     if not workflow.is_main_process:
         return
     hold_alone()
+    if workflow.local_exec:
+        # Jobs of a cluster end as its own rules say.
+        name_run()
     _opened[0].check_ahead(workflow.dag.needrun_jobs())
     if workflow.local_exec:
         # Jobs of a cluster run where no server is.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +18,7 @@ from typing import IO, Any, NoReturn, TypeVar
 
 from harness.base.errors import SpecError
 from harness.base.import_strings import source_of
+from harness.base.locks import Busy, acquired
 from harness.experiment.checks import check, check_columns, check_given, check_tables
 from harness.experiment.component_files import declared
 from harness.experiment.components import TableSpec
@@ -33,7 +31,7 @@ from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
 from harness.experiment.validation import to_json
-from hypernoise.errors import unknown_word
+from hypernoise.errors import Mendable, unknown_word
 from hypernoise.weights.pins import COMMIT, is_remote
 
 _T = TypeVar("_T")
@@ -352,8 +350,6 @@ def rule_outputs(
     return found
 
 
-#: What file systems without locks say: Lustre, some of NFS.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 #: The open file of a folder that this process holds. What ``onstart`` names ends with it.
 _held: list[IO[str]] = []
 
@@ -361,34 +357,18 @@ _held: list[IO[str]] = []
 def hold_alone() -> IO[str]:
     """Keep other runs out of this folder for as long as this process lives, or the file is open.
 
-    Snakemake's own lock outlives a killed run and has to be removed by hand; the system's does not.
-    It is a record lock, which is this process's alone: children inherit none, so that none of them
-    can hold it when this process is gone. It holds between the machines of a cluster, too.
+    Snakemake's own lock outlives a killed run and has to be removed by hand; this one does not.
     """
     try:
         Path("results").mkdir(exist_ok=True)
-        lock = open("results/.lock", "a+", encoding="utf-8")  # noqa: SIM115
+        lock = acquired(Path("results/.lock"))
+    except Busy as busy:
+        who = busy.who or "it has not said which yet"
+        refuse(f"another run is at work in this folder ({who}); wait for it, or stop it")
+    except Mendable as error:
+        refuse(error)
     except OSError as error:
         leads = f", a link to {os.readlink('results')}," if Path("results").is_symlink() else ""
         refuse(f"the folder results{leads} cannot be made or written in: {error.strerror}")
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            print(
-                "warning: the file system of this folder has no locks "
-                f"({error.strerror}): see to it that no other run is at work here",
-                file=sys.stderr,
-            )
-        else:
-            with lock:
-                lock.seek(0)
-                who = lock.read().strip() or "it has not said which yet"
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                refuse(f"results/.lock cannot be locked: {error.strerror}")
-            refuse(f"another run is at work in this folder ({who}); wait for it, or stop it")
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
     _held[:] = [lock]
     return lock

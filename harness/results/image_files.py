@@ -1,16 +1,15 @@
 """Image files as pixels; of many large ones the next are decoded while a batch is worked on.
 
-Standard library, numpy and Pillow only: the processes that decode import nothing else.
+Standard library, numpy and Pillow only: the processes that decode import little else.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TypeAlias, TypeVar
@@ -18,6 +17,8 @@ from typing import BinaryIO, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from harness.base.parents import end_with
 
 #: [H, W, 3], as they are on disk.
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -33,6 +34,8 @@ _MOST_WORKERS = 8
 #: What Pillow raises over broken files, by format and by where the fault is.
 FAULTS = (OSError, SyntaxError, ValueError, IndexError, EOFError, Image.DecompressionBombError)
 _MOST_OF_16_BITS = 65535
+#: The chunk IEND, whole.
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 #: Pillow goes by a file's content, not by its name, and hands PostScript to another program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 
@@ -45,6 +48,16 @@ def open_image(path: str | Path | BinaryIO) -> Image.Image:
         OSError: it is no image of such a format.
     """
     return Image.open(path, formats=_FORMATS)
+
+
+def is_whole_png(path: Path) -> bool:
+    """Whether a file is there that ends as a PNG does: a power cut may leave less of it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return file.read() == _PNG_END
+    except OSError:
+        return False
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -140,7 +153,9 @@ class ImageReader:
         self._pool: ProcessPoolExecutor | None = None
         if workers:
             # Not forked: this process may hold threads and a GPU.
-            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent)
+            self._pool = ProcessPoolExecutor(
+                workers, get_context("spawn"), end_with, (os.getpid(),)
+            )
 
     def __enter__(self) -> ImageReader:
         return self
@@ -205,15 +220,3 @@ class ImageReader:
         for row in rows[: len(self._paths) - rows.start]:
             if row not in self._found:
                 self._found[row] = pool.submit(self._decode, self._paths[row])
-
-
-def _end_with_parent() -> None:
-    """In a process that decodes: no parent that is killed leaves it behind."""
-
-    def wait() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -20,6 +20,7 @@ from harness.base.errors import SpecError
 from harness.base.safe_paths import below
 from harness.results import frames, provenance
 from harness.results.image_files import open_image
+from hypernoise.durable_files import sync_all
 from hypernoise.text_files import read_text
 
 #: Provenance of a folder of files that have no place for it themselves.
@@ -191,7 +192,10 @@ def write_sidecar(folder: Path, kind: str, spec: Any, outputs: Iterable[Path]) -
     Args:
         kind, spec: as for :func:`harness.results.provenance.collect`.
     """
-    hashes = {path.name: provenance.digest(path) for path in outputs}
+    hashes = {}
+    for path in outputs:
+        sync_all(path)
+        hashes[path.name] = provenance.digest(path)
     record = provenance.parse(provenance.collect(kind, spec, outputs=hashes))
     write_text(folder / SIDECAR, json.dumps(record, indent=1) + "\n")
     return folder / SIDECAR

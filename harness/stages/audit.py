@@ -58,7 +58,9 @@ def run(job: AuditJob) -> None:
     weights = hashes(job.weights)
     texts = prompt_texts(plan.prompts)
     inputs = [*generator_files(job.model), *map(str, plan.checkpoints.values())]
-    work = Work(job.work, job_hash(job, inputs, texts))
+    work = Work(job.work, job_hash(job, inputs, texts), job.out)
+    if work.is_done:
+        return
     done = {(row["step"], row["prompt_id"], row["image_index"]): row for row in work.rows()}
     total = len(plan.checkpoints) * len(plan.prompts) * job.n_images
     name = f"audit {job.model.name} {job.method.name}"

@@ -45,10 +45,11 @@ from harness.experiment.jobs import PNG_FOLDER, GenerateJob
 from harness.experiment.methods import check_sampling
 from harness.experiment.weight_files import given_images, method_files
 from harness.results import frames, provenance
-from harness.results.image_files import decoded, upright
+from harness.results.image_files import decoded, is_whole_png, upright
 from harness.results.resume import Work
 from harness.results.weight_hashes import hashes
 from hypernoise.batches import Batches
+from hypernoise.durable_files import sync_all
 from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method, Request, images_of
 from hypernoise.models.protocol import Conditioning, Generator, encode_in_chunks
@@ -152,12 +153,14 @@ def run(job: GenerateJob) -> None:
     searched = job.searched
     inputs = [*generator_files(job.model), *(reward_files(searched) if searched else ())]
     inputs += [job.adapter] if job.adapter else method_files(job.method)
-    work = Work(job.work, job_hash(job, inputs, texts))
+    work = Work(job.work, job_hash(job, inputs, texts), job.out)
+    if work.is_done:
+        return
     (work.folder / PNG_FOLDER).mkdir(exist_ok=True)
     names = {entry.name for entry in fields(Made)}
     # Another version of this module may have kept something else.
     found = [Made(**row) for row in work.rows() if row.keys() == names]
-    made = {one.path: one for one in found if (work.folder / one.path).is_file()}
+    made = {one.path: one for one in found if is_whole_png(work.folder / one.path)}
     facts: dict[str, Any] = {"weights": weights}
     missing = [item for item in items if item.path not in made]
     if foreign := [item for item in missing if item.given]:
@@ -259,7 +262,6 @@ def _generate(
     job: GenerateJob, setup: Setup, items: Sequence[Item], work: Work, done: int
 ) -> Iterator[Made]:
     name = f"generate {job.benchmark.name} with {job.model.name} {job.method.name}"
-
     make = partial(setup.make, job)
     with Progress(name, done + len(items), "images", done) as progress:
         for batch, made in Batches(job.batch_size, name).run(items, make):
@@ -272,7 +274,7 @@ def _generate(
             for item, image in zip(batch, pixels, strict=True):
                 Image.fromarray(image).save(work.folder / item.path)
             finished = _finished(batch, made, setup.lengths)
-            work.add([asdict(one) for one in finished])
+            work.add([asdict(one) for one in finished], [work.folder / i.path for i in batch])
             yield from finished
             progress.update(len(batch))
             # The next batch needs its memory.
@@ -389,6 +391,7 @@ def _publish(
             shutil.copyfile(made / item.path, out.parent / item.path)
         rows.append(_row(job, item, one))
         attempts += trajectory_rows(rows[-1], one.scored)
+    sync_all(folder)
     trajectories = pd.DataFrame(attempts, columns=frames.TRAJECTORIES.names)
     searches = out.with_name(TRAJECTORIES_FILE)
     frames.write(trajectories, searches, frames.TRAJECTORIES, job, **facts)

@@ -11,11 +11,13 @@ from typing import TypeVar
 import torch
 
 from harness.base.errors import SpecError, unknown
+from harness.base.locks import acquired
 from harness.benchmarks.geneval import decide
 from harness.build.devices import default_device
 from harness.build.generators import build_generator, check_generator
 from harness.experiment.jobs import PretrainJob
 from harness.experiment.validation import checked
+from hypernoise.durable_files import put
 from hypernoise.shapeworld.judging import JUDGES, JudgeRecipe, train_judge
 from hypernoise.shapeworld.matching import MATCHERS, MatcherRecipe, train_matcher
 from hypernoise.shapeworld.pretraining import pretrain
@@ -29,23 +31,27 @@ def run(job: PretrainJob) -> None:
 
     Raises:
         ValueError, FileNotFoundError: the job cannot be carried out (checked first).
+        Busy: another process is making the same weights.
     """
     torch.set_num_threads(job.threads)
     recipe = check(job)
     out = Path(job.out)
     partial = out.with_name(f"{out.name}.partial")
-    _remove(partial)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(recipe, Recipe):
-        pretrain(recipe, partial)
-    elif isinstance(recipe, JudgeRecipe):
-        train_judge(recipe, partial)
-    else:
-        device = default_device()
-        generators = [build_generator(model, device) for model in job.models]
-        train_matcher(recipe, generators, lambda *given: decide(*given).correct, partial)
-    _remove(out)
-    partial.rename(out)
+    lock = out.with_name(f".{out.name}.lock")
+    with acquired(lock):
+        _remove(partial)
+        if isinstance(recipe, Recipe):
+            pretrain(recipe, partial)
+        elif isinstance(recipe, JudgeRecipe):
+            train_judge(recipe, partial)
+        else:
+            device = default_device()
+            generators = [build_generator(model, device) for model in job.models]
+            train_matcher(recipe, generators, lambda *given: decide(*given).correct, partial)
+        _remove(out)
+        put(partial, out)
+        lock.unlink()
 
 
 def check(job: PretrainJob) -> Recipe | MatcherRecipe | JudgeRecipe:

@@ -41,6 +41,7 @@ from harness.results.training_folder import (
 )
 from harness.results.weight_hashes import hashes
 from harness.stages.trackers import check_installed, tracking
+from hypernoise.durable_files import sync_all
 from hypernoise.models.protocol import Generator
 from hypernoise.rewards.protocol import Reward
 from hypernoise.training.checkpoints import newest_checkpoint, read_rows
@@ -90,10 +91,12 @@ def _train(job: TrainJob, processes: Processes) -> None:
         rewards = [job.reward, *job.extra_rewards.values()]
         inputs = generator_files(job.model)
         inputs += [file for reward in rewards for file in reward_files(reward)]
-        work = Work(job.work, job_hash(job, inputs, plan.all_prompts))
-    processes.wait()
-    folder = Path(job.work)
+        identity = job_hash(job, inputs, plan.all_prompts)
+        work = Work(job.work, identity, Path(job.out) / STEPS_FILE)
     device = default_device()
+    if processes.any(work is not None and work.is_done, device):
+        return
+    folder = Path(job.work)
     generator = build_generator(job.model, device)
     kept, passing = ([text for _, text in own] for own in (plan.validation_prompts, plan.prompts))
     prepare(generator, kept, processes, passing=passing)
@@ -125,6 +128,7 @@ def _train(job: TrainJob, processes: Processes) -> None:
             step = int(checkpoint.name.removeprefix("step_"))
             at_step = told.model_copy(update={"step": step})
             publish(checkpoint, out / CHECKPOINTS / checkpoint.name, at_step)
+        sync_all(out)
         facts = {
             "weights": weights,
             "outputs": network_hashes(out),

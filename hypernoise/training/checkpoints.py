@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hypernoise.durable_files import put
 from hypernoise.identity import KEPT_ONLY, SPEED_ONLY
 from hypernoise.networks.protocol import Trainable
 from hypernoise.rewards.protocol import Reward
@@ -69,7 +70,7 @@ def write_checkpoint(
     (partial / _ROWS_FILE).write_text(json.dumps(rows))
     torch.save(state, partial / _STATE_FILE)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    put(partial, folder)
     for older in checkpoints_in(folder.parent.parent).values():
         if older != folder:
             (older / _STATE_FILE).unlink(missing_ok=True)

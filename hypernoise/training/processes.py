@@ -58,6 +58,12 @@ class Processes:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
 
+    def any(self, here: bool, device: str) -> bool:
+        """Whether something holds in one of the processes at least; returns when all have asked."""
+        found = torch.tensor([float(here)], device=device)
+        self.sum([found])
+        return bool(found.item())
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.count > 1:

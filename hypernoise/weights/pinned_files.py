@@ -12,7 +12,6 @@ a hash: whoever names it has chosen it.
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 import socket
@@ -30,6 +29,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hypernoise.durable_files import partial_path, put
 from hypernoise.weights.folders import check_file
 from hypernoise.weights.pins import (
     HASH_MARK,
@@ -186,11 +186,11 @@ class PinnedFile:
             return self._checked(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Whole and checked, or not there at all.
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial = partial_path(path)
         try:
             with _patience(self.place):
                 torch.hub.download_url_to_file(self.place, str(partial), progress=False)
-            return self._checked(partial).replace(path)
+            return put(self._checked(partial), path)
         except (OSError, HTTPException) as error:
             raise Missing(
                 f"{path} is missing, and {self.place} cannot be had ({error}): put the file there",
@@ -220,7 +220,7 @@ def first_fetched(address: str) -> tuple[PinnedFile, int]:
     """
     folder = Path(torch.hub.get_dir(), "hypernoise")
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{os.getpid()}.partial"
+    partial = partial_path(folder / "fetched")
     try:
         try:
             with urlopen(address, timeout=_TIMEOUT_S) as reply, partial.open("wb") as file:
@@ -234,7 +234,7 @@ def first_fetched(address: str) -> tuple[PinnedFile, int]:
             raise ValueError(f"{address} ended after {size_bytes} of {announced} bytes: try again")
         pinned = PinnedFile(address, sha256_of(partial))
         pinned._cached.parent.mkdir(exist_ok=True)
-        partial.replace(pinned._cached)
+        put(partial, pinned._cached)
     finally:
         partial.unlink(missing_ok=True)
     return pinned, size_bytes

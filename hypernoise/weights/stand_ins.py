@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from hypernoise.durable_files import partial_path
 from hypernoise.weights.pins import HASH_MARK, HUB_FILE, sha256_of
 
 #: Environment of whoever reads the shelves: variable -> folder below the shelf's own.
@@ -67,7 +68,7 @@ class Shelf:
             the place with the hash of what was written.
         """
         place = place.partition(HASH_MARK)[0]
-        partial = self.folder / "partial"
+        partial = partial_path(self.folder / place.rpartition("/")[2])
         partial.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
             partial.write_bytes(content)

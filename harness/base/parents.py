@@ -1,0 +1,74 @@
+"""Processes that end with others: no job outlives its run, whatever ended that one."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+
+#: The process of the run, for its jobs on the same machine; set by the run.
+VARIABLE = "HYPERNOISE_RUN"
+_POLL_S = 0.5
+
+
+def name_run() -> None:
+    """Say in this process's environment that its jobs end with it."""
+    os.environ[VARIABLE] = f"{os.getpid()} {_namespace()}"
+
+
+def end_with_run() -> None:
+    """In a job of a run on this machine: end with the run, and with the parent.
+
+    What a user starts without a run goes on when the shell is gone.
+    """
+    pid, _, namespace = os.environ.get(VARIABLE, "").partition(" ")
+    if pid:
+        end_with(os.getppid())
+    # A container may number its processes itself.
+    if pid and namespace == _namespace():
+        end_with(int(pid))
+
+
+def end_with(pid: int) -> None:
+    """End this process by SIGTERM when another one ends, or has ended."""
+
+    def wait() -> None:
+        _ended(pid)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _ended(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):
+        # Not Linux, or a sandbox.
+        while _is_there(pid):
+            time.sleep(_POLL_S)
+        return
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    waiting.poll()
+    os.close(descriptor)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
