@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from harness.benchmarks.build import Declaration, build_declared, declared_prompts
 from harness.benchmarks.neighbours import runs
@@ -54,6 +55,26 @@ class AnswerJudge(Protocol):
 
         Raises:
             ValueError: it cannot, so that its probability would say nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class TensorAnswerer(Protocol):
+    """Answers questions about tensors, so that a gradient reaches the images."""
+
+    def first_token_probability(
+        self, images: Tensor, questions: Sequence[str], answer: str
+    ) -> Tensor:
+        """Probabilities [B], among all tokens, that an answer begins as ``answer`` does.
+
+        Args:
+            images: [B, 3, H, W] in [0, 1].
+            questions: one for each image.
+            answer: as it is written, case and all.
+
+        Raises:
+            ValueError: no token begins the answer.
         """
         ...
 

@@ -54,7 +54,7 @@ class Vlm:
         revision: commit of the hub repository.
         instruction: what follows each question.
         batch_size: images, and questions, that go through the model together.
-        dtype: name of the model's dtype, e.g. ``"bfloat16"``.
+        dtype: of the model, or its name, e.g. ``"bfloat16"``.
         device: torch device.
 
     Raises:
@@ -67,7 +67,7 @@ class Vlm:
         revision: str = "",
         instruction: str = INSTRUCTION,
         batch_size: int = 8,
-        dtype: str = "bfloat16",
+        dtype: str | torch.dtype = "bfloat16",
         device: str = "cpu",
     ) -> None:
         if not Path(weights).is_dir():
@@ -120,6 +120,35 @@ class Vlm:
         values = [float(row[self._token_ids(answer)].sum().clamp(max=1)) for row, answer in rows]
         return grouped(values, sizes)
 
+    def first_token_probability(
+        self, images: Tensor, questions: Sequence[str], answer: str
+    ) -> Tensor:
+        """As :class:`harness.benchmarks.questions.TensorAnswerer` says.
+
+        The processor takes floats, which it does not round to 8 bits after a resize.
+        """
+        tokenizer = self._processor.tokenizer
+        tokens = tokenizer.encode(answer, add_special_tokens=False)
+        if not tokens or tokens[0] == tokenizer.unk_token_id:
+            raise ValueError(f"no token of {self._weights} begins the answer {answer!r}")
+        values = []
+        for batch in self._batches(list(zip(images.float(), questions, strict=True))):
+            texts = self._processor.apply_chat_template(
+                [_chat({"type": "image"}, self._asked(question)) for _, question in batch],
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+            inputs = self._processor(
+                images=[image for image, _ in batch],
+                text=texts,
+                padding=True,
+                return_tensors="pt",
+                images_kwargs={"do_rescale": False},
+            ).to(self._network.device, dtype=self._network.dtype)
+            logits: Tensor = self._network(**inputs, logits_to_keep=1).logits[:, -1]
+            values.append(logits.float().softmax(dim=-1)[:, tokens[0]])
+        return torch.cat(values)
+
     def check_answer(self, question: str, answer: str) -> None:
         """As :class:`harness.benchmarks.questions.AnswerJudge` says; loads the tokenizer only.
 
@@ -159,7 +188,7 @@ class Vlm:
 
     def _inputs(self, asked: Sequence[tuple[Image.Image, str]]) -> Any:
         chats = [
-            _chat({"type": "image", "image": picture}, f"{question} {self._instruction}".strip())
+            _chat({"type": "image", "image": picture}, self._asked(question))
             for picture, question in asked
         ]
         inputs = self._processor.apply_chat_template(
@@ -171,6 +200,9 @@ class Vlm:
             return_tensors="pt",
         )
         return inputs.to(self._network.device, dtype=self._network.dtype)
+
+    def _asked(self, question: str) -> str:
+        return f"{question} {self._instruction}".strip()
 
     def _batches(self, items: Sequence[_Item]) -> list[Sequence[_Item]]:
         size = self._batch_size
@@ -201,7 +233,8 @@ class Vlm:
     def _network(self) -> Any:
         from transformers import AutoModelForImageTextToText
 
-        dtype = getattr(torch, self._dtype)
+        # Declarations say a name, for which components are given the dtype.
+        dtype = getattr(torch, self._dtype) if isinstance(self._dtype, str) else self._dtype
         network = whole_network(
             AutoModelForImageTextToText, self._weights, dtype=dtype, **self._source
         )

@@ -7,8 +7,10 @@ from typing import Any
 
 from harness.base.errors import SpecError, prefix
 from harness.base.import_strings import resolve
+from harness.build.devices import default_device
 from harness.build.targets import call_target, check_size, check_target, takes
 from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, RewardSpec
+from hypernoise.methods.protocol import Checked
 from hypernoise.rewards.protocol import NeedsPackages, Reward
 from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import located
@@ -29,10 +31,21 @@ def check_reward(spec: RewardSpec) -> None:
     target = resolve(spec.target)
     if isinstance(target, NeedsPackages):
         target.check_installed()
+    for given in spec.arguments.values():
+        _check_nested(given, spec.file)
     for part in spec.parts.values():
         check_reward(part)
     for file in _own_files(spec):
         file.check()
+
+
+def _check_nested(given: Any, file: str) -> None:
+    """Build what an argument declares and let it check itself, if it can: it loads nothing."""
+    target = given.get("target", "") if isinstance(given, Mapping) else ""
+    if target and isinstance(resolve(str(target)), Checked):
+        arguments = {name: value for name, value in given.items() if name != "target"}
+        check_target(target, arguments, file)
+        call_target(target, arguments, default_device(), file).check()
 
 
 def check_reward_of(spec: RewardSpec, model: ModelSpec) -> None:

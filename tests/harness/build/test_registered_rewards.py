@@ -32,6 +32,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     monkeypatch.setattr("hypernoise.weights.hub.check_file", lambda *_: None)
+    monkeypatch.setattr("harness.benchmarks.vlm.check_network", lambda *_: None)
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
 
 
