@@ -15,6 +15,7 @@ from harness.experiment.workflow import (
     refuse,
     rule_outputs,
 )
+from harness.planning.cluster import Cluster
 
 min_version("9.0")
 
@@ -56,6 +57,7 @@ experiment = insist(
     open_experiment, config, workflow.configfiles, workflow.config_settings.config, WORKFLOWS
 )
 ask = opened(Rules(experiment))
+cluster = Cluster(experiment, is_local=workflow.local_exec)
 
 
 # Closed sets, but for the arguments of methods: a misspelt name in a path is no rule's output.

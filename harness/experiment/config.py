@@ -339,8 +339,8 @@ class Config(Section):
     """Processes that train one network together, each with ``gpus`` GPUs; they share every batch,
     and their number changes results by rounding only."""
     gpus: Literal["auto"] | Natural
-    """GPUs that one job asks for; "auto" is 1 where nvidia-smi is found, else 0. How many jobs
-    share the machine is the limit ``--resources gpu=N``."""
+    """GPUs that one job asks for; "auto" is 1 where nvidia-smi is found, else 0. How many of them
+    the jobs of this machine share is the limit ``--resources local_gpu=N``."""
 
 
 def read(

@@ -8,7 +8,7 @@ rule audit_network:
         "results/logs/audits/{model}/{reward}/{method}.log",
     threads: 1
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("audit_network", ask.gpus),
     params:
         **ask.job("audit_network"),
     message:

@@ -11,7 +11,7 @@ rule generate:
     priority: 1
     threads: 1
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("generate", ask.gpus),
     params:
         **ask.job("generate"),
     message:

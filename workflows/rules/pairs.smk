@@ -9,7 +9,7 @@ rule pairs:
     # Where there is a GPU, threads but the first decode images ahead.
     threads: 4 if ask.gpus else 1
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("pairs", ask.gpus),
     params:
         **ask.job("pairs"),
     message:

@@ -10,7 +10,7 @@ rule pretrain_generator:
         "results/logs/pretrained/{model}.log",
     threads: 1
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("pretrain", ask.gpus),
     params:
         **ask.job("pretrain"),
     message:
@@ -28,7 +28,7 @@ rule pretrain_matcher:
         "results/logs/pretrained/{reward}.log",
     threads: 1
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("pretrain", ask.gpus),
     params:
         **ask.job("pretrain"),
     message:

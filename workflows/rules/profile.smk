@@ -1,5 +1,5 @@
-# Timings run alone: a job that takes all cores has no neighbours. Torch's own threads are the
-# config's, so that times do not depend on --cores.
+# Timings run alone: a job that takes all cores has no neighbours, and on Slurm it asks for a node to
+# itself. Torch's own threads are the config's, so that times do not depend on --cores.
 rule profile:
     input:
         ask.files("timed"),
@@ -10,9 +10,9 @@ rule profile:
     # How long Snakemake saw it run; verify holds the timings against it.
     benchmark:
         "results/logs/timings/{image_set}/{model}.tsv"
-    threads: lambda wildcards: workflow.cores
+    threads: (lambda wildcards: workflow.cores) if workflow.local_exec else experiment.config.timing.threads
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("profile", ask.gpus),
     params:
         **ask.job("profile"),
     message:

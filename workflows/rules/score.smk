@@ -10,7 +10,7 @@ rule score:
     # Where there is a GPU, threads but the first decode images ahead.
     threads: 4 if ask.gpus else 1
     resources:
-        gpu=ask.gpus,
+        **cluster.resources("score", ask.gpus),
     params:
         **ask.job("score"),
     message:

@@ -13,6 +13,8 @@ for table_name, table in ask.tables().items():
         log:
             f"{table.stem}.log".replace("results/", "results/logs/", 1),
         threads: 1
+        resources:
+            **cluster.of_table(table),
         params:
             **ask.table(table),
         message:

@@ -9,7 +9,7 @@ rule train:
     priority: 2
     threads: experiment.config.processes
     resources:
-        gpu=ask.gpus * experiment.config.processes,
+        **cluster.resources("train", ask.gpus * experiment.config.processes),
     params:
         **ask.job("train"),
         python=ask.launcher,
@@ -29,6 +29,8 @@ rule match:
         "results/logs/matched/{model}/{reward}/{method}.log",
     priority: 2
     threads: 1
+    resources:
+        **cluster.resources("match", 0),
     params:
         **ask.job("match"),
     message:
