@@ -32,15 +32,18 @@ def check_reward(spec: RewardSpec) -> None:
     if isinstance(target, NeedsPackages):
         target.check_installed()
     for given in spec.arguments.values():
-        _check_nested(given, spec.file)
+        check_nested(given, spec.file)
     for part in spec.parts.values():
         check_reward(part)
     for file in _own_files(spec):
         file.check()
 
 
-def _check_nested(given: Any, file: str) -> None:
-    """Build what an argument declares and let it check itself, if it can: it loads nothing."""
+def check_nested(given: Any, file: str) -> None:
+    """Build what an argument of a reward declares and let it check itself, if it can.
+
+    Raises: as :func:`harness.build.targets.check_target`, and as its constructor and its check.
+    """
     target = given.get("target", "") if isinstance(given, Mapping) else ""
     if target and isinstance(resolve(str(target)), Checked):
         arguments = {name: value for name, value in given.items() if name != "target"}
