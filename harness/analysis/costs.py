@@ -10,14 +10,37 @@ import pandas as pd
 
 from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS, whole_calls
 from harness.analysis.columns import Column
-from harness.analysis.pairing import CELL, Paired, double_or_broken, name_cell, require
+from harness.analysis.pairing import CELL, Paired, double_or_broken, examples, name_cell, require
 from harness.analysis.statistics import Interval, median_interval
+from harness.results.stage_names import STEADY
 
 NOTE = (
     "generation_ms, from encoded prompts, and end_to_end_ms, from texts: medians of n_timings "
     "calls, per image; their intervals are from order statistics, and there are none below six "
-    "timings."
+    "timings. n_disturbed of these calls were made while other work slowed a fixed piece of work "
+    f"by more than {STEADY:.0%}."
 )
+
+#: What is wrong with some times of a table, before their rows.
+BUSY = "Times of a busy machine, which are too large where that holds for half of the calls or more"
+
+
+def notes(table: pd.DataFrame) -> tuple[str, ...]:
+    """What is said below a table of times: how they were taken, and which are too large."""
+    if N_DISTURBED.name not in table or not (table[N_DISTURBED.name] > 0).any():
+        return (NOTE,)
+    busy = table[table[N_DISTURBED.name] > 0]
+    each = [
+        f"{row['model']} {row['method']} ({row[N_DISTURBED.name]:.0f} of {row['n_timings']:.0f})"
+        for row in busy.to_dict("records")
+    ]
+    return (NOTE, f"{BUSY}: {examples(list(dict.fromkeys(each)))}.")
+
+
+def n_disturbed(calls: pd.DataFrame) -> float:
+    """How many calls other work slowed down; NaN for those of before that was measured."""
+    known = calls["slowdown"].dropna() if "slowdown" in calls else calls.iloc[:0]
+    return float((known.to_numpy() > STEADY).sum()) if len(known) else math.nan
 
 
 def _timed(of: Callable[[pd.DataFrame], Any], else_: Any = math.nan) -> Callable[[Any], Any]:
@@ -41,6 +64,9 @@ NFE = _per_image("nfe", "backbone passes")
 REWARD_CALLS = _per_image("reward_calls", "images scored")
 BACKWARD_PASSES = _per_image("backward_passes", "gradients")
 N_TIMINGS = Column("n_timings", _timed(len, 0), "calls that were timed")
+N_DISTURBED = Column(
+    "n_disturbed", _timed(n_disturbed), "calls that were timed while other work slowed the machine"
+)
 PARAMS = Column(
     "params_m",
     _timed(lambda timings: timings["params_m"].iloc[0]),

@@ -19,10 +19,11 @@ from harness.analysis.columns import Column
 from harness.analysis.costs import (
     BACKWARD_PASSES,
     GENERATION,
+    N_DISTURBED,
     N_TIMINGS,
     NFE,
-    NOTE,
     REWARD_CALLS,
+    notes,
 )
 from harness.analysis.gains import CORRECT, metrics_of, scored, stem_of, tabulate
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW
@@ -76,7 +77,7 @@ def equal_seconds(
         raise FrameError(f"equal seconds: budget {faulty[0]!r} must be above 0")
     require(images, ("reward_calls", "backward_passes"), "images")
     metrics = metrics_of(scores, metric, judges)
-    columns = [_OF_FAMILY, GENERATION, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES]
+    columns = [_OF_FAMILY, GENERATION, N_TIMINGS, N_DISTURBED, NFE, REWARD_CALLS, BACKWARD_PASSES]
     # Which value is a model's best says nothing where budgets differ; over_best does.
     columns += [replace(c, best="", versus=None) for c in scored(metrics, gain=True)]
     frames = {"scores": scores, "images": images, "timings": timings}
@@ -87,14 +88,14 @@ def equal_seconds(
     table.attrs[FIRST_NOTES] = whole.attrs[FIRST_NOTES]
     amounts = whole.groupby(FAMILY, sort=False)["method"].unique()
     tried = "; ".join(", ".join(own) for own in amounts if len(own) > 1)
-    notes = [
-        NOTE,
+    said = [
+        *notes(table),
         "A budget is a multiple of the base's generation_ms, and a family is shown with the most "
         f"work that fits it, whatever that earns. Amounts that were tried: {tried or 'one each'}.",
         "over_best: less the mean of the best family of that budget, paired on the same noise. "
         "That one was chosen and measured on the same images, which flatters it a little.",
     ]
-    made = published.finished(table, "", paired.benchmark, columns, notes)
+    made = published.finished(table, "", paired.benchmark, columns, said)
     made.attrs["columns"] |= _MEANINGS
     return made
 

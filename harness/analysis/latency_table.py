@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.analysis.call_times import END_TO_END_MS, GENERATION_MS
+from harness.analysis.costs import N_DISTURBED, n_disturbed, notes
 from harness.analysis.interval_columns import columns_of, in_order, with_interval
 from harness.analysis.pairing import choose, missing, stop_on
 from harness.analysis.published import SOURCE, joined
@@ -26,6 +27,7 @@ CONTENDER = (*SETTING, "method", "reward")
 COLUMNS = (
     *CONTENDER,
     "n_timings",
+    N_DISTURBED.name,
     *with_interval(GENERATION_MS),
     *with_interval(END_TO_END_MS),
     "p90_ms",
@@ -108,7 +110,7 @@ def latency(
     printed = joined(shown, "table1", "geneval").set_index("row")["published"]
     table["paper_ms"] = printed.astype("float64").reindex(table.index)
     table = table[list(COLUMNS)]
-    table.attrs.update(intervals=_INTERVALS, notes=list(_NOTES))
+    table.attrs.update(intervals=_INTERVALS, notes=[*_NOTES, *notes(table)[1:]])
     return table
 
 
@@ -158,6 +160,7 @@ def _measures(own: _Calls, base: _Calls | None, beside: _Calls) -> dict[str, Any
                 budget = median_interval(times / with_network_ms[near])
     return {
         "n_timings": len(own),
+        N_DISTURBED.name: n_disturbed(own.rows.drop_duplicates("turn")),
         **columns_of(median_interval(own.times(GENERATION)), GENERATION_MS),
         **columns_of(median, END_TO_END_MS),
         "p90_ms": float(np.percentile(times, 90)),

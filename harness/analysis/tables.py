@@ -23,12 +23,13 @@ from harness.analysis.costs import (
     BACKWARD_PASSES,
     END_TO_END,
     GENERATION,
+    N_DISTURBED,
     N_TIMINGS,
     NFE,
-    NOTE,
     PARAMS,
     PEAK_MEMORY,
     REWARD_CALLS,
+    notes,
     timed_at,
 )
 from harness.analysis.gains import (
@@ -97,6 +98,7 @@ def table1(
     """
     metrics = metrics_of(scores, metric, judges)
     columns = [published.WORLD, NFE, BACKBONE_PARAMS, PARAMS, GENERATION, END_TO_END, N_TIMINGS]
+    columns += [N_DISTURBED]
     columns += scored(metrics, each_task=True, gain=True)
     frames = {"scores": scores, "images": images, "timings": timings}
     shown = (models, methods, baseline, batch_size)
@@ -133,8 +135,8 @@ def methods(
     require(images, ("reward_calls", "backward_passes"), "images")
     require(timings, ("peak_memory_mib",), "timings")
     metrics = metrics_of(scores, metric, judges)
-    columns = [GENERATION, END_TO_END, N_TIMINGS, NFE, REWARD_CALLS, BACKWARD_PASSES, PEAK_MEMORY]
-    columns += [BACKBONE_PARAMS, PARAMS, *scored(metrics, gain=True)]
+    columns = [GENERATION, END_TO_END, N_TIMINGS, N_DISTURBED, NFE, REWARD_CALLS, BACKWARD_PASSES]
+    columns += [PEAK_MEMORY, BACKBONE_PARAMS, PARAMS, *scored(metrics, gain=True)]
     frames = {"scores": scores, "images": images, "timings": timings}
     if trajectories is not None:
         require(trajectories, (*CELL, *PICTURE, "value"), "trajectories")
@@ -168,7 +170,8 @@ def _compared(
     """The table of some columns, with published numbers if it is printed."""
     shown = (models, methods, baseline, batch_size)
     paired, table = compared(printed_as or "a table of methods", columns, metrics, frames, *shown)
-    return published.finished(table, printed_as, paired.benchmark, columns, (NOTE,), departures)
+    said = notes(table)
+    return published.finished(table, printed_as, paired.benchmark, columns, said, departures)
 
 
 def compared(

@@ -107,7 +107,7 @@ class SetTiming(Section):
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     """Images made by one call; tables show the largest."""
     repeats: Annotated[int, Field(ge=3)] | None = None
-    """Timings of a fast method; a slow one gets fewer."""
+    """Timings of a fast method; a slow one gets fewer, but six, or as many as are named here."""
     modes: tuple[Literal["eager", "compiled", "cuda_graphs"], ...] | None = None
     """How networks run; without it as they are declared."""
     untrained_rank: Count | None = None
@@ -127,7 +127,7 @@ class Timing(SetTiming):
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
     """Images made by one call; tables show the largest."""
     repeats: Annotated[int, Field(ge=3)]
-    """Timings of a fast method; a slow one gets fewer."""
+    """Timings of a fast method; a slow one gets fewer, but six, or as many as are named here."""
     threads: Count
     """Torch's threads within an operator; the job has the machine to itself anyway."""
 

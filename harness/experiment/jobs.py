@@ -272,7 +272,7 @@ class TimingJob:
         batch_sizes, sampling_steps: every combination is timed; no steps are the model's own.
         sizes_px, precisions, modes: of the generator; empty for the model's own. Modes are keys of
             :data:`hypernoise.compilation.MODES`.
-        repeats: timings of a fast method; a slow one gets fewer, at least 3.
+        repeats: timings of a fast method; a slow one gets fewer, but six.
         rank: LoRA rank of untrained networks.
         operations, peak_memory: count these, by one call more each of every method.
         device: torch device; empty for the GPU where there is one.

@@ -147,7 +147,8 @@ class Costs:
         for run in runs.values():
             one = self.speeds.image(run.model, run.method, run.reward, run.steps)
             # A slow method is called less often.
-            calls = timing.repeats if n_scored(experiment.method(run.method)) == 1 else 3
+            is_slow = n_scored(experiment.method(run.method)) > 1
+            calls = min(timing.repeats, 6) if is_slow else timing.repeats
             modes = len(timing.modes or (1,))
             seconds = (one.times(calls * modes * sum(timing.batch_sizes), "")).plus(seconds)
         return Work(seconds, 0, 0, 1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from harness.analysis import published
-from harness.analysis.costs import GENERATION, NFE
+from harness.analysis.costs import BUSY, GENERATION, N_DISTURBED, NFE
 from harness.analysis.interval_columns import CI_HIGH, CI_LOW, with_interval
 from harness.base.atomic_files import write_text
 from harness.base.errors import SpecError
@@ -134,6 +134,8 @@ def in_terminal(root: Path, answer: pd.DataFrame | None) -> Iterator[str]:
         kept = {*_GAIN, *(name for mean in measures[:1] for name in with_interval(mean))}
         bounds = [n for n in map(str, table) if n.endswith((CI_LOW, CI_HIGH)) and n not in kept]
         yield formats.for_people(table.drop(columns=bounds)).to_string(index=False)
+    if answer is not None and (answer.get(N_DISTURBED.name, pd.Series()) > 0).any():
+        yield f"{BUSY}: {root / 'tables' / _ANSWER}.md names them."
     yield f"All of it: {root / PAGE}"
 
 

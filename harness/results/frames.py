@@ -32,7 +32,7 @@ _TYPES: dict[Dtype, tuple[pa.DataType, Callable[[pd.Series[Any]], bool]]] = {
 }
 _METADATA_KEY = b"hypernoise"
 _READ = partial(pq.read_table, page_checksum_verification=True)
-_LATER = "backbone_params_m"  # A column that files may be older than.
+_LATER = ("backbone_params_m", "slowdown")  # Columns that files may be older than.
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ TIMINGS = Schema(
         _number("gflops", "10^9 per image", "of the stage, 2 a multiply-add", "where not counted"),
         _NFE,
         _number("params_m", "millions", "parameters of the whole pipeline and the adapter"),
-        _number(_LATER, "millions", "parameters of the backbone and the adapter", "in old files"),
-        # In tensors, in addition to what was loaded and the encoded prompts.
-        _number("peak_memory_mib", "MiB", "most that an eager call added", "where not measured"),
+        _number(_LATER[0], "millions", "of the backbone and the adapter", "in old files"),
+        _number("peak_memory_mib", "MiB", "of tensors that a call added", "where not measured"),
         _whole("threads", "threads", "torch's, within an operator"),
+        _number(_LATER[1], "share", "a fixed kernel took longer than its best", "in old files"),
     ),
     (
         *("model", "method", "reward", "steps", "batch_size", "size_px"),
@@ -318,8 +318,8 @@ def read(path: str | Path, kind: str | Schema) -> pd.DataFrame:
         made = f"layout {record.get('layout', 1)} of the harness, here is {provenance.LAYOUT}"
         raise ValueError(f"{path} is of {made}: make it again; only compare reads its scores")
     frame = _rows(table, path)
-    if _LATER in schema.names and _LATER not in frame:
-        frame[_LATER] = float("nan")
+    if later := [n for n in _LATER if n in schema.names and n not in frame]:
+        frame[later] = float("nan")
     return check(frame, schema, str(path))
 
 

@@ -14,3 +14,5 @@ GENERATION = "generation"
 END_TO_END = "end_to_end"
 #: What a call is made of, in order; they do not overlap.
 STAGES = (TEXT, NOISE_NETWORK, BACKBONE, VAE, REWARD, BACKWARD)
+#: A machine is steady while a fixed piece of work takes at most this share longer than at its best.
+STEADY = 0.1

@@ -3,6 +3,8 @@
 Methods take turns (A B A B), so that whatever else the machine does falls on all of them alike.
 Each (method, mode) makes one image, is called until two calls in a row agree within 5 % or two
 seconds have passed, and is then timed, in further calls. Stages: :mod:`harness.timing.meter`.
+Each row says how busy the machine was, and calls that other work disturbed are made again:
+:mod:`harness.timing.machine_speed`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from harness.experiment.methods import check_sampling
 from harness.results import frames
 from harness.results.stage_names import END_TO_END, GENERATION, STAGES
 from harness.results.weight_hashes import hashes
-from harness.timing import machine
+from harness.timing import machine, machine_speed
 from harness.timing.contenders import (
     Contender,
     NoRoom,
@@ -208,8 +210,10 @@ def rows_of(
     order = interleaved(wanted)
     progress = Progress(label, len(order), "calls")
     counts: Counter[int] = Counter()
-    for turn, i in enumerate(progress.each(order)):
-        spans = lanes[i].call()
+    device = contenders[0].device if contenders else "cpu"
+    speed = machine_speed.of(device, torch.get_num_threads())
+    timed = zip(order, speed.steady([lanes[i].call for i in order], deadline), strict=True)
+    for turn, (i, (spans, slowdown)) in enumerate(progress.each(timed)):
         for stage in (name for name in (*STAGES, GENERATION, END_TO_END) if name in spans):
             yield dict(lanes[i].constant) | {
                 "stage": stage,
@@ -217,5 +221,6 @@ def rows_of(
                 "turn": turn,
                 "ms": 1000 * spans[stage] / len(task.items),
                 "gflops": lanes[i].gflops.get(stage, math.nan),
+                "slowdown": slowdown,
             }
         counts[i] += 1

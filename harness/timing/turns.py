@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from harness.results.stage_names import GENERATION
 
 MIN_REPEATS = 3
+#: Timings from which on a median has an interval: a slow method has as many, if so many are asked.
+ENOUGH = 6
 #: Warm-up ends when two calls in a row agree within this share, or after this many seconds.
 _STABLE = 0.05
 WARM_UP_S = 2.0
@@ -34,14 +36,14 @@ def warm_up(call: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
 
 
 def repeats_of(seconds: Sequence[float], repeats: int) -> list[int]:
-    """How often each method is timed: the slow ones less often, none less than three times.
+    """How often each method is timed: the slow ones less often, but six times.
 
     Args:
         seconds: [n] duration of one call of each method.
-        repeats: timings of a fast method.
+        repeats: timings of a fast method; no method has more.
     """
     limit = _SLOW * min(seconds, default=1.0)
-    return [max(MIN_REPEATS, min(repeats, int(repeats * limit / s))) for s in seconds]
+    return [min(repeats, max(ENOUGH, int(repeats * limit / s))) for s in seconds]
 
 
 def affordable(seconds: Sequence[float], wanted: Sequence[int], limit_s: float) -> list[int]:

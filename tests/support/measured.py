@@ -137,6 +137,7 @@ def in_stages(calls: Sequence[dict[str, Any]], text_ms: float = 0.5) -> pd.DataF
         "precision": "float32",
         "mode": "eager",
         "device": "cpu",
+        "slowdown": 0.0,
     }
     rows = [
         constant

@@ -79,6 +79,7 @@ def calls(drift: Any) -> pd.DataFrame:
     constant["training_seed"] = None
     constant |= {"precision": "float32", "mode": "eager", "device": "cpu", "threads": 1}
     constant |= {"nfe": 1.0, "params_m": 2.0, "backbone_params_m": 1.0, "peak_memory_mib": 3.0}
+    constant["slowdown"] = 0.0
     rows = []
     for turn, slow in enumerate(drift):
         name = ("base", "hypernoise")[turn % 2]

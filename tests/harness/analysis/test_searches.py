@@ -35,7 +35,7 @@ def test_methods_shows_what_every_method_earns_and_costs() -> None:
     table = methods(*map(measured.shuffled, given), methods=["reno", "hypernoise"], batch_size=64)
     assert " ".join(table.columns) == (
         "model method reward steps generation_ms generation_ms_ci_low generation_ms_ci_high "
-        "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings nfe "
+        "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings n_disturbed nfe "
         "reward_calls backward_passes peak_memory_mib backbone_params_m params_m "
         "n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "

@@ -13,6 +13,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
+from harness.analysis.costs import BUSY
 from harness.analysis.interval_columns import with_interval
 from harness.analysis.pairing import FrameError
 from harness.analysis.tables import sweep, table1
@@ -63,7 +64,8 @@ def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method(
     assert " ".join(table.columns) == (
         "model method reward steps world nfe backbone_params_m params_m "
         "generation_ms generation_ms_ci_low generation_ms_ci_high "
-        "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings n_images n_prompts "
+        "end_to_end_ms end_to_end_ms_ci_low end_to_end_ms_ci_high n_timings n_disturbed "
+        "n_images n_prompts "
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
         "geneval_single_object geneval_single_object_ci_low geneval_single_object_ci_high "
         "geneval_two_object geneval_two_object_ci_low geneval_two_object_ci_high "
@@ -222,6 +224,23 @@ def test_a_median_time_has_an_interval_from_six_timings_on_and_says_of_how_many_
         row(table, "tiny_a", "reno")[measures].astype(float), [100.0, np.nan, np.nan, 3.0]
     )
     assert any("n_timings" in note for note in table.attrs["notes"])
+
+
+def test_times_that_other_work_disturbed_are_counted_in_the_row_and_named_below_the_table() -> None:
+    given = world()
+    assert not [note for note in table1(**given).attrs["notes"] if BUSY in note]
+    timings = given["timings"]
+    is_busy = (timings["method"] == "reno") & (timings["repeat"] > 0)
+    given["timings"] = timings.assign(slowdown=np.where(is_busy, 0.2, 0.05))
+    table = table1(**given)
+    assert row(table, "tiny_a", "reno")["n_disturbed"] == 2
+    assert row(table, "tiny_a", "base")["n_disturbed"] == 0
+    (said,) = [note for note in table.attrs["notes"] if BUSY in note]
+    assert "tiny_a reno (2 of 3)" in said
+    assert "base" not in said
+    # Frames of before the machine's speed was measured do not know it.
+    given["timings"] = timings.assign(slowdown=np.nan)
+    assert table1(**given)["n_disturbed"].isna().all()
 
 
 def without(kind: str, which: Callable[[pd.DataFrame], Any]) -> Callable[[Frames], None]:

@@ -33,7 +33,8 @@ from harness.results.stage_names import (
     TEXT,
     VAE,
 )
-from harness.timing import contenders, profile
+from harness.timing import contenders, machine_speed, profile
+from harness.timing.machine_speed import MachineSpeed
 from harness.timing.meter import Meter
 from hypernoise.compilation import Compiled
 from hypernoise.methods.reno import Reno
@@ -43,7 +44,10 @@ WORKFLOWS = REPOSITORY / "workflows"
 
 
 @pytest.fixture(autouse=True)
-def _counts() -> Iterator[None]:
+def _counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Whatever else this machine does: calls are counted here.
+    steady = MachineSpeed("cpu", lambda: 1.0)
+    monkeypatch.setattr(machine_speed, "of", lambda device, threads: steady)
     threads = torch.get_num_threads()
     harness_toys.reset()
     yield
@@ -274,6 +278,7 @@ def test_rows_say_what_every_stage_of_every_call_took(tmp_path: Path) -> None:
     assert (wide[TEXT] + wide[GENERATION] <= wide[END_TO_END]).all()
     assert (rows["ms"] > 0).all()
     assert rows["gflops"].isna().all()
+    assert set(rows["slowdown"]) == {0.0}
     made = frames.read_provenance(tmp_path / "timings.parquet")
     assert made["spec"]["batch_sizes"] == [3, 1]
     assert [set(state) >= {"time", "load_1min", "gpus"} for state in made["machine"]] == [True] * 2
