@@ -17,7 +17,7 @@ from harness.benchmarks import protocol as benchmarks
 from harness.benchmarks.given_images import GivesImages
 from harness.benchmarks.questions import AnswerJudge
 from harness.experiment.providers import FRAMES, PROVIDERS
-from harness.results.frames import SCHEMAS
+from harness.results.schemas import SCHEMAS
 from hypernoise.methods import protocol as methods
 from hypernoise.models import protocol as models
 from hypernoise.models.length_counter import ReadsFewer
@@ -153,12 +153,13 @@ def _frames() -> Iterator[str]:
             "",
             *key,
             "",
-            "| column | type | unit | meaning |",
-            "|---|---|---|---|",
+            "| column | type | values | unit | meaning |",
+            "|---|---|---|---|---|",
         ]
         for column in schema.columns:
             meaning = column.meaning.replace("|", "\\|")
-            yield f"| `{column.name}` | {column.dtype} | {column.unit} | {meaning} |"
+            values = column.numbers if column.dtype in ("int64", "float64") else ""
+            yield f"| `{column.name}` | {column.dtype} | {values} | {column.unit} | {meaning} |"
 
 
 #: What those parameters are given that the plan knows without a function of its own.

@@ -26,6 +26,7 @@ from hypernoise.weights.foreign_lora import ForeignLora, load
 from hypernoise.weights.saved_lora import (
     CONFIG_FILE,
     WEIGHTS_FILE,
+    check_numbers,
     peft_key,
     saved_keys,
     saved_rank_and_alpha,
@@ -167,6 +168,7 @@ class Adapter:
                     f"{path}: {keys[key]!r} has shape {tuple(saved[keys[key]].shape)}, "
                     f"this backbone needs {tuple(weight.shape)}"
                 )
+        check_numbers(saved, path)
         with torch.no_grad():
             for key, weight in mine.items():
                 weight.copy_(saved[keys[key]])

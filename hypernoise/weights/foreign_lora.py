@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from hypernoise.weights.folders import PICKLES, check_file
 from hypernoise.weights.lora_layouts import converted, options_of, refuse_others, renamed
 from hypernoise.weights.pipelines import component_of
-from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE
+from hypernoise.weights.saved_lora import CONFIG_FILE, WEIGHTS_FILE, check_numbers
 
 Layout = Literal["peft", "diffusers", "kohya"]
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -128,6 +128,7 @@ def read(path: Path, backbone: nn.Module, pipeline_class: Any) -> ForeignLora:
         # torch.compile's wrapper puts its own name into those of the layers.
         tensors = {key.replace("_orig_mod.", ""): handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
     refuse_others(tensors, path)
+    check_numbers(tensors, path)
     options, config = options_of(path, header, component)
     if options and (said := [key for key in tensors if key.endswith(".alpha")]):
         raise ValueError(f"{path} has its options twice: {said[0]!r}, and lora_alpha beside it")

@@ -82,7 +82,7 @@ def options_of(
         parts = sorted({key.partition(".")[0] for key in given})
         if parts != [component]:
             raise ValueError(f"it has options of {', '.join(parts) or 'nothing'}, not {component}")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{where} cannot be read: {error}") from error
     own = {key.partition(".")[2]: value for key, value in given.items()}
     return lora_config(json.dumps(own), where, APPLIED), own

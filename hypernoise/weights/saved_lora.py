@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
 from safetensors import safe_open
+from torch import Tensor
 
 from hypernoise.weights.folders import check_file
 
@@ -30,6 +31,8 @@ _HARMLESS = {
 }
 #: Ways to begin that leave the base's weights as they are.
 _BEGINNINGS = (True, False, "gaussian", "orthogonal")
+#: Beyond it is no scale, but a fault.
+LARGEST_ALPHA = 1e9
 PEFT_PREFIX = "base_model.model."
 PREFIXES = (PEFT_PREFIX, "transformer.", "unet.", "")
 _KEY = re.compile(
@@ -74,17 +77,55 @@ def saved_keys(folder: Path) -> dict[str, str]:
 
 
 def saved_rank_and_alpha(folder: Path) -> tuple[int, float]:
-    """Rank and alpha of a saved LoRA.
+    """Rank and alpha of a saved LoRA; the rank is that of its weights, too.
 
     Raises:
-        FileNotFoundError: there is no ``adapter_config.json``.
-        ValueError: it is not a LoRA's, or a LoRA's of another kind than ours.
+        FileNotFoundError: there is no ``adapter_config.json``, or no weights.
+        ValueError: it is not a LoRA's, or a LoRA's of another kind than ours, or its weights have
+            another rank: who asks memory for a rank asks for what the file has.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no adapter in {folder}: {CONFIG_FILE} is missing")
     config = lora_config(path.read_bytes(), str(path), PLAIN)
-    return int(config["r"]), float(config["lora_alpha"])
+    rank, keys = int(config["r"]), saved_keys(folder)
+    with safe_open(folder / WEIGHTS_FILE, framework="pt") as handle:
+        shapes = {name: handle.get_slice(key).get_shape() for name, key in keys.items()}
+    ranks = {s[0 if ".lora_A." in name else 1] for name, s in shapes.items() if len(s) > 1}
+    if rank not in ranks:
+        raise ValueError(f"{path}: r is {rank}, and its weights have rank {sorted(ranks)}")
+    return rank, float(config["lora_alpha"])
+
+
+def _is_rank(value: object) -> bool:
+    return type(value) in (int, float) and 1 <= value == value // 1  # type: ignore[operator]
+
+
+def _is_alpha(value: object) -> bool:
+    # Compared, and not converted: a whole number may be larger than any float.
+    return type(value) in (int, float) and 0 < value < LARGEST_ALPHA  # type: ignore[operator]
+
+
+def check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Check that weights are what a LoRA can be made of.
+
+    Args:
+        weights: name -> tensor, as the file at ``path`` has them; alphas may be among them.
+
+    Raises:
+        ValueError: one is of whole numbers (an alpha may be), of truth values or complex, or not
+            finite.
+    """
+    for name, weight in weights.items():
+        if name.endswith(".alpha"):
+            if weight.numel() != 1 or not 0 < float(weight) < LARGEST_ALPHA:
+                found = weight.flatten()[:3].tolist()
+                raise ValueError(f"{path}: {name!r} is {found}, must be positive, and one number")
+        elif not weight.is_floating_point():
+            raise ValueError(f"{path}: {name!r} has {weight.dtype}, must have floating point")
+        # Of eight bits, not every format has an `isfinite`.
+        elif not bool(weight.float().isfinite().all()):
+            raise ValueError(f"{path}: {name!r} has numbers that are not finite")
 
 
 def lora_config(text: str | bytes, where: str, known: Collection[str]) -> dict[str, Any]:
@@ -108,14 +149,19 @@ def lora_config(text: str | bytes, where: str, known: Collection[str]) -> dict[s
         # Everything that peft writes of an option that is not used is its default, or nothing.
         peft_default: Any = LoraConfig()
         defaults = {**peft_default.to_dict(), "peft_type": "LORA", "init_lora_weights": True}
-        sizes = {"r": int(config["r"]), "lora_alpha": float(config["lora_alpha"])}
-    except (ValueError, KeyError, TypeError) as error:
+        given = config["r"], config["lora_alpha"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{where} is not the configuration of a LoRA: {error}") from error
-    if config["r"] != sizes["r"] or sizes["r"] < 1 or not 0 < sizes["lora_alpha"] < math.inf:
+    if not (_is_rank(given[0]) and _is_alpha(given[1])):
         raise ValueError(
             f"{where}: r must be a whole number from 1 and lora_alpha positive, got "
-            f"{config['r']!r} and {config['lora_alpha']!r}"
+            f"{given[0]!r:.40} and {given[1]!r:.40}"
         )
+    sizes = {"r": int(given[0]), "lora_alpha": float(given[1])}
+    for name, is_right in (("rank_pattern", _is_rank), ("alpha_pattern", _is_alpha)):
+        pattern = config.get(name) or {}
+        if not (isinstance(pattern, dict) and all(map(is_right, pattern.values()))):
+            raise ValueError(f"{where}: {name} has {pattern!r:.80}, no numbers as r and lora_alpha")
     for name, value in config.items():
         is_off = value is None or value is False or value in ("", [], {}) or value == "none"
         is_default = name in defaults and value == defaults[name]

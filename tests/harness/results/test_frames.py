@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from harness_toys import damage, generate_job
+from measured import timings
 
 from harness.base import own_code
 from harness.base.errors import SpecError
@@ -134,6 +135,11 @@ def broken(**changes: Any) -> pd.DataFrame:
         (broken(value=[0.0, float("nan"), 1.0]), "'value' has no value in row 1"),
         (broken(task=["t", "t", None]), "'task' has no value in row 2"),
         (broken(prompt_id=["p", "q", "p"]), "same thing.*'prompt_id': 'p'"),
+        (broken(value=[0.0, 1.0, float("inf")]), "'value' is inf in row 2, must be finite"),
+        (broken(value=[True, False, True]), "'value' is bool, must be float64"),
+        (broken(steps=[1, 0, 1]), "'steps' is 0 in row 1, must be 1 or more"),
+        (broken(seed=-2), "'seed' is -2 in row 0, must be -1 or more"),
+        (broken(detail=pd.Series(["", "\ud800", ""], dtype=object)), "a text has half a character"),
     ],
 )
 def test_a_frame_that_breaks_its_schema_is_not_written(
@@ -143,6 +149,38 @@ def test_a_frame_that_breaks_its_schema_is_not_written(
         frames.write(rows, tmp_path / "s.parquet", "scores", {})
     assert str(caught.value).startswith(str(tmp_path / "s.parquet"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "allowed"),
+    [
+        ("nfe", -1.0, "0 or more"),
+        ("nfe", float("-inf"), "0 or more"),
+        ("nfe", float("inf"), "0 or more"),
+        ("ms", 0.0, "above 0"),
+        ("ms", float("inf"), "above 0"),
+        ("gflops", -1.0, "0 or more"),
+        ("batch_size", 0, "1 or more"),
+    ],
+)
+def test_a_file_with_numbers_that_cannot_be_is_refused(
+    column: str, value: float, allowed: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.parquet"
+    frames.write(timings(), path, "timings", {})
+    stored = pq.read_table(path)
+    rows = stored.to_pandas()
+    rows.loc[1, column] = value
+    pq.write_table(type(stored).from_pandas(rows, schema=stored.schema), path)
+    with pytest.raises(ValueError, match=f"{column!r} is .* in row 1, must be {allowed}") as caught:
+        frames.read(path, "timings")
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_log_determinant_of_a_singular_map_may_be_infinite() -> None:
+    columns = {column.name: column for column in frames.AUDITS.columns}
+    assert columns["log_abs_det_nats"].numbers.may_be_infinite
+    assert not columns["trace_nats"].numbers.may_be_infinite
 
 
 def test_a_file_of_another_kind_or_no_frame_at_all_is_refused(tmp_path: Path) -> None:

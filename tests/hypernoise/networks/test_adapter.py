@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
 from torch import nn
 from toys import build_generator, encode, noise_for, stir
 
@@ -295,6 +297,18 @@ def test_loading_names_what_is_wrong(
     with pytest.raises(ValueError, match=r"'hypernoize'.*did you mean 'hypernoise'"):
         kind_of("hypernoize")
     weights = tmp_path / WEIGHTS_FILE
+    options = json.loads((tmp_path / CONFIG_FILE).read_text())
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(options | {"r": 10**9}))
+    with pytest.raises(ValueError, match=r"r is 1000000000, and its weights have rank \[2\]"):
+        NoiseNetwork.trained(tiny_sd, tmp_path)
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(options))
+    whole = load_file(weights)
+    save_file({name: weight * float("nan") for name, weight in whole.items()}, weights)
+    with pytest.raises(ValueError, match="numbers that are not finite"):
+        network.load(tmp_path)
+    save_file({name: weight.int() for name, weight in whole.items()}, weights)
+    with pytest.raises(ValueError, match="must have floating point"):
+        network.load(tmp_path)
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match="truncated"):
         network.load(tmp_path)

@@ -96,7 +96,16 @@ def test_options_that_mean_something_else_are_refused_by_name(
         ({"target_modules": r".*\.(to_q|proj_in)"}, "is not whole: its options target"),
         ({"r": 2}, "has the rank 4, its options say 2"),
         ({"r": 0}, "r must be a whole number"),
+        ({"r": 4.9}, "r must be a whole number"),
+        ({"r": "4"}, "r must be a whole number"),
+        ({"r": True}, "r must be a whole number"),
+        ({"r": 10**9}, "has the rank 4, its options say 1000000000"),
         ({"lora_alpha": float("inf")}, "lora_alpha positive"),
+        ({"lora_alpha": float("nan")}, "lora_alpha positive"),
+        ({"lora_alpha": 10**400}, "lora_alpha positive"),
+        ({"lora_alpha": "8"}, "lora_alpha positive"),
+        ({"alpha_pattern": {"to_q": float("nan")}}, "alpha_pattern has"),
+        ({"rank_pattern": {"to_q": "4"}}, "rank_pattern has"),
     ],
 )
 def test_weights_that_the_options_speak_of_and_the_file_lacks_are_named(
@@ -125,6 +134,8 @@ def biased(weights: Weights) -> Weights:
     ("change", "message"),
     [
         (lacking_a_factor, "has no lora_B"),
+        (lambda w: {k: v.int() for k, v in w.items()}, "has torch.int32, must have floating"),
+        (lambda w: {k: v * float("nan") for k, v in w.items()}, "numbers that are not finite"),
         (biased, "has the bias, and lora_bias is False"),
         (lambda w: {k.replace("attn1", "attn9"): v for k, v in w.items()}, "for another base"),
         (lambda w: {k: v[:, :3].contiguous() for k, v in w.items()}, "for another base: layer"),
