@@ -94,7 +94,7 @@ class Vlm:
         """As :class:`hypernoise.weights.stand_ins.HasStandIn` says, of the family that is known of
         the repository; a LLaVA where none is, since no declaration names it."""
         # Lazy import: whoever asks a real model needs none of it.
-        from harness.benchmarks.small_vlm import lay_small
+        from hypernoise.weights.small_vlm import lay_small
 
         commit = commit_of(weights, revision)
         family = publishers().get(weights, Publisher()).model_type

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Trainable = Literal[tuple(KINDS)]
 #: Arguments of a reward that name files, in the forms of :mod:`hypernoise.weights.pinned_files`.
-WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head")
+WEIGHT_ARGUMENTS = ("weights", "vocabulary", "head", "wording")
 #: In place of weights: the declared architecture with random ones.
 RANDOM_WEIGHTS = "random"
 # No row of any frame can be taken for the real model's.

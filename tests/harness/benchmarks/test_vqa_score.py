@@ -12,11 +12,11 @@ from paths import REPOSITORY
 from PIL import Image
 
 from harness.base.errors import SpecError
-from harness.benchmarks.small_vlm import lay_small
 from harness.benchmarks.vqa_score import QUESTION, VqaJudge, VqaScore
 from harness.build.rewards import check_gradient, check_reward
 from harness.experiment.component_files import declared
 from hypernoise.shapeworld.scenes import Placed, Scene, render_batch
+from hypernoise.weights.small_vlm import lay_small
 
 DECLARED = declared(REPOSITORY / "workflows")
 VLM = "harness.benchmarks.vlm:Vlm"

@@ -16,7 +16,10 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
+    Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -103,6 +106,17 @@ def _llava() -> tuple[Any, Any]:
     return LlavaForConditionalGeneration(config), processor
 
 
+def _qwen2() -> tuple[Any, Any]:
+    tokenizer, shared = _qwen()
+    # This one says otherwise what the others call hidden_size and out_hidden_size.
+    vision = {name: _QWEN_VISION[name] for name in ("depth", "num_heads", "patch_size")}
+    made: Any = Qwen2VLConfig
+    network = Qwen2VLForConditionalGeneration(
+        made(vision_config={**vision, "embed_dim": 32, "hidden_size": 32, "mlp_ratio": 2}, **shared)
+    )
+    return network, _qwen_reader(Qwen2VLProcessor, tokenizer, Qwen2VLVideoProcessor())
+
+
 def _qwen2_5() -> tuple[Any, Any]:
     tokenizer, shared = _qwen()
     vision = {**_QWEN_VISION, "fullatt_block_indexes": [1], "window_size": 4 * _QWEN_PATCH_PX}
@@ -151,6 +165,7 @@ def _qwen_reader(made: Any, tokenizer: Any, videos: Any) -> Any:
 #: transformers' name of a family -> what makes a small model of it and its processor.
 FAMILIES: Mapping[str, Callable[[], tuple[Any, Any]]] = {
     "llava": _llava,
+    "qwen2_vl": _qwen2,
     "qwen2_5_vl": _qwen2_5,
     "qwen3_vl": _qwen3,
 }
