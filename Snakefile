@@ -3,6 +3,7 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.io import IOFile
 from snakemake.utils import min_version
 
 from harness.cli.run_hooks import at_error, at_start, at_success, opened
@@ -57,7 +58,9 @@ experiment = insist(
     open_experiment, config, workflow.configfiles, workflow.config_settings.config, WORKFLOWS
 )
 ask = opened(Rules(experiment))
-cluster = Cluster(experiment, is_local=workflow.local_exec)
+cluster = Cluster(
+    experiment, workflow.local_exec, lambda file: workflow.persistence.input(IOFile(file))
+)
 
 
 # Closed sets, but for the arguments of methods: a misspelt name in a path is no rule's output.
@@ -69,6 +72,8 @@ wildcard_constraints:
     benchmark="|".join(experiment.registry.benchmarks),
     image_set="|".join(experiment.image_sets),
     steps=r"[1-9]\d*",
+    shard=r"[1-9]\d*",
+    shards=r"[1-9]\d*",
 
 
 for rules_in in sorted((WORKFLOWS / "rules").absolute().glob("*.smk")):

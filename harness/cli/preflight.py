@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.base.errors import SpecError
 from harness.build.prompts import NOTES, load_prompts
@@ -26,7 +26,6 @@ from harness.experiment.components import BenchmarkSpec, ModelSpec, PromptsSpec
 from harness.experiment.jobs import (
     AuditJob,
     GenerateJob,
-    Job,
     MatchJob,
     OverlapJob,
     PairsJob,
@@ -56,6 +55,18 @@ from hypernoise.weights import hub, pinned_files
 from hypernoise.weights.pinned_files import PinnedFile
 from hypernoise.weights.pins import HASH_MARK, REPOSITORY, is_remote
 
+Job: TypeAlias = (
+    PretrainJob
+    | TrainJob
+    | MatchJob
+    | AuditJob
+    | GenerateJob
+    | ScoreJob
+    | PairsJob
+    | TimingJob
+    | OverlapJob
+    | TableJob
+)
 #: What of a job can be checked while other jobs' results are yet to come. A training waits for
 #: nobody, and an overlap of prompts has nothing to do but to check, and lists what is no fault.
 _CHECKS: Mapping[type[Any], Callable[[Any], object]] = {

@@ -335,6 +335,9 @@ class Config(Section):
     rehearsal: bool = False
     """Weights are stand-ins (`python -m harness rehearse`): tables and figures say so, and show no
     published number."""
+    shards: Literal["auto"] | Count = 1
+    """Shards that making a method's images is cut into, at most one for each batch; "auto" is as
+    many as keep each under two hours by the paper's seconds. Results are those of the whole."""
     processes: Count
     """Processes that train one network together, each with ``gpus`` GPUs; they share every batch,
     and their number changes results by rounding only."""

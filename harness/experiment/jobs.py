@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from harness.experiment.components import (
     SimilaritySpec,
     TableSpec,
 )
+from harness.experiment.cuts import WHOLE, CutField
 from harness.experiment.identity import Place, Places, Threads, marks_of
 from harness.experiment.validation import STRICT, Count, from_json
 from harness.experiment.weight_files import weights_of
@@ -179,6 +180,7 @@ class GenerateJob:
     out: Place
     work: Place
     threads: Threads = 1
+    cut: CutField = WHOLE
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -215,6 +217,8 @@ class ScoreJob:
     batch_size: Annotated[Count, SPEED_ONLY] = 64
     swap: str = ""
     seed: int = 0
+    work: Place = ""
+    cut: CutField = WHOLE
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -240,6 +244,8 @@ class PairsJob:
     out: Place
     threads: Threads = 1
     batch_size: Annotated[Count, SPEED_ONLY] = 32
+    work: Place = ""
+    cut: CutField = WHOLE
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -346,19 +352,6 @@ class TableJob:
 
     reads = property(lambda job: tuple(dict.fromkeys(f for fs in job.inputs.values() for f in fs)))
 
-
-Job: TypeAlias = (
-    PretrainJob
-    | TrainJob
-    | MatchJob
-    | AuditJob
-    | GenerateJob
-    | ScoreJob
-    | PairsJob
-    | TimingJob
-    | OverlapJob
-    | TableJob
-)
 
 #: Verb of the command line -> its job.
 JOBS: dict[str, type[Any]] = {

@@ -19,6 +19,9 @@ PAIRS = "results/pairs/{image_set}/{model}.parquet"
 TIMINGS = "results/timings/{image_set}/{model}.parquet"
 #: What killed jobs leave behind; no declared output, so Snakemake leaves it alone.
 WORK = "results/work"
+#: Parts of results, until they are joined.
+_SHARD = "{shard}-of-{shards}"
+IMAGES_SHARD = f"{IMAGES.replace('results/', f'{WORK}/shards/')}/{_SHARD}"
 
 
 def place(pattern: str, **fields: Any) -> str:
@@ -41,6 +44,11 @@ def ours(jobs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     for job in jobs:
         if hasattr(job.params, "job") and hasattr(job.params, "verb"):
             yield job.params.verb, job
+
+
+def whole(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the whole job that a shard's fields are about."""
+    return {key: value for key, value in given.items() if key not in ("shard", "shards")}
 
 
 def fields(wildcards: Any) -> dict[str, Any]:

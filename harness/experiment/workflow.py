@@ -26,7 +26,7 @@ from harness.experiment.config import read
 from harness.experiment.config_files import extended, load_yaml, sources
 from harness.experiment.identity import identity_of
 from harness.experiment.pins import FOLDER, STAND_INS
-from harness.experiment.places import fields, ours
+from harness.experiment.places import fields, ours, whole
 from harness.experiment.plan import Experiment, Run
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
@@ -134,10 +134,16 @@ class Rules:
         """A pattern for methods in paths, whatever arguments they have."""
         return rf"(?:{'|'.join(self.experiment.registry.methods)})(?:\+[^/]+)?"
 
-    def job(self, rule: str) -> dict[str, Callable[..., str]]:
-        """The params of a rule: its job as JSON, and what the result depends on."""
+    def job(
+        self, rule: str, cut: Callable[[Any, Any], Any] = lambda job, wildcards: job
+    ) -> dict[str, Callable[..., str]]:
+        """The params of a rule: its job as JSON, and what the result depends on.
+
+        Args:
+            cut: makes of a job and wildcards the job of a shard, or of joining shards.
+        """
         verb = rule.removesuffix("_network")
-        return params(verb, lambda w: getattr(self.planned, rule)(**fields(w)))
+        return params(verb, lambda w: cut(getattr(self.planned, rule)(**whole(fields(w))), w))
 
     def files(self, function: str) -> Callable[[Any], Any]:
         """An input function: the files that a method of :class:`Planned` names."""
@@ -145,7 +151,7 @@ class Rules:
 
     def needs_of(self, wildcards: Any) -> list[str]:
         """What a run of the wildcards needs."""
-        return insist(self.planned.needs_of, Run(**fields(wildcards)))
+        return insist(self.planned.needs_of, Run(**whole(fields(wildcards))))
 
     def trainings(self) -> dict[str, Callable[[Any], str]]:
         """The input functions of the rule that matches a fine-tuning to a noise network."""
@@ -253,7 +259,7 @@ class Rules:
 
     def _overlap(self, jobs: Iterable[tuple[str, Any]]) -> Any:
         """The check that none of these jobs' networks is evaluated on what it was trained on."""
-        found = [(verb, fields(job.wildcards)) for verb, job in jobs]
+        found = [(verb, whole(fields(job.wildcards))) for verb, job in jobs]
         runs = [Run(**given) for verb, given in found if verb == "generate"]
         trained = [tuple(given.values()) for verb, given in found if verb == "train"]
         trains = {run.method for run in runs if self.experiment.declared(run.method).trains}

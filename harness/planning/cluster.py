@@ -9,14 +9,16 @@ knows has a stated stand-in, for a scheduler takes no "unknown"; a profile's ``s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.build.memory_peaks import GIB, find, recorded
-from harness.experiment.places import fields
+from harness.experiment.cuts import Cut
+from harness.experiment.jobs import PNG_FOLDER
+from harness.experiment.places import IMAGES, IMAGES_SHARD, fields, place, whole
 from harness.experiment.plan import Experiment
 from harness.experiment.planned import Planned
 from harness.experiment.providers import Table
@@ -47,6 +49,10 @@ _GPU_OWN_MB = 2_500
 _START_MINUTES = 20
 #: How much longer a job may take than planned: another GPU, a slow file system.
 _TIME_ROOM = 1.5
+#: A shard takes at most so long by the plan, where the config leaves it to the plan.
+_SHARD_SECONDS = 2 * 3600
+#: What a shard of images leaves.
+FILE = "made.json"
 #: Of a job whose seconds nobody measured.
 _UNKNOWN_MINUTES = 240
 _SHORT_MINUTES = 60
@@ -77,10 +83,12 @@ class Cluster:
     Attributes:
         is_local: whether jobs run on this machine, where nothing but its GPUs is shared out. The
             limit of those has a name of its own: this machine's is no limit of a cluster.
+        recorded: file -> the inputs that Snakemake has made it of, if it has.
     """
 
     experiment: Experiment
     is_local: bool = False
+    recorded: Callable[[str], Iterable[str] | None] = lambda file: None
 
     @cached_property
     def costs(self) -> Costs:
@@ -98,13 +106,21 @@ class Cluster:
             rule: its name, or a table's for ``rule="table"``.
             gpus: that one of its jobs takes; 0 for a rule that takes none.
         """
-        found: dict[str, Any] = {"gpu": gpus} if gpus else {}
+        found: dict[str, Any] = {}
+        if gpus:
+            own: Any = gpus
+            if rule == "generate" and self.experiment.config.shards != 1:
+                # Who joins shards has nothing to compute.
+                own = lambda wildcards: 0 if self.parts(wildcards) else gpus  # noqa: E731
+            found = {"gpu": own} | ({"local_gpu": own} if self.is_local else {})
         if self.is_local:
-            return found | ({"local_gpu": gpus} if gpus else {})
+            return found
 
         def of(name: str) -> Callable[..., int]:
             def resource(wildcards: Any, attempt: int) -> int:
                 own = self.asked(rule, fields(wildcards), bool(gpus))._asdict()
+                if rule == "generate" and not hasattr(wildcards, "shard") and self.parts(wildcards):
+                    own = Asked(_OWN_MB, 0, _SHORT_MINUTES)._asdict()
                 return int(own[name]) * attempt
 
             return resource
@@ -141,17 +157,68 @@ class Cluster:
         if rule in _SHORT or rule.startswith("pretrain"):
             minutes = _SHORT_MINUTES if rule in _SHORT else _UNKNOWN_MINUTES
             return Asked(_OWN_MB, _GPU_OWN_MB, minutes)
+        n_shards, wildcards = int(wildcards.get("shards", 1)), whole(dict(wildcards))
         model, job = wildcards["model"], getattr(Planned(self.experiment), rule)(**wildcards)
         weights_mb = sum(map(size_mb, job.weights)) * _WEIGHTS_ROOM
         if not job.weights and (peak := next((p for p in recorded() if p.model == model), None)):
             # Random weights are in no file.
             weights_mb = peak.networks_gib * GIB / 1e6
+        seconds = self.work(rule, wildcards).speed.seconds
         gpu_mem_mb = weights_mb + self._activations_mb(rule, wildcards, job) + _GPU_OWN_MB
         return Asked(
             math.ceil(_OWN_MB + weights_mb),
             math.ceil(gpu_mem_mb),
-            minutes_of(self.work(rule, wildcards).speed.seconds) if on_gpu else _UNKNOWN_MINUTES,
+            minutes_of(seconds and seconds / n_shards) if on_gpu else _UNKNOWN_MINUTES,
         )
+
+    def n_shards(self, run: Mapping[str, Any]) -> int:
+        """How many shards the images of a run are cut into.
+
+        Those that are made already keep the number that they were made of: another one would make
+        them again.
+        """
+        frame = place(f"{IMAGES}/images.parquet", **run)
+        made_of = [str(file) for file in self.recorded(frame) or ()]
+        if made_of:
+            return max(1, sum(Path(file).name == FILE for file in made_of))
+        declared = self.experiment.config.shards
+        if declared == 1:
+            return 1
+        work = self.work("generate", run)
+        if work.images is None:
+            return 1
+        by_plan = math.ceil((work.speed.seconds or 0) / _SHARD_SECONDS)
+        wanted = by_plan if declared == "auto" else declared
+        return max(1, min(wanted, -(-work.images // self.experiment.config.batch_size)))
+
+    def parts(self, wildcards: Any) -> list[str]:
+        """The files of the shards that a run's images are joined of; none if they are not."""
+        run = whole(fields(wildcards))
+        n = self.n_shards(run)
+        if n == 1 or hasattr(wildcards, "shard"):
+            return []
+        each = (place(IMAGES_SHARD, shard=k, shards=n, **run) for k in range(1, n + 1))
+        return [f"{folder}/{FILE}" for folder in each]
+
+    def needs(self, alone: Callable[[Any], list[str]]) -> Callable[[Any], list[str]]:
+        """The input function of images: their shards, or what they need without any."""
+
+        def needed(wildcards: Any) -> list[str]:
+            parts = self.parts(wildcards)
+            pictures = [str(Path(part).with_name(PNG_FOLDER)) for part in parts]
+            return alone(wildcards) + parts + pictures
+
+        return needed
+
+    def cut(self, job: Any, wildcards: Any) -> Any:
+        """The job of a shard, or of joining shards; others as they are."""
+        if hasattr(wildcards, "shard"):
+            folder = place(IMAGES_SHARD, **fields(wildcards))
+            named = f"{wildcards.shard}/{wildcards.shards}"
+            work = f"{job.work}/{named.replace('/', '-of-')}"
+            return replace(job, out=f"{folder}/{FILE}", work=work, cut=Cut(named))
+        parts = self.parts(wildcards)
+        return replace(job, cut=Cut("", tuple(parts))) if parts else job
 
     def work(self, rule: str, wildcards: Mapping[str, Any]) -> Work:
         """What the plan says of a job."""

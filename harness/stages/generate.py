@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -40,6 +39,7 @@ from harness.build.methods import (
 from harness.build.prompt_cuts import Cuts, Known, encode_counted, lengths_to, of_texts
 from harness.build.prompts import load_prompts, meaning_of, prompt_texts
 from harness.build.rewards import build_reward, check_reward_of, reward_files
+from harness.experiment.cuts import shard_of
 from harness.experiment.identity import batch_size_counts, job_hash
 from harness.experiment.jobs import PNG_FOLDER, GenerateJob
 from harness.experiment.methods import check_sampling
@@ -48,6 +48,8 @@ from harness.results import frames, provenance
 from harness.results.image_files import decoded, is_whole_png, upright
 from harness.results.resume import Work
 from harness.results.weight_hashes import hashes
+from harness.stages.image_shards import joined, publish_shard, told
+from harness.stages.trajectories import trajectory_rows
 from hypernoise.batches import Batches
 from hypernoise.durable_files import sync_all
 from hypernoise.images import to_uint8
@@ -161,6 +163,7 @@ def run(job: GenerateJob) -> None:
     # Another version of this module may have kept something else.
     found = [Made(**row) for row in work.rows() if row.keys() == names]
     made = {one.path: one for one in found if is_whole_png(work.folder / one.path)}
+    made |= {row["path"]: Made(**row) for row in joined(job.cut.joins, work.folder)}
     facts: dict[str, Any] = {"weights": weights}
     missing = [item for item in items if item.path not in made]
     if foreign := [item for item in missing if item.given]:
@@ -171,6 +174,11 @@ def run(job: GenerateJob) -> None:
             prompt_cuts.warn(component, prompt_cuts.cuts(known, _texts(items)))
         for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
             made[one.path] = one
+    if job.cut.shard:
+        publish_shard(job.out, [asdict(made[item.path]) for item in items], work.folder, weights)
+        work.remove()
+        return
+    facts |= told(job.cut.joins)
     if counted := _cuts(job, items, made):
         facts["cut_prompts"] = counted
     _publish(job, [(item, made[item.path]) for item in items], work.folder, facts)
@@ -205,11 +213,18 @@ def check_ahead(job: GenerateJob) -> list[Item]:
         check_sampling(job.method, job.steps, f"generate with {job.model.name}")
     if searched is not None:
         check_reward_of(searched, job.model)
-    return [
+    items = [
         Item(prompt, row, index, given.get((prompt.prompt_id, index)))
         for row, prompt in enumerate(prompts)
         for index in range(job.benchmark.n_images)
     ]
+    return numbered(shard_of(items, job.cut.shard, job.batch_size)) if job.cut.shard else items
+
+
+def numbered(items: Sequence[Item]) -> list[Item]:
+    """Some items, whose rows are those of encodings of their prompts alone."""
+    numbers = {row: new for new, row in enumerate(dict.fromkeys(item.row for item in items))}
+    return [replace(item, row=numbers[item.row]) for item in items]
 
 
 def set_up(job: GenerateJob, items: Sequence[Item]) -> Setup:
@@ -242,9 +257,7 @@ def make_again(job: GenerateJob, chosen: Sequence[Item]) -> Iterator[tuple[dict[
             for item, one in zip(chosen, _taken(chosen, Path(folder)), strict=True):
                 yield _row(job, item, one), decoded(str(Path(folder, item.path)))
         return
-    # Encodings are of the chosen items' prompts alone.
-    numbers = {row: new for new, row in enumerate(dict.fromkeys(item.row for item in chosen))}
-    items = [replace(item, row=numbers[item.row]) for item in chosen]
+    items = numbered(chosen)
     make = partial(set_up(job, items).make, job)
     for batch, made in Batches(job.batch_size, f"make {job.method.name} again").run(items, make):
         of_batch = zip(batch, _finished(batch, made, {}), to_uint8(made.images), strict=True)
@@ -345,30 +358,6 @@ def _row(job: GenerateJob, item: Item, made: Made) -> dict[str, Any]:
         "backward_passes": made.backward_passes,
         "batch_size": float(made.batch_size) if batch_size_counts(job.method) else math.nan,
     }
-
-
-def trajectory_rows(
-    row: dict[str, Any], scored: Sequence[tuple[float, str]]
-) -> list[dict[str, Any]]:
-    """One row of :data:`harness.results.frames.TRAJECTORIES` for each attempt of an image's search.
-
-    Args:
-        row: the image's own row.
-        scored: reward and prompt in the order of scoring; NaN where an attempt gave no image.
-    """
-    values = [value for value, _ in scored]
-    identity = {column.name: row[column.name] for column in frames.IDENTITY}
-    best = np.fmax.accumulate(np.asarray(values, dtype=np.float64))
-    # All scored images cost alike; what a method spends besides, like a noise network's one pass,
-    # it spends first.
-    each = row["nfe"] // max(1, len(values))
-    first = row["nfe"] - len(values) * each
-    return [
-        identity
-        | {"iteration": n, "nfe": first + n * each, "prompt": prompt}
-        | {"value": value, "best_value": top}
-        for n, ((value, prompt), top) in enumerate(zip(scored, best.tolist(), strict=True), start=1)
-    ]
 
 
 def _publish(

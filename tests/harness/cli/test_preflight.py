@@ -26,7 +26,6 @@ from harness.experiment.components import (
 )
 from harness.experiment.jobs import (
     AuditJob,
-    Job,
     MatchJob,
     PairsJob,
     PretrainJob,
@@ -79,7 +78,7 @@ def comparing(metric: str, target: str = "harness.similarity.lpips:Lpips") -> Pa
         (PretrainJob("generator", "tiny_ds", "out"), "recipe .*'tiny_ds'.*'tiny_sd'"),
     ],
 )
-def test_a_fault_of_any_job_is_found_before_what_it_waits_for(job: Job, fault: str) -> None:
+def test_a_fault_of_any_job_is_found_before_what_it_waits_for(job: Any, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         preflight.check(job)
 
@@ -121,7 +120,7 @@ def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def lines_of(*jobs: tuple[str, Job]) -> list[str]:
+def lines_of(*jobs: tuple[str, Any]) -> list[str]:
     return [f"{verb}\t{to_json(job)}\n" for verb, job in jobs]
 
 
@@ -198,7 +197,7 @@ def test_a_package_that_is_not_installed_is_missing_like_a_file(
     assert str(caught.value).splitlines()[-1] == "    pip install not-there"
 
 
-def matcher_for(size_px: int, tmp_path: Path) -> list[tuple[str, Job]]:
+def matcher_for(size_px: int, tmp_path: Path) -> list[tuple[str, Any]]:
     """Images of a size, and their scores by the 32 px matcher."""
     matcher = declared(REPOSITORY / "workflows").reward("matcher")
     made = generate_job(tmp_path, model=replace(MODEL, size_px=size_px))
@@ -259,7 +258,7 @@ def test_notes_about_prompts_are_said_once_by_the_check_and_not_by_jobs(
         TrainJob(MODEL, TRAINED, REWARD, noted, PROMPTS, {"steps": n}, "out", "work")
         for n in (1, 2)
     ]
-    jobs: list[tuple[str, Job]] = [("train", train) for train in trains]
+    jobs: list[tuple[str, Any]] = [("train", train) for train in trains]
     monkeypatch.setattr("sys.stdin", lines_of(*jobs))
     assert preflight.command(1) == 0
     assert capsys.readouterr().out == "evaluated on, so not trained on: 'a cat'\n"
