@@ -101,6 +101,7 @@ def test_the_default_config_plans_each_training_once(folder: Path) -> None:
     [
         ("pretrain", {"pretrain_generator": 3, "pretrain_matcher": 2}),
         ("table7", {"generate": 6, "pairs": 3, "table7": 1}),
+        ("fidelity", {"generate": 21, "fidelity_of_images": 3, "fidelity": 1}),
         ("reno_sweep", {"generate": 15, "score": 3, "reno_sweep": 1}),
         # Amounts of work share the trainings.
         ("equal_seconds", {"profile": 3, "equal_seconds_table": 1, "equal_seconds_curve": 1}),

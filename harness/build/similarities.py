@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.base.errors import SpecError
 from harness.build.targets import call_target, check_target
 from harness.experiment.components import WEIGHT_ARGUMENTS, SimilaritySpec
-from harness.similarity.protocol import ENDINGS, Comparison
+from harness.similarity.protocol import ENDINGS, Comparison, FeatureNetwork
 from hypernoise.weights.pinned_files import PinnedFile
 
 
@@ -19,7 +19,15 @@ def check_comparison(metric: str, spec: SimilaritySpec) -> None:
     """
     if not metric.endswith(tuple(ENDINGS)):
         raise SpecError(f"metric {metric!r} of pairs must end in {' or '.join(ENDINGS)}")
-    check_target(spec.target, spec.arguments, does=("embed", "compare"))
+    check_features(spec, ("embed", "compare"))
+
+
+def check_features(spec: SimilaritySpec, does: tuple[str, ...] = ("embed",)) -> None:
+    """Check a feature network's target and files, without loading it.
+
+    Raises: as :func:`check_comparison`.
+    """
+    check_target(spec.target, spec.arguments, does=does)
     for name in WEIGHT_ARGUMENTS:
         if name in spec.arguments:
             PinnedFile.parse(str(spec.arguments[name])).check()
@@ -29,3 +37,9 @@ def build_comparison(spec: SimilaritySpec, device: str) -> Comparison:
     """Load a comparison of images. Raises as :func:`check_comparison`."""
     comparison: Comparison = call_target(spec.target, spec.arguments, device)
     return comparison
+
+
+def build_features(spec: SimilaritySpec, device: str) -> FeatureNetwork:
+    """Load a feature network. Raises as :func:`check_features`."""
+    network: FeatureNetwork = call_target(spec.target, spec.arguments, device)
+    return network

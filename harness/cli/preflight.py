@@ -23,6 +23,7 @@ from harness.build.prompts import NOTES, load_prompts
 from harness.build.targets import check_size
 from harness.cli.missing_report import INDENT, Report
 from harness.experiment.components import BenchmarkSpec, ModelSpec, PromptsSpec
+from harness.experiment.fidelity_job import FidelityJob
 from harness.experiment.jobs import (
     AuditJob,
     GenerateJob,
@@ -43,6 +44,7 @@ from harness.results.weight_hashes import WeightFile
 from harness.stages import (
     audit,
     compare_images,
+    fidelity,
     generate,
     overlap,
     pretrain,
@@ -63,6 +65,7 @@ Job: TypeAlias = (
     | GenerateJob
     | ScoreJob
     | PairsJob
+    | FidelityJob
     | TimingJob
     | OverlapJob
     | TableJob
@@ -76,6 +79,7 @@ _CHECKS: Mapping[type[Any], Callable[[Any], object]] = {
     GenerateJob: generate.check_ahead,
     ScoreJob: score.check_ahead,
     PairsJob: compare_images.check_ahead,
+    FidelityJob: fidelity.check_ahead,
     TimingJob: profile.check_ahead,
     OverlapJob: overlap.run,
     TableJob: frame_inputs.check_ahead,
@@ -157,9 +161,11 @@ def check_sizes(job: Job, makers: Mapping[str, ModelSpec]) -> None:
     Raises:
         SpecError: a scorer, reward or comparison takes another size.
     """
-    if not isinstance(job, ScoreJob | PairsJob):
+    if not isinstance(job, ScoreJob | PairsJob | FidelityJob):
         return
     targets = [(f"comparison {m!r}", s.target) for m, s in getattr(job, "comparisons", {}).items()]
+    features = getattr(job, "features", {})
+    targets += [(f"feature network {n!r}", spec.target) for n, spec in features.items()]
     if isinstance(job, ScoreJob):
         targets.append((f"benchmark {job.benchmark.name!r}", job.benchmark.target))
         singles = (single for reward in job.rewards.values() for single in reward.singles())

@@ -83,7 +83,9 @@ def run(
     asked = [Table(experiment, table, model) for table, model in each]
     names = experiment.needed({name for table in asked for name in table.spec.sets})
     is_compared = any("pairs" in table.parameters for table in asked)
-    similarities = content.get("similarities", {}) if is_compared else {}
+    similarities = dict(content.get("similarities", {})) if is_compared else {}
+    if any("distances" in table.parameters for table in asked):
+        similarities |= content.get("features", {})
     # The folder is a rehearsal's from here on, should it be interrupted.
     out.mkdir(parents=True, exist_ok=True)
     (out / _CONFIG).touch()

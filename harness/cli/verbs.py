@@ -138,6 +138,9 @@ JOB_VERBS: dict[str, JobVerb] = {
     "generate": JobVerb("stages.generate", "make a benchmark's images with one method"),
     "score": JobVerb("stages.score", "score images with a benchmark's scorer and with rewards"),
     "pairs": JobVerb("stages.compare_images", "compare the images of each prompt with one another"),
+    "fidelity": JobVerb(
+        "stages.fidelity", "measure how far each method's images are from the generator's own"
+    ),
     "overlap": JobVerb(
         "stages.overlap",
         "check that no prompt is both trained and evaluated on",

@@ -56,7 +56,8 @@ def check(experiment: Experiment) -> None:
                 f"but is validated every {validated}; only a validated checkpoint can be matched"
             )
     layers = [called for layer in config.prompts.values() for _, called in layer if called]
-    for called in (*layers, config.audit.prompts, *config.similarities.values()):
+    networks = (*config.similarities.values(), *config.features.values())
+    for called in (*layers, config.audit.prompts, *networks):
         what = f"argument of {called.target}:"
         check_call(called.target, called.arguments, file=file, what=what)
 

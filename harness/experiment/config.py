@@ -316,6 +316,11 @@ class Config(Section):
     ] = {}
     """Metric -> what compares two images of a prompt; the metric's name ends in _distance (higher
     is more diverse) or _similarity (lower is more diverse)."""
+    features: dict[Name, Called] = {}
+    """Name -> feature network in which distances of sets of images are measured."""
+    reference_images: str = ""
+    """Folder of images that every method's are compared with, beside the base's own of other noise;
+    relative to the working directory."""
     tuning: Tuning | None = None
     """Target ``tuning``: as many validation trials for every kind of network and every search."""
     audit: Audit

@@ -8,7 +8,7 @@ is hashed into the provenance of its own, and so is every file of ``weights`` th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -27,15 +27,14 @@ from harness.experiment.components import (
     TableSpec,
 )
 from harness.experiment.cuts import WHOLE, CutField
+from harness.experiment.fidelity_job import PNG_FOLDER as PNG_FOLDER
+from harness.experiment.fidelity_job import FidelityJob, with_pictures
 from harness.experiment.identity import Place, Places, Threads, marks_of
 from harness.experiment.validation import STRICT, Count, from_json
 from harness.experiment.weight_files import weights_of
 from harness.results.training_folder import CHECKPOINTS, STEPS_FILE, network_files
 from hypernoise.identity import PLACE, SCORES_ONLY, SPEED_ONLY, Mark
 from hypernoise.training.kinds import kind_of
-
-#: Images lie in this folder beside their frame.
-PNG_FOLDER = "png"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -222,7 +221,7 @@ class ScoreJob:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return _with_pictures(self.images)
+        return with_pictures(self.images)
 
     weights = property(lambda job: weights_of(job.benchmark, *job.rewards.values()))
 
@@ -249,7 +248,7 @@ class PairsJob:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return _with_pictures(self.images)
+        return with_pictures(self.images)
 
     weights = property(lambda job: weights_of(comparisons=job.comparisons))
 
@@ -362,6 +361,7 @@ JOBS: dict[str, type[Any]] = {
     "generate": GenerateJob,
     "score": ScoreJob,
     "pairs": PairsJob,
+    "fidelity": FidelityJob,
     "profile": TimingJob,
     "overlap": OverlapJob,
     "table": TableJob,
@@ -386,8 +386,3 @@ def place_names() -> set[str]:
     """Names of fields of jobs and components that say where, and not what."""
     kinds = {*JOBS.values(), Timed, ModelSpec, RewardSpec, MethodSpec, BenchmarkSpec, TableSpec}
     return {name for kind in kinds for name, marks in marks_of(kind).items() if PLACE in marks}
-
-
-def _with_pictures(frames: Sequence[str]) -> tuple[str, ...]:
-    """Frames of images, and the folders of the images that they name."""
-    return (*frames, *(str(Path(frame).with_name(PNG_FOLDER)) for frame in frames))

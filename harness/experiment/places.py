@@ -16,6 +16,7 @@ MATCHED = "results/matched/{model}/{reward}/{method}"
 IMAGES = "results/images/{benchmark}/{model}/{method}/{reward}/steps{steps}"
 SCORES = "results/scores/{image_set}/{model}.parquet"
 PAIRS = "results/pairs/{image_set}/{model}.parquet"
+DISTANCES = "results/distances/{image_set}/{model}.parquet"
 TIMINGS = "results/timings/{image_set}/{model}.parquet"
 #: What killed jobs leave behind; no declared output, so Snakemake leaves it alone.
 WORK = "results/work"

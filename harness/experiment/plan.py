@@ -36,6 +36,8 @@ from hypernoise.training.kinds import KINDS
 
 #: Stands for the reward in the paths of methods that use none.
 NO_REWARD = "none"
+#: The base with other noise than any method starts from: what images are compared with.
+REFERENCE = "base:draw=1"
 #: Metric of the reward that methods are trained on or search.
 TRAIN_METRIC = "train_reward"
 #: The metric of a benchmark whose verdict a frame around an image shows.
@@ -263,6 +265,12 @@ class Experiment:
             for m in self.networks(model, reward, method)
             for steps in chosen.steps or (self.steps(model),)
         ]
+
+    def reference_runs(self, name: str, model: str) -> list[Run]:
+        """The images of a set that others are compared with: the base's own, of other noise."""
+        chosen = self.image_set(name)
+        of = (chosen.benchmark, model, REFERENCE, NO_REWARD)
+        return [Run(*of, steps) for steps in chosen.steps or (self.steps(model),)]
 
     def timing(self, name: str) -> Timing:
         """How the methods of a set are timed."""

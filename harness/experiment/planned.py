@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.experiment.components import WEIGHT_ARGUMENTS, ModelSpec, PromptsSpec, SimilaritySpec
+from harness.experiment.fidelity_job import FidelityJob
 from harness.experiment.jobs import (
     AuditJob,
     GenerateJob,
@@ -23,6 +24,7 @@ from harness.experiment.jobs import (
 )
 from harness.experiment.places import (
     AUDITS,
+    DISTANCES,
     MATCHED,
     PAIRS,
     SCORES,
@@ -167,6 +169,25 @@ class Planned:
             images=tuple(self.images(image_set, model)),
             out=place(PAIRS, image_set=image_set, model=model),
         )
+
+    def fidelity(self, image_set: str, model: str) -> FidelityJob:
+        """Measure how far the images of a set are from the base's own."""
+        experiment, given = self.experiment, self.experiment.config
+        reference = experiment.reference_runs(image_set, model)
+        return FidelityJob(
+            features={n: SimilaritySpec(**c.model_dump()) for n, c in given.features.items()},
+            images=tuple(self.images(image_set, model)),
+            reference=tuple(map(frame_of, reference)),
+            reference_images=given.reference_images,
+            out=place(DISTANCES, image_set=image_set, model=model),
+            work=f"{WORK}/features",
+        )
+
+    def compared(self, image_set: str, model: str) -> list[str]:
+        """The image frames of a set, and those that they are compared with."""
+        job = self.fidelity(image_set, model)
+        folder = [job.reference_images] if job.reference_images else []
+        return list(dict.fromkeys([*job.images, *job.reference, *folder]))
 
     def profile(self, image_set: str, model: str) -> TimingJob:
         """Time the methods of a set against one another."""

@@ -13,12 +13,12 @@ from typing import Any
 
 from harness.base.errors import SpecError
 from harness.base.signatures import Parameter, signature_of
-from harness.experiment import tuning
+from harness.experiment import places, tuning
 from harness.experiment.components import TableSpec
 from harness.experiment.config import SEED, ImageSet
 from harness.experiment.jobs import TableJob
 from harness.experiment.paper_protocol import departures as departures_of
-from harness.experiment.places import AUDITS, PAIRS, SCORES, TIMINGS, TRAINING, frame_of, place
+from harness.experiment.places import frame_of, place
 from harness.experiment.plan import FRAMED, TRAIN_METRIC, Experiment, Run
 from harness.experiment.variants import Variant
 from harness.experiment.weight_files import given_images
@@ -165,8 +165,8 @@ def trajectories(table: Table) -> list[str]:
 
 def training(table: Table) -> list[str]:
     """Folders of trainings."""
-    found = (names for each in table.spec.sets for names in table.experiment.trainings(each))
-    return [place(TRAINING, model=m, reward=r, training=training) for m, r, training in found]
+    each = (names for name in table.spec.sets for names in table.experiment.trainings(name))
+    return [place(places.TRAINING, model=m, reward=r, training=name) for m, r, name in each]
 
 
 def audits(table: Table) -> list[str]:
@@ -177,7 +177,7 @@ def audits(table: Table) -> list[str]:
         fault = f"no method of image set {table.spec.sets[0]!r} trains a network that moves noise"
         raise SpecError(f"{experiment.file}: {fault}")
     return [
-        place(AUDITS, model=model, reward=reward, method=network)
+        place(places.AUDITS, model=model, reward=reward, method=network)
         for model in table.models
         for method in methods
         for network in experiment.networks(model, reward, method)
@@ -186,11 +186,12 @@ def audits(table: Table) -> list[str]:
 
 #: Kind of frame -> the files of a table.
 FRAMES: Mapping[str, Callable[[Table], list[str]]] = {
-    "scores": lambda table: _of_models(table, SCORES),
+    "scores": lambda table: _of_models(table, places.SCORES),
     "images": images,
-    "timings": lambda table: _of_models(table, TIMINGS),
+    "timings": lambda table: _of_models(table, places.TIMINGS),
     "trajectories": trajectories,
-    "pairs": lambda t: _of_models(t, PAIRS) if t.experiment.config.similarities else [],
+    "pairs": lambda t: _of_models(t, places.PAIRS) if t.experiment.config.similarities else [],
+    "distances": lambda t: _of_models(t, places.DISTANCES) if t.experiment.config.features else [],
     "training": training,
     "audits": audits,
 }

@@ -93,6 +93,7 @@ class Costs:
                 "generate": self._generate,
                 "score": self._measured,
                 "pairs": self._measured,
+                "fidelity_of_images": self._measured,
                 "profile": self._profile,
                 "audit": lambda _: Work(Speed(), gpus=1),
             }
@@ -231,6 +232,9 @@ class Costs:
         if any(job.rule == "pairs" for job in self.graph.needs):
             for metric, called in self.experiment.config.similarities.items():
                 yield metric, PromptsSpec(called.target, called.arguments)
+        if any(job.rule == "fidelity_of_images" for job in self.graph.needs):
+            for name, called in self.experiment.config.features.items():
+                yield name, PromptsSpec(called.target, called.arguments)
 
     def _data_files(self) -> list[str]:
         lists: list[Counted] = []

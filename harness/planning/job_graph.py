@@ -58,13 +58,16 @@ class JobGraph:
     def _add_table(self, table: Table) -> Job:
         kinds, needs = set(table.inputs()), []
         for name, model in table.named:
-            of_images = bool(kinds & {"images", "trajectories", "scores", "pairs"})
+            of_images = bool(kinds & {"images", "trajectories", "scores", "pairs", "distances"})
             planned = self.experiment.runs(name, model) if of_images else ()
             runs = [self._generate(run) for run in planned]
             needs += runs if kinds & {"images", "trajectories"} else []
             for kind, rule in (("scores", "score"), ("pairs", "pairs")):
                 if kind in kinds:
                     needs.append(self._add(Job(rule, name, model), runs))
+            if "distances" in kinds:
+                others = map(self._generate, self.experiment.reference_runs(name, model))
+                needs.append(self._add(Job("fidelity_of_images", name, model), [*runs, *others]))
             if "timings" in kinds:
                 needs.append(self._profile(name, model))
         if "training" in kinds:

@@ -23,6 +23,7 @@ from harness.results import provenance
 from harness.results.row_digests import rows_digest
 from harness.results.schemas import (
     AUDITS,
+    DISTANCES,
     IDENTITY,
     IMAGES,
     LATER,
@@ -45,6 +46,7 @@ from harness.results.schemas import (
 # The schemas are known by the module that reads and writes by them, too.
 __all__ = [
     "AUDITS",
+    "DISTANCES",
     "IDENTITY",
     "IMAGES",
     "LEFT_OUT",

@@ -270,9 +270,29 @@ PAIRS = Schema(
     ),
     (*_IDENTITY_NAMES, "other_index", "metric"),
 )
+DISTANCES = Schema(
+    "distances",
+    (
+        *_WHO,
+        _text("benchmark", "name of the benchmark"),
+        _STEPS,
+        _text("features", "feature network, by its name in the config"),
+        _text("reference", "what images are compared with: a method's images, or a folder"),
+        _text("metric", "frechet, kid, cmmd, precision or recall"),
+        _number("value", "the metric's", "distances: lower is closer; precision, recall: 0 to 1"),
+        _number(
+            "se", "the metric's", "standard error, by prompts left out", "of few", numbers=FROM_0
+        ),
+        _whole("n_groups", "groups", "of prompts, each left out once for se", numbers=FROM_1),
+        _whole("n_images", "images", "of the method", numbers=FROM_1),
+        _whole("n_reference", "images", "that they are compared with", numbers=FROM_1),
+        _whole("n_dimensions", "", "of a feature vector", numbers=FROM_1),
+    ),
+    (*NETWORK, "benchmark", "steps", "features", "reference", "metric"),
+)
 SCHEMAS = {
     schema.kind: schema
-    for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, AUDITS, PAIRS)
+    for schema in (IMAGES, SCORES, TIMINGS, TRAINING, TRAJECTORIES, AUDITS, PAIRS, DISTANCES)
 }
 
 #: Suffix for images that a metric excludes by its own rules. Such an image has no value of the

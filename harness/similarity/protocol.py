@@ -23,6 +23,15 @@ class Comparison(Protocol):
         ...
 
 
+class FeatureNetwork(Protocol):
+    """Makes one vector of an image; distances of sets are made of them
+    (:mod:`harness.similarity.feature_distances`)."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Vectors [B, D] of images [B, 3, H, W] in [0, 1], each on its own."""
+        ...
+
+
 def squared_distances(vector: Tensor, others: Tensor) -> Tensor:
     """Squared Euclidean distances [N] of a vector [D] to others [N, D]."""
     # torch takes seconds to import, and tables ask for the endings only.

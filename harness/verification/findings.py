@@ -21,6 +21,7 @@ VERBS = {
     "trajectories": "generate",
     "scores": "score",
     "pairs": "pairs",
+    "distances": "fidelity",
     "timings": "profile",
     "training": "train",
     "audits": "audit",

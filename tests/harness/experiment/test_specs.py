@@ -18,6 +18,7 @@ from paths import REPOSITORY
 from harness.base.errors import SpecError
 from harness.base.import_strings import resolve
 from harness.experiment.components import PromptsSpec, Registry, SimilaritySpec, TableSpec
+from harness.experiment.fidelity_job import FidelityJob
 from harness.experiment.identity import job_hash
 from harness.experiment.jobs import (
     JOBS,
@@ -200,6 +201,7 @@ def jobs(folder: Path) -> dict[str, Any]:
         "generate": generate_job(folder, reward=REWARD, adapter="somewhere"),
         "score": ScoreJob(BENCHMARK, {"judge_reward": REWARD}, ("a", "b"), "o"),
         "pairs": PairsJob({"a_distance": SimilaritySpec("a:B", {"n": 2})}, ("a",), "o"),
+        "fidelity": FidelityJob({"a": SimilaritySpec("a:B")}, ("a",), ("b",), "o", "w"),
         "overlap": OverlapJob({"t": prompts}, {"b": prompts}),
         "profile": TimingJob(
             model=MODEL,
