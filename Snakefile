@@ -59,7 +59,7 @@ experiment = insist(
 )
 ask = opened(Rules(experiment))
 cluster = Cluster(
-    experiment, workflow.local_exec, lambda file: workflow.persistence.input(IOFile(file))
+    experiment, lambda: workflow.local_exec, lambda file: workflow.persistence.input(IOFile(file))
 )
 
 

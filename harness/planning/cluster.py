@@ -87,7 +87,7 @@ class Cluster:
     """
 
     experiment: Experiment
-    is_local: bool = False
+    is_local: Callable[[], bool] = lambda: False
     recorded: Callable[[str], Iterable[str] | None] = lambda file: None
 
     @cached_property
@@ -112,12 +112,12 @@ class Cluster:
             if rule == "generate" and self.experiment.config.shards != 1:
                 # Who joins shards has nothing to compute.
                 own = lambda wildcards: 0 if self.parts(wildcards) else gpus  # noqa: E731
-            found = {"gpu": own} | ({"local_gpu": own} if self.is_local else {})
-        if self.is_local:
-            return found
+            found = {"gpu": own, "local_gpu": self._here(own)}
 
         def of(name: str) -> Callable[..., int]:
             def resource(wildcards: Any, attempt: int) -> int:
+                if self.is_local():
+                    return 0
                 own = self.asked(rule, fields(wildcards), bool(gpus))._asdict()
                 if rule == "generate" and not hasattr(wildcards, "shard") and self.parts(wildcards):
                     own = Asked(_OWN_MB, 0, _SHORT_MINUTES)._asdict()
@@ -132,10 +132,10 @@ class Cluster:
 
     def of_table(self, table: Any) -> dict[str, Any]:
         """As :meth:`resources`, for the rule of a table (TableSpec)."""
-        if self.is_local:
-            return {}
 
         def mem_mb(wildcards: Any, attempt: int) -> int:
+            if self.is_local():
+                return 0
             named = Table(self.experiment, table, getattr(wildcards, "model", "")).named
             runs = (run for name, model in named for run in self.experiment.runs(name, model))
             images = sum(self.work("generate", run._asdict()).images or 0 for run in runs)
@@ -170,6 +170,17 @@ class Cluster:
             math.ceil(gpu_mem_mb),
             minutes_of(seconds and seconds / n_shards) if on_gpu else _UNKNOWN_MINUTES,
         )
+
+    def _here(self, gpus: Any) -> Callable[[Any], int]:
+        """GPUs of this machine that a job takes. Which executor runs the jobs, Snakemake knows only
+        after it has read the rules."""
+
+        def resource(wildcards: Any) -> int:
+            if not self.is_local():
+                return 0
+            return int(gpus(wildcards) if callable(gpus) else gpus)
+
+        return resource
 
     def n_shards(self, run: Mapping[str, Any]) -> int:
         """How many shards the images of a run are cut into.

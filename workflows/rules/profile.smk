@@ -10,7 +10,7 @@ rule profile:
     # How long Snakemake saw it run; verify holds the timings against it.
     benchmark:
         "results/logs/timings/{image_set}/{model}.tsv"
-    threads: (lambda wildcards: workflow.cores) if workflow.local_exec else experiment.config.timing.threads
+    threads: lambda wildcards: workflow.cores if workflow.local_exec else experiment.config.timing.threads
     resources:
         **cluster.resources("profile", ask.gpus),
     params:

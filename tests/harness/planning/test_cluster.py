@@ -53,7 +53,9 @@ def asked(
 ) -> dict[str, Any]:
     found = cluster.resources(rule, 1)
     own = Wildcards(**{key: str(value) for key, value in wildcards.items()})
-    return {key: v(own, attempt) if callable(v) else v for key, v in found.items()}
+    return {
+        key: v(own, attempt) if callable(v) else v for key, v in found.items() if key != "local_gpu"
+    }
 
 
 def test_minutes_grow_with_what_a_method_does_and_hold_the_plans_hours(paper: Cluster) -> None:
@@ -105,10 +107,13 @@ def test_every_kind_of_job_asks_for_something(
 
 
 def test_on_this_machine_only_its_gpus_are_shared_out(paper: Cluster) -> None:
-    local = Cluster(paper.experiment, is_local=True)
-    assert local.resources("generate", 2) == {"gpu": 2, "local_gpu": 2}
-    assert local.resources("generate", 0) == {}
-    assert local.of_table(paper.experiment.tables["table1"]) == {}
+    here, run = Cluster(paper.experiment, lambda: True), images("base")
+    of_both = [one.resources("generate", 2) for one in (here, paper)]
+    given = Wildcards(**{key: str(value) for key, value in run.items()})
+    assert [found["gpu"] for found in of_both] == [2, 2]
+    assert [found["local_gpu"](given) for found in of_both] == [2, 0]
+    assert of_both[0]["mem_mb"](given, attempt=1) == 0 < of_both[1]["mem_mb"](given, attempt=1)
+    assert "gpu" not in here.resources("generate", 0)
 
 
 def test_a_table_asks_for_memory_by_the_images_that_it_is_made_of(paper: Cluster) -> None:
