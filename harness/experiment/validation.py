@@ -26,6 +26,10 @@ Count = Annotated[int, Field(ge=1)]
 
 #: Torch's seeds and counts are numbers of 64 bits.
 LARGEST_INT = 2**63 - 1
+#: ``user:password@`` in an address, or a parameter of its query that is called like a secret.
+_WITH_SECRET = re.compile(
+    r"(?i)\b[a-z][a-z0-9+.-]*://([^/?#\s]*@|\S*[?&][^=&\s]*(key|token|secret|password|signature)=)"
+)
 #: The key of the whole that is at fault, or nothing, and a sentence.
 _Fault: TypeAlias = tuple[str, str]
 _INSTEAD = {
@@ -101,14 +105,19 @@ def strange(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _out_of_range(value: Any, what: str, path: tuple[str, ...]) -> Iterator[_Fault]:
-    """Numbers, however far down, that JSON or 64 bits cannot hold."""
+    """Numbers, however far down, that JSON or 64 bits cannot hold, and addresses with secrets."""
     if isinstance(value, Mapping | list | tuple):
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, inner in pairs:
             yield from _out_of_range(inner, what, (*path, str(key)))
         return
     said = ""
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, str) and _WITH_SECRET.search(value):
+        # Not shown: what is said here stands in logs.
+        key = f"{what} key {'.'.join(path)!r}" if path else what
+        fault = "is an address with a password or token, which job files and results would show"
+        yield (path[0] if path else ""), f"{key} {fault}: name an environment variable that has it"
+    elif isinstance(value, float) and not math.isfinite(value):
         said = "must be a finite number"
     elif isinstance(value, int) and not -LARGEST_INT <= value <= LARGEST_INT:
         said = f"must be a whole number of at most {LARGEST_INT} (64 bits)"

@@ -278,3 +278,19 @@ def test_a_rewritten_input_file_changes_what_a_job_is(tmp_path: Path) -> None:
     assert job_hash(job, [str(weights.parent)]) == first
     os.utime(weights, ns=(1, 1))
     assert job_hash(job, [str(weights.parent)]) != first
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@host/v1",
+        "http://hunter2@host/v1",
+        "https://host/v1?api_key=hunter2",
+        "https://host/v1?a=b&access_token=hunter2",
+    ],
+)
+def test_an_address_with_a_password_or_token_is_refused_and_not_shown(url: str) -> None:
+    target, given = "hypernoise.methods.llm:endpoint_search", {"url": url, "model": "m"}
+    with pytest.raises(SpecError, match="password or token") as caught:
+        Registry().add_method("x", target=target, version=1, **given)
+    assert "hunter2" not in str(caught.value)
