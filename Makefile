@@ -36,8 +36,8 @@ help:
 # RUN="--config models=[tiny_sd]", or "--configfile FILE", runs another experiment than the default.
 run: $(VENV)/.installed
 	snakemake --cores $(CORES) $(RUN)
-	snakemake --report results/report.html $(RUN)
-	python -m harness summary
+	snakemake --report results/report.html $(RUN) --quiet all
+	@echo "The answer above is in results/index.html, Snakemake's own report in results/report.html."
 
 # A process for each core; what a file's tests share is made once. More than four gain little.
 test: lint

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.experiment.config_files import base_of, load_yaml
 from harness.experiment.layers import Given
+from harness.experiment.pins import FOLDER
 from harness.experiment.plan import OWN, Experiment
 from harness.experiment.workflow import open_experiment
 from hypernoise.training.kinds import KINDS
@@ -24,13 +25,16 @@ class Option(NamedTuple):
     origin: str
 
 
-def run(model: str, method: str, reward: str, configfile: Path) -> None:
+def run(
+    model: str, method: str, reward: str, configfile: Path, components: Sequence[Path] = (FOLDER,)
+) -> None:
     """Print the options of a run, part by part, a line each.
 
     Args:
         model, reward: names of declared components.
         method: a declared method, with arguments of its own if it has some.
         configfile: the config that gives the rest.
+        components: folders of declarations, the workflow's first.
 
     Raises:
         FileNotFoundError: there is no such config, or no folder of component files here.
@@ -38,7 +42,9 @@ def run(model: str, method: str, reward: str, configfile: Path) -> None:
     """
     if not configfile.is_file():
         raise FileNotFoundError(f"config {configfile} is missing")
-    experiment = open_experiment(load_yaml(configfile), [str(configfile)])
+    workflows, *more = components
+    config, files = load_yaml(configfile), [str(configfile)]
+    experiment = open_experiment(config, files, workflows=workflows, components=more)
     for title, options in explained(experiment, model, method, reward, configfile).items():
         print(title)
         widths = [max((len(str(o[i])) for o in options), default=0) for i in (0, 1)]

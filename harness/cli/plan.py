@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.base.errors import SpecError, unknown
 from harness.experiment.config_files import load_yaml
+from harness.experiment.pins import FOLDER
 from harness.experiment.publishers import in_bytes
 from harness.experiment.workflow import open_experiment
 from harness.planning.costs import Costs, Fetched, Work, total
@@ -21,7 +22,9 @@ _GPUS = (1, 8, 64)
 _UNKNOWN = "unknown"
 
 
-def run(configfile: Path, gpu: str, snapshots: Path, price: float | None) -> None:
+def run(
+    configfile: Path, gpu: str, snapshots: Path, price: float | None, components: Sequence[Path]
+) -> None:
     """Print what the tables of a config take.
 
     Args:
@@ -30,23 +33,26 @@ def run(configfile: Path, gpu: str, snapshots: Path, price: float | None) -> Non
             for the paper's seconds.
         snapshots: folder of snapshots, one for each GPU kind.
         price: of a GPU hour, in any currency; None for no price.
+        components: folders of declarations, the workflow's first.
 
     Raises:
         SpecError: the config is wrong, there is no such snapshot, or the price is negative.
         FileNotFoundError: the config or a file of the snapshot is missing.
     """
-    for line in lines(configfile, gpu, snapshots, price):
+    for line in lines(configfile, gpu, snapshots, price, components):
         print(line)
 
 
 def lines(
     configfile: Path, gpu: str = "", snapshots: Path = Path("results/snapshots"),
-    price: float | None = None,
+    price: float | None = None, components: Sequence[Path] = (FOLDER,),
 ) -> Iterator[str]:  # fmt: skip
     """The plan as Markdown; arguments and errors are those of :func:`run`."""
     if price is not None and not price >= 0:
         raise SpecError(f"--price is {price}, must be at least 0")
-    experiment = open_experiment(load_yaml(configfile), [str(configfile)])
+    workflows, *more = components
+    config, files = load_yaml(configfile), [str(configfile)]
+    experiment = open_experiment(config, files, workflows=workflows, components=more)
     there = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
     if gpu and gpu not in there:
         raise unknown(f"GPU kind with a snapshot in {snapshots}", gpu, there)

@@ -230,6 +230,7 @@ COMMANDS: dict[str, Command] = {
             option("method", "e.g. reno or hypernoise:rank=32", metavar="METHOD"),
             option("reward", "what is trained on or searched", metavar="REWARD"),
             option("--configfile", "of the run", type=shipped, default=_CONFIG, metavar="FILE"),
+            _COMPONENTS,
         ),
     ),
     "rehearse": Command(
@@ -312,6 +313,7 @@ COMMANDS: dict[str, Command] = {
                 metavar="FOLDER",
             ),
             option("--price", "of a GPU hour", type=_price, metavar="X"),
+            _COMPONENTS,
         ),
     ),
     "pick-a-pic": Command(

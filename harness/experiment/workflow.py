@@ -60,6 +60,7 @@ def open_experiment(
     files: Iterable[str],
     given: Mapping[str, Any] = MappingProxyType({}),
     workflows: Path = FOLDER,
+    components: Iterable[Path] = (),
 ) -> Experiment:
     """The experiment of a config, checked.
 
@@ -69,6 +70,7 @@ def open_experiment(
         files: of the config, the last one last.
         given: keys of the command line's ``--config``, which are blamed on it.
         workflows: folder of the component files.
+        components: folders of further ones, after those that the config names.
 
     Raises:
         SpecError: a component or the config is wrong.
@@ -85,7 +87,7 @@ def open_experiment(
     name = ", ".join([*map(str, here), *([said] if given else [])])
     blamed = {**sources(contents), **dict.fromkeys(given, said)}
     checked_config = read(whole, name, blamed)
-    folders = map(Path, checked_config.components)
+    folders = [*map(Path, checked_config.components), *components]
     experiment = Experiment(checked_config, declared(workflows, *folders), name)
     if os.environ.get(STAND_INS) and not experiment.config.rehearsal:
         raise SpecError(f"{name}: {STAND_INS} is set, which is for rehearsals only: unset it")

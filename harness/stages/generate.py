@@ -1,8 +1,8 @@
 """Generate a benchmark's images with one method, and note what each of them cost.
 
 An image's noise follows from experiment seed, prompt and index alone, so methods are compared on
-the same noise, and an interruption changes no image. Another batch size changes some by rounding:
-by 1 of 255 levels, in few pixels.
+the same noise, and an interruption changes no image, nor any batch. Another batch size changes some
+by rounding: by 1 of 255 levels; along gradients (ReNO) into other images, whose rows say the size.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from harness.results.resume import Work
 from harness.results.weight_hashes import hashes
 from harness.stages.image_shards import joined, publish_shard, told
 from harness.stages.trajectories import trajectory_rows
-from hypernoise.batches import Batches
+from hypernoise.batches import Batches, unfinished
 from hypernoise.durable_files import sync_all
 from hypernoise.images import to_uint8
 from hypernoise.methods.protocol import Generated, Method, Request, images_of
@@ -165,14 +165,18 @@ def run(job: GenerateJob) -> None:
     made = {one.path: one for one in found if is_whole_png(work.folder / one.path)}
     made |= {row["path"]: Made(**row) for row in joined(job.cut.joins, work.folder)}
     facts: dict[str, Any] = {"weights": weights}
-    missing = [item for item in items if item.path not in made]
+    sizes = {path: one.batch_size for path, one in made.items()}
+    runs = unfinished(items, lambda item: sizes.get(item.path, 0), job.batch_size)
+    missing = [item for run in runs for item in run]
     if foreign := [item for item in missing if item.given]:
         made |= {one.path: one for one in _taken(foreign, work.folder)}
     elif missing:
         setup = set_up(job, items)
         for component, known in setup.lengths.items():
             prompt_cuts.warn(component, prompt_cuts.cuts(known, _texts(items)))
-        for one in _generate(job, setup, missing, work, done=len(items) - len(missing)):
+        before = (sizes[item.path] for item in items[: items.index(missing[0])])
+        size = min(before, default=job.batch_size)  # Larger ones had no room.
+        for one in _generate(job, setup, runs, size, work, done=len(items) - len(missing)):
             made[one.path] = one
     if job.cut.shard:
         publish_shard(job.out, [asdict(made[item.path]) for item in items], work.folder, weights)
@@ -272,26 +276,24 @@ def _taken(items: Sequence[Item], folder: Path) -> Iterator[Made]:
 
 
 def _generate(
-    job: GenerateJob, setup: Setup, items: Sequence[Item], work: Work, done: int
+    job: GenerateJob, setup: Setup, runs: Sequence[Sequence[Item]], size: int, work: Work, done: int
 ) -> Iterator[Made]:
     name = f"generate {job.benchmark.name} with {job.model.name} {job.method.name}"
-    make = partial(setup.make, job)
-    with Progress(name, done + len(items), "images", done) as progress:
-        for batch, made in Batches(job.batch_size, name).run(items, make):
+    make, n_all = partial(setup.make, job), done + sum(map(len, runs))
+    with Progress(name, n_all, "images", done) as progress:
+        for batch, made in Batches(size, name).run_each(runs, make):
             try:
                 pixels = to_uint8(made.images)
             except ValueError as error:
-                raise ValueError(
-                    f"{name}, prompt {batch[0].prompt.prompt_id!r}: {error}"
-                ) from error
+                first = batch[0].prompt.prompt_id
+                raise ValueError(f"{name}, prompt {first!r}: {error}") from error
             for item, image in zip(batch, pixels, strict=True):
                 Image.fromarray(image).save(work.folder / item.path)
             finished = _finished(batch, made, setup.lengths)
             work.add([asdict(one) for one in finished], [work.folder / i.path for i in batch])
             yield from finished
             progress.update(len(batch))
-            # The next batch needs its memory.
-            del made
+            del made  # The next batch needs its memory.
 
 
 def _finished(items: Sequence[Item], made: Generated, lengths: Known) -> list[Made]:

@@ -220,13 +220,16 @@ def test_a_killed_run_continues_where_it_stopped_and_ends_the_same(tmp_path: Pat
     assert frames.read(out, "images").equals(frames.read(whole, "images"))
 
 
-def test_an_image_that_vanished_from_the_work_folder_is_made_again(tmp_path: Path) -> None:
+def test_an_image_that_vanished_from_the_work_folder_is_made_again_with_its_batch(
+    tmp_path: Path,
+) -> None:
     made_images(tmp_path / "whole")
     harness_toys.reset()
     interrupted(tmp_path / "killed")
     next((tmp_path / "killed" / "work").rglob("toy-0_001.png")).unlink()
     made_images(tmp_path / "killed")
-    assert n_made() == 3
+    # With its batch, so that no batch is another one than without the interruption.
+    assert [size for _, size in ToyMethod.calls] == [4, 2]
     assert pixels(tmp_path / "killed") == pixels(tmp_path / "whole")
 
 
