@@ -16,7 +16,7 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench browser snapshot rehearse full-size format reference docs clean
+.PHONY: help run test lint bench browser snapshot rehearse kill-campaign full-size format reference docs clean
 
 help:
 	@echo "make run     set up, run the workflow to its answer, results/index.html and report.html;"
@@ -27,6 +27,7 @@ help:
 	@echo "make full-size  draw and train every published architecture that fits this machine"
 	@echo "make browser get a Chromium where none is, and test the gallery in it"
 	@echo "make snapshot  times of the published models on this machine, into results/snapshots"
+	@echo "make kill-campaign  kill a small workflow forty times, and compare what it ends with"
 	@echo "make rehearse  the paper's own run in minutes, with stand-ins of all that is downloaded"
 	@echo "make format  let ruff and snakefmt rewrite the files"
 	@echo "make reference  write the generated pages of docs and the editor schema of configs anew"
@@ -73,6 +74,10 @@ snapshot: $(VENV)/.installed
 CONFIG ?= workflows/config/paper.yaml
 rehearse: $(VENV)/.installed
 	python -m harness rehearse --configfile $(CONFIG) $(REHEARSAL)
+
+# About a minute for each kill on two cores; KILLS="--kills 5" makes it a short one.
+kill-campaign: $(VENV)/.installed
+	python -m tools.kill_campaign $(KILLS)
 
 format: $(VENV)/.installed-dev
 	ruff check --fix .

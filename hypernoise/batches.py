@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from hypernoise.errors import lacks_main_memory
 from hypernoise.progress import tell
 
 Item = TypeVar("Item")
@@ -40,15 +41,16 @@ class Batches:
             make: called with a batch; where it runs out of memory, called again with half of it.
 
         Raises:
-            torch.OutOfMemoryError: a single item does not fit.
+            torch.OutOfMemoryError, or what a CPU raises: a single item does not fit.
         """
         done = 0
         while done < len(items):
             batch = items[done : done + self.size]
             try:
                 made = make(batch)
-            except torch.OutOfMemoryError:
-                if len(batch) == 1:
+            except (RuntimeError, MemoryError) as error:
+                is_gpu = isinstance(error, torch.OutOfMemoryError)
+                if len(batch) == 1 or not (is_gpu or lacks_main_memory(error)):
                     raise
                 self._halve(len(batch))
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,11 +11,25 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
+#: Of torch, its kernels, safetensors, PyArrow and the loader of shared libraries.
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "Cannot allocate memory",
+    "bad_alloc",
+    "failed to map segment",
+)
 _Model = TypeVar("_Model", bound="BaseModel")
 
 
 class Mendable(RuntimeError):
     """Something went wrong that the user can mend; the message says how. It needs no traceback."""
+
+
+def lacks_main_memory(error: BaseException) -> bool:
+    """Whether the main memory did not suffice, of which no two libraries have the same error."""
+    lacks = isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM
+    return lacks or any(words in str(error) for words in _NO_MEMORY)
 
 
 def check_choice(what: str, value: str, valid: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ import select
 import signal
 import threading
 import time
+from contextlib import suppress
 
 #: The process of the run, for its jobs on the same machine; set by the run.
 VARIABLE = "HYPERNOISE_RUN"
@@ -48,23 +49,16 @@ def _ended(pid: int) -> None:
         return
     except (AttributeError, OSError):
         # Not Linux, or a sandbox.
-        while _is_there(pid):
-            time.sleep(_POLL_S)
+        with suppress(ProcessLookupError):
+            while True:
+                with suppress(PermissionError):
+                    os.kill(pid, 0)
+                time.sleep(_POLL_S)
         return
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     waiting.poll()
     os.close(descriptor)
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _namespace() -> str:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from harness.base import machine_faults
 from harness.base.atomic_files import check_place
 from harness.base.import_strings import resolve
 from harness.base.parents import end_with_run
@@ -72,19 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 # Who read the output, as `head` does, has read enough; the rest goes nowhere.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), _OUTPUT)
                 return 1
-        remedy = _remedy(error)
+        remedy = _remedy(error, [getattr(job, "work", ""), getattr(job, "out", ""), "."])
         if remedy is None or traceback:
             raise
         print(f"error: {' '.join(f'{error}{remedy}'.split())}", file=sys.stderr)
         return 2
 
 
-def _remedy(error: Exception) -> str | None:
+def _remedy(error: Exception, places: Sequence[str]) -> str | None:
     """What to add to the message of an error that the user can mend; None if it is a fault of
-    ours, which is shown with its traceback."""
+    ours, which is shown with its traceback. Places are what was to be written."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return _OUT_OF_MEMORY
+    if (advice := machine_faults.advice(error, places)) is not None:
+        return advice
     if isinstance(error, Mendable):
         return ""
     if isinstance(error, (ValueError, OSError)):

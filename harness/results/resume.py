@@ -47,7 +47,7 @@ class Work:
         while (file := self._tried(identity, waited_for)) is None:
             waited_for = self._other
             time.sleep(_POLL_S)
-        self._release = weakref.finalize(self, _released, file)
+        self._release = weakref.finalize(self, file.close)
         self.is_done = waited_for == identity and _stamp(result) not in ((), before)
         if self.is_done:
             tell(f"{result}: that process has made it")
@@ -127,10 +127,6 @@ class Work:
             shutil.rmtree(self.folder)
         self._lock.unlink(missing_ok=True)
         self._release()
-
-
-def _released(lock: IO[str]) -> None:
-    lock.close()
 
 
 def _identity_in(job: Path) -> str:
