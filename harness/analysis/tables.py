@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,8 @@ def table1(
     Returns:
         One row per model, method, reward and steps, and where the benchmark is the paper's the
         published numbers next to ours (:func:`harness.analysis.published.beside`). GenEval is in
-        [0, 1], its mean the plain one of the six tasks; intervals are at 95 %, clustered by meaning
+        [0, 1], its mean the plain one of the six tasks; ``gain_<reward>`` are the paired
+        gains of the training reward and of the judges; intervals are at 95 %, clustered by meaning
         (:mod:`harness.analysis.statistics`); p_holm is that of no gain, corrected for all gains of
         the table; generation_ms and end_to_end_ms are medians per image of n_timings calls, their
         intervals from order statistics and missing below six. In millions, params_m counts the
@@ -99,7 +101,7 @@ def table1(
     metrics = metrics_of(scores, metric, judges)
     columns = [published.WORLD, NFE, BACKBONE_PARAMS, PARAMS, GENERATION, END_TO_END, N_TIMINGS]
     columns += [N_DISTURBED]
-    columns += scored(metrics, each_task=True, gain=True)
+    columns += [*scored(metrics, each_task=True, gain=True), *_reward_gains(metrics)]
     frames = {"scores": scores, "images": images, "timings": timings}
     shown = (models, methods, baseline, batch_size)
     return _compared("table1", columns, metrics, frames, *shown, departures)
@@ -137,6 +139,7 @@ def methods(
     metrics = metrics_of(scores, metric, judges)
     columns = [GENERATION, END_TO_END, N_TIMINGS, N_DISTURBED, NFE, REWARD_CALLS, BACKWARD_PASSES]
     columns += [PEAK_MEMORY, BACKBONE_PARAMS, PARAMS, *scored(metrics, gain=True)]
+    columns += _reward_gains(metrics)
     frames = {"scores": scores, "images": images, "timings": timings}
     if trajectories is not None:
         require(trajectories, (*CELL, *PICTURE, "value"), "trajectories")
@@ -154,6 +157,12 @@ def methods(
 
     columns += [Column("failed_attempts", failed, "attempts without an image, per image")]
     return _compared("", columns, metrics, frames, models, methods, baseline, batch_size)
+
+
+def _reward_gains(metrics: Metrics) -> list[Column]:
+    """The gains of all rewards with their intervals, and without p values: the family that Holm's
+    method corrects is that of the benchmark's gains."""
+    return [replace(gain(name, metrics.main), p_value="") for name in metrics.rewards]
 
 
 def _compared(

@@ -45,6 +45,10 @@ BEST = (
     "interval of the paired difference holds 0, or of times, their own interval the best value."
 )
 _CORRECTED = "p_holm: of no gain, corrected by Holm's method for all gains of this table."
+_UNCORRECTED = (
+    "Gains of rewards (gain_...) are paired on the same noise; each interval is one of its own at "
+    "95 %, and none of them is among the gains that p_holm is corrected for."
+)
 #: Characters of a row that a page of LaTeX's 10 pt holds between margins of an inch, and those that
 #: the gap between two columns takes.
 PAGE_CHARACTERS = 90
@@ -327,6 +331,8 @@ def _notes(table: pd.DataFrame, origin: str) -> list[str]:
             str(name).endswith(CI_LOW) for name in table.columns
         ),
         _CORRECTED: any(str(name).startswith("p_holm") for name in table.columns),
+        _UNCORRECTED: "p_holm" in table
+        and any(f"gain_{str(name).removesuffix('_mean')}" in table for name in table.columns),
         BEST: any(_said(table, name, "best") for name in table.columns),
     }
     common = (note for note, holds in said.items() if holds)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.analysis.gains import CORRECT
+from harness.analysis.gains import CORRECT, TRAIN
 from harness.analysis.interval_columns import columns_of, with_interval
 from harness.analysis.pairing import CELL, PICTURE, SEED, FrameError
 from harness.analysis.statistics import holm, paired_difference, unpaired_difference
@@ -42,6 +42,12 @@ PAIRED, UNPAIRED = "paired", "unpaired"
 _MEANING = "prompt_meaning"
 _IMAGE = tuple(name for name in PICTURE if name not in ("benchmark", _MEANING))
 _DRAWN = ("benchmark", *CELL, *_IMAGE)
+#: The reward behind ``train_reward``. Of another version it is still compared: that moved it.
+_REWARD = "reward_behind"
+_OTHER_REWARDS = (
+    "The training rewards are not the same: train_reward is {} in a, and {} in b. They are two "
+    "metrics, which are not compared."
+)
 #: Of two runs, rows of networks that are compared with one another share it.
 _NETWORK = "network"
 #: Parts of a job that say where, not what.
@@ -59,7 +65,8 @@ class Comparison(NamedTuple):
         causes: what was done differently: where, what, a, b.
         alone: rows that one run has and the other lacks, in words.
         missing: ``a`` and ``b`` -> image files that the run's frames name and that are not there.
-        foreign: what to say of a run that another layout of the harness wrote.
+        foreign: what to say of a run that another layout of the harness wrote, and of runs whose
+            training rewards are not the same.
     """
 
     moved: pd.DataFrame
@@ -81,7 +88,13 @@ def compare(a: Survey, b: Survey) -> Comparison:
     for found in sides.values():
         if found.unreadable:
             raise ValueError("; ".join(f"{path}: {fault}" for path, fault in found.unreadable))
-    scores = alike([_scores(found) for found in sides.values()])
+    read = [_scores(found) for found in sides.values()]
+    rewards = [sorted(rows[rows["metric"] == TRAIN][_REWARD].unique()) for rows in read]
+    if rewards[0] != rewards[1]:
+        # Two metrics of one name: not compared, whatever else the runs share.
+        own = [rows["metric"].where(rows["metric"] != TRAIN, rows[_REWARD]) for rows in read]
+        read = [rows.assign(metric=names) for rows, names in zip(read, own, strict=True)]
+    scores = alike([rows.drop(columns=_REWARD) for rows in read])
     groups = [dict(list(rows.groupby(list(KEY)))) for rows in scores]
     common = sorted(groups[0].keys() & groups[1].keys())
     if not common:
@@ -116,7 +129,14 @@ def compare(a: Survey, b: Survey) -> Comparison:
             for key in sorted(groups[own].keys() - groups[other].keys())
         ],
         dict(zip(sides, lost, strict=True)),
-        [f"{name}: {text}." for name, found in sides.items() if (text := found.foreign())],
+        [
+            *(f"{name}: {text}." for name, found in sides.items() if (text := found.foreign())),
+            *(
+                [_OTHER_REWARDS.format(*map(", ".join, rewards))]
+                if rewards[0] != rewards[1]
+                else []
+            ),
+        ],
     )
 
 
@@ -176,7 +196,11 @@ def _scores(found: Survey) -> pd.DataFrame:
     if not made:
         raise FileNotFoundError(f"{found.made[0].results} holds no {frames.SCORES.kind}")
     identity = [*KEY, *_IMAGE, SEED]
-    parts = [_read(item, frames.SCORES.kind, [*identity, _MEANING, "value"]) for item in made]
+    columns = [*identity, _MEANING, "value"]
+    parts = [
+        _read(item, frames.SCORES.kind, columns).assign(**{_REWARD: _trained_on(item)})
+        for item in made
+    ]
     rows = pd.concat(map(numbered, parts), ignore_index=True)
     rows = rows.drop_duplicates([*identity, "value"])
     twice = rows[rows.duplicated(identity, keep=False)]
@@ -185,6 +209,15 @@ def _scores(found: Survey) -> pd.DataFrame:
         first = " ".join(map(str, twice.iloc[0][identity]))
         raise FrameError(f"{len(twice)} scores are there with two values, e.g. {first}, in {files}")
     return rows
+
+
+def _trained_on(made: Made) -> str:
+    """The reward, by name, that a frame of scores calls ``train_reward``."""
+    rewards = made.spec.get("rewards")
+    spec = rewards.get(TRAIN) if isinstance(rewards, Mapping) else None
+    if not isinstance(spec, Mapping) or "name" not in spec:
+        return TRAIN
+    return f"{TRAIN} ({spec['name']})"
 
 
 def alike(sides: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:

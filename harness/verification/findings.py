@@ -28,14 +28,25 @@ VERBS = {
 }
 
 
+#: What a finding may be but a fault: something of before, and a time that other work explains.
+STALE, BUSY = "stale", "busy machine"
+
+
 class Finding(NamedTuple):
-    """Something that is not as it claims to be, or cannot be known."""
+    """Something that is not as it claims to be, or cannot be known.
+
+    Attributes:
+        severity: empty for a fault. :data:`STALE` is what was sound once and has to be made again;
+            :data:`BUSY` is a time that is too large because other work ran, as its row says.
+    """
 
     file: str
     what: str
+    severity: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}: {' '.join(self.what.split())}"
+        said = f"{self.severity}: " if self.severity else ""
+        return f"{self.file}: {said}{' '.join(self.what.split())}"
 
 
 class Folder:

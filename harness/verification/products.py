@@ -31,7 +31,7 @@ from harness.report import (
 from harness.report.frame_inputs import make
 from harness.results import component_versions, frames, provenance
 from harness.results.results_folder import Made, with_record
-from harness.verification.findings import Finding, Folder, check_links
+from harness.verification.findings import STALE, Finding, Folder, check_links
 from harness.verification.origins import named_by, read_by
 
 #: Lines per file, after which differing cells are only counted.
@@ -163,7 +163,13 @@ def report(path: Path, folder: Folder) -> Iterator[Finding]:
         sha256 = hashlib.sha256(base64.b64decode(content)).hexdigest()
         files = [file for kind in ("tables", "figures") for file in home.glob(f"{kind}/{name}")]
         if sha256 not in {folder.hashed(file) for file in files}:
-            yield Finding(str(path), f"shows another {name} than lies in the folder")
+            what = f"shows another {name} than lies in the folder"
+            newest = max((file.stat().st_mtime for file in files), default=0.0)
+            if path.stat().st_mtime >= newest:
+                yield Finding(str(path), what)
+                continue
+            remedy = f"`snakemake --report {path}` makes it again"
+            yield Finding(str(path), f"{what}, which was made later; {remedy}", STALE)
 
 
 def _job(made: Made, folder: Folder) -> TableJob:

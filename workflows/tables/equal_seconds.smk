@@ -1,6 +1,6 @@
 # Every method at multiples of the base's seconds, searches with the most work that fits.
 add_table(
-    "equal_seconds", target="harness.analysis.equal_seconds:equal_seconds", version=1,
+    "equal_seconds", target="harness.analysis.equal_seconds:equal_seconds", version=2,
     sets=("equal_seconds",), group="equal_seconds", label="every method at equal seconds",
 )
 # The same, drawn: a line joins the amounts of work of a method.
@@ -11,7 +11,7 @@ add_table(
 )
 # Both with several sampling steps, for searches that work between them.
 add_table(
-    "equal_seconds_steps", target="harness.analysis.equal_seconds:equal_seconds", version=1,
+    "equal_seconds_steps", target="harness.analysis.equal_seconds:equal_seconds", version=2,
     sets=("equal_seconds_steps",), group="equal_seconds_steps", label="equal seconds, several steps",
     caption="equal_seconds",
 )

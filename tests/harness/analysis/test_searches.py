@@ -41,7 +41,9 @@ def test_methods_shows_what_every_method_earns_and_costs() -> None:
         "geneval_mean geneval_mean_ci_low geneval_mean_ci_high "
         "gain_over_base gain_ci_low gain_ci_high p_holm "
         "train_reward_mean train_reward_mean_ci_low train_reward_mean_ci_high "
-        "judge_reward_mean judge_reward_mean_ci_low judge_reward_mean_ci_high failed_attempts"
+        "judge_reward_mean judge_reward_mean_ci_low judge_reward_mean_ci_high "
+        "gain_train_reward gain_train_reward_ci_low gain_train_reward_ci_high "
+        "gain_judge_reward gain_judge_reward_ci_low gain_judge_reward_ci_high failed_attempts"
     )
     assert list(table["method"]) == ["reno", "hypernoise"] * 2
     assert table["reward_calls"].to_list() == [50.0, 0.0] * 2

@@ -75,11 +75,25 @@ def test_table1_has_exactly_the_promised_columns_and_a_row_per_model_and_method(
         "geneval_color_attr geneval_color_attr_ci_low geneval_color_attr_ci_high "
         "gain_over_base gain_ci_low gain_ci_high p_holm "
         "train_reward_mean train_reward_mean_ci_low train_reward_mean_ci_high "
-        "judge_reward_mean judge_reward_mean_ci_low judge_reward_mean_ci_high"
+        "judge_reward_mean judge_reward_mean_ci_low judge_reward_mean_ci_high "
+        "gain_train_reward gain_train_reward_ci_low gain_train_reward_ci_high "
+        "gain_judge_reward gain_judge_reward_ci_low gain_judge_reward_ci_high"
     )
     assert list(zip(table["model"], table["method"], strict=True)) == [
         (model, method) for model in measured.MODELS for method in measured.METHODS
     ]
+
+
+def test_gains_of_rewards_are_paired_and_leave_holms_family_as_it_is() -> None:
+    table = table1(**world())
+    for reward in ("train_reward", "judge_reward"):
+        means = table.set_index(["model", "method"])[f"{reward}_mean"]
+        base = means.xs("base", level="method")
+        for one in table.to_dict("records"):
+            gain = means[one["model"], one["method"]] - base[one["model"]]
+            assert one[f"gain_{reward}"] == pytest.approx(gain, abs=1e-12)
+            assert one[f"gain_{reward}_ci_low"] <= gain + 1e-12
+    assert [name for name in table.columns if name.startswith("p_")] == ["p_holm"]
 
 
 def test_table1_of_the_small_world_is_the_one_worked_out_by_hand() -> None:

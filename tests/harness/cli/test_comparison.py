@@ -30,11 +30,13 @@ from harness.results.results_folder import survey
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def results(folder: Path, change: Change = lambda rows: rows, version: int = 1) -> Path:
+def results(
+    folder: Path, change: Change = lambda rows: rows, version: int = 1, reward: str = REWARD.name
+) -> Path:
     """A results folder with scores and timings."""
-    reward = replace(REWARD, version=version)
+    spec = replace(REWARD, version=version, name=reward)
     out = folder / "scores" / "s.parquet"
-    job = ScoreJob(BENCHMARK, {"train_reward": reward}, (), str(out))
+    job = ScoreJob(BENCHMARK, {"train_reward": spec}, (), str(out))
     frames.write(change(measured.scores()), out, "scores", job)
     frames.write(measured.timings(), folder / "timings" / "t.parquet", "timings", {})
     return folder
@@ -113,6 +115,16 @@ def test_trainings_of_the_same_seed_are_paired_and_others_left_out(tmp_path: Pat
     # Seeds 0 and 1 differ by 1: their mean has a standard error of .5 with one degree of freedom.
     half = row["difference_ci_high"] - row["difference"]
     assert half == pytest.approx(0.5 * stdtrit(1, 0.975))
+
+
+def test_two_rewards_are_not_compared_under_the_name_of_one(tmp_path: Path) -> None:
+    a, b = (results(tmp_path / name, reward=name) for name in ("matcher", "redness"))
+    found = compare(survey(a), survey(b))
+    assert "train_reward" not in set(found.moved["metric"])
+    assert "judge_reward" in set(found.moved["metric"])
+    (said,) = found.foreign
+    assert "train_reward (matcher) in a, and train_reward (redness) in b" in said
+    assert any("train_reward (redness)" in line for line in found.alone)
 
 
 def test_other_noise_is_not_paired_and_said_so(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_markdown_shows_value_and_interval_together_and_escapes_pipes() -> None:
     assert lines[3].startswith(
         "| tiny_a | hypernoise | a\\|b | 1 | shapes | 2 | 1.5 | 2.5 | "
         "4.50 [\N{EN DASH}, \N{EN DASH}] | "
-        "5.00 [\N{EN DASH}, \N{EN DASH}] | 3 | 24 | 12 | **0.750 [0"
+        "5.00 [\N{EN DASH}, \N{EN DASH}] | 3 | 0 | 24 | 12 | **0.750 [0"
     )
     assert "| **+0.250 [+0.0003, +0.50]** |" in lines[3]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[:8]}) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -308,6 +309,17 @@ def test_a_report_that_shows_another_table_is_found(registry: Registry) -> None:
     assert findings(registry) == []
     write(base64.b64encode(table.replace(b"0.", b"0.9", 1)))
     assert_found(registry, "results/report.html", "shows another table1.html")
+    # Older than the table, it is one of before.
+    made = TABLE.with_suffix(".html").stat().st_mtime
+    os.utime("results/report.html", (made - 60, made - 60))
+    assert_found(registry, "results/report.html", "stale: ", "--report", "makes it again")
+
+
+def test_a_time_that_other_work_explains_is_told_apart_from_a_wrong_one(registry: Registry) -> None:
+    forge(TIMINGS, lambda rows: best_tenfold(rows).assign(slowdown=0.0))
+    assert not [line for line in findings(registry) if "busy machine: " in line]
+    forge(TIMINGS, lambda rows: rows.assign(slowdown=0.5))
+    assert_found(registry, TIMINGS, "busy machine: ", "other work ran", "idle")
 
 
 @pytest.mark.parametrize(
