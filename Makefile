@@ -16,7 +16,8 @@ CAN_REACH := import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/",
 # Rules call `python`; other programs must not find another one first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test lint bench browser snapshot rehearse kill-campaign full-size format reference docs clean
+.PHONY: help run test lint bench fuzz browser snapshot rehearse kill-campaign full-size format \
+	reference docs clean
 
 help:
 	@echo "make run     set up, run the workflow to its answer, results/index.html and report.html;"
@@ -24,6 +25,7 @@ help:
 	@echo "make test    set up, lint, run the tests"
 	@echo "make lint    ruff, mypy --strict, import contracts, snakefmt, snakemake --lint"
 	@echo "make bench   the speed benchmarks alone, saved; BENCH=--benchmark-compare compares"
+	@echo "make fuzz    files and declarations of any values, 10,000 of each kind; FUZZ=500 draws fewer"
 	@echo "make full-size  draw and train every published architecture that fits this machine"
 	@echo "make browser get a Chromium where none is, and test the gallery in it"
 	@echo "make snapshot  times of the published models on this machine, into results/snapshots"
@@ -56,6 +58,11 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	python -m pytest tests/benchmarks/bench_speed.py --benchmark-enable --benchmark-only \
 		--benchmark-autosave --benchmark-storage=file://./results/benchmarks $(BENCH)
+
+# Every example is another one than those of `make test`; a failure prints its smallest example.
+FUZZ ?= 10000
+fuzz: $(VENV)/.installed-dev
+	HYPERNOISE_FUZZ=$(FUZZ) python -m pytest tests/*/*/test_fuzzed_*.py
 
 # Gigabytes and minutes each; PICK='-k NAME' takes one of them.
 full-size: $(VENV)/.installed-dev

@@ -9,15 +9,17 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import SpecError, prefix, unknown
+from harness.base.errors import SpecError, given_as, prefix, unknown
 
 
 def split(target: str, file: str = "") -> tuple[str, str]:
     """The module and the attribute that an import string names.
 
     Raises:
-        SpecError: the text has another form.
+        SpecError: the text has another form, or it is none.
     """
+    if not isinstance(target, str):
+        raise SpecError(f"{prefix(file)}target must be a text, got {given_as(target)}")
     module_name, colon, attribute = target.partition(":")
     parts = [*module_name.split("."), attribute]
     if not colon or not all(part.isidentifier() for part in parts):

@@ -185,9 +185,7 @@ TIMINGS = Schema(
             "peak_memory_mib", "MiB", "of tensors that a call added", "where not measured", FROM_0
         ),
         _whole("threads", "threads", "torch's, within an operator", numbers=FROM_1),
-        _number(
-            LATER[1], "share", "a fixed kernel took longer than its best", "in old files", FROM_0
-        ),
+        _number(LATER[1], "share", "a fixed kernel took longer than its best", "in old files"),
     ),
     (
         *("model", "method", "reward", "steps", "batch_size", "size_px"),
