@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic.dataclasses import dataclass
 
-from harness.base.errors import SpecError, given_as, prefix, unknown
+from harness.base.errors import SpecError, prefix, unknown
 from harness.base.signatures import check_call
 from harness.experiment.identity import Place
 from harness.experiment.validation import STRICT, Count, checked
@@ -263,8 +263,7 @@ class Registry:
         """
         if parts is not None:
             if not (isinstance(parts, Mapping) and parts):
-                said = f"is a sum of no parts, which are names with weights: {given_as(parts)}"
-                raise SpecError(f"{prefix(file)}reward {name!r} {said}")
+                raise SpecError(f"{prefix(file)}reward {name!r} is a sum of no parts: {parts!r}")
             for part, weight in parts.items():
                 if type(weight) not in (int, float) or not math.isfinite(weight):
                     raise SpecError(
