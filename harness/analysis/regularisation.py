@@ -77,7 +77,7 @@ def regularisation(
     metrics = metrics_of(scores, metric, judges)
     methods = dict.fromkeys(method for own in settings.values() for method in own)
     paired, faults = lay_out(scores, metrics, list(settings), [baseline, *methods], None, baseline)
-    states, lacking = _states(training, settings)
+    states, lacking = states_of(training, settings)
     stop_on(faults + lacking, "regularisation")
 
     def setting(name: str, otherwise: Any, meaning: str) -> Column:
@@ -111,7 +111,7 @@ def regularisation(
     return table
 
 
-def _states(
+def states_of(
     training: pd.DataFrame, settings: Settings
 ) -> tuple[dict[tuple[str, str], dict[str, Any]], list[str]]:
     """Which state of its training each model's method uses, and a line for each that is missing."""
