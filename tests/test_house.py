@@ -149,6 +149,13 @@ def test_every_dependency_has_a_version_that_was_tried() -> None:
     assert names <= {normal(name) for name in pins}
 
 
+def test_every_dependency_says_what_it_is_for() -> None:
+    listed = re.findall(r'^    "[A-Za-z][^"]*",.*$', read("pyproject.toml"), flags=re.MULTILINE)
+    packages = [line for line in listed if re.match(r' +"[A-Za-z0-9-]+(>=[0-9.]+|)",', line)]
+    assert len(packages) > 40
+    assert not [line for line in packages if not re.search(r',  # \w+', line)]
+
+
 def test_the_licence_is_apache_2() -> None:
     licence = read("LICENSE")
     assert "Apache License" in licence

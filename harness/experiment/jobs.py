@@ -216,8 +216,6 @@ class ScoreJob:
     batch_size: Annotated[Count, SPEED_ONLY] = 64
     swap: str = ""
     seed: int = 0
-    work: Place = ""
-    cut: CutField = WHOLE
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -243,8 +241,6 @@ class PairsJob:
     out: Place
     threads: Threads = 1
     batch_size: Annotated[Count, SPEED_ONLY] = 32
-    work: Place = ""
-    cut: CutField = WHOLE
 
     @property
     def reads(self) -> tuple[str, ...]:
