@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from harness.experiment.config_files import base_of, load_yaml
 from harness.experiment.layers import Given
-from harness.experiment.pins import FOLDER
 from harness.experiment.plan import OWN, Experiment
 from harness.experiment.workflow import open_experiment
 from hypernoise.training.kinds import KINDS
@@ -25,9 +24,7 @@ class Option(NamedTuple):
     origin: str
 
 
-def run(
-    model: str, method: str, reward: str, configfile: Path, components: Sequence[Path] = (FOLDER,)
-) -> None:
+def run(model: str, method: str, reward: str, configfile: Path, components: Sequence[Path]) -> None:
     """Print the options of a run, part by part, a line each.
 
     Args:
