@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 #: The process of the run, for its jobs on the same machine; set by the run.
 VARIABLE = "HYPERNOISE_RUN"
+#: Linux's name of a machine since it was started.
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POLL_S = 0.5
 
 
 def name_run() -> None:
     """Say in this process's environment that its jobs end with it."""
-    os.environ[VARIABLE] = f"{os.getpid()} {_namespace()}"
+    os.environ[VARIABLE] = f"{os.getpid()} {_numbering()}"
 
 
 def end_with_run() -> None:
@@ -24,11 +28,10 @@ def end_with_run() -> None:
 
     What a user starts without a run goes on when the shell is gone.
     """
-    pid, _, namespace = os.environ.get(VARIABLE, "").partition(" ")
+    pid, _, numbering = os.environ.get(VARIABLE, "").partition(" ")
     if pid:
         end_with(os.getppid())
-    # A container may number its processes itself.
-    if pid and namespace == _namespace():
+    if pid and numbering == _numbering():
         end_with(int(pid))
 
 
@@ -61,8 +64,11 @@ def _ended(pid: int) -> None:
     os.close(descriptor)
 
 
-def _namespace() -> str:
+def _numbering() -> str:
+    """Whose process numbers ours are: a container may have its own, and every machine has. The
+    namespace alone does not tell machines apart, for the first one is called alike on all of them.
+    """
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return f"{BOOT_ID.read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
-        return ""
+        return socket.gethostname()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import parents
+
 #: A run, the shell of its job, and the job, as Snakemake starts them; each says its number.
 RUN = """
 import subprocess, sys
@@ -59,3 +61,20 @@ def test_a_job_ends_with_its_run_and_its_shell_and_one_without_a_run_goes_on(
         finally:
             if is_alive(job):
                 os.kill(job, signal.SIGKILL)
+
+
+def test_a_job_on_another_machine_waits_for_no_process_of_the_same_number(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    watched: list[int] = []
+    monkeypatch.setattr(parents, "end_with", watched.append)
+    monkeypatch.setenv(parents.VARIABLE, "")
+    parents.name_run()
+    parents.end_with_run()
+    assert watched == [os.getppid(), os.getpid()]
+    other = tmp_path / "boot_id"
+    other.write_text("another machine")
+    monkeypatch.setattr(parents, "BOOT_ID", other)
+    watched.clear()
+    parents.end_with_run()
+    assert watched == [os.getppid()]
