@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.base.atomic_files import write_text
 from harness.benchmarks import protocol as benchmarks
 from harness.benchmarks.given_images import GivesImages
-from harness.benchmarks.questions import AnswerJudge
+from harness.benchmarks.questions import AnswerJudge, TensorAnswerer
 from harness.experiment.providers import FRAMES, PROVIDERS
 from harness.results.schemas import SCHEMAS
 from hypernoise.methods import protocol as methods
@@ -55,9 +55,10 @@ PAGES: dict[str, tuple[str, tuple[type, ...]]] = {
         (
             *(benchmarks.Prompt, benchmarks.Metric, benchmarks.Score, benchmarks.Benchmark),
             *(rewards.Reward, models.Conditioning),
-            *(rewards.KnowsLengths, Length, rewards.PilReward),
+            *(rewards.KnowsLengths, Length, rewards.PilReward, rewards.NeedsPackages),
             *(methods.Method, methods.Request, methods.Generated, methods.Spent),
-            *(methods.Checked, methods.PutsIn, GivesImages, AnswerJudge, HasStandIn),
+            *(methods.Checked, methods.PutsIn, GivesImages, HasStandIn),
+            *(AnswerJudge, TensorAnswerer),
         ),
     ),
     "docs/model_families.md": (

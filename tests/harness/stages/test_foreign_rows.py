@@ -56,6 +56,8 @@ OTHERS = (
     # Of two sets, which would be the same one here, or of named models and networks.
     *("figure5", "rank_curve", "steps_curve", "table8", "table9", "table10"),
     *("audit_regularisation", "figure8"),
+    # Of distances, which their own sets measure: tests of the stage fidelity make them.
+    *("fidelity", "hacking_table", "hacking_panel"),
 )
 #: Tables that have a row for each method.
 WITH_THEM = ("table1", "table7", "methods", "controls", "judges", "authors_choices")

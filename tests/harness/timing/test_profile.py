@@ -168,7 +168,7 @@ def test_a_warm_up_call_is_no_timing_however_long_it_takes(
         # Cold: the one image that every method makes first, and its first call on the task.
         now += seconds * (100 if labels.count(labels[-1]) <= 2 else 1)
 
-    clock = Meter(lambda: now, lambda start, end: end - start)
+    clock = Meter(lambda: now, lambda start, end: max(end - start, 1e-9))
     monkeypatch.setattr(contenders, "stopwatch", lambda device: clock)
     monkeypatch.setattr(harness_toys, "time", SimpleNamespace(sleep=sleep))
     both = method("slow", 3.0), method("fast", 0.01)
