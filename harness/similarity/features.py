@@ -1,6 +1,7 @@
 """Feature networks: an image's vector, of which distances of sets of images are made.
 
-Vectors are not of unit length: the Fréchet distance in them would be another number.
+Vectors have the length that the network gives them, or the Fréchet distance would be another
+number; only CLIP's are of unit length, which CMMD is defined for.
 """
 
 from __future__ import annotations
